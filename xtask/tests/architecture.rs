@@ -1,0 +1,261 @@
+//! Holds the invariants of `ARCHITECTURE.md`: each test is one of them.
+//!
+//! They read `cargo metadata` and the sources as text, so that a shortcut that
+//! compiles is still refused.
+
+use serde_json::Value;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// Crates of the workspace, in the order of the layers.
+const MEMBERS: [&str; 8] = [
+    "api",
+    "domain",
+    "migrations",
+    "outbox",
+    "queue",
+    "service",
+    "worker",
+    "xtask",
+];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("xtask lies in the workspace")
+        .to_path_buf()
+}
+
+fn read(path: impl AsRef<Path>) -> String {
+    let path = root().join(path);
+    fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+/// Every file below `folder` with one of the extensions, as (path, text).
+fn files(folder: &str, extensions: &[&str]) -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    let mut folders = vec![root().join(folder)];
+    while let Some(folder) = folders.pop() {
+        let Ok(entries) = fs::read_dir(&folder) else {
+            continue;
+        };
+        for entry in entries {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path
+                .extension()
+                .is_some_and(|e| extensions.iter().any(|wanted| e == *wanted))
+            {
+                let text = fs::read_to_string(&path).unwrap();
+                found.push((path.strip_prefix(root()).unwrap().to_path_buf(), text));
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// The part of a source file that ships: everything before its unit tests.
+fn shipped(text: &str) -> &str {
+    text.split("#[cfg(test)]").next().unwrap_or(text)
+}
+
+/// All packages that `name` is built from, without development dependencies.
+fn dependencies(name: &str) -> BTreeSet<String> {
+    let output = Command::new(env!("CARGO"))
+        .args(["tree", "--package", name, "--edges", "normal,build"])
+        .args(["--prefix", "none", "--format", "{p}", "--locked"])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout)
+        .unwrap()
+        .lines()
+        .filter_map(|line| line.split(' ').next())
+        .filter(|package| *package != name)
+        .map(str::to_owned)
+        .collect()
+}
+
+fn assert_independent(name: &str, of: &[&str]) {
+    let all = dependencies(name);
+    for other in of {
+        assert!(!all.contains(*other), "{name} must not depend on {other}");
+    }
+}
+
+#[test]
+fn the_layers_know_nothing_of_those_above_them() {
+    assert_independent("queue", &["axum", "sqlx", "domain", "service", "outbox"]);
+    assert_independent("outbox", &["axum", "domain", "service", "api", "worker"]);
+    assert_independent("domain", &["axum", "service", "api", "worker"]);
+    assert_independent("service", &["domain", "queue", "outbox", "api", "worker"]);
+    assert_independent("api", &["worker", "lettre"]);
+    assert_independent("worker", &["api", "jsonwebtoken"]);
+}
+
+#[test]
+fn the_command_depends_on_nothing_that_takes_long_to_compile() {
+    assert_independent("xtask", &["sqlx", "tokio", "axum", "redis", "syn-mid"]);
+    assert_independent("xtask", &MEMBERS.map(|m| if m == "xtask" { "" } else { m }));
+}
+
+#[test]
+fn the_api_never_runs_a_job_and_never_migrates() {
+    for (path, text) in files("api/src", &["rs"]) {
+        for word in ["queue::Worker", "Registry", "MIGRATOR", "Migrator"] {
+            assert!(!text.contains(word), "{} mentions {word}", path.display());
+        }
+    }
+    for (path, text) in files("worker/src", &["rs"]) {
+        for word in ["MIGRATOR", "Migrator"] {
+            assert!(!text.contains(word), "{} mentions {word}", path.display());
+        }
+    }
+}
+
+#[test]
+fn the_worker_opens_no_listener_of_its_own() {
+    for (path, text) in files("worker/src", &["rs"]) {
+        let opens = shipped(&text).contains("TcpListener") || shipped(&text).contains("axum::serve");
+        assert!(!opens, "{} opens a listener", path.display());
+    }
+}
+
+#[test]
+fn only_the_settings_read_the_environment() {
+    for member in MEMBERS.iter().filter(|m| **m != "xtask") {
+        for (path, text) in files(&format!("{member}/src"), &["rs"]) {
+            let allowed = path.starts_with("service/src/settings")
+                || path == Path::new("service/src/settings.rs")
+                // What tests read to find their servers; not in a shipped binary.
+                || path.ends_with("testing.rs");
+            let reads = ["env::var", "env::vars", "env::var_os", "dotenv"]
+                .iter()
+                .any(|word| shipped(&text).contains(word));
+            assert!(allowed || !reads, "{} reads the environment", path.display());
+        }
+    }
+}
+
+#[test]
+fn one_builder_composes_every_compose_call() {
+    let builders: Vec<_> = files("xtask/src", &["rs"])
+        .into_iter()
+        .filter(|(_, text)| shipped(text).contains("\"compose\""))
+        .map(|(path, _)| path)
+        .collect();
+    assert_eq!(builders, [Path::new("xtask/src/docker/compose.rs")]);
+}
+
+#[test]
+fn sql_stands_in_one_place_each_and_below_the_services() {
+    let mut statements = 0;
+    for member in MEMBERS {
+        for (path, text) in files(&format!("{member}/src"), &["rs"]) {
+            let checked = shipped(&text).matches("sqlx::query").count();
+            let below = ["domain", "outbox", "migrations"].contains(&member);
+            assert!(below || checked == 0, "{} holds SQL", path.display());
+            statements += ["query!(", "query_as!(", "query_scalar!("]
+                .iter()
+                .map(|call| shipped(&text).matches(call).count())
+                .sum::<usize>();
+        }
+    }
+    let described = files(".sqlx", &["json"]).len();
+    assert_eq!(
+        statements, described,
+        "each checked statement has one file in .sqlx: two places share a statement, \
+         or `cargo xtask db prepare` has to run"
+    );
+}
+
+#[test]
+fn versions_and_lints_stand_in_one_place() {
+    for member in MEMBERS {
+        let manifest = read(format!("{member}/Cargo.toml"));
+        assert!(
+            manifest.contains("[lints]\nworkspace = true"),
+            "{member}/Cargo.toml does not inherit the workspace's lints"
+        );
+        let mut section = "";
+        for line in manifest.lines() {
+            if line.starts_with('[') {
+                section = line;
+            } else if section.contains("dependencies") && line.contains('=') {
+                assert!(
+                    line.contains("workspace = true"),
+                    "{member}/Cargo.toml names a version itself: {line}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn the_image_is_built_by_the_pinned_toolchain() {
+    let toolchain = read("rust-toolchain.toml");
+    let channel = toolchain
+        .lines()
+        .find_map(|line| line.strip_prefix("channel = \"")?.strip_suffix('"'))
+        .expect("rust-toolchain.toml names a channel");
+    let minor: String = channel.rsplit_once('.').unwrap().0.to_owned();
+    assert!(read("Cargo.toml").contains(&format!("rust-version = \"{minor}\"")));
+    let image = format!("rust:{channel}-slim-trixie");
+    for file in ["docker/Dockerfile", ".env.example"] {
+        let text = read(file);
+        let named: BTreeSet<_> = text
+            .split(|c: char| c.is_whitespace() || "=\"'}-".contains(c))
+            .filter(|word| word.starts_with("rust:"))
+            .collect();
+        for word in &named {
+            assert!(image.starts_with(word), "{file} names {word}, not {image}");
+        }
+    }
+}
+
+#[test]
+fn every_decision_is_listed() {
+    let index = read("docs/decisions/README.md");
+    let mut by_number = BTreeMap::new();
+    for (path, text) in files("docs/decisions", &["md"]) {
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        if name == "README.md" {
+            continue;
+        }
+        assert!(index.contains(&name), "{name} is not in the index");
+        assert!(text.contains("## Decision"), "{name} has no decision");
+        let number = name.split('-').next().unwrap().to_owned();
+        let twin = by_number.insert(number, name.clone());
+        assert!(twin.is_none(), "{name} has the number of {twin:?}");
+    }
+}
+
+/// Guards the tests above against silently reading nothing.
+#[test]
+fn the_members_are_those_of_the_workspace() {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version", "1", "--no-deps", "--locked"])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let mut names: Vec<_> = metadata["packages"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|package| package["name"].as_str().unwrap())
+        .collect();
+    names.sort_unstable();
+    assert_eq!(names, MEMBERS);
+}

@@ -1,0 +1,146 @@
+/// One variable that a binary of this workspace reads.
+#[derive(Debug)]
+pub struct Variable {
+    /// Its name; `<name>_FILE` may name a file that holds the value instead.
+    pub name: &'static str,
+    /// What holds while it is unset; `None` for one that is required or optional.
+    pub default: Option<&'static str>,
+    /// Whether its value is never shown.
+    pub secret: bool,
+    /// What it is for, in one sentence.
+    pub comment: &'static str,
+}
+
+/// Every variable that is read anywhere, by concern.
+pub const VARIABLES: &[Variable] = &[
+    with_default(
+        "APP_ENV",
+        "development",
+        "development, staging or production",
+    ),
+    with_default(
+        "LOG_FORMAT",
+        "pretty",
+        "pretty for people, json for machines",
+    ),
+    with_default(
+        "LOG_LEVEL",
+        "info",
+        "a level, then target=level pairs: info,sqlx=warn",
+    ),
+    with_default(
+        "SHUTDOWN_GRACE_SECONDS",
+        "25",
+        "how long a stop waits for work in hand",
+    ),
+    with_default("API_ADDR", "127.0.0.1:8000", "where the API listens"),
+    with_default(
+        "PUBLIC_URL",
+        "http://127.0.0.1:8000",
+        "the API's address in links that leave it, such as those in mails",
+    ),
+    optional(
+        "CORS_ORIGINS",
+        "web origins that may call the API, separated by commas",
+    ),
+    with_default(
+        "REQUEST_TIMEOUT_SECONDS",
+        "10",
+        "when a request is given up with a 503",
+    ),
+    with_default(
+        "BODY_LIMIT_BYTES",
+        "1048576",
+        "the largest request body, in bytes",
+    ),
+    secret(
+        "JWT_SECRET",
+        "the key that signs access tokens, at least 32 characters",
+    ),
+    with_default("DATABASE_HOST", "127.0.0.1", "where Postgres is"),
+    with_default("DATABASE_PORT", "5432", "its port"),
+    with_default("DATABASE_NAME", "slipway", "the database"),
+    with_default(
+        "DATABASE_USER",
+        "slipway_app",
+        "a role that may read and write rows",
+    ),
+    secret(
+        "DATABASE_PASSWORD",
+        "that role's password, at least 16 characters",
+    ),
+    with_default(
+        "DATABASE_POOL_SIZE",
+        "5",
+        "connections per process, 1 to 100",
+    ),
+    with_default("REDIS_HOST", "127.0.0.1", "where Redis is"),
+    with_default("REDIS_PORT", "6379", "its port"),
+    with_default("REDIS_USER", "slipway", "the ACL user"),
+    secret(
+        "REDIS_PASSWORD",
+        "that user's password, at least 16 characters",
+    ),
+    with_default(
+        "WORKER_CONCURRENCY",
+        "16",
+        "jobs that one worker runs at once",
+    ),
+    with_default(
+        "WORKER_HEALTH_ADDR",
+        "127.0.0.1:8001",
+        "where the worker answers /livez and /readyz; loopback only",
+    ),
+    with_default("QUEUE_NAMESPACE", "slipway", "prefix of the queue's keys"),
+    with_default(
+        "QUEUE_LEASE_SECONDS",
+        "6",
+        "how long a silent worker keeps its jobs",
+    ),
+    with_default(
+        "MAIL_FROM",
+        "Slipway <no-reply@localhost>",
+        "the sender of mails",
+    ),
+    with_default(
+        "MAIL_DIR",
+        ".slipway/mail",
+        "where mails land as files while SMTP_HOST is unset",
+    ),
+    optional("SMTP_HOST", "the mail server"),
+    with_default("SMTP_PORT", "587", "its port"),
+    optional("SMTP_USER", "the user there, with SMTP_PASSWORD"),
+    secret("SMTP_PASSWORD", "that user's password"),
+    with_default("SMTP_TLS", "starttls", "none, starttls or tls"),
+];
+
+const fn with_default(
+    name: &'static str,
+    default: &'static str,
+    comment: &'static str,
+) -> Variable {
+    Variable {
+        name,
+        default: Some(default),
+        secret: false,
+        comment,
+    }
+}
+
+const fn optional(name: &'static str, comment: &'static str) -> Variable {
+    Variable {
+        name,
+        default: None,
+        secret: false,
+        comment,
+    }
+}
+
+const fn secret(name: &'static str, comment: &'static str) -> Variable {
+    Variable {
+        name,
+        default: None,
+        secret: true,
+        comment,
+    }
+}

@@ -1,0 +1,5 @@
+//! What binaries rely on, tested from outside.
+
+mod health;
+mod settings;
+mod shutdown;

@@ -1,2 +1,81 @@
-//! xtask.
-fn main() {}
+//! The developer's command: `cargo xtask --help`.
+//!
+//! One file per verb. A verb takes a [`stack::Stack`] and does not know which of the two modes it
+//! is in; `docker/` and `native/` implement it. To add a verb: a variant in [`cli::Verb`], its line
+//! on the help page there, a file with `run`, and an arm in [`run`] below.
+//!
+//! Blocking code and threads, no async runtime: it has to compile in seconds on a bare clone.
+
+mod build;
+mod check;
+mod ci;
+mod cli;
+mod db;
+mod docker;
+mod doctor;
+mod down;
+mod e2e;
+mod exec;
+mod logs;
+mod migrate;
+#[cfg(unix)]
+mod native;
+mod ports;
+mod project;
+mod ps;
+mod restart;
+mod secrets;
+mod settings;
+mod stack;
+mod terminal;
+mod test;
+mod up;
+mod watch;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+
+use crate::cli::{Cli, Verb};
+use crate::project::Project;
+use crate::stack::Mode;
+
+fn main() -> ExitCode {
+    match run(Cli::parse().verb) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            terminal::error(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(verb: Verb) -> Result<()> {
+    let project = Project::find()?;
+    match verb {
+        Verb::Up(args) => up::run(&project, &args),
+        Verb::Down(args) => down::run(&project, &args),
+        Verb::Restart { services } => restart::run(&project, &services),
+        Verb::Ps { json } => ps::run(&project, json),
+        Verb::Logs(args) => logs::run(&project, args),
+        Verb::Build => build::run(&project),
+        Verb::Exec { service, command } => exec::run(&project, &service, &command),
+        Verb::Psql { args } => exec::psql(&project, &args),
+        Verb::RedisCli { args } => exec::redis_cli(&project, &args),
+        Verb::Migrate { action } => migrate::run(&project, action.unwrap_or(cli::Migrate::Run)),
+        Verb::Db { action: cli::Db::Prepare } => db::prepare(&project),
+        Verb::Doctor { json } => doctor::run(&project, json),
+        Verb::Test { args } => test::run(&project, &args),
+        Verb::Check => check::run(&project),
+        Verb::Ci => ci::run(&project),
+        Verb::E2e { docker, native } => {
+            e2e::run(&project, docker.then_some(Mode::Docker).or(native.then_some(Mode::Native)))
+        }
+        Verb::Watch => watch::run(),
+        #[cfg(unix)]
+        Verb::Supervise { root } => native::supervise(&root),
+        #[cfg(unix)]
+        Verb::ThrowAway { postgres_only } => native::serve_throw_away(postgres_only),
+    }
+}

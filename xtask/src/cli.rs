@@ -1,0 +1,270 @@
+//! What can be typed, and the page that `--help` prints.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// The page of `cargo xtask --help`, grouped by what one wants to do. A test holds it complete.
+const PAGE: &str = "\
+Runs, inspects and tests this project: API, worker, Postgres and Redis.
+
+Usage: cargo xtask <verb> [options]      cargo xtask <verb> --help
+
+Run it
+  up         Build and start everything, wait until healthy, say where it is
+             --docker or --native choose how; without one, `up` chooses and says why
+  down       Stop everything; data is kept (--volumes removes it, after asking)
+  restart    Restart one service, or all
+  build      Build what `up` would start
+
+Look at it
+  ps         Which services run, their health and addresses (--json)
+  logs       What they say: logs -f, logs -f worker
+  exec       Run a command in a service's surroundings: exec api env
+  psql       The database's prompt
+  redis-cli  The queue's prompt
+  doctor     What is wrong with this machine or checkout, and the remedy (--json)
+
+Change it
+  migrate    Move the schema: migrate run | status | revert | check | new NAME
+  db         db prepare writes .sqlx/, which checks the SQL at compile time
+
+Prove it
+  test       Every test, against throw-away servers: test -- -p queue
+  e2e        Drive the stack from outside, as a client would
+  check      Format, clippy, rustdoc and .sqlx, as CI does
+  ci         check and test
+
+Begin with `cargo xtask up`. Nothing else has to be installed or prepared.
+
+Options:
+  -h, --help     This page; after a verb, that verb's options
+  -V, --version  The version
+";
+
+/// The command line.
+#[derive(Parser)]
+#[command(
+    name = "xtask",
+    bin_name = "cargo xtask",
+    version,
+    about = "The developer's command",
+    help_template = PAGE,
+    disable_help_subcommand = true
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// One verb each.
+#[derive(Subcommand)]
+pub(crate) enum Verb {
+    /// Build and start everything, wait until healthy, say where it is
+    ///
+    /// Makes `.env` and `secrets/` on the first run. Run it again after an edit: only what changed
+    /// is rebuilt and restarted.
+    Up(Up),
+    /// Stop everything; data is kept
+    Down(Down),
+    /// Restart these services, or all, and wait until they are healthy
+    Restart {
+        /// api, worker, postgres, redis, ...
+        services: Vec<String>,
+    },
+    /// Which services run, their health and addresses
+    Ps {
+        /// For machines: {"mode", "services": [{"name", "state", "health", "address"}]}
+        #[arg(long)]
+        json: bool,
+    },
+    /// What the services say
+    Logs(Logs),
+    /// Build what `up` would start
+    Build,
+    /// Run a command in a service's surroundings
+    ///
+    /// In Docker inside the service's container, natively with the service's environment:
+    /// `cargo xtask exec api cargo run -p api -- serve`
+    #[command(trailing_var_arg = true)]
+    Exec {
+        /// api, worker, postgres, redis, ...
+        service: String,
+        /// The command and its arguments
+        #[arg(required = true, allow_hyphen_values = true)]
+        command: Vec<String>,
+    },
+    /// The database's prompt, as the schema's owner
+    #[command(trailing_var_arg = true)]
+    Psql {
+        /// Passed on to psql: -c 'select 1'
+        #[arg(allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// The queue's prompt
+    #[command(trailing_var_arg = true)]
+    RedisCli {
+        /// Passed on to redis-cli: INFO memory
+        #[arg(allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Move the database's schema (without a word: run)
+    Migrate {
+        #[command(subcommand)]
+        action: Option<Migrate>,
+    },
+    /// The database and what is derived from it
+    Db {
+        #[command(subcommand)]
+        action: Db,
+    },
+    /// What is wrong with this machine or checkout, and the remedy
+    Doctor {
+        /// For machines: {"checks": [{"name", "status", "finding", "remedy"}]}
+        #[arg(long)]
+        json: bool,
+    },
+    /// Every test, against throw-away servers
+    ///
+    /// Starts a Postgres and a Redis on free ports, exports TEST_DATABASE_URL and TEST_REDIS_URL,
+    /// runs `cargo test --workspace`, and removes them again, also after a failure or Ctrl-C.
+    Test {
+        /// After `--`, passed on to `cargo test`: -- -p queue lease
+        #[arg(last = true)]
+        args: Vec<String>,
+    },
+    /// Drive the stack from outside, as a client would
+    E2e {
+        /// Against containers
+        #[arg(long, conflicts_with = "native")]
+        docker: bool,
+        /// Against processes of this machine
+        #[arg(long)]
+        native: bool,
+    },
+    /// Format, clippy, rustdoc and .sqlx, as CI does
+    Check,
+    /// check, then test
+    Ci,
+    /// The development container's watcher
+    #[command(hide = true)]
+    Watch,
+    /// The parent of all native services
+    #[cfg(unix)]
+    #[command(hide = true)]
+    Supervise {
+        /// The checkout
+        root: PathBuf,
+    },
+    /// Servers for tests, until stdin ends
+    #[cfg(unix)]
+    #[command(hide = true)]
+    ThrowAway {
+        /// No Redis
+        #[arg(long)]
+        postgres_only: bool,
+    },
+}
+
+/// Options of `up`.
+#[derive(Args)]
+pub(crate) struct Up {
+    /// In containers, with Docker Compose
+    #[arg(long, conflicts_with = "native")]
+    pub(crate) docker: bool,
+    /// As processes of this machine
+    #[arg(long)]
+    pub(crate) native: bool,
+    /// In Docker: rebuild and restart api and worker at every saved file
+    #[arg(long)]
+    pub(crate) dev: bool,
+    /// Only Postgres, Redis and mail; you run the services
+    #[arg(long, conflicts_with = "dev")]
+    pub(crate) infra: bool,
+    /// Answer every question with yes
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+}
+
+/// Options of `down`.
+#[derive(Args)]
+pub(crate) struct Down {
+    /// Remove the data too; asks for the project's name first
+    #[arg(long)]
+    pub(crate) volumes: bool,
+    /// Do not ask
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+}
+
+/// Options of `logs`.
+#[derive(Args)]
+pub(crate) struct Logs {
+    /// Go on with new lines until Ctrl-C
+    #[arg(long, short)]
+    pub(crate) follow: bool,
+    /// How many past lines of each service to begin with
+    #[arg(long, short = 'n', default_value_t = 200)]
+    pub(crate) tail: usize,
+    /// api, worker, postgres, redis, ...; all when none is named
+    pub(crate) services: Vec<String>,
+}
+
+/// Verbs of `migrate`.
+#[derive(Subcommand)]
+pub(crate) enum Migrate {
+    /// Apply what is not applied yet
+    Run,
+    /// Which migrations there are and which are applied
+    Status,
+    /// Take back the last one
+    Revert,
+    /// Find edited, out-of-order and CRLF files
+    Check,
+    /// Make the two files of a new migration; needs no database
+    New {
+        /// In words: add_orders
+        name: String,
+    },
+}
+
+/// Verbs of `db`.
+#[derive(Subcommand)]
+pub(crate) enum Db {
+    /// Write .sqlx/ anew from the SQL in the code, against a throw-away database
+    Prepare,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_page_names_every_verb() {
+        for verb in Cli::command()
+            .get_subcommands()
+            .filter(|verb| !verb.is_hide_set())
+        {
+            let line = format!("\n  {:<11}", verb.get_name());
+            assert!(
+                PAGE.contains(&line),
+                "`{}` is not on the page",
+                verb.get_name()
+            );
+        }
+    }
+
+    #[test]
+    fn an_unknown_word_is_answered_with_the_nearest() {
+        let Err(error) = Cli::try_parse_from(["xtask", "upp"]) else {
+            panic!("`upp` is no verb")
+        };
+        assert!(error.to_string().contains("'up'"), "{error}");
+    }
+}

@@ -1,0 +1,56 @@
+//! `cargo xtask down`: stops everything; data goes only when asked for, and never by accident.
+
+use anyhow::{Result, bail};
+
+use crate::cli;
+use crate::project::Project;
+use crate::stack;
+use crate::terminal;
+
+/// Stops the stack that runs.
+pub(crate) fn run(project: &Project, args: &cli::Down) -> Result<()> {
+    if args.volumes {
+        permit_removal(project, args.yes)?;
+    }
+    let stack = match stack::current(project) {
+        Ok(stack) => stack,
+        // Taking down what is not up is no failure, but then no mode tells whose data to remove.
+        Err(_) if !args.volumes => {
+            terminal::note("nothing runs");
+            return Ok(());
+        }
+        Err(error) => return Err(error.context("whose data to remove is not known")),
+    };
+    stack.down(args.volumes)?;
+    // After a plain `down` the mode stays known, so that `down --volumes` still finds the data.
+    if args.volumes {
+        project.remember_mode(None)?;
+    }
+    terminal::note(if args.volumes {
+        "stopped; data removed"
+    } else {
+        "stopped; data kept"
+    });
+    Ok(())
+}
+
+/// Whether data may be removed: never where `.env` says that it matters, and not without a yes.
+fn permit_removal(project: &Project, yes: bool) -> Result<()> {
+    if let Some(env) = project.settings()?.is_protected() {
+        bail!("APP_ENV is {env}: data of such a stack is not removed by this command");
+    }
+    if yes {
+        return Ok(());
+    }
+    if !terminal::is_interactive() {
+        bail!("removing data needs a yes: run `cargo xtask down --volumes --yes`");
+    }
+    let name = project.name();
+    let answer = terminal::ask(&format!(
+        "This removes the database, the queue and all mails of {name}.\nType its name to go on: "
+    ))?;
+    if answer != name {
+        bail!("nothing was removed");
+    }
+    Ok(())
+}

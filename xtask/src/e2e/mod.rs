@@ -1,0 +1,128 @@
+//! `cargo xtask e2e`: drives the running stack from outside, as a client would.
+//!
+//! The scenario is the same in both modes. It signs up, reads the mail, logs
+//! in, tries what a careless client would send, and then takes parts of the
+//! stack away while it is in use.
+
+mod client;
+mod faults;
+mod mail;
+mod product;
+
+use std::{
+    cell::Cell,
+    time::{Duration, Instant, SystemTime},
+};
+
+use anyhow::{Context as _, Result};
+
+use crate::{
+    project::Project,
+    stack::{self, Mode, Stack},
+};
+use client::Client;
+use mail::Mailbox;
+
+/// The password of every account that the scenario makes.
+const PASSWORD: &str = "correct horse battery staple";
+
+/// What each step works with.
+struct Run<'a> {
+    stack: &'a dyn Stack,
+    client: Client,
+    mailbox: Mailbox,
+    /// Makes the addresses of this run unlike those of any other.
+    stamp: u64,
+    accounts: Cell<u32>,
+}
+
+type Step = fn(&Run) -> Result<String>;
+
+/// The scenario, in order. A step returns what is worth saying about it.
+const STEPS: [(&str, Step); 10] = [
+    ("the service names itself and is ready", product::ready),
+    ("sign up, read the mail, verify, log in", product::sign_up),
+    ("a known address gets the same answer", product::known_address),
+    ("a token works once", product::token_works_once),
+    ("wrong requests get problem documents", product::problems),
+    ("answers carry the security headers", product::headers),
+    ("a worker killed with SIGKILL loses no mail", faults::worker_killed),
+    ("Redis restarted under load loses no mail", faults::redis_restarted),
+    ("Postgres away is a 503, and heals by itself", faults::postgres_away),
+    ("what was stored is there after down and up", faults::down_and_up),
+];
+
+/// Runs the scenario against the stack, which is brought up first where it is
+/// not, and is left as it was found.
+pub(crate) fn run(project: &Project, mode: Option<Mode>) -> Result<()> {
+    let found = project.mode();
+    let mode = mode.or(found);
+    crate::up::bring_up(project, mode)?;
+    let stack = stack::current(project)?;
+    let outcome = scenario(project, stack.as_ref());
+    if found.is_none() {
+        stack.down(false)?;
+        project.remember_mode(None)?;
+    }
+    outcome
+}
+
+fn scenario(project: &Project, stack: &dyn Stack) -> Result<()> {
+    let run = Run {
+        stack,
+        client: Client::new(&address(stack, "api")?),
+        mailbox: match stack.mode() {
+            Mode::Native => Mailbox::Folder(project.state_dir().join("mail")),
+            Mode::Docker => Mailbox::MailDev(address(stack, "maildev")?),
+        },
+        stamp: SystemTime::UNIX_EPOCH.elapsed()?.as_millis() as u64,
+        accounts: Cell::new(0),
+    };
+    println!("end to end, {} mode", stack.mode());
+    let start = Instant::now();
+    for (name, step) in STEPS {
+        let begun = Instant::now();
+        let said = step(&run).with_context(|| format!("e2e: {name}"))?;
+        let seconds = begun.elapsed().as_secs_f64();
+        println!("  ok {seconds:>6.1} s  {name}{}{said}", if said.is_empty() { "" } else { ": " });
+    }
+    println!("{} passed, 0 failed in {:.1} s", STEPS.len(), start.elapsed().as_secs_f64());
+    Ok(())
+}
+
+fn address(stack: &dyn Stack, service: &str) -> Result<String> {
+    let services = stack.ps()?;
+    let found = services.into_iter().find(|state| state.name == service);
+    found
+        .and_then(|state| state.address)
+        .with_context(|| format!("{service} has no address on this machine"))
+}
+
+impl Run<'_> {
+    /// An address that nobody has used before.
+    fn new_address(&self) -> String {
+        self.accounts.set(self.accounts.get() + 1);
+        format!("e2e-{}-{}@example.org", self.stamp, self.accounts.get())
+    }
+
+    /// Asks until the API is ready, and says how long that took.
+    fn until_ready(&self, within: Duration) -> Result<Duration> {
+        let start = Instant::now();
+        loop {
+            let answer = self.client.get("/readyz");
+            if answer.as_ref().is_ok_and(|answer| answer.status == 200) {
+                return Ok(start.elapsed());
+            }
+            if start.elapsed() > within {
+                let last = answer.map(|answer| answer.body);
+                anyhow::bail!("not ready after {} s: {last:?}", within.as_secs());
+            }
+            pause(Duration::from_millis(100));
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the command has no executor to block")]
+fn pause(time: Duration) {
+    std::thread::sleep(time);
+}

@@ -1,0 +1,191 @@
+//! Where the checkout is, what it is called, and what `.slipway/` remembers about it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+
+use crate::settings::Settings;
+use crate::stack::Mode;
+
+/// One checkout of the project.
+pub(crate) struct Project {
+    root: PathBuf,
+    name: String,
+}
+
+impl Project {
+    /// The checkout that `cargo xtask` was started in.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "cargo says where the package is only through the environment"
+    )]
+    pub(crate) fn find() -> Result<Self> {
+        if let Some(manifest) = std::env::var_os("CARGO_MANIFEST_DIR")
+            && let Some(root) = Path::new(&manifest).parent()
+        {
+            return Self::at(root);
+        }
+        // Started without cargo: the checkout is where we stand, or above.
+        let here = std::env::current_dir().context("the current folder cannot be read")?;
+        match here
+            .ancestors()
+            .find(|folder| folder.join("xtask/Cargo.toml").is_file())
+        {
+            Some(root) => Self::at(root),
+            None => bail!("not inside a checkout of the project: no `xtask/` here or above"),
+        }
+    }
+
+    /// The checkout at `root`.
+    pub(crate) fn at(root: &Path) -> Result<Self> {
+        let root = root
+            .canonicalize()
+            .with_context(|| format!("{} cannot be read", root.display()))?;
+        // A name given in the environment or `.env` wins, as it does for `docker compose` itself.
+        let given = Settings::load(&root)?.get("COMPOSE_PROJECT_NAME");
+        let name = given.unwrap_or_else(|| name_of(&root));
+        Ok(Self { root, name })
+    }
+
+    /// The checkout's folder, absolute.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The Compose project's name, also the name of folders outside of the checkout.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// `.slipway/`: state, logs, native data. Removing it forgets everything.
+    pub(crate) fn state_dir(&self) -> PathBuf {
+        self.root.join(".slipway")
+    }
+
+    /// `secrets/`: one file per secret.
+    pub(crate) fn secrets_dir(&self) -> PathBuf {
+        self.root.join("secrets")
+    }
+
+    /// What the developer set, in the shell or in `.env`.
+    pub(crate) fn settings(&self) -> Result<Settings> {
+        Settings::load(&self.root)
+    }
+
+    /// The mode of the stack that was started last and not taken down.
+    pub(crate) fn mode(&self) -> Option<Mode> {
+        Mode::from_name(self.recall("mode")?.as_str()?)
+    }
+
+    /// Remembers the mode; `None` after `down`.
+    pub(crate) fn remember_mode(&self, mode: Option<Mode>) -> Result<()> {
+        self.remember("mode", mode.map_or(Value::Null, |mode| json!(mode.name())))
+    }
+
+    /// The host port that `service` got last time.
+    pub(crate) fn port(&self, service: &str) -> Option<u16> {
+        u16::try_from(self.recall("ports")?.get(service)?.as_u64()?).ok()
+    }
+
+    /// Remembers a host port, so that it stays the same from one `up` to the next.
+    pub(crate) fn remember_port(&self, service: &str, port: u16) -> Result<()> {
+        let mut ports = self
+            .recall("ports")
+            .filter(Value::is_object)
+            .unwrap_or_else(|| json!({}));
+        ports[service] = json!(port);
+        self.remember("ports", ports)
+    }
+
+    /// A value of `.slipway/state.json`. None as well when the file came from another folder:
+    /// a copied checkout must not act on the original's servers.
+    pub(crate) fn recall(&self, key: &str) -> Option<Value> {
+        let state = self.state();
+        state.get(key).filter(|value| !value.is_null()).cloned()
+    }
+
+    /// Writes one value into `.slipway/state.json`.
+    pub(crate) fn remember(&self, key: &str, value: Value) -> Result<()> {
+        let mut state = self.state();
+        if state.get(key) == Some(&value) {
+            return Ok(());
+        }
+        state["root"] = json!(self.root);
+        state[key] = value;
+        fs::create_dir_all(self.state_dir())?;
+        write_whole(&self.state_file(), &format!("{state:#}\n"))
+    }
+
+    fn state_file(&self) -> PathBuf {
+        self.state_dir().join("state.json")
+    }
+
+    fn state(&self) -> Value {
+        fs::read_to_string(self.state_file())
+            .ok()
+            .and_then(|text| serde_json::from_str::<Value>(&text).ok())
+            .filter(|state| state["root"] == json!(self.root))
+            .unwrap_or_else(|| json!({}))
+    }
+}
+
+/// Replaces a file in one step, so that a reader never sees half of it.
+pub(crate) fn write_whole(path: &Path, text: &str) -> Result<()> {
+    let fresh = path.with_extension(format!("{}.new", std::process::id()));
+    fs::write(&fresh, text).with_context(|| format!("{} cannot be written", fresh.display()))?;
+    fs::rename(&fresh, path).with_context(|| format!("{} cannot be written", path.display()))
+}
+
+/// The folder's name, plus a short hash of its whole path: two checkouts never share a name.
+fn name_of(root: &Path) -> String {
+    let folder = root
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .to_lowercase();
+    let mut name: String = folder
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+        .collect::<String>()
+        .trim_matches('-')
+        .chars()
+        .take(30)
+        .collect();
+    if name.is_empty() {
+        name.push_str("project");
+    }
+    format!("{name}-{:06x}", hash(&root.to_string_lossy()) & 0xff_ffff)
+}
+
+/// FNV-1a, 64 bits: the standard library's hasher may change with the compiler, a name may not.
+fn hash(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_fit_for_compose_and_differs_by_path() {
+        let one = name_of(Path::new("/home/ann/My Shop"));
+        assert!(one.starts_with("my-shop-"), "{one}");
+        assert!(
+            one.chars()
+                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+        );
+        assert_ne!(one, name_of(Path::new("/home/bob/My Shop")));
+        assert!(name_of(Path::new("/")).starts_with("project-"));
+    }
+
+    #[test]
+    fn fnv_1a_of_the_published_test_vectors() {
+        assert_eq!(hash(""), 0xcbf2_9ce4_8422_2325);
+        assert_eq!(hash("a"), 0xaf63_dc4c_8601_ec8c);
+        assert_eq!(hash("foobar"), 0x8594_4171_f739_67e8);
+    }
+}

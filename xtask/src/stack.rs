@@ -1,0 +1,194 @@
+//! The seam between the verbs and the two ways to run the stack.
+//!
+//! A verb never asks which mode it is in: it takes a [`Stack`] and calls it. `crate::docker` and
+//! `crate::native` implement the trait; `up` chooses one, `.slipway/state.json` remembers it, and
+//! [`current`] hands the remembered one to every other verb.
+
+use std::fmt;
+
+use anyhow::{Result, bail};
+
+use crate::project::Project;
+
+/// How the stack runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Containers, by `docker compose`.
+    Docker,
+    /// Processes of this machine, under a supervisor of our own.
+    Native,
+}
+
+impl Mode {
+    /// The word in `ps --json` and in the state file.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Docker => "docker",
+            Self::Native => "native",
+        }
+    }
+
+    /// The reverse of [`Mode::name`].
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        [Self::Docker, Self::Native]
+            .into_iter()
+            .find(|mode| mode.name() == name)
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What `up` was asked for, beyond the mode.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct UpOptions {
+    /// Hot reload (docker: the dev override file).
+    pub(crate) dev: bool,
+    /// Only postgres, redis and mail.
+    pub(crate) infra: bool,
+    /// Every question is answered with yes.
+    pub(crate) yes: bool,
+}
+
+/// What `logs` was asked for.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct LogOptions {
+    /// Go on with new lines as they come.
+    pub(crate) follow: bool,
+    /// Lines of the past to begin with, of each service.
+    pub(crate) tail: usize,
+    /// All of them when empty.
+    pub(crate) services: Vec<String>,
+}
+
+/// Something that happens to a service: what `e2e` proves the stack against.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// SIGKILL, with nothing said before. Its supervisor may start it again by itself.
+    Kill,
+    /// An orderly stop that lasts until `Start`.
+    Stop,
+    /// Ends a stop: starts the service unless it runs, and waits until it is healthy.
+    Start,
+}
+
+/// One service, as `ps` and the closing table of `up` show it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct ServiceState {
+    /// The name in `docker-compose.yml`: `api`, `worker`, `postgres`, `redis`, ...
+    pub(crate) name: String,
+    /// `running`, `starting`, `restarting` or `exited`.
+    pub(crate) state: String,
+    /// `healthy`, `unhealthy`, `starting`, or `none` for a service without a check.
+    pub(crate) health: String,
+    /// Where it can be reached from this machine: `127.0.0.1:8000`. None when it is not published.
+    pub(crate) address: Option<String>,
+    /// From its start until it was healthy. None when that is not known.
+    pub(crate) seconds: Option<f64>,
+}
+
+/// A service that did not come up. `main` prints it and exits with 1.
+#[derive(Debug)]
+pub(crate) struct ServiceFailure {
+    /// The service's name.
+    pub(crate) service: String,
+    /// In words, with the exit code where there is one: `exited with code 1`.
+    pub(crate) cause: String,
+    /// The end of its log.
+    pub(crate) last_lines: Vec<String>,
+    /// One thing to do, as a command where there is one.
+    pub(crate) next_step: String,
+}
+
+impl fmt::Display for ServiceFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.service, self.cause)?;
+        if !self.last_lines.is_empty() {
+            write!(f, "\n\n  its last lines:")?;
+            for line in &self.last_lines {
+                write!(f, "\n    {line}")?;
+            }
+            writeln!(f)?;
+        }
+        write!(f, "\n  next: {}", self.next_step)
+    }
+}
+
+impl std::error::Error for ServiceFailure {}
+
+/// One way to run the stack.
+///
+/// Functions that end in an interactive program (`exec`, `psql`, `redis_cli`, `logs` of docker)
+/// replace this process where the platform can, so that signals and exit codes pass straight
+/// through; elsewhere they exit with the program's code.
+pub(crate) trait Stack {
+    /// Which one this is.
+    fn mode(&self) -> Mode;
+
+    /// Builds, starts in order and waits until all is healthy. Idempotent, and quick when nothing
+    /// changed. `.env` and `secrets/` are there already. Fails with a [`ServiceFailure`].
+    fn up(&self, options: &UpOptions) -> Result<Vec<ServiceState>>;
+
+    /// Stops all and leaves nothing running. `volumes` removes the data too (already confirmed).
+    fn down(&self, volumes: bool) -> Result<()>;
+
+    /// Restarts these services (all long-running ones when empty) and waits until they are healthy.
+    fn restart(&self, services: &[String]) -> Result<()>;
+
+    /// The services that exist, running or not; empty when nothing was started.
+    fn ps(&self) -> Result<Vec<ServiceState>>;
+
+    /// Prints logs, each line with its service.
+    fn logs(&self, options: &LogOptions) -> Result<()>;
+
+    /// Builds what `up` would start.
+    fn build(&self) -> Result<()>;
+
+    /// Runs a command in the service's container, or natively with the service's environment.
+    fn exec(&self, service: &str, command: &[String]) -> Result<()>;
+
+    /// An interactive `psql` on the stack's database as `slipway_owner`.
+    fn psql(&self, args: &[String]) -> Result<()>;
+
+    /// An interactive `redis-cli` on the stack's Redis as the user `slipway`.
+    fn redis_cli(&self, args: &[String]) -> Result<()>;
+
+    /// Runs the `migrate` binary with these arguments as the schema's owner; output passes through.
+    /// Postgres must run.
+    fn migrate(&self, args: &[String]) -> Result<()>;
+
+    /// Does this to one service.
+    fn inflict(&self, service: &str, fault: Fault) -> Result<()>;
+
+    /// Addresses worth opening, for the end of `up`: label and URL or path.
+    fn links(&self) -> Result<Vec<(String, String)>>;
+}
+
+/// The implementation of `mode`.
+pub(crate) fn of(mode: Mode, project: &Project) -> Result<Box<dyn Stack + '_>> {
+    match mode {
+        Mode::Docker => Ok(Box::new(crate::docker::Docker::new(project))),
+        #[cfg(unix)]
+        Mode::Native => Ok(Box::new(crate::native::Native::new(project))),
+        #[cfg(not(unix))]
+        Mode::Native => {
+            bail!(
+                "native mode needs Unix; install Docker, or work inside WSL, and run `cargo xtask up` again"
+            )
+        }
+    }
+}
+
+/// The stack that `up` started last.
+///
+/// # Errors
+/// When `up` has never run here, or `down` was the last that did: the sentence names `up`.
+pub(crate) fn current(project: &Project) -> Result<Box<dyn Stack + '_>> {
+    match project.mode() {
+        Some(mode) => of(mode, project),
+        None => bail!("nothing runs here yet: start it with `cargo xtask up`"),
+    }
+}

@@ -1,0 +1,148 @@
+//! How the command speaks: colours where there is a terminal, tables, questions.
+
+use std::io::{self, BufRead, IsTerminal, Write};
+use std::sync::OnceLock;
+
+use anyhow::{Result, bail};
+
+/// A colour or weight, as the parameter of an ANSI SGR sequence.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Style(&'static str);
+
+pub(crate) const BOLD: Style = Style("1");
+pub(crate) const DIM: Style = Style("2");
+pub(crate) const RED: Style = Style("31");
+pub(crate) const GREEN: Style = Style("32");
+pub(crate) const YELLOW: Style = Style("33");
+
+/// Colours for the prefixes of log lines.
+pub(crate) const PREFIXES: [Style; 6] = [
+    Style("36"),
+    Style("35"),
+    Style("34"),
+    Style("33"),
+    Style("32"),
+    Style("96"),
+];
+
+/// The text in a style, or as it is where nobody would see it.
+pub(crate) fn paint(style: Style, text: &str) -> String {
+    if in_colour() {
+        format!("\x1b[{}m{text}\x1b[0m", style.0)
+    } else {
+        text.to_owned()
+    }
+}
+
+/// Whether colours are wanted: standard output is a terminal that knows them, and NO_COLOR is unset.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "NO_COLOR and TERM are the terminal's, not settings"
+)]
+pub(crate) fn in_colour() -> bool {
+    static COLOUR: OnceLock<bool> = OnceLock::new();
+    *COLOUR.get_or_init(|| {
+        let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+        io::stdout().is_terminal()
+            && set("NO_COLOR").is_none()
+            && set("TERM").is_none_or(|term| term != "dumb")
+    })
+}
+
+/// Whether somebody is there to be asked.
+pub(crate) fn is_interactive() -> bool {
+    io::stdin().is_terminal() && io::stderr().is_terminal()
+}
+
+/// A line about what happens now. On standard error, so that standard output stays for results.
+pub(crate) fn note(text: &str) {
+    eprintln!("{text}");
+}
+
+/// A line that something is not as it should be.
+pub(crate) fn warn(text: &str) {
+    eprintln!("{} {text}", on_stderr(YELLOW, "warning:"));
+}
+
+/// The last line of a failed command.
+pub(crate) fn error(text: &str) {
+    eprintln!("{} {text}", on_stderr(RED, "error:"));
+}
+
+fn on_stderr(style: Style, text: &str) -> String {
+    if io::stderr().is_terminal() {
+        paint(style, text)
+    } else {
+        text.to_owned()
+    }
+}
+
+/// A yes or no question; no is the default.
+///
+/// # Errors
+/// Without a terminal: callers decide before what happens then.
+pub(crate) fn confirm(question: &str) -> Result<bool> {
+    Ok(matches!(
+        ask(&format!("{question} [y/N] "))?.to_lowercase().as_str(),
+        "y" | "yes"
+    ))
+}
+
+/// One line of answer.
+pub(crate) fn ask(prompt: &str) -> Result<String> {
+    if !is_interactive() {
+        bail!("nobody is there to be asked: add --yes");
+    }
+    eprint!("{prompt}");
+    io::stderr().flush()?;
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer)?;
+    Ok(answer.trim().to_owned())
+}
+
+/// Rows under a heading, columns as wide as their longest cell, a style per cell where given.
+pub(crate) fn table(heading: &[&str], rows: &[Vec<(String, Option<Style>)>]) -> String {
+    let width = |column: usize| {
+        let cells = rows
+            .iter()
+            .filter_map(|row| row.get(column))
+            .map(|(text, _)| text.chars().count());
+        cells
+            .chain([heading[column].chars().count()])
+            .max()
+            .unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..heading.len()).map(width).collect();
+    let line = |cells: &mut dyn Iterator<Item = (String, Option<Style>)>| {
+        let mut line = String::from("  ");
+        for ((text, style), width) in cells.zip(&widths) {
+            let gap = " ".repeat(width - text.chars().count() + 3);
+            line.push_str(&style.map_or_else(|| text.clone(), |style| paint(style, &text)));
+            line.push_str(&gap);
+        }
+        line.trim_end().to_owned()
+    };
+    let mut lines = vec![line(
+        &mut heading.iter().map(|text| ((*text).to_owned(), Some(DIM))),
+    )];
+    lines.extend(rows.iter().map(|row| line(&mut row.iter().cloned())));
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_as_wide_as_their_longest_cell() {
+        let row = |cells: [&str; 2]| cells.map(|text| (text.to_owned(), None)).to_vec();
+        let text = table(
+            &["service", "at"],
+            &[row(["api", "here"]), row(["a-long-name", ""])],
+        );
+        assert_eq!(
+            text,
+            "  service       at\n  api           here\n  a-long-name"
+        );
+    }
+}

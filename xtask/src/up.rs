@@ -1,0 +1,110 @@
+//! `cargo xtask up`: from a clone to a running stack.
+
+use anyhow::Result;
+
+use crate::cli;
+use crate::docker;
+use crate::project::Project;
+use crate::ps;
+use crate::secrets;
+use crate::settings;
+use crate::stack::{self, Mode, ServiceState, Stack, UpOptions};
+use crate::terminal::{self, BOLD};
+
+/// Starts everything, and says where it is and what to try next.
+pub(crate) fn run(project: &Project, args: &cli::Up) -> Result<()> {
+    let forced = args
+        .docker
+        .then_some(Mode::Docker)
+        .or(args.native.then_some(Mode::Native));
+    let options = UpOptions {
+        dev: args.dev,
+        infra: args.infra,
+        yes: args.yes,
+    };
+    let (stack, services) = start(project, forced, &options)?;
+    println!("\n{}\n", ps::table(&services, true));
+    for (label, address) in stack.links()? {
+        println!("  {label:<10} {}", terminal::paint(BOLD, &address));
+    }
+    println!("\n{}", next_steps(args.infra));
+    Ok(())
+}
+
+/// Brings the stack up for another verb, without the closing page.
+pub(crate) fn bring_up(project: &Project, mode: Option<Mode>) -> Result<()> {
+    start(project, mode, &UpOptions::default()).map(drop)
+}
+
+fn start<'a>(
+    project: &'a Project,
+    forced: Option<Mode>,
+    options: &UpOptions,
+) -> Result<(Box<dyn Stack + 'a>, Vec<ServiceState>)> {
+    if settings::ensure_file(project)? {
+        terminal::note("made .env from .env.example");
+    }
+    if !secrets::ensure(project)?.is_empty() {
+        terminal::note("made secrets/ (one file each, random, not in git)");
+    }
+    let mode = choose(project, forced)?;
+    leave_other_mode(project, mode)?;
+    // Before the start, so that `ps`, `logs` and `down` know where to look when it fails half-way.
+    project.remember_mode(Some(mode))?;
+    let stack = stack::of(mode, project)?;
+    let services = stack.up(options)?;
+    Ok((stack, services))
+}
+
+/// The mode to run in, said in one line with the reason.
+pub(crate) fn choose(project: &Project, forced: Option<Mode>) -> Result<Mode> {
+    let (mode, why) = match (forced, docker::usable(project)) {
+        (Some(Mode::Native), _) => (Mode::Native, "as asked".to_owned()),
+        (Some(Mode::Docker), Ok(())) => (Mode::Docker, "as asked".to_owned()),
+        (Some(Mode::Docker), Err(reason)) => anyhow::bail!(
+            "Docker cannot be used: {reason}\n  next: `cargo xtask up --native` runs without it, `cargo xtask doctor` says more"
+        ),
+        (None, Ok(())) => (
+            Mode::Docker,
+            "the engine answers and the images can be had".to_owned(),
+        ),
+        (None, Err(reason)) => (Mode::Native, reason.to_string()),
+    };
+    terminal::note(&format!(
+        "mode: {} ({why})",
+        terminal::paint(BOLD, mode.name())
+    ));
+    Ok(mode)
+}
+
+/// Stops the stack of the other mode: two at once would fight for ports and confuse every verb.
+fn leave_other_mode(project: &Project, mode: Mode) -> Result<()> {
+    let Some(other) = project.mode().filter(|other| *other != mode) else {
+        return Ok(());
+    };
+    let stack = stack::of(other, project)?;
+    // An engine that is gone has nothing running that we could stop.
+    if stack
+        .ps()
+        .is_ok_and(|services| services.iter().any(|service| service.state != "exited"))
+    {
+        terminal::note(&format!(
+            "stopping the {other} stack first; its data is kept"
+        ));
+        stack.down(false)?;
+    }
+    Ok(())
+}
+
+fn next_steps(infra: bool) -> &'static str {
+    if infra {
+        return "Next:
+  cargo xtask migrate run                            bring the schema up to date
+  cargo xtask exec api cargo run -p api -- serve     the API, with its settings
+  cargo xtask exec worker cargo run -p worker -- run the worker";
+    }
+    "Next:
+  cargo xtask logs -f   what the services say
+  cargo xtask test      every test, against throw-away servers
+  cargo xtask down      stop; data is kept"
+}

@@ -1,0 +1,43 @@
+-- The two roles, the database and who may do what. Run as the superuser, by psql, in both modes:
+--
+--   docker: mounted into /docker-entrypoint-initdb.d, runs when the data folder is made
+--   native: psql -v secrets=/path/to/secrets -f docker/postgres/roles.sql
+--
+-- Safe to run again: it then sets the passwords to what the secret files say now.
+\set ON_ERROR_STOP on
+\if :{?secrets}
+\else
+  \set secrets /run/secrets
+\endif
+
+-- psql reads the files itself, so that no password is in an argument list or in the environment.
+\set superuser_password `cat :'secrets'/postgres_superuser_password`
+\set owner_password `cat :'secrets'/postgres_owner_password`
+\set app_password `cat :'secrets'/postgres_app_password`
+
+-- A statement that fails is logged whole, and these hold passwords.
+SET log_min_error_statement = panic;
+SET log_statement = none;
+
+SELECT 'CREATE ROLE slipway_owner LOGIN'
+ WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'slipway_owner') \gexec
+SELECT 'CREATE ROLE slipway_app LOGIN'
+ WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'slipway_app') \gexec
+ALTER ROLE :"USER" PASSWORD :'superuser_password';
+ALTER ROLE slipway_owner PASSWORD :'owner_password';
+ALTER ROLE slipway_app PASSWORD :'app_password';
+
+SELECT 'CREATE DATABASE slipway OWNER slipway_owner'
+ WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = 'slipway') \gexec
+REVOKE ALL ON DATABASE slipway FROM PUBLIC;
+GRANT CONNECT ON DATABASE slipway TO slipway_app;
+
+-- The owner changes the schema; the application reads and writes rows, also of tables to come.
+\connect slipway
+ALTER SCHEMA public OWNER TO slipway_owner;
+REVOKE ALL ON SCHEMA public FROM PUBLIC;
+GRANT USAGE ON SCHEMA public TO slipway_app;
+ALTER DEFAULT PRIVILEGES FOR ROLE slipway_owner IN SCHEMA public
+  GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO slipway_app;
+ALTER DEFAULT PRIVILEGES FOR ROLE slipway_owner IN SCHEMA public
+  GRANT USAGE, SELECT ON SEQUENCES TO slipway_app;

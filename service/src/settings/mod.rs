@@ -27,7 +27,8 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use axum::http::Uri;
 use email_address::EmailAddress;
-use secrecy::SecretString;
+use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo};
+use secrecy::{ExposeSecret, SecretString};
 use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 
 pub use self::{
@@ -278,15 +279,26 @@ impl Redis {
             password: reader.secret("REDIS_PASSWORD", 16),
         }
     }
+
+    /// How the `redis` crate connects with these settings.
+    pub fn connection(&self) -> ConnectionInfo {
+        let login = RedisConnectionInfo::default()
+            .set_username(&self.user)
+            .set_password(self.password.expose_secret());
+        ConnectionAddr::Tcp(self.host.clone(), self.port)
+            .into_connection_info()
+            .expect("an address is complete as it is")
+            .set_redis_settings(login)
+    }
 }
 
 impl Queue {
     /// Reads `QUEUE_*`.
     pub fn read(reader: &mut Reader) -> Self {
-        let namespace = "1 to 64 letters, digits, - or _";
+        let namespace = "1 to 64 of a-z, 0-9, _, - and .";
         Self {
             namespace: reader.parsed("QUEUE_NAMESPACE", namespace, |text| {
-                let valid = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+                let valid = |c| matches!(c, 'a'..='z' | '0'..='9' | '_' | '-' | '.');
                 (text.len() <= 64 && text.chars().all(valid)).then(|| text.to_owned())
             }),
             lease: reader.seconds("QUEUE_LEASE_SECONDS", 2..=300),

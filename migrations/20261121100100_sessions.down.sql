@@ -1,0 +1,3 @@
+-- Logs everybody out.
+DROP TABLE refresh_tokens;
+DROP TABLE sessions;

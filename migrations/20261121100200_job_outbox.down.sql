@@ -1,0 +1,2 @@
+-- Deletes every job that is not yet done.
+DROP TABLE job_outbox;

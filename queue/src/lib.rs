@@ -1,1 +1,27 @@
-//! queue.
+#![doc = include_str!("../README.md")]
+
+mod backoff;
+mod connection;
+mod envelope;
+mod error;
+mod job;
+mod keys;
+mod queue;
+mod registry;
+mod scripts;
+mod settings;
+#[cfg(feature = "testing")]
+pub mod testing;
+mod worker;
+
+pub use redis;
+
+pub use crate::{
+    envelope::Envelope,
+    error::{DecodeError, EnqueueError, Error, WorkerError},
+    job::{Job, JobContext, JobError, JobId},
+    queue::{Queue, Relayed},
+    registry::Registry,
+    settings::{Settings, Tuning, WorkerSettings},
+    worker::Worker,
+};

@@ -1,0 +1,251 @@
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, Pipeline, ProtocolVersion, PushKind, RedisError,
+    RedisResult, ServerErrorKind, Value, aio::MultiplexedConnection,
+};
+use tokio::sync::Mutex as AsyncMutex;
+
+use crate::{error::Trouble, scripts, settings::Settings};
+
+/// One multiplexed connection that is made when it is needed, and made again.
+///
+/// In place of the redis crate's `ConnectionManager`, because the queue needs to
+/// know when a connection is a new one (what was unconfirmed is then sent again),
+/// gives up a silent or demoted server at once, and fails fast while Redis is away
+/// instead of holding each caller through a series of retries.
+#[derive(Clone)]
+pub(crate) struct Connection(Arc<Inner>);
+
+struct Inner {
+    client: Client,
+    connect_timeout: Duration,
+    response_timeout: Duration,
+    live: Mutex<Option<Live>>,
+    /// Held while connecting; the last failure answers those who waited for it.
+    connecting: AsyncMutex<Option<(Instant, RedisError)>>,
+}
+
+/// A connection that was alive when it was asked for.
+#[derive(Clone)]
+pub(crate) struct Live {
+    pub(crate) connection: MultiplexedConnection,
+    /// Set by the connection's own task when the server closes it.
+    closed: Arc<AtomicBool>,
+}
+
+impl Live {
+    /// Whether both stand for the same connection.
+    pub(crate) fn same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.closed, &other.closed)
+    }
+}
+
+impl Connection {
+    /// Nothing is connected yet; `response_timeout` covers blocking commands too.
+    pub(crate) fn new(settings: &Settings, response_timeout: Duration) -> RedisResult<Self> {
+        let redis = &settings.redis;
+        // RESP3 tells of a closed connection while it is idle.
+        let handshake = redis
+            .redis_settings()
+            .clone()
+            .set_protocol(ProtocolVersion::RESP3);
+        let client = Client::open(redis.clone().set_redis_settings(handshake))?;
+        Ok(Self(Arc::new(Inner {
+            client,
+            connect_timeout: settings.tuning.connect_timeout,
+            response_timeout,
+            live: Mutex::new(None),
+            connecting: AsyncMutex::new(None),
+        })))
+    }
+
+    /// The live connection; connects when there is none.
+    pub(crate) async fn live(&self) -> RedisResult<Live> {
+        if let Some(live) = self.current() {
+            return Ok(live);
+        }
+        let asked = Instant::now();
+        let mut failure = self.0.connecting.lock().await;
+        if let Some(live) = self.current() {
+            return Ok(live);
+        }
+        // A crowd that waited for one attempt shares its failure: with a silent
+        // network each attempt takes the whole time-out.
+        if let Some((at, error)) = failure.as_ref()
+            && *at > asked
+        {
+            return Err(error.clone());
+        }
+        match self.connect().await {
+            Ok(live) => {
+                *failure = None;
+                *self.slot() = Some(live.clone());
+                Ok(live)
+            }
+            Err(error) => {
+                *failure = Some((Instant::now(), error.clone()));
+                Err(error)
+            }
+        }
+    }
+
+    fn current(&self) -> Option<Live> {
+        let slot = self.slot();
+        let live = slot.as_ref()?;
+        (!live.closed.load(Ordering::Acquire)).then(|| live.clone())
+    }
+
+    fn slot(&self) -> std::sync::MutexGuard<'_, Option<Live>> {
+        self.0.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn connect(&self) -> RedisResult<Live> {
+        let closed = Arc::new(AtomicBool::new(false));
+        let flag = Arc::clone(&closed);
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(self.0.connect_timeout))
+            .set_response_timeout(Some(self.0.response_timeout))
+            .set_pipeline_buffer_size(1024)
+            .set_push_sender(move |push: redis::PushInfo| {
+                if push.kind == PushKind::Disconnection {
+                    flag.store(true, Ordering::Release);
+                }
+                Ok::<(), redis::aio::SendError>(())
+            });
+        let connection = self
+            .0
+            .client
+            .get_multiplexed_async_connection_with_config(&config)
+            .await?;
+        let live = Live { connection, closed };
+        // Scripts survive neither a restart nor a failover. A failure here is
+        // healed where a script is missed.
+        let _ = load_scripts(&live).await;
+        Ok(live)
+    }
+
+    /// Gives the connection up after an error that says so.
+    pub(crate) fn report(&self, live: &Live, error: &RedisError) {
+        if matches!(Trouble::of(error), Trouble::Connection | Trouble::Demoted) {
+            let mut slot = self.slot();
+            if slot.as_ref().is_some_and(|current| current.same(live)) {
+                *slot = None;
+            }
+        }
+    }
+
+    /// Runs one command.
+    pub(crate) async fn one(&self, cmd: &Cmd) -> RedisResult<Value> {
+        let mut live = self.live().await?;
+        let mut result = send(&mut live, cmd).await;
+        if let Err(error) = &result
+            && Trouble::of(error) == Trouble::NoScript
+        {
+            load_scripts(&live).await?;
+            result = send(&mut live, cmd).await;
+        }
+        if let Err(error) = &result {
+            self.report(&live, error);
+        }
+        result
+    }
+
+    /// Runs all commands in one go; each has an answer of its own.
+    pub(crate) async fn all(&self, pipeline: &Pipeline) -> RedisResult<Vec<Value>> {
+        if pipeline.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut live = self.live().await?;
+        match all_on(&mut live, pipeline).await {
+            Ok(answers) => {
+                let demoted = answers.iter().find_map(|answer| match answer {
+                    Value::ServerError(error)
+                        if error.kind() == Some(ServerErrorKind::ReadOnly) =>
+                    {
+                        Some(RedisError::from(error.clone()))
+                    }
+                    _ => None,
+                });
+                if let Some(error) = demoted {
+                    self.report(&live, &error);
+                }
+                Ok(answers)
+            }
+            Err(error) => {
+                self.report(&live, &error);
+                Err(error)
+            }
+        }
+    }
+}
+
+/// Runs one command; an error answer is an error.
+pub(crate) async fn send(live: &mut Live, cmd: &Cmd) -> RedisResult<Value> {
+    match live.connection.send_packed_command(cmd).await? {
+        Value::ServerError(error) => Err(error.into()),
+        value => Ok(value),
+    }
+}
+
+/// Runs a pipeline; what missed its script is sent again with the scripts loaded.
+async fn all_on(live: &mut Live, pipeline: &Pipeline) -> RedisResult<Vec<Value>> {
+    let mut answers = live
+        .connection
+        .send_packed_commands(pipeline, 0, pipeline.len())
+        .await?;
+    let missed: Vec<usize> = answers
+        .iter()
+        .enumerate()
+        .filter(|(_, answer)| is_no_script(answer))
+        .map(|(at, _)| at)
+        .collect();
+    if missed.is_empty() {
+        return Ok(answers);
+    }
+    load_scripts(live).await?;
+    let mut again = Pipeline::with_capacity(missed.len());
+    for (at, cmd) in pipeline.cmd_iter().enumerate() {
+        if missed.binary_search(&at).is_ok() {
+            again.add_command(cmd.clone());
+        }
+    }
+    let second = live
+        .connection
+        .send_packed_commands(&again, 0, again.len())
+        .await?;
+    for (at, answer) in missed.into_iter().zip(second) {
+        answers[at] = answer;
+    }
+    Ok(answers)
+}
+
+fn is_no_script(answer: &Value) -> bool {
+    matches!(answer, Value::ServerError(error) if error.kind() == Some(ServerErrorKind::NoScript))
+}
+
+async fn load_scripts(live: &Live) -> RedisResult<()> {
+    let mut pipeline = Pipeline::with_capacity(scripts::SOURCES.len());
+    for source in scripts::SOURCES {
+        pipeline.cmd("SCRIPT").arg("LOAD").arg(*source);
+    }
+    let mut connection = live.connection.clone();
+    pipeline.query_async::<Vec<Value>>(&mut connection).await?;
+    Ok(())
+}
+
+/// The first error among the answers of a pipeline.
+pub(crate) fn first_error(answers: &[Value]) -> RedisResult<()> {
+    for answer in answers {
+        if let Value::ServerError(error) = answer {
+            return Err(error.clone().into());
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,228 @@
+//! A job as bytes: one version byte, a header in postcard, the payload in JSON.
+//!
+//! Architecture invariant: a change of the header's fields is a new version byte,
+//! and the version before it stays readable, because releases overlap.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{DecodeError, EnqueueError, Job, JobId, job::is_name};
+
+/// The version byte that this release writes.
+const VERSION: u8 = 1;
+/// Bit of [`Header::flags`]: the outbox holds a token for this job.
+const ONCE: u8 = 1;
+
+/// A job with all that a worker needs to run it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Envelope {
+    /// Identity of the job.
+    pub id: JobId,
+    /// The queue it belongs to.
+    pub queue: String,
+    /// Its [`Job::NAME`].
+    pub name: String,
+    /// Its [`Job::VERSION`].
+    pub version: u16,
+    /// Number of the next attempt; 1 is the first.
+    pub attempt: u16,
+    /// Attempts in all.
+    pub max_attempts: u16,
+    /// When it was enqueued, by the producer's clock, in ms of the Unix epoch.
+    pub enqueued_at_ms: u64,
+    /// How long an attempt may take, in ms.
+    pub timeout_ms: u64,
+    /// Whether the outbox holds a token that makes its effects happen once.
+    pub once: bool,
+    /// W3C trace context of what enqueued it.
+    pub traceparent: Option<String>,
+    /// The job as JSON.
+    pub payload: Vec<u8>,
+}
+
+/// The header as it stands in the bytes, borrowed from them where it is text.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct Header<'a> {
+    pub(crate) id: [u8; 16],
+    pub(crate) queue: &'a str,
+    pub(crate) name: &'a str,
+    pub(crate) version: u16,
+    pub(crate) attempt: u16,
+    pub(crate) max_attempts: u16,
+    pub(crate) enqueued_at_ms: u64,
+    pub(crate) timeout_ms: u64,
+    pub(crate) flags: u8,
+    pub(crate) traceparent: Option<&'a str>,
+}
+
+impl<'a> Header<'a> {
+    /// The header and the payload behind it, without a copy.
+    pub(crate) fn read(bytes: &'a [u8]) -> Result<(Self, &'a [u8]), DecodeError> {
+        match bytes.split_first() {
+            None => Err(DecodeError::Empty),
+            Some((&VERSION, rest)) => Ok(postcard::take_from_bytes(rest)?),
+            Some((&other, _)) => Err(DecodeError::Version(other)),
+        }
+    }
+
+    pub(crate) fn write(&self, payload: &[u8]) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(payload.len() + 96);
+        bytes.push(VERSION);
+        let mut bytes = postcard::to_extend(self, bytes)
+            .expect("a header is plain data, and a Vec takes all of it");
+        bytes.extend_from_slice(payload);
+        bytes
+    }
+
+    pub(crate) fn id(&self) -> JobId {
+        uuid::Uuid::from_bytes(self.id).into()
+    }
+
+    pub(crate) fn once(&self) -> bool {
+        self.flags & ONCE != 0
+    }
+}
+
+impl Envelope {
+    /// Largest payload in bytes of JSON.
+    pub const MAX_PAYLOAD: usize = 256 * 1024;
+
+    /// An envelope for the first attempt of a job, with a new id.
+    ///
+    /// # Errors
+    /// [`EnqueueError::Serialize`] and [`EnqueueError::TooLarge`].
+    pub fn new<J: Job>(job: &J) -> Result<Self, EnqueueError> {
+        const {
+            assert!(is_name(J::NAME), "Job::NAME: use a-z, 0-9, '_', '-', '.'");
+            assert!(is_name(J::QUEUE), "Job::QUEUE: use a-z, 0-9, '_', '-', '.'");
+            assert!(J::MAX_ATTEMPTS > 0, "Job::MAX_ATTEMPTS: at least 1");
+        }
+        let payload = serde_json::to_vec(job)?;
+        if payload.len() > Self::MAX_PAYLOAD {
+            return Err(EnqueueError::TooLarge {
+                size: payload.len(),
+                limit: Self::MAX_PAYLOAD,
+            });
+        }
+        Ok(Self {
+            id: JobId::new(),
+            queue: J::QUEUE.to_owned(),
+            name: J::NAME.to_owned(),
+            version: J::VERSION,
+            attempt: 1,
+            max_attempts: J::MAX_ATTEMPTS,
+            enqueued_at_ms: epoch_ms(SystemTime::now()),
+            timeout_ms: u64::try_from(J::TIMEOUT.as_millis()).unwrap_or(u64::MAX),
+            once: false,
+            traceparent: None,
+            payload,
+        })
+    }
+
+    /// Carries the W3C trace context of the request on to the handler.
+    #[must_use]
+    pub fn with_traceparent(mut self, traceparent: impl Into<String>) -> Self {
+        self.traceparent = Some(traceparent.into());
+        self
+    }
+
+    /// Marks the job as one whose token is in the outbox.
+    #[must_use]
+    pub fn once(mut self) -> Self {
+        self.once = true;
+        self
+    }
+
+    /// The bytes that go to Redis, or into the outbox.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        Header {
+            id: *self.id.as_uuid().as_bytes(),
+            queue: &self.queue,
+            name: &self.name,
+            version: self.version,
+            attempt: self.attempt,
+            max_attempts: self.max_attempts,
+            enqueued_at_ms: self.enqueued_at_ms,
+            timeout_ms: self.timeout_ms,
+            flags: if self.once { ONCE } else { 0 },
+            traceparent: self.traceparent.as_deref(),
+        }
+        .write(&self.payload)
+    }
+
+    /// Reads the bytes back.
+    ///
+    /// # Errors
+    /// [`DecodeError::Version`] for a newer release's envelope, else damaged bytes.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let (header, payload) = Header::read(bytes)?;
+        Ok(Self {
+            id: header.id(),
+            queue: header.queue.to_owned(),
+            name: header.name.to_owned(),
+            version: header.version,
+            attempt: header.attempt,
+            max_attempts: header.max_attempts,
+            enqueued_at_ms: header.enqueued_at_ms,
+            timeout_ms: header.timeout_ms,
+            once: header.once(),
+            traceparent: header.traceparent.map(ToOwned::to_owned),
+            payload: payload.to_vec(),
+        })
+    }
+}
+
+/// Milliseconds since the Unix epoch; 0 for a time before it.
+pub(crate) fn epoch_ms(time: SystemTime) -> u64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    prop_compose! {
+        fn any_envelope()(
+            id: u128,
+            queue in "[a-z]{1,9}",
+            name in ".{0,20}",
+            numbers: (u16, u16, u16, u64, u64),
+            once: bool,
+            traceparent in proptest::option::of(".{0,60}"),
+            payload: Vec<u8>,
+        ) -> Envelope {
+            let (version, attempt, max_attempts, enqueued_at_ms, timeout_ms) = numbers;
+            Envelope {
+                id: uuid::Uuid::from_u128(id).into(),
+                queue, name, version, attempt, max_attempts,
+                enqueued_at_ms, timeout_ms, once, traceparent, payload,
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn survives_the_round_trip(envelope in any_envelope()) {
+            prop_assert_eq!(Envelope::decode(&envelope.encode()), Ok(envelope));
+        }
+
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes: Vec<u8>) {
+            let _ = Envelope::decode(&bytes);
+        }
+    }
+
+    #[test]
+    fn newer_versions_are_told_from_damage() {
+        assert_eq!(Envelope::decode(&[]), Err(DecodeError::Empty));
+        assert_eq!(Envelope::decode(&[2, 0]), Err(DecodeError::Version(2)));
+        assert!(matches!(
+            Envelope::decode(&[1, 0]),
+            Err(DecodeError::Header(_))
+        ));
+    }
+}

@@ -1,0 +1,87 @@
+//! The names of everything that the queue keeps in Redis.
+//!
+//! Every key of one queue starts with the same hash tag, `{namespace:queue}`, so
+//! that all of them live in one slot of a Redis Cluster and a script may touch
+//! several at once.
+
+use crate::JobId;
+
+/// Consumer group of the stream; made at id 0, so that nothing is ever skipped.
+pub(crate) const GROUP: &str = "g";
+
+/// Field of a stream entry, and of a dead letter, that holds the envelope.
+pub(crate) const ENVELOPE: &str = "e";
+
+/// Consumer that owns handed back entries.
+///
+/// It never has a lease, so the next reclaim of any worker takes them up.
+pub(crate) const HANDED_BACK: &str = "~";
+
+/// The keys of one queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Keys {
+    /// STREAM with the group [`GROUP`]: jobs that are ready or running.
+    ///
+    /// A finished entry is deleted, so the stream's length is the work left. It
+    /// is never trimmed. The suffix is the priority level.
+    pub(crate) stream: String,
+    /// ZSET job id → due time (ms of the server's clock): delayed jobs and retries.
+    pub(crate) delayed: String,
+    /// ZSET of `name version job-id` with score 0: jobs that no worker knew.
+    ///
+    /// All scores are equal, so the members of one kind are a lexical range.
+    pub(crate) parked: String,
+    /// HASH job id → envelope of the jobs in `delayed` and `parked`.
+    pub(crate) payloads: String,
+    /// ZSET consumer → end of its lease (ms of the server's clock).
+    pub(crate) alive: String,
+    /// STREAM of dead letters: envelope, `why`, `error`, `n` (attempts).
+    pub(crate) dead: String,
+    /// HASH of the queue's own state: `beat`, `grace`, `tick`, `dead_trimmed`.
+    pub(crate) meta: String,
+    tag: String,
+}
+
+impl Keys {
+    pub(crate) fn new(namespace: &str, queue: &str) -> Self {
+        let tag = format!("{{{namespace}:{queue}}}");
+        Self {
+            stream: format!("{tag}:s:0"),
+            delayed: format!("{tag}:delayed"),
+            parked: format!("{tag}:parked"),
+            payloads: format!("{tag}:j"),
+            alive: format!("{tag}:alive"),
+            dead: format!("{tag}:dead"),
+            meta: format!("{tag}:m"),
+            tag,
+        }
+    }
+
+    /// STRING with a time to live: this job was relayed, or is dead, already.
+    pub(crate) fn once(&self, id: JobId) -> String {
+        format!("{}:once:{id}", self.tag)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_keys_of_a_queue_share_one_hash_tag() {
+        let keys = Keys::new("slipway", "mail");
+        let once = keys.once(JobId::new());
+        for key in [
+            &keys.stream,
+            &keys.delayed,
+            &keys.parked,
+            &keys.payloads,
+            &keys.alive,
+            &keys.dead,
+            &keys.meta,
+            &once,
+        ] {
+            assert!(key.starts_with("{slipway:mail}:"), "{key}");
+        }
+    }
+}

@@ -1,0 +1,55 @@
+#!lua flags=allow-oom
+-- Takes over entries of consumers whose lease has ended, and of `~`, which holds
+-- what was handed back.
+--
+-- KEYS 1 stream  2 alive (ZSET)  3 meta (HASH)
+-- ARGV 1 consumer  2 most entries to take  3 lease in ms
+--      4 deliveries from which an entry is a suspect  5 most suspects to take
+--      6 deliveries above which an entry is poison (taken regardless of 5)
+-- Returns a list of {entry id, fields, deliveries}.
+--
+-- Invariant: only what no living consumer owns is taken. A consumer leaves
+-- `alive` before the first of its entries does, so its next beat tells it. For
+-- one lease after a gap in the beats nobody is declared dead.
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local me, room = ARGV[1], tonumber(ARGV[2])
+local suspect, suspects, poison = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+local taken = {}
+local consumers = redis.pcall('XINFO', 'CONSUMERS', KEYS[1], 'g')
+if consumers.err then
+  return taken
+end
+local last = tonumber(redis.call('HGET', KEYS[3], 'beat') or 0)
+local grace = tonumber(redis.call('HGET', KEYS[3], 'grace') or 0)
+local guarded = now - last > tonumber(ARGV[3]) or now < grace
+for _, consumer in ipairs(consumers) do
+  local name, pending = consumer[2], consumer[4]
+  local ended = name == '~'
+  if not ended and name ~= me and not guarded then
+    local deadline = redis.call('ZSCORE', KEYS[2], name)
+    ended = not deadline or tonumber(deadline) < now
+  end
+  if ended and name ~= '~' then
+    redis.call('ZREM', KEYS[2], name)
+    if pending == 0 then
+      redis.call('XGROUP', 'DELCONSUMER', KEYS[1], 'g', name)
+    end
+  end
+  if ended and pending > 0 and #taken < room then
+    for _, entry in ipairs(redis.call('XPENDING', KEYS[1], 'g', '-', '+', 2 * room, name)) do
+      local deliveries = entry[4] + 1
+      local doubtful = deliveries >= suspect and deliveries <= poison
+      if #taken < room and (not doubtful or suspects > 0) then
+        local claimed = redis.call('XCLAIM', KEYS[1], 'g', me, 0, entry[1])
+        if claimed[1] then
+          taken[#taken + 1] = {entry[1], claimed[1][2], deliveries}
+          if doubtful then
+            suspects = suspects - 1
+          end
+        end
+      end
+    end
+  end
+end
+return taken

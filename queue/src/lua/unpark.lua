@@ -1,0 +1,31 @@
+#!lua flags=allow-oom
+-- Moves parked jobs that the caller knows back into the stream.
+--
+-- KEYS 1 stream  2 payloads (HASH)  3 parked (ZSET)
+-- ARGV 1 most jobs to move  2.. prefixes of the members the caller knows
+-- Returns how many were moved.
+--
+-- Invariant: a job is in the stream before it leaves the index.
+local moved = 0
+if redis.call('EXISTS', KEYS[3]) == 0 then
+  return 0
+end
+for i = 2, #ARGV do
+  local prefix = ARGV[i]
+  local room = tonumber(ARGV[1]) - moved
+  if room <= 0 then
+    break
+  end
+  local members = redis.call('ZRANGEBYLEX', KEYS[3], '[' .. prefix, '(' .. prefix .. '\255', 'LIMIT', 0, room)
+  for _, member in ipairs(members) do
+    local id = string.sub(member, #prefix + 1)
+    local envelope = redis.call('HGET', KEYS[2], id)
+    if envelope then
+      redis.call('XADD', KEYS[1], '*', 'e', envelope)
+      moved = moved + 1
+    end
+    redis.call('ZREM', KEYS[3], member)
+    redis.call('HDEL', KEYS[2], id)
+  end
+end
+return moved

@@ -1,0 +1,236 @@
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError, RwLock},
+    time::{Duration, SystemTime},
+};
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use redis::{Cmd, Pipeline};
+
+use crate::{
+    EnqueueError, Envelope, Error, Job, JobId,
+    connection::{Connection, first_error},
+    envelope::epoch_ms,
+    keys::{ENVELOPE, Keys},
+    scripts,
+    settings::Settings,
+};
+
+/// Commands in one write of [`Queue::enqueue_many`].
+const CHUNK: usize = 512;
+/// Writes of [`Queue::enqueue_many`] under way at once.
+const CHUNKS_IN_FLIGHT: usize = 4;
+/// Limit for [`Queue::ping`], which stands in readiness probes.
+const PING_TIMEOUT: Duration = Duration::from_millis(900);
+
+/// The producer's side of the queue; a clone is cheap and shares the connection.
+#[derive(Clone)]
+pub struct Queue(Arc<Inner>);
+
+struct Inner {
+    settings: Settings,
+    connection: Connection,
+    keys: RwLock<HashMap<String, Arc<Keys>>>,
+}
+
+/// A job on its way from the outbox into Redis.
+#[derive(Debug, Clone)]
+pub struct Relayed {
+    /// The encoded [`Envelope`].
+    pub envelope: Vec<u8>,
+    /// Its id.
+    pub id: JobId,
+    /// Its queue.
+    pub queue: String,
+    /// When to run it; none, or a time that has passed, is now.
+    pub run_at: Option<SystemTime>,
+}
+
+impl Queue {
+    /// A queue that connects when it is first used, and again when it must.
+    ///
+    /// # Errors
+    /// [`Error::Settings`]; never because Redis is away.
+    #[expect(
+        clippy::unused_async,
+        reason = "the connection's task belongs to the caller's runtime"
+    )]
+    pub async fn connect(settings: Settings) -> Result<Self, Error> {
+        settings.check()?;
+        let connection = Connection::new(&settings, settings.tuning.response_timeout)?;
+        Ok(Self(Arc::new(Inner {
+            settings,
+            connection,
+            keys: RwLock::new(HashMap::new()),
+        })))
+    }
+
+    /// Asks Redis for a sign of life, for at most a second.
+    ///
+    /// # Errors
+    /// [`Error::Redis`] when there is none.
+    pub async fn ping(&self) -> Result<(), Error> {
+        let ping = redis::cmd("PING");
+        match tokio::time::timeout(PING_TIMEOUT, self.connection().one(&ping)).await {
+            Ok(answer) => Ok(answer.map(drop)?),
+            Err(elapsed) => Err(Error::Redis(std::io::Error::from(elapsed).into())),
+        }
+    }
+
+    /// Enqueues a job to run as soon as a worker is free.
+    ///
+    /// # Errors
+    /// See [`EnqueueError`]. After [`EnqueueError::Unavailable`] the job may have
+    /// been enqueued all the same: a repeat can double it. Where that matters, use
+    /// the outbox.
+    pub async fn enqueue<J: Job>(&self, job: &J) -> Result<JobId, EnqueueError> {
+        self.enqueue_envelope(&Envelope::new(job)?).await
+    }
+
+    /// Enqueues a job that is in an envelope already, for example one with a
+    /// trace context.
+    ///
+    /// # Errors
+    /// As [`Queue::enqueue`].
+    pub async fn enqueue_envelope(&self, envelope: &Envelope) -> Result<JobId, EnqueueError> {
+        let keys = self.keys(&envelope.queue);
+        let cmd = add(&keys, &envelope.encode());
+        self.connection().one(&cmd).await?;
+        Ok(envelope.id)
+    }
+
+    /// Enqueues many jobs, 512 to a write.
+    ///
+    /// All are serialized before the first is sent, so a payload that is too large
+    /// stops none halfway.
+    ///
+    /// # Errors
+    /// As [`Queue::enqueue`]; some of the jobs may have been enqueued.
+    pub async fn enqueue_many<J: Job>(&self, jobs: &[J]) -> Result<Vec<JobId>, EnqueueError> {
+        let keys = self.keys(J::QUEUE);
+        let mut ids = Vec::with_capacity(jobs.len());
+        let mut writes = Vec::with_capacity(jobs.len().div_ceil(CHUNK));
+        for chunk in jobs.chunks(CHUNK) {
+            let mut pipeline = Pipeline::with_capacity(chunk.len());
+            for job in chunk {
+                let envelope = Envelope::new(job)?;
+                pipeline.add_command(add(&keys, &envelope.encode()));
+                ids.push(envelope.id);
+            }
+            writes.push(pipeline);
+        }
+        stream::iter(writes)
+            .map(|pipeline| async move {
+                first_error(&self.connection().all(&pipeline).await?)?;
+                Ok::<(), EnqueueError>(())
+            })
+            .buffered(CHUNKS_IN_FLIGHT)
+            .try_collect::<()>()
+            .await?;
+        Ok(ids)
+    }
+
+    /// Enqueues a job to run after this time, by the server's clock.
+    ///
+    /// # Errors
+    /// As [`Queue::enqueue`].
+    pub async fn enqueue_in<J: Job>(
+        &self,
+        job: &J,
+        delay: Duration,
+    ) -> Result<JobId, EnqueueError> {
+        let ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+        self.schedule(&Envelope::new(job)?, "in", ms).await
+    }
+
+    /// Enqueues a job to run at this time, by the server's clock.
+    ///
+    /// # Errors
+    /// As [`Queue::enqueue`].
+    pub async fn enqueue_at<J: Job>(
+        &self,
+        job: &J,
+        time: SystemTime,
+    ) -> Result<JobId, EnqueueError> {
+        self.schedule(&Envelope::new(job)?, "at", epoch_ms(time))
+            .await
+    }
+
+    async fn schedule(
+        &self,
+        envelope: &Envelope,
+        mode: &str,
+        ms: u64,
+    ) -> Result<JobId, EnqueueError> {
+        let keys = self.keys(&envelope.queue);
+        let mut cmd = scripts::call(&scripts::SCHEDULE, &[&keys.payloads, &keys.delayed]);
+        cmd.arg(envelope.id.to_string())
+            .arg(envelope.encode())
+            .arg(mode)
+            .arg(ms);
+        self.connection().one(&cmd).await?;
+        Ok(envelope.id)
+    }
+
+    /// Takes jobs over from the outbox; those that are known are passed over.
+    ///
+    /// After a success all of them are in Redis. After an error some may be: call
+    /// again with the same jobs.
+    ///
+    /// # Errors
+    /// As [`Queue::enqueue`].
+    pub async fn relay(&self, jobs: &[Relayed]) -> Result<(), EnqueueError> {
+        let marker_ttl = self.settings().tuning.marker_ttl.as_millis();
+        let marker_ttl = u64::try_from(marker_ttl).unwrap_or(u64::MAX);
+        for chunk in jobs.chunks(CHUNK) {
+            let mut pipeline = Pipeline::with_capacity(chunk.len());
+            for job in chunk {
+                let keys = self.keys(&job.queue);
+                let once = keys.once(job.id);
+                let mut cmd = scripts::call(
+                    &scripts::RELAY,
+                    &[&keys.stream, &keys.payloads, &keys.delayed, &once],
+                );
+                cmd.arg(job.id.to_string()).arg(&job.envelope[..]);
+                match job.run_at {
+                    Some(time) => cmd.arg(epoch_ms(time)),
+                    None => cmd.arg(""),
+                };
+                cmd.arg(marker_ttl);
+                pipeline.add_command(cmd);
+            }
+            first_error(&self.connection().all(&pipeline).await?)?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.0.settings
+    }
+
+    pub(crate) fn connection(&self) -> &Connection {
+        &self.0.connection
+    }
+
+    pub(crate) fn keys(&self, queue: &str) -> Arc<Keys> {
+        let known = self.0.keys.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(keys) = known.get(queue) {
+            return Arc::clone(keys);
+        }
+        drop(known);
+        let keys = Arc::new(Keys::new(&self.settings().namespace, queue));
+        let mut known = self.0.keys.write().unwrap_or_else(PoisonError::into_inner);
+        known.insert(queue.to_owned(), Arc::clone(&keys));
+        keys
+    }
+}
+
+fn add(keys: &Keys, envelope: &[u8]) -> Cmd {
+    let mut cmd = Cmd::with_capacity(5, envelope.len() + 64);
+    cmd.arg("XADD")
+        .arg(&keys.stream)
+        .arg("*")
+        .arg(ENVELOPE)
+        .arg(envelope);
+    cmd
+}

@@ -1,0 +1,60 @@
+//! The Lua scripts: each file's head names its keys, arguments and invariant.
+
+use std::sync::LazyLock;
+
+use redis::{Cmd, Script};
+
+macro_rules! scripts {
+    ($($name:ident = $file:literal;)*) => {
+        $(
+            #[doc = concat!("The script `lua/", $file, "`.")]
+            pub(crate) static $name: LazyLock<Script> =
+                LazyLock::new(|| Script::new(include_str!(concat!("lua/", $file))));
+        )*
+
+        /// The sources, to load them all at once.
+        pub(crate) const SOURCES: &[&str] = &[$(include_str!(concat!("lua/", $file))),*];
+    };
+}
+
+scripts! {
+    BEAT = "beat.lua";
+    DEAD = "dead.lua";
+    HAND_BACK = "hand_back.lua";
+    LEAVE = "leave.lua";
+    RECLAIM = "reclaim.lua";
+    RELAY = "relay.lua";
+    SCHEDULE = "schedule.lua";
+    SET_ASIDE = "set_aside.lua";
+    TICK = "tick.lua";
+    UNPARK = "unpark.lua";
+}
+
+/// An `EVALSHA` of the script with its keys; arguments may be added to it.
+///
+/// [`crate::connection::Connection`] loads the scripts where they are missing.
+pub(crate) fn call(script: &Script, keys: &[&str]) -> Cmd {
+    let mut cmd = redis::cmd("EVALSHA");
+    cmd.arg(script.get_hash()).arg(keys.len()).arg(keys);
+    cmd
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_script_says_what_it_takes_and_keeps() {
+        for source in SOURCES {
+            for word in [
+                "#!lua",
+                "-- KEYS 1",
+                "-- ARGV 1",
+                "-- Returns",
+                "-- Invariant",
+            ] {
+                assert!(source.contains(word), "{word} is missing in:\n{source}");
+            }
+        }
+    }
+}

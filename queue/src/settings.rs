@@ -1,0 +1,211 @@
+use std::time::Duration;
+
+use redis::ConnectionInfo;
+
+use crate::{Error, job::is_name};
+
+/// Where the queue is, and how long a silent worker counts as alive.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Address and credentials of Redis 7.0 or newer.
+    pub redis: ConnectionInfo,
+    /// Prefix of every key; one per deployment.
+    pub namespace: String,
+    /// How long after its last heartbeat a worker's jobs may be taken over.
+    pub lease: Duration,
+    /// What rarely needs a change.
+    pub tuning: Tuning,
+}
+
+impl Settings {
+    /// Settings with a lease of 6 s and the usual tuning.
+    pub fn new(redis: ConnectionInfo, namespace: impl Into<String>) -> Self {
+        Self {
+            redis,
+            namespace: namespace.into(),
+            lease: Duration::from_secs(6),
+            tuning: Tuning::default(),
+        }
+    }
+
+    /// Checks every setting and the relations between them.
+    ///
+    /// # Errors
+    /// [`Error::Settings`] with all that is wrong at once.
+    pub fn check(&self) -> Result<(), Error> {
+        let tuning = &self.tuning;
+        let rules = [
+            (
+                is_name(&self.namespace),
+                "namespace: use a-z, 0-9, '_', '-', '.'",
+            ),
+            (
+                self.lease >= Duration::from_millis(200),
+                "lease: at least 200 ms",
+            ),
+            (
+                tuning.scan < self.lease,
+                "scan must be shorter than the lease",
+            ),
+            (
+                tuning.connect_timeout < self.lease,
+                "connect_timeout must be shorter than the lease",
+            ),
+            (
+                tuning.tick >= Duration::from_millis(10),
+                "tick: at least 10 ms",
+            ),
+            (
+                tuning.block >= Duration::from_millis(1),
+                "block: at least 1 ms, because 0 blocks for ever",
+            ),
+            (
+                tuning.quarantine_at >= 2,
+                "quarantine_at: at least 2, because 1 is every job",
+            ),
+            (
+                tuning.quarantine_at <= tuning.poison_after,
+                "quarantine_at must not be above poison_after",
+            ),
+            (
+                (1..=4096).contains(&tuning.prefetch_max),
+                "prefetch_max: 1 to 4096",
+            ),
+        ];
+        let wrong: Vec<String> = rules
+            .iter()
+            .filter(|(right, _)| !right)
+            .map(|(_, rule)| (*rule).to_owned())
+            .collect();
+        if wrong.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::Settings(wrong))
+        }
+    }
+}
+
+/// Times and limits with defaults that suit most; the README has the table.
+#[derive(Debug, Clone)]
+pub struct Tuning {
+    /// Limit for making a connection.
+    pub connect_timeout: Duration,
+    /// Limit for an answer of Redis, beyond the time a command blocks.
+    pub response_timeout: Duration,
+    /// How long one fetch waits in Redis for a job.
+    pub block: Duration,
+    /// How often delayed jobs are looked at.
+    pub tick: Duration,
+    /// How often dead workers' jobs are looked for.
+    pub scan: Duration,
+    /// How often a worker compares what it holds with what Redis says it holds.
+    pub reconcile: Duration,
+    /// Most jobs fetched ahead of free slots.
+    pub prefetch_max: usize,
+    /// A job delivered this often runs alone, because it may kill its worker.
+    pub quarantine_at: u32,
+    /// A job delivered this often without an outcome becomes a dead letter.
+    pub poison_after: u32,
+    /// How long a relayed job is remembered, to drop a second relay.
+    pub marker_ttl: Duration,
+    /// Dead letters older than this are trimmed, and counted.
+    pub dead_max_age: Duration,
+    /// Dead letters above this number are trimmed, oldest first, and counted.
+    pub dead_max_len: u64,
+    /// Refuse to run against a Redis that may evict keys, instead of logging an error.
+    pub require_noeviction: bool,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(1),
+            response_timeout: Duration::from_secs(3),
+            block: Duration::from_secs(2),
+            tick: Duration::from_millis(100),
+            scan: Duration::from_secs(1),
+            reconcile: Duration::from_secs(30),
+            prefetch_max: 512,
+            quarantine_at: 3,
+            poison_after: 5,
+            marker_ttl: Duration::from_secs(60 * 60),
+            dead_max_age: Duration::from_secs(14 * 24 * 60 * 60),
+            dead_max_len: 100_000,
+            require_noeviction: false,
+        }
+    }
+}
+
+/// How one worker process runs jobs.
+#[derive(Debug, Clone)]
+pub struct WorkerSettings {
+    /// The queues it serves, in turn.
+    pub queues: Vec<String>,
+    /// Jobs at once, over all queues.
+    pub concurrency: usize,
+    /// How long running jobs may go on after the shutdown signal.
+    pub drain_timeout: Duration,
+}
+
+impl Default for WorkerSettings {
+    fn default() -> Self {
+        Self {
+            queues: vec!["default".to_owned()],
+            concurrency: 16,
+            drain_timeout: Duration::from_secs(20),
+        }
+    }
+}
+
+impl WorkerSettings {
+    /// Checks that there is something to run, and something to run it.
+    ///
+    /// # Errors
+    /// [`Error::Settings`] with all that is wrong at once.
+    pub fn check(&self) -> Result<(), Error> {
+        let mut wrong = Vec::new();
+        if self.concurrency == 0 {
+            wrong.push("concurrency: at least 1".to_owned());
+        }
+        if self.queues.is_empty() {
+            wrong.push("queues: at least one".to_owned());
+        }
+        for (at, queue) in self.queues.iter().enumerate() {
+            if !is_name(queue) {
+                wrong.push(format!("queue {queue:?}: use a-z, 0-9, '_', '-', '.'"));
+            }
+            if self.queues[..at].contains(queue) {
+                wrong.push(format!("queue {queue:?} stands twice"));
+            }
+        }
+        if wrong.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::Settings(wrong))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use redis::IntoConnectionInfo;
+
+    #[test]
+    fn defaults_hold_their_own_rules() {
+        let redis = "redis://127.0.0.1".into_connection_info().unwrap();
+        Settings::new(redis, "slipway").check().unwrap();
+        WorkerSettings::default().check().unwrap();
+    }
+
+    #[test]
+    fn all_mistakes_are_told_at_once() {
+        let redis = "redis://127.0.0.1".into_connection_info().unwrap();
+        let mut settings = Settings::new(redis, "a{b");
+        settings.lease = Duration::from_millis(1);
+        let Err(Error::Settings(wrong)) = settings.check() else {
+            panic!("accepted");
+        };
+        assert_eq!(wrong.len(), 4, "{wrong:?}");
+    }
+}

@@ -1,0 +1,40 @@
+//! For tests against a real Redis.
+
+use redis::IntoConnectionInfo;
+
+use crate::Settings;
+
+/// The address of the Redis that tests may use.
+///
+/// # Panics
+/// With the sentence that says how to get one, when `TEST_REDIS_URL` is not set.
+#[must_use]
+pub fn redis_url() -> String {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "service::settings is for services; this names a throw-away server"
+    )]
+    let url = std::env::var("TEST_REDIS_URL");
+    url.expect(
+        "TEST_REDIS_URL is not set: run the tests with `cargo xtask test`, \
+         which starts throw-away servers",
+    )
+}
+
+/// A namespace that no other test has.
+#[must_use]
+pub fn namespace() -> String {
+    format!("test-{}", uuid::Uuid::new_v4().simple())
+}
+
+/// Settings for the tests' Redis in a namespace of their own.
+///
+/// # Panics
+/// When `TEST_REDIS_URL` is not set, or no address.
+#[must_use]
+pub fn settings() -> Settings {
+    let redis = redis_url()
+        .into_connection_info()
+        .expect("TEST_REDIS_URL is an address of Redis");
+    Settings::new(redis, namespace())
+}

@@ -1,0 +1,7 @@
+//! The migrations and the command, against a real Postgres.
+
+#![expect(missing_docs, reason = "tests")]
+
+mod command;
+mod rights;
+mod version;

@@ -1,1 +1,167 @@
-//! outbox.
+#![doc = include_str!("../README.md")]
+
+use std::time::{Duration, SystemTime};
+
+use queue::{Envelope, Job, JobId};
+use sqlx::{PgConnection, PgPool};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+mod relay;
+
+pub use relay::{Nudge, Relay, Settings};
+
+/// Why the outbox could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The job cannot be encoded, or is too large for the queue.
+    #[error("the job cannot be enqueued")]
+    Enqueue(#[from] queue::EnqueueError),
+    /// Postgres refused or is away.
+    #[error("the outbox cannot be reached")]
+    Database(#[from] sqlx::Error),
+    /// A step of the relay took too long.
+    #[error("Postgres or Redis did not answer within {0:?}")]
+    TimedOut(Duration),
+}
+
+/// What the row is for once Redis has the job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Delivery {
+    /// It stays as the job's token until the job spends it with [`once`].
+    #[default]
+    Once,
+    /// It is deleted; the job may run more than once and is only as durable as Redis.
+    AtLeastOnce,
+}
+
+/// How to enqueue. The default is: once, and as soon as possible.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Options {
+    /// What the row is for once Redis has the job.
+    pub delivery: Delivery,
+    /// Not before this time.
+    pub run_at: Option<SystemTime>,
+}
+
+tokio::task_local! {
+    static TRACEPARENT: String;
+}
+
+/// Runs `work`; the jobs that it enqueues carry this W3C trace context on to their handlers.
+///
+/// The api wraps every request in it, so that no function in between has to pass it through.
+pub async fn traced<F: Future>(traceparent: String, work: F) -> F::Output {
+    TRACEPARENT.scope(traceparent, work).await
+}
+
+/// Enqueues `job` as part of the caller's transaction, once and as soon as possible.
+///
+/// # Errors
+/// When the job is too large or the statement fails. The transaction is then lost.
+pub async fn enqueue<J: Job>(conn: &mut PgConnection, job: &J) -> Result<JobId, Error> {
+    enqueue_with(conn, job, Options::default()).await
+}
+
+/// Like [`enqueue`], but not before `run_at`.
+///
+/// # Errors
+/// As [`enqueue`].
+pub async fn enqueue_at<J: Job>(
+    conn: &mut PgConnection,
+    job: &J,
+    run_at: SystemTime,
+) -> Result<JobId, Error> {
+    let options = Options {
+        run_at: Some(run_at),
+        ..Options::default()
+    };
+    enqueue_with(conn, job, options).await
+}
+
+/// Like [`enqueue`], with the choice in `options`.
+///
+/// # Errors
+/// As [`enqueue`].
+pub async fn enqueue_with<J: Job>(
+    conn: &mut PgConnection,
+    job: &J,
+    options: Options,
+) -> Result<JobId, Error> {
+    let ids = insert(conn, std::slice::from_ref(job), options).await?;
+    Ok(ids[0])
+}
+
+/// Enqueues many jobs in one statement, once and as soon as possible. Ids come in the same order.
+///
+/// # Errors
+/// As [`enqueue`].
+pub async fn enqueue_many<J: Job>(
+    conn: &mut PgConnection,
+    jobs: &[J],
+) -> Result<Vec<JobId>, Error> {
+    insert(conn, jobs, Options::default()).await
+}
+
+async fn insert<J: Job>(
+    conn: &mut PgConnection,
+    jobs: &[J],
+    options: Options,
+) -> Result<Vec<JobId>, Error> {
+    let once = options.delivery == Delivery::Once;
+    let mut ids = Vec::with_capacity(jobs.len());
+    let mut rows: Vec<Uuid> = Vec::with_capacity(jobs.len());
+    let mut envelopes = Vec::with_capacity(jobs.len());
+    for job in jobs {
+        let mut envelope = Envelope::new(job)?;
+        if once {
+            envelope = envelope.once();
+        }
+        if let Ok(traceparent) = TRACEPARENT.try_with(Clone::clone) {
+            envelope = envelope.with_traceparent(traceparent);
+        }
+        ids.push(envelope.id);
+        rows.push(envelope.id.into());
+        envelopes.push(envelope.encode());
+    }
+    sqlx::query!(
+        "INSERT INTO job_outbox (id, envelope, queue, run_at, once)
+         SELECT id, envelope, $3, $4, $5 FROM unnest($1::uuid[], $2::bytea[]) AS job (id, envelope)",
+        &rows,
+        &envelopes,
+        J::QUEUE,
+        options.run_at.map(OffsetDateTime::from),
+        once,
+    )
+    .execute(conn)
+    .await?;
+    Ok(ids)
+}
+
+/// Spends the job's token. `false`: it was spent before, there is nothing left to do.
+///
+/// Call it first, in the transaction that holds the job's effects. A duplicate waits here until
+/// that transaction has ended.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn once(conn: &mut PgConnection, id: JobId) -> Result<bool, Error> {
+    let spent = sqlx::query!("DELETE FROM job_outbox WHERE id = $1", Uuid::from(id))
+        .execute(conn)
+        .await?;
+    Ok(spent.rows_affected() == 1)
+}
+
+/// Whether the job's token is still there, for jobs whose effects are not in Postgres.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn is_pending(pool: &PgPool, id: JobId) -> Result<bool, Error> {
+    let pending = sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM job_outbox WHERE id = $1) AS "pending!""#,
+        Uuid::from(id)
+    )
+    .fetch_one(pool)
+    .await?;
+    Ok(pending)
+}

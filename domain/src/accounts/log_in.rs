@@ -1,0 +1,107 @@
+//! Log-in: a password for a session.
+
+use sqlx::PgPool;
+use uuid::Uuid;
+
+use super::{Account, Email, Password, Role};
+use crate::{Error, Token};
+
+/// How long a refresh token can be used, in days.
+pub const REFRESH_TOKEN_DAYS: i32 = 30;
+
+/// What a log-in gives.
+#[derive(Debug)]
+pub struct Session {
+    /// The session's id: the family of its refresh tokens.
+    pub id: Uuid,
+    /// Who logged in.
+    pub account: Account,
+    /// Buys the next access token, once.
+    pub refresh_token: Token,
+}
+
+/// Why a log-in is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum LogInError {
+    /// No such account, or not its password; which of the two is not said.
+    #[error("the address or the password is wrong")]
+    InvalidCredentials,
+    /// The password is right, but the address was never verified.
+    #[error("the address is not verified yet")]
+    NotVerified,
+    /// The machinery failed.
+    #[error(transparent)]
+    Internal(#[from] Error),
+}
+
+impl From<sqlx::Error> for LogInError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Internal(error.into())
+    }
+}
+
+/// Opens a session for whoever knows the password of a verified account.
+///
+/// # Errors
+/// When the address or the password is wrong (after the same work in both cases), the address is
+/// not verified, or the machinery fails.
+pub async fn log_in(
+    pool: &PgPool,
+    email: &Email,
+    password: Password,
+) -> Result<Session, LogInError> {
+    let found = sqlx::query!(
+        r#"SELECT id, email, password_hash, role AS "role: Role", verified_at, created_at
+           FROM accounts WHERE email_key = $1"#,
+        email.key()
+    )
+    .fetch_optional(pool)
+    .await?;
+    let (account, hash) = found
+        .map(|row| {
+            let account = Account {
+                id: row.id,
+                email: row.email,
+                role: row.role,
+                verified_at: row.verified_at,
+                created_at: row.created_at,
+            };
+            (account, row.password_hash)
+        })
+        .unzip();
+
+    // In both cases, with or without an account.
+    let right = password.matches(hash).await?;
+    let Some(account) = account.filter(|_| right) else {
+        return Err(LogInError::InvalidCredentials);
+    };
+    if account.verified_at.is_none() {
+        return Err(LogInError::NotVerified);
+    }
+
+    let id = Uuid::now_v7();
+    let refresh_token = Token::generate();
+    let mut tx = pool.begin().await?;
+    sqlx::query!(
+        "INSERT INTO sessions (id, account_id) VALUES ($1, $2)",
+        id,
+        account.id
+    )
+    .execute(&mut *tx)
+    .await?;
+    sqlx::query!(
+        "INSERT INTO refresh_tokens (token_hash, session_id, expires_at)
+         VALUES ($1, $2, now() + make_interval(days => $3))",
+        &refresh_token.hash(),
+        id,
+        REFRESH_TOKEN_DAYS,
+    )
+    .execute(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    Ok(Session {
+        id,
+        account,
+        refresh_token,
+    })
+}

@@ -1,0 +1,34 @@
+//! The payloads of the product's jobs. What they do stands in `worker/src/jobs/`.
+//!
+//! A payload is stored in Postgres and Redis and may be read by the next release or the one
+//! before: add fields with `#[serde(default)]`, and raise `VERSION` when that does not do.
+//! It holds ids rather than data, and never a secret.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// Sends one mail to one address.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SendEmail {
+    /// The address, already checked.
+    pub to: String,
+    /// What the mail says.
+    pub template: Mail,
+}
+
+/// The mails there are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mail {
+    /// "Confirm your address", with a token that is made when the mail is sent.
+    VerifyAddress {
+        /// Whose address.
+        account_id: Uuid,
+    },
+    /// "Somebody tried to sign up with your address": the answer to a sign-up for a known one.
+    AlreadyRegistered,
+}
+
+impl queue::Job for SendEmail {
+    const NAME: &'static str = "send_email";
+}

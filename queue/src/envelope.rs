@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{DecodeError, EnqueueError, Job, JobId, job::is_name};
+use crate::{DecodeError, EnqueueError, Job, JobId, job::is_name, trace};
 
 /// The version byte that this release writes.
 const VERSION: u8 = 1;
@@ -88,7 +88,8 @@ impl Envelope {
     /// Largest payload in bytes of JSON.
     pub const MAX_PAYLOAD: usize = 256 * 1024;
 
-    /// An envelope for the first attempt of a job, with a new id.
+    /// An envelope for the first attempt of a job, with a new id, in the trace of its
+    /// [`scope`](crate::trace::scope).
     ///
     /// # Errors
     /// [`EnqueueError::Serialize`] and [`EnqueueError::TooLarge`].
@@ -115,7 +116,7 @@ impl Envelope {
             enqueued_at_ms: epoch_ms(SystemTime::now()),
             timeout_ms: u64::try_from(J::TIMEOUT.as_millis()).unwrap_or(u64::MAX),
             once: false,
-            traceparent: None,
+            traceparent: trace::current(),
             payload,
         })
     }

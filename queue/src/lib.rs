@@ -12,6 +12,7 @@ mod scripts;
 mod settings;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod trace;
 mod worker;
 
 pub use redis;

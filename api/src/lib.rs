@@ -1,1 +1,100 @@
-//! api.
+//! The HTTP service.
+//!
+//! To add an endpoint, you
+//!
+//! 1. write it as `routes/<resource>/<verb>.rs`, one public function named like the verb;
+//! 2. give it a line in [`routes::ENDPOINTS`] and one in `routes::router`;
+//! 3. test it in `tests/it/<resource>.rs`, through the whole router.
+//!
+//! A handler takes a JSON body with [`body::Fields`], the account of its caller with
+//! [`caller::Caller`], and fails with a [`problem::Problem`]. It holds no SQL: what the product
+//! does is in `domain`.
+//!
+//! Architecture invariant: this crate never runs a job and never migrates.
+
+pub mod body;
+pub mod caller;
+mod failure;
+mod layers;
+pub mod problem;
+pub mod request;
+pub mod routes;
+mod server;
+pub mod settings;
+pub mod token;
+
+use std::sync::Arc;
+
+use axum::Router;
+use queue::Queue;
+use service::{health::Health, settings::Http, telemetry::chain};
+use sqlx::PgPool;
+use tokio_util::sync::CancellationToken;
+
+pub use self::server::serve;
+use self::{settings::Settings, token::AccessTokens};
+
+/// What handlers share.
+#[derive(Clone)]
+pub struct App {
+    /// Postgres.
+    pub pool: PgPool,
+    /// Signs and checks access tokens.
+    pub tokens: Arc<AccessTokens>,
+    health: Health,
+    http: Arc<Http>,
+}
+
+impl App {
+    /// Puts the parts together. Readiness ends when `draining` is cancelled.
+    pub fn new(
+        pool: PgPool,
+        queue: Queue,
+        settings: &Settings,
+        draining: CancellationToken,
+    ) -> Self {
+        Self {
+            health: health(pool.clone(), queue, draining),
+            pool,
+            tokens: Arc::new(AccessTokens::new(&settings.auth, &settings.http.public_url)),
+            http: Arc::new(settings.http.clone()),
+        }
+    }
+}
+
+/// Every route with everything around it.
+pub fn router(app: App) -> Router {
+    let http = Arc::clone(&app.http);
+    let routes = routes::router().merge(app.health.clone().router());
+    layers::around(routes, &http).with_state(app)
+}
+
+fn health(pool: PgPool, queue: Queue, draining: CancellationToken) -> Health {
+    Health::new(draining)
+        .with_probe("postgres", move || postgres(pool.clone()))
+        .with_probe("redis", move || redis(queue.clone()))
+}
+
+/// One statement that both reaches Postgres and reads the schema's version.
+async fn postgres(pool: PgPool) -> Result<(), String> {
+    let expected = migrations::expected_version();
+    match migrations::applied_version(&pool).await {
+        // A newer schema is that of a release that is being rolled out; it fits this one too.
+        Ok(Some(applied)) if applied >= expected => Ok(()),
+        Ok(Some(applied)) => Err(format!(
+            "the schema is at version {applied}, this release needs {expected}: run `migrate run`"
+        )),
+        Ok(None) => Err("there is no schema yet: run `migrate run`".to_owned()),
+        Err(error) => {
+            tracing::warn!(error = %chain(&error), "Postgres does not answer");
+            Err("does not answer".to_owned())
+        }
+    }
+}
+
+async fn redis(queue: Queue) -> Result<(), String> {
+    queue.ping().await.map_err(|error| {
+        tracing::warn!(error = %chain(&error), "Redis does not answer");
+        "does not answer".to_owned()
+    })
+}

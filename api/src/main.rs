@@ -1,2 +1,93 @@
-//! api.
-fn main() {}
+//! The binary `api`.
+
+use std::{process::ExitCode, time::Duration};
+
+use anyhow::Context;
+use api::{App, settings::Settings};
+use clap::Parser;
+use queue::Queue;
+use service::{
+    database, health,
+    settings::{Environment, Http, Reader},
+    shutdown::{Shutdown, Tasks},
+    telemetry,
+};
+use tokio::net::TcpListener;
+
+/// The HTTP service
+#[derive(Parser)]
+#[command(name = "api", version)]
+enum Command {
+    /// Serve until SIGTERM or SIGINT
+    Serve,
+    /// Ask a running `api serve` whether it is ready; exit with 1 if not
+    Healthcheck {
+        /// Ask only whether it is alive
+        #[arg(long)]
+        live: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    let done = match Command::parse() {
+        Command::Serve => serve(),
+        Command::Healthcheck { live } => healthcheck(live),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("api: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[tokio::main]
+async fn serve() -> anyhow::Result<()> {
+    let settings = Settings::read(Reader::from_env())?;
+    telemetry::init(&settings.telemetry);
+    let shutdown = Shutdown::on_signals(settings.shutdown.grace)?;
+
+    let pool = database::pool(&settings.database);
+    let mut redis = queue::Settings::new(settings.redis.connection(), &settings.queue.namespace);
+    redis.lease = settings.queue.lease;
+    let queue = Queue::connect(redis).await?;
+    let app = App::new(pool.clone(), queue, &settings, shutdown.soft.clone());
+
+    let addr = settings.http.addr;
+    let listener = TcpListener::bind(addr)
+        .await
+        .with_context(|| format!("cannot listen on {addr}; API_ADDR names another address"))?;
+    tracing::info!(
+        address = %listener.local_addr()?,
+        version = env!("CARGO_PKG_VERSION"),
+        environment = ?settings.environment,
+        "listening",
+    );
+
+    let lead = drain_lead(settings.environment);
+    let mut tasks = Tasks::new(shutdown.clone());
+    tasks.spawn(
+        "http",
+        api::serve(listener, api::router(app), shutdown, lead),
+    );
+    tasks.run().await?;
+    pool.close().await;
+    Ok(())
+}
+
+/// How long a stopping service still accepts connections while its readiness is already 503.
+///
+/// A load balancer needs that time to look; a developer who restarts does not want to wait.
+fn drain_lead(environment: Environment) -> Duration {
+    match environment {
+        Environment::Development => Duration::from_millis(200),
+        Environment::Staging | Environment::Production => Duration::from_secs(2),
+    }
+}
+
+fn healthcheck(live: bool) -> anyhow::Result<()> {
+    let http = Reader::from_env().read(Http::read)?;
+    health::check(http.addr, if live { "/livez" } else { "/readyz" })?;
+    Ok(())
+}

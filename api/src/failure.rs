@@ -1,0 +1,74 @@
+//! From a failure of the machinery to what the client sees of it.
+
+use std::error::Error;
+
+use service::telemetry::chain;
+
+use crate::problem::Problem;
+
+/// SQLSTATE codes and classes that mean "not now" rather than "not like this".
+///
+/// See <https://www.postgresql.org/docs/17/errcodes-appendix.html>.
+const NOT_NOW: [&str; 8] = [
+    "08",    // connection exceptions
+    "28",    // refused at log-in, as between the two steps of a password's change
+    "3D000", // the database does not exist yet
+    "53",    // out of connections, memory or disk
+    "57P",   // shutting down, crashed or starting
+    "25006", // a replica that is not yet the primary
+    // The statements were checked against the schema when this was compiled, so a table or a
+    // column can only be missing because the migrations have not run yet.
+    "42P01", "42703",
+];
+
+/// 503 when a dependency is away, else 500; the log gets one line with the whole chain.
+impl From<domain::Error> for Problem {
+    fn from(error: domain::Error) -> Self {
+        if is_unavailable(&error) {
+            tracing::warn!(error = %chain(&error), "a dependency is away");
+            Self::unavailable()
+        } else {
+            tracing::error!(error = %chain(&error), "request failed");
+            Self::internal()
+        }
+    }
+}
+
+/// Whether Postgres is away, somewhere among the causes of `error`.
+fn is_unavailable(error: &(dyn Error + 'static)) -> bool {
+    match error.downcast_ref::<sqlx::Error>() {
+        Some(error) => is_away(error),
+        None => error.source().is_some_and(is_unavailable),
+    }
+}
+
+fn is_away(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed => true,
+        sqlx::Error::Database(error) => error
+            .code()
+            .is_some_and(|code| NOT_NOW.iter().any(|class| code.starts_with(class))),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lost_connection_is_found_under_any_number_of_causes() {
+        let away = || sqlx::Error::Io(std::io::ErrorKind::ConnectionReset.into());
+        assert!(is_unavailable(&domain::Error::from(away())));
+        assert!(is_unavailable(&domain::Error::from(outbox::Error::from(
+            away()
+        ))));
+        assert!(!is_unavailable(&domain::Error::from(
+            sqlx::Error::RowNotFound
+        )));
+    }
+}

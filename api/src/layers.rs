@@ -1,0 +1,137 @@
+use std::{any::Any, sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    extract::Request,
+    http::{HeaderName, HeaderValue, Method, StatusCode, header},
+    middleware::from_fn,
+    response::{IntoResponse, Response},
+    routing::Route,
+};
+use service::settings::Http;
+use tower::{Layer, ServiceBuilder, ServiceExt, layer::layer_fn, service_fn};
+use tower_http::{
+    catch_panic::CatchPanicLayer,
+    compression::CompressionLayer,
+    cors::{AllowOrigin, CorsLayer},
+    limit::RequestBodyLimitLayer,
+    set_header::SetResponseHeaderLayer,
+    timeout::TimeoutLayer,
+};
+
+use crate::{App, problem, problem::Problem, request};
+
+/// How long a browser may remember what CORS allows.
+const CORS_MAX_AGE: Duration = Duration::from_secs(60 * 60);
+
+/// Puts around `routes` what every request passes, from the inside out.
+///
+/// The order matters: the span is outermost so that every line of a request is in it; a problem
+/// is written down outside of the time limit and the panics, so that theirs are too, and inside of
+/// CORS, so that a browser may read it.
+pub(crate) fn around(routes: Router<App>, http: &Arc<Http>) -> Router<App> {
+    let guards = ServiceBuilder::new()
+        .layer(from_fn(problem::document))
+        .layer(TimeoutLayer::with_status_code(
+            StatusCode::SERVICE_UNAVAILABLE,
+            http.request_timeout,
+        ))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(RequestBodyLimitLayer::new(http.body_limit));
+    let outside = ServiceBuilder::new()
+        .layer(from_fn(request::identify))
+        .layer(default_header("x-content-type-options", "nosniff"))
+        .layer(default_header("x-frame-options", "DENY"))
+        .layer(default_header("referrer-policy", "no-referrer"))
+        .layer(default_header("cache-control", "no-store"))
+        .layer(default_header(
+            "content-security-policy",
+            "default-src 'none'; frame-ancestors 'none'",
+        ))
+        .option_layer(
+            // Over plain HTTP browsers ignore it, and on a developer's machine it would stick.
+            http.public_url
+                .starts_with("https://")
+                .then(|| default_header("strict-transport-security", "max-age=31536000")),
+        )
+        .layer(CompressionLayer::new());
+    let cors = cors(&http.cors_origins);
+    routes
+        .fallback(async || StatusCode::NOT_FOUND)
+        .method_not_allowed_fallback(other_method)
+        // The request's body is limited above, for handlers that do not read it as well.
+        .layer(axum::extract::DefaultBodyLimit::disable())
+        .layer(guards)
+        .layer(layer_fn(move |routes: Route| {
+            preflights_only(cors.clone(), routes)
+        }))
+        .layer(outside)
+}
+
+fn default_header(name: &'static str, value: &'static str) -> SetResponseHeaderLayer<HeaderValue> {
+    let name = HeaderName::from_static(name);
+    SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value))
+}
+
+fn cors(origins: &[String]) -> CorsLayer {
+    // Settings hold only origins, which are valid header values.
+    let origins = origins.iter().filter_map(|origin| origin.parse().ok());
+    CorsLayer::new()
+        .allow_origin(AllowOrigin::list(origins))
+        .allow_methods([
+            Method::GET,
+            Method::POST,
+            Method::PUT,
+            Method::PATCH,
+            Method::DELETE,
+        ])
+        .allow_headers([
+            header::AUTHORIZATION,
+            header::CONTENT_TYPE,
+            request::HEADER,
+            HeaderName::from_static("traceparent"),
+        ])
+        .expose_headers([request::HEADER, header::RETRY_AFTER])
+        .max_age(CORS_MAX_AGE)
+}
+
+/// CORS around `routes`, but for OPTIONS requests that are no preflight.
+///
+/// [`CorsLayer`] would answer those itself, also at paths that do not exist and without `Allow`.
+fn preflights_only(
+    cors: CorsLayer,
+    routes: Route,
+) -> impl tower::Service<Request, Response = Response, Error = std::convert::Infallible, Future: Send>
++ Clone
++ Send
++ Sync
++ 'static {
+    let with_cors = cors.layer(routes.clone());
+    service_fn(move |request: Request| {
+        let (with_cors, routes) = (with_cors.clone(), routes.clone());
+        async move {
+            let preflight = request
+                .headers()
+                .contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+            if request.method() == Method::OPTIONS && !preflight {
+                routes.oneshot(request).await
+            } else {
+                with_cors.oneshot(request).await
+            }
+        }
+    })
+}
+
+/// A path that exists, by a method that it does not have. The router adds `Allow`.
+async fn other_method(method: Method) -> StatusCode {
+    if method == Method::OPTIONS {
+        StatusCode::NO_CONTENT
+    } else {
+        StatusCode::METHOD_NOT_ALLOWED
+    }
+}
+
+/// The panic itself is in the log: the hook of [`service::telemetry`] wrote it there.
+fn panicked(_: Box<dyn Any + Send>) -> Response {
+    Problem::internal().into_response()
+}

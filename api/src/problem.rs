@@ -1,0 +1,246 @@
+//! Errors as clients see them: RFC 9457 problem documents.
+
+use std::fmt::Display;
+
+use axum::{
+    extract::Request,
+    http::{HeaderValue, StatusCode, header},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+
+use crate::request::RequestId;
+
+/// The media type of a problem document.
+pub const MEDIA_TYPE: &str = "application/problem+json";
+
+/// After how many seconds a client should try again when a dependency is away.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("2");
+
+/// An error for the client. [`document`] writes it down with the request's id.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    status: StatusCode,
+    kind: Option<Kind>,
+    detail: String,
+    errors: Vec<FieldError>,
+}
+
+/// What is wrong with one field of a request's body.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FieldError {
+    /// Where, as a JSON pointer in a fragment: `#/email`.
+    pub pointer: String,
+    /// What, for people.
+    pub detail: String,
+}
+
+/// What clients may want to tell apart beyond the status.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    InvalidFields,
+    WrongCredentials,
+    AddressNotVerified,
+    InvalidVerificationToken,
+}
+
+impl Kind {
+    /// The last part of the `type`, and the `title`.
+    fn names(self) -> (&'static str, &'static str) {
+        match self {
+            Self::InvalidFields => ("invalid-fields", "Some fields are invalid"),
+            Self::WrongCredentials => ("wrong-credentials", "The credentials are wrong"),
+            Self::AddressNotVerified => ("address-not-verified", "The address is not verified"),
+            Self::InvalidVerificationToken => (
+                "invalid-verification-token",
+                "The verification token is not valid",
+            ),
+        }
+    }
+}
+
+impl Problem {
+    /// A problem that its status says enough about.
+    pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+        Self {
+            status,
+            kind: None,
+            detail: detail.into(),
+            errors: Vec::new(),
+        }
+    }
+
+    fn of_kind(status: StatusCode, kind: Kind, detail: impl Into<String>) -> Self {
+        Self {
+            kind: Some(kind),
+            ..Self::new(status, detail)
+        }
+    }
+
+    /// 422: fields of the body are wrong.
+    pub fn invalid_fields(errors: Vec<FieldError>) -> Self {
+        let detail = "Correct the fields that `errors` names and send the request again.";
+        Self {
+            errors,
+            ..Self::of_kind(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                Kind::InvalidFields,
+                detail,
+            )
+        }
+    }
+
+    /// 422: the token of a verification mail does not verify anything; `reason` says why.
+    pub fn invalid_verification_token(reason: impl Display) -> Self {
+        Self::of_kind(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            Kind::InvalidVerificationToken,
+            format!("This does not prove an address: {reason}."),
+        )
+    }
+
+    /// 401: no access token, or none that holds.
+    pub fn unauthorized() -> Self {
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "Send a valid access token: `Authorization: Bearer <access_token>`.",
+        )
+    }
+
+    /// 401: no account has this address and this password.
+    pub fn wrong_credentials() -> Self {
+        Self::of_kind(
+            StatusCode::UNAUTHORIZED,
+            Kind::WrongCredentials,
+            "No account has this e-mail address and this password.",
+        )
+    }
+
+    /// 403: the password is right, but the address was never proven.
+    pub fn address_not_verified() -> Self {
+        Self::of_kind(
+            StatusCode::FORBIDDEN,
+            Kind::AddressNotVerified,
+            "Verify the e-mail address first: follow the link in the mail that was sent to it.",
+        )
+    }
+
+    /// 500: a fault of the service. What it was stands in the log, not here.
+    pub fn internal() -> Self {
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "The service failed. Its log has the reason under this request's id.",
+        )
+    }
+
+    /// 503: something that the service needs is away, probably for a short time.
+    pub fn unavailable() -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "The service cannot do this right now. Try again in a moment.",
+        )
+    }
+
+    /// The problem that a bare status of the router or of a layer stands for.
+    fn of_status(status: StatusCode) -> Self {
+        let detail = match status {
+            StatusCode::NOT_FOUND => "There is nothing at this path.",
+            StatusCode::METHOD_NOT_ALLOWED => {
+                "This path does not have this method; the `Allow` header lists what it has."
+            }
+            StatusCode::PAYLOAD_TOO_LARGE => "The body is larger than this service accepts.",
+            StatusCode::SERVICE_UNAVAILABLE => "The request took too long and was given up.",
+            _ => "The request could not be answered.",
+        };
+        Self::new(status, detail)
+    }
+}
+
+impl IntoResponse for Problem {
+    /// An empty answer that carries the problem; [`document`] fills in the body.
+    fn into_response(self) -> Response {
+        let mut response = self.status.into_response();
+        let headers = response.headers_mut();
+        match self.status {
+            StatusCode::UNAUTHORIZED => {
+                let challenge = HeaderValue::from_static("Bearer realm=\"slipway\"");
+                headers.insert(header::WWW_AUTHENTICATE, challenge);
+            }
+            StatusCode::SERVICE_UNAVAILABLE => {
+                headers.insert(header::RETRY_AFTER, RETRY_AFTER);
+            }
+            _ => {}
+        }
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+/// The body of a problem, as RFC 9457 has it, with two members of our own.
+#[derive(Serialize)]
+struct Document<'a> {
+    r#type: String,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    instance: &'a str,
+    request_id: String,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    errors: &'a [FieldError],
+}
+
+/// Middleware: writes every error down as a problem document.
+///
+/// Handlers leave a [`Problem`]; the router and the layers leave a bare status. An answer with a
+/// body of its own, such as a page or the report of `/readyz`, stays as it is.
+pub async fn document(request: Request, next: Next) -> Response {
+    let id = request.extensions().get::<RequestId>().cloned();
+    let path = request.uri().path().to_owned();
+    let mut response = next.run(request).await;
+    let problem = match response.extensions_mut().remove::<Problem>() {
+        Some(problem) => problem,
+        None if is_bare_error(&response) => Problem::of_status(response.status()),
+        None => return response,
+    };
+    let (r#type, title) = problem.kind.map_or_else(
+        || {
+            let title = problem.status.canonical_reason().unwrap_or("Error");
+            ("about:blank".to_owned(), title)
+        },
+        |kind| {
+            let (name, title) = kind.names();
+            (format!("urn:problem-type:slipway:{name}"), title)
+        },
+    );
+    let body = Document {
+        r#type,
+        title,
+        status: problem.status.as_u16(),
+        detail: &problem.detail,
+        instance: &path,
+        request_id: id.map(|id| id.to_string()).unwrap_or_default(),
+        errors: &problem.errors,
+    };
+    // Plain texts and numbers always serialize; an empty body is better than a second error.
+    let body = serde_json::to_vec(&body).unwrap_or_default();
+    // `Allow`, `WWW-Authenticate` and their like are kept.
+    let mut headers = std::mem::take(response.headers_mut());
+    headers.remove(header::CONTENT_LENGTH);
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
+    let mut documented = problem.clone().into_response();
+    documented.extensions_mut().clear();
+    documented.headers_mut().extend(headers);
+    *documented.body_mut() = body.into();
+    documented
+}
+
+/// Whether this is an error that nobody wrote a body for: none, or a line of plain text.
+fn is_bare_error(response: &Response) -> bool {
+    let status = response.status();
+    let bare = response
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_none_or(|media_type| media_type.as_bytes().starts_with(b"text/plain"));
+    (status.is_client_error() || status.is_server_error()) && bare
+}

@@ -1,0 +1,117 @@
+//! The identity of a request: its id, its trace, its span and its log line.
+
+use std::{fmt, sync::Arc, time::Instant};
+
+use axum::{
+    extract::{MatchedPath, Request},
+    http::{HeaderMap, HeaderName, HeaderValue},
+    middleware::Next,
+    response::Response,
+};
+use service::trace::TraceContext;
+use tracing::Instrument;
+use uuid::Uuid;
+
+/// The header that carries a request's id, in both directions.
+pub const HEADER: HeaderName = HeaderName::from_static("x-request-id");
+
+/// What ties an answer to its log lines. Handlers find it among a request's extensions.
+#[derive(Clone, Debug)]
+pub struct RequestId(Arc<str>);
+
+impl RequestId {
+    /// The caller's own id if it is harmless, otherwise a new one.
+    fn accept(headers: &HeaderMap) -> Self {
+        let given = headers.get(HEADER).and_then(|value| value.to_str().ok());
+        Self(
+            given
+                .filter(|id| is_harmless(id))
+                .map_or_else(|| Uuid::new_v4().to_string().into(), Into::into),
+        )
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Whether an id can stand in logs and headers as it is.
+fn is_harmless(id: &str) -> bool {
+    let harmless = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    (1..=128).contains(&id.len()) && id.bytes().all(harmless)
+}
+
+/// Middleware: gives the request its id and span, and logs a line when it is answered.
+pub async fn identify(mut request: Request, next: Next) -> Response {
+    let id = RequestId::accept(request.headers());
+    let trace = trace_of(request.headers());
+    let method = request.method().clone();
+    let path = request.uri().path().to_owned();
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let route = route.as_ref().map_or("", MatchedPath::as_str);
+    let span = tracing::info_span!(
+        "request",
+        request.id = %id,
+        trace.id = trace.trace_id(),
+        http.method = %method,
+        http.route = route,
+    );
+    request.extensions_mut().insert(id.clone());
+    let begun = Instant::now();
+    let answer = async {
+        let response = next.run(request).await;
+        log(route, &path, &response, begun);
+        response
+    };
+    let answer = answer.instrument(span);
+    let mut response = queue::trace::scope(trace.to_string(), answer).await;
+    if let Ok(value) = HeaderValue::from_str(&id.0) {
+        response.headers_mut().insert(HEADER, value);
+    }
+    response
+}
+
+/// The caller's trace, continued, or a new one.
+fn trace_of(headers: &HeaderMap) -> TraceContext {
+    headers
+        .get("traceparent")
+        .and_then(|value| TraceContext::parse(value.to_str().ok()?))
+        .map_or_else(TraceContext::root, TraceContext::child)
+}
+
+fn log(route: &str, path: &str, response: &Response, begun: Instant) {
+    let status = response.status().as_u16();
+    let latency_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+    // Probes ask every few seconds; their answers would bury everything else.
+    if matches!(route, "/livez" | "/readyz") {
+        tracing::debug!(http.status = status, latency_ms, "answered");
+    } else {
+        tracing::info!(
+            http.status = status,
+            http.path = path,
+            latency_ms,
+            "answered"
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_harmless_ids_are_taken_over() {
+        let given = |id: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(HEADER, HeaderValue::from_str(id).unwrap());
+            RequestId::accept(&headers).to_string() == id
+        };
+        assert!(given("a.B-9_"));
+        assert!(given(&"x".repeat(128)));
+        for id in ["", "a b", "a\tb", "a/b", "\"", "<script>", &"x".repeat(129)] {
+            assert!(!given(id), "{id:?}");
+        }
+    }
+}

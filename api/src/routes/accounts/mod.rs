@@ -1,0 +1,4 @@
+mod create;
+mod verify;
+
+pub(super) use self::{create::create, verify::verify};

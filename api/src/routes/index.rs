@@ -1,0 +1,20 @@
+use axum::Json;
+use serde::Serialize;
+
+use super::{ENDPOINTS, Endpoint};
+
+#[derive(Serialize)]
+pub(super) struct Index {
+    service: &'static str,
+    version: &'static str,
+    endpoints: &'static [Endpoint],
+}
+
+/// `GET /`: what this is, and what it has.
+pub(super) async fn show() -> Json<Index> {
+    Json(Index {
+        service: "slipway",
+        version: env!("CARGO_PKG_VERSION"),
+        endpoints: &ENDPOINTS,
+    })
+}

@@ -1,0 +1,3 @@
+mod create;
+
+pub(super) use self::create::create;

@@ -53,30 +53,58 @@ pub async fn applied_version(pool: &PgPool) -> Result<Option<i64>, sqlx::Error> 
     }
 }
 
-/// Waits until the schema is at least as new as the code expects.
+/// Why the schema does not fit the code. The text may be shown in a readiness probe.
+#[derive(Debug, thiserror::Error)]
+pub enum NotCurrent {
+    /// Migrations are pending.
+    #[error("the schema is at version {applied}, {expected} is needed: run `migrate run`")]
+    Behind {
+        /// The newest applied version.
+        applied: i64,
+        /// What the code expects.
+        expected: i64,
+    },
+    /// Nothing was ever applied.
+    #[error("there is no schema yet: run `migrate run`")]
+    Empty,
+    /// The database could not be asked.
+    #[error("does not answer")]
+    Away(#[from] sqlx::Error),
+}
+
+/// Checks that the schema is at least as new as the code expects.
 ///
-/// A newer schema is fine: during a deployment the old release runs on it for a while. A database
-/// that is away is waited for too. Returns `false` when `cancel` fired first.
-pub async fn wait_until_current(pool: &PgPool, cancel: &CancellationToken) -> bool {
+/// A newer one is fine: during a deployment the old release runs on it for a while.
+///
+/// # Errors
+/// When it is older, or the database cannot be asked.
+pub async fn check_current(pool: &PgPool) -> Result<i64, NotCurrent> {
     let expected = expected_version();
+    match applied_version(pool).await? {
+        Some(applied) if applied >= expected => Ok(applied),
+        Some(applied) => Err(NotCurrent::Behind { applied, expected }),
+        None => Err(NotCurrent::Empty),
+    }
+}
+
+/// Waits until [`check_current`] succeeds, also for a database that is away.
+///
+/// Returns `false` when `cancel` fired first.
+pub async fn wait_until_current(pool: &PgPool, cancel: &CancellationToken) -> bool {
     let mut said = None;
     loop {
-        let state = match applied_version(pool).await {
-            Ok(Some(applied)) if applied >= expected => {
+        let reason = match check_current(pool).await {
+            Ok(applied) => {
                 tracing::info!(schema.version = applied, "the schema is current");
                 return true;
             }
-            Ok(Some(applied)) => format!("the schema is at version {applied}"),
-            Ok(None) => "the database has no schema yet".to_owned(),
-            Err(error) => format!("the database does not answer: {error}"),
+            Err(NotCurrent::Away(error)) => format!("the database does not answer: {error}"),
+            Err(behind) => behind.to_string(),
         };
-        // Once per state, not once per look.
-        if said.as_ref() != Some(&state) {
-            tracing::warn!(
-                schema.expected = expected,
-                "waiting for migrations, run `migrate run`: {state}"
-            );
-            said = Some(state);
+        // Once per reason, not once per look.
+        if said.as_ref() != Some(&reason) {
+            tracing::warn!("waiting for the database: {reason}");
+            said = Some(reason);
         }
         tokio::select! {
             () = cancel.cancelled() => return false,

@@ -1,1 +1,53 @@
-//! worker.
+//! The worker: runs the product's jobs, and carries them from the outbox to the queue.
+//!
+//! To add a job, you
+//! 1. write its payload in `domain/src/jobs.rs`;
+//! 2. copy `worker/src/jobs/send_email.rs` and give it its behaviour in `run`;
+//! 3. add one line to [`jobs::registry`].
+//!
+//! It listens on the loopback interface only, for probes.
+
+use std::sync::Arc;
+
+use queue::{Queue, Worker, WorkerError, WorkerSettings};
+use service::shutdown::Shutdown;
+use sqlx::PgPool;
+
+pub mod jobs;
+pub mod mail;
+pub mod settings;
+
+use mail::Mailer;
+
+/// What every job can use.
+#[derive(Debug)]
+pub struct App {
+    /// Postgres.
+    pub pool: PgPool,
+    /// Sends mail.
+    pub mailer: Mailer,
+    /// Base of the links in mails, without a slash at the end.
+    pub public_url: String,
+}
+
+/// Runs jobs and the relay until the shutdown, from the moment that the schema fits.
+///
+/// # Errors
+/// When the worker's settings, or those of Redis, do not allow a safe run. Never because Redis or
+/// Postgres is away.
+pub async fn run(
+    app: App,
+    queue: Queue,
+    settings: WorkerSettings,
+    shutdown: Shutdown,
+) -> Result<(), WorkerError> {
+    let Shutdown { soft, hard } = shutdown;
+    if !migrations::wait_until_current(&app.pool, &soft).await {
+        return Ok(());
+    }
+    let relay = outbox::Relay::new(app.pool.clone(), queue.clone());
+    let worker = Worker::new(queue, jobs::registry(), Arc::new(app), settings);
+    // The relay stops first: what it would move now is for another worker.
+    let (worked, ()) = tokio::join!(worker.run(soft.clone(), hard), relay.run(soft));
+    worked
+}

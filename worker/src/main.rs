@@ -1,2 +1,121 @@
-//! worker.
-fn main() {}
+//! The binary `worker`.
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Parser;
+use queue::{Queue, WorkerSettings};
+use service::health::{self, Health};
+use service::settings::{Reader, Worker};
+use service::shutdown::{Shutdown, Tasks};
+use service::{database, telemetry};
+use sqlx::PgPool;
+use tokio::net::TcpListener;
+use worker::mail::Mailer;
+use worker::settings::Settings;
+use worker::{App, jobs};
+
+/// Runs the jobs
+#[derive(Parser)]
+#[command(name = "worker", version)]
+enum Command {
+    /// Run jobs until SIGTERM or SIGINT
+    Run,
+    /// Ask a running `worker run` whether it is ready; exit with 1 if not
+    Healthcheck {
+        /// Ask only whether it is alive
+        #[arg(long)]
+        live: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    let done = match Command::parse() {
+        Command::Run => run(),
+        Command::Healthcheck { live } => healthcheck(live),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("worker: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[tokio::main]
+async fn run() -> anyhow::Result<()> {
+    let settings = Settings::read(Reader::from_env())?;
+    telemetry::init(&settings.telemetry);
+    let shutdown = Shutdown::on_signals(settings.shutdown.grace)?;
+
+    let pool = database::pool(&settings.database);
+    let mut redis = queue::Settings::new(settings.redis.connection(), &settings.queue.namespace);
+    redis.lease = settings.queue.lease;
+    let queue = Queue::connect(redis).await?;
+    let app = App {
+        pool: pool.clone(),
+        mailer: Mailer::new(&settings.mail)?,
+        public_url: settings.public_url,
+    };
+    let jobs = WorkerSettings {
+        queues: jobs::QUEUES.map(str::to_owned).to_vec(),
+        concurrency: settings.worker.concurrency,
+        // The rest of the grace period is for handing back what did not finish.
+        drain_timeout: settings.shutdown.grace.mul_f64(0.8),
+    };
+
+    let addr = settings.worker.health_addr;
+    let listener = TcpListener::bind(addr)
+        .await
+        .with_context(|| format!("cannot listen on {addr}; WORKER_HEALTH_ADDR names another"))?;
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        environment = ?settings.environment,
+        concurrency = jobs.concurrency,
+        queues = ?jobs.queues,
+        mail = if settings.mail.smtp.is_some() { "smtp" } else { "folder" },
+        probes = %listener.local_addr()?,
+        "starting",
+    );
+
+    let health = health(pool.clone(), queue.clone(), &shutdown);
+    let mut tasks = Tasks::new(shutdown.clone());
+    tasks.spawn_background("probes", health::serve(listener, health));
+    tasks.spawn("jobs", worker::run(app, queue, jobs, shutdown));
+    tasks.run().await?;
+    pool.close().await;
+    Ok(())
+}
+
+fn health(pool: PgPool, queue: Queue, shutdown: &Shutdown) -> Health {
+    Health::new(shutdown.soft.clone())
+        .with_probe("postgres", move || {
+            let pool = pool.clone();
+            async move {
+                let current = migrations::check_current(&pool).await;
+                current.map(drop).map_err(|error| error.to_string())
+            }
+        })
+        .with_probe("redis", move || {
+            let queue = queue.clone();
+            async move { queue.ping().await.map_err(|_| "does not answer".to_owned()) }
+        })
+}
+
+fn healthcheck(live: bool) -> anyhow::Result<()> {
+    let worker = Reader::from_env().read(Worker::read)?;
+    health::check(worker.health_addr, if live { "/livez" } else { "/readyz" })?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Command::command().debug_assert();
+    }
+}

@@ -1,0 +1,81 @@
+//! `send_email`: writes one mail and hands it to the mail server.
+
+use std::sync::Arc;
+
+use askama::Template;
+use domain::accounts::{VERIFICATION_HOURS, issue_verification};
+use domain::jobs::{Mail, SendEmail};
+use queue::{JobContext, JobError};
+
+use crate::App;
+use crate::mail::{Content, SendError};
+
+/// Sends the mail, unless it was sent before.
+///
+/// A mail cannot be taken back by a rollback, so the token is looked at first and spent last. A
+/// crash in between sends the mail again with the same Message-ID, by which a receiver can drop it.
+pub(crate) async fn run(job: SendEmail, cx: JobContext<Arc<App>>) -> Result<(), JobError> {
+    if !outbox::is_pending(&cx.app.pool, cx.id).await? {
+        tracing::info!("sent before, nothing to do");
+        return Ok(());
+    }
+    match write(&job.template, &cx.app).await? {
+        None => tracing::info!("there is nothing left to say"),
+        Some(content) => match cx.app.mailer.send(cx.id, &job.to, content).await {
+            Ok(()) => tracing::info!("sent"),
+            Err(error @ SendError::Permanent(_)) => return Err(JobError::discard(error)),
+            Err(error) => return Err(JobError::retry(error)),
+        },
+    }
+    outbox::once(&mut *cx.app.pool.acquire().await?, cx.id).await?;
+    Ok(())
+}
+
+/// Fills the template in; `None` when the mail has become pointless.
+async fn write(mail: &Mail, app: &App) -> Result<Option<Content>, JobError> {
+    let content = match *mail {
+        Mail::VerifyAddress { account_id } => {
+            let Some(token) = issue_verification(&app.pool, account_id).await? else {
+                return Ok(None);
+            };
+            let link = format!("{}/verify?token={}", app.public_url, token.expose());
+            let (link, token) = (link.as_str(), token.expose());
+            let hours = VERIFICATION_HOURS;
+            Content {
+                subject: "Confirm your address",
+                text: VerifyAddressText { link, token, hours }.render()?,
+                html: VerifyAddressHtml { link, token, hours }.render()?,
+            }
+        }
+        Mail::AlreadyRegistered => Content {
+            subject: "You already have an account",
+            text: AlreadyRegisteredText.render()?,
+            html: AlreadyRegisteredHtml.render()?,
+        },
+    };
+    Ok(Some(content))
+}
+
+#[derive(Template)]
+#[template(path = "verify_address.txt")]
+struct VerifyAddressText<'a> {
+    link: &'a str,
+    token: &'a str,
+    hours: i32,
+}
+
+#[derive(Template)]
+#[template(path = "verify_address.html")]
+struct VerifyAddressHtml<'a> {
+    link: &'a str,
+    token: &'a str,
+    hours: i32,
+}
+
+#[derive(Template)]
+#[template(path = "already_registered.txt")]
+struct AlreadyRegisteredText;
+
+#[derive(Template)]
+#[template(path = "already_registered.html")]
+struct AlreadyRegisteredHtml;

@@ -1,0 +1,317 @@
+//! Sign-up, verification and log-in.
+
+use domain::Token;
+use domain::accounts::{
+    Email, LogInError, Password, Role, VerifyError, find, issue_verification, log_in, sign_up,
+    verify,
+};
+use domain::jobs::{Mail, SendEmail};
+use migrations::testing::{TestDatabase, database};
+use queue::Envelope;
+use sqlx::PgPool;
+use uuid::Uuid;
+
+const PASSWORD: &str = "correct horse";
+
+fn email() -> Email {
+    Email::parse("Ada@Example.com").unwrap()
+}
+
+fn password(text: &str) -> Password {
+    Password::parse(text).unwrap()
+}
+
+/// The mails in the outbox, oldest first.
+async fn mails(pool: &PgPool) -> Vec<SendEmail> {
+    let envelopes: Vec<Vec<u8>> =
+        sqlx::query_scalar("SELECT envelope FROM job_outbox WHERE once AND state = 0 ORDER BY id")
+            .fetch_all(pool)
+            .await
+            .unwrap();
+    let payload = |bytes: &Vec<u8>| Envelope::decode(bytes).unwrap().payload;
+    envelopes
+        .iter()
+        .map(|bytes| serde_json::from_slice(&payload(bytes)).unwrap())
+        .collect()
+}
+
+/// Whose address the newest mail asks to verify.
+async fn asked(pool: &PgPool) -> Uuid {
+    match mails(pool).await.pop().unwrap().template {
+        Mail::VerifyAddress { account_id } => account_id,
+        other @ Mail::AlreadyRegistered => panic!("{other:?}"),
+    }
+}
+
+/// A verified account and its id.
+async fn verified(pool: &PgPool) -> Uuid {
+    sign_up(pool, &email(), password(PASSWORD)).await.unwrap();
+    let account = asked(pool).await;
+    let token = issue_verification(pool, account).await.unwrap().unwrap();
+    assert_eq!(verify(pool, &token).await.unwrap(), account);
+    account
+}
+
+async fn count(database: &TestDatabase, query: &'static str) -> i64 {
+    sqlx::query_scalar(query)
+        .fetch_one(&database.pool)
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn sign_up_stores_the_account_and_its_mail_together() {
+    let database = database().await;
+    sign_up(&database.pool, &email(), password(PASSWORD))
+        .await
+        .unwrap();
+    let sent = mails(&database.pool).await;
+    assert_eq!(sent.len(), 1);
+    assert_eq!(sent[0].to, "Ada@Example.com");
+    let account = find(&database.pool, asked(&database.pool).await)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(account.email, "Ada@Example.com");
+    assert_eq!((account.role, account.verified_at), (Role::Member, None));
+    let hash: String = sqlx::query_scalar("SELECT password_hash FROM accounts")
+        .fetch_one(&database.pool)
+        .await
+        .unwrap();
+    assert!(hash.starts_with("$argon2id$") && !hash.contains(PASSWORD));
+}
+
+#[tokio::test]
+async fn a_known_address_gets_the_same_answer_and_one_mail_as_well() {
+    let database = database().await;
+    let pool = &database.pool;
+    let account = verified(pool).await;
+    let before = mails(pool).await.len();
+    let other_case = Email::parse("ADA@example.COM").unwrap();
+    sign_up(pool, &other_case, password("another password"))
+        .await
+        .unwrap();
+    let mut sent = mails(pool).await;
+    assert_eq!(sent.len(), before + 1);
+    assert_eq!(sent.pop().unwrap().template, Mail::AlreadyRegistered);
+    // Nothing about the account has changed.
+    let session = log_in(pool, &email(), password(PASSWORD)).await.unwrap();
+    assert_eq!(session.account.id, account);
+    assert_eq!(count(&database, "SELECT count(*) FROM accounts").await, 1);
+}
+
+#[tokio::test]
+async fn an_unverified_address_can_be_taken_over_by_its_owner() {
+    let database = database().await;
+    let pool = &database.pool;
+    sign_up(pool, &email(), password("of a stranger"))
+        .await
+        .unwrap();
+    let account = asked(pool).await;
+    let stale = issue_verification(pool, account).await.unwrap().unwrap();
+    sign_up(pool, &email(), password(PASSWORD)).await.unwrap();
+    assert_eq!(
+        asked(pool).await,
+        account,
+        "the account is the same, with a new mail"
+    );
+    assert!(matches!(
+        verify(pool, &stale).await,
+        Err(VerifyError::Unknown)
+    ));
+    let token = issue_verification(pool, account).await.unwrap().unwrap();
+    verify(pool, &token).await.unwrap();
+    let strangers = log_in(pool, &email(), password("of a stranger")).await;
+    assert!(matches!(strangers, Err(LogInError::InvalidCredentials)));
+    log_in(pool, &email(), password(PASSWORD)).await.unwrap();
+}
+
+#[tokio::test]
+async fn sign_ups_at_the_same_moment_make_one_account_and_a_mail_each() {
+    let database = database().await;
+    let tasks: Vec<_> = (0..6)
+        .map(|_| {
+            let pool = database.pool.clone();
+            tokio::spawn(async move { sign_up(&pool, &email(), password(PASSWORD)).await })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap().unwrap();
+    }
+    assert_eq!(count(&database, "SELECT count(*) FROM accounts").await, 1);
+    assert_eq!(mails(&database.pool).await.len(), 6);
+}
+
+#[tokio::test]
+async fn a_failed_sign_up_leaves_neither_account_nor_mail() {
+    let database = database().await;
+    sqlx::raw_sql("ALTER TABLE job_outbox ADD CONSTRAINT full_up CHECK (queue = 'other')")
+        .execute(&database.pool)
+        .await
+        .unwrap();
+    let failed = sign_up(&database.pool, &email(), password(PASSWORD)).await;
+    assert!(matches!(failed, Err(domain::Error::Outbox(_))));
+    assert_eq!(count(&database, "SELECT count(*) FROM accounts").await, 0);
+}
+
+#[tokio::test]
+async fn a_token_is_stored_as_a_hash_only() {
+    let database = database().await;
+    sign_up(&database.pool, &email(), password(PASSWORD))
+        .await
+        .unwrap();
+    let account = asked(&database.pool).await;
+    let token = issue_verification(&database.pool, account)
+        .await
+        .unwrap()
+        .unwrap();
+    let row: String =
+        sqlx::query_scalar("SELECT verification_tokens::text FROM verification_tokens")
+            .fetch_one(&database.pool)
+            .await
+            .unwrap();
+    assert!(!row.contains(token.expose()));
+    let hash: Vec<u8> = sqlx::query_scalar("SELECT token_hash FROM verification_tokens")
+        .fetch_one(&database.pool)
+        .await
+        .unwrap();
+    let expected: Vec<u8> = sqlx::query_scalar("SELECT sha256($1::bytea)")
+        .bind(token.expose().as_bytes())
+        .fetch_one(&database.pool)
+        .await
+        .unwrap();
+    assert_eq!(hash, expected);
+}
+
+#[tokio::test]
+async fn a_token_works_once_even_at_the_same_moment() {
+    let database = database().await;
+    sign_up(&database.pool, &email(), password(PASSWORD))
+        .await
+        .unwrap();
+    let account = asked(&database.pool).await;
+    // Two mails of two attempts; both tokens are good until one is used.
+    let mut tokens = Vec::new();
+    for _ in 0..2 {
+        tokens.push(
+            issue_verification(&database.pool, account)
+                .await
+                .unwrap()
+                .unwrap(),
+        );
+    }
+    let tasks: Vec<_> = tokens
+        .iter()
+        .cycle()
+        .take(6)
+        .cloned()
+        .map(|token| {
+            let pool = database.pool.clone();
+            tokio::spawn(async move { verify(&pool, &token).await })
+        })
+        .collect();
+    let mut good = 0;
+    for task in tasks {
+        match task.await.unwrap() {
+            Ok(id) => {
+                assert_eq!(id, account);
+                good += 1;
+            }
+            Err(error) => assert!(matches!(error, VerifyError::Used), "{error:?}"),
+        }
+    }
+    assert_eq!(good, 1);
+    let again = issue_verification(&database.pool, account).await.unwrap();
+    assert!(
+        again.is_none(),
+        "a verified account has nothing left to verify"
+    );
+}
+
+#[tokio::test]
+async fn a_token_expires_and_a_strange_one_is_unknown() {
+    let database = database().await;
+    let pool = &database.pool;
+    sign_up(pool, &email(), password(PASSWORD)).await.unwrap();
+    let token = issue_verification(pool, asked(pool).await)
+        .await
+        .unwrap()
+        .unwrap();
+    let lifetime: f64 = sqlx::query_scalar(
+        "SELECT extract(epoch FROM expires_at - created_at)::float8 FROM verification_tokens",
+    )
+    .fetch_one(pool)
+    .await
+    .unwrap();
+    assert!((lifetime - 24.0 * 3600.0).abs() < 1.0);
+    sqlx::query(
+        "UPDATE verification_tokens SET created_at = now() - interval '2 days',
+                                        expires_at = now() - interval '1 second'",
+    )
+    .execute(pool)
+    .await
+    .unwrap();
+    assert!(matches!(
+        verify(pool, &token).await,
+        Err(VerifyError::Expired)
+    ));
+    let strange = Token::parse(&"A".repeat(43)).unwrap();
+    assert!(matches!(
+        verify(pool, &strange).await,
+        Err(VerifyError::Unknown)
+    ));
+}
+
+#[tokio::test]
+async fn log_in_opens_a_session_with_a_hashed_refresh_token() {
+    let database = database().await;
+    let account = verified(&database.pool).await;
+    let session = log_in(&database.pool, &email(), password(PASSWORD))
+        .await
+        .unwrap();
+    assert_eq!(session.account.id, account);
+    assert!(session.account.verified_at.is_some());
+    let row: String = sqlx::query_scalar(
+        "SELECT refresh_tokens::text FROM refresh_tokens WHERE session_id = $1 AND used_at IS NULL",
+    )
+    .bind(session.id)
+    .fetch_one(&database.pool)
+    .await
+    .unwrap();
+    assert!(!row.contains(session.refresh_token.expose()));
+    let other = log_in(&database.pool, &email(), password(PASSWORD))
+        .await
+        .unwrap();
+    assert_ne!(other.id, session.id);
+    assert_ne!(other.refresh_token.expose(), session.refresh_token.expose());
+}
+
+#[tokio::test]
+async fn log_in_does_not_say_which_half_was_wrong() {
+    let database = database().await;
+    let pool = &database.pool;
+    let unknown = log_in(pool, &email(), password(PASSWORD)).await;
+    assert!(matches!(unknown, Err(LogInError::InvalidCredentials)));
+
+    sign_up(pool, &email(), password(PASSWORD)).await.unwrap();
+    let wrong = log_in(pool, &email(), password("wrong password")).await;
+    assert!(matches!(wrong, Err(LogInError::InvalidCredentials)));
+    // Only who knows the password learns that the address is not verified.
+    let unverified = log_in(pool, &email(), password(PASSWORD)).await;
+    assert!(matches!(unverified, Err(LogInError::NotVerified)));
+    assert_eq!(count(&database, "SELECT count(*) FROM sessions").await, 0);
+}
+
+#[tokio::test]
+async fn text_that_looks_like_sql_is_only_text() {
+    let database = database().await;
+    let pool = &database.pool;
+    let odd = Email::parse("o'neil--x@example.com").unwrap();
+    sign_up(pool, &odd, password("'; DROP TABLE accounts; --"))
+        .await
+        .unwrap();
+    let account = find(pool, asked(pool).await).await.unwrap().unwrap();
+    assert_eq!(account.email, odd.as_str());
+    let right = log_in(pool, &odd, password("'; DROP TABLE accounts; --")).await;
+    assert!(matches!(right, Err(LogInError::NotVerified)));
+}

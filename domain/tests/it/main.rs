@@ -1,0 +1,3 @@
+//! The product's rules, against a real Postgres.
+
+mod accounts;

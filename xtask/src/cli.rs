@@ -147,8 +147,12 @@ pub(crate) enum Verb {
     /// check, then test
     Ci,
     /// The development container's watcher
+    #[cfg(unix)]
     #[command(hide = true)]
-    Watch,
+    Watch {
+        #[command(subcommand)]
+        half: crate::watch::Watch,
+    },
     /// The parent of all native services
     #[cfg(unix)]
     #[command(hide = true)]

@@ -30,6 +30,7 @@ mod stack;
 mod terminal;
 mod test;
 mod up;
+#[cfg(unix)]
 mod watch;
 
 use std::process::ExitCode;
@@ -52,6 +53,11 @@ fn main() -> ExitCode {
 }
 
 fn run(verb: Verb) -> Result<()> {
+    // Before anything else: a container that runs a service has no checkout in it.
+    #[cfg(unix)]
+    if let Verb::Watch { half } = &verb {
+        return watch::run(half);
+    }
     let project = Project::find()?;
     match verb {
         Verb::Up(args) => up::run(&project, &args),
@@ -72,7 +78,8 @@ fn run(verb: Verb) -> Result<()> {
         Verb::E2e { docker, native } => {
             e2e::run(&project, docker.then_some(Mode::Docker).or(native.then_some(Mode::Native)))
         }
-        Verb::Watch => watch::run(),
+        #[cfg(unix)]
+        Verb::Watch { half } => watch::run(&half),
         #[cfg(unix)]
         Verb::Supervise { root } => native::supervise(&root),
         #[cfg(unix)]

@@ -1,30 +1,36 @@
 //! The stack in containers, by `docker compose`.
 
-use std::fmt;
+mod compose;
+mod containers;
+mod engine;
+mod failure;
+mod infra;
+mod ports;
+mod up;
 
-use anyhow::{Result, bail};
+use std::io::IsTerminal;
+use std::process::Command;
+use std::time::Duration;
 
+use anyhow::{Context, Result};
+
+use self::compose::Compose;
+use self::ports::PORTS;
 use crate::project::Project;
 use crate::stack::{Fault, LogOptions, Mode, ServiceState, Stack, UpOptions};
 
-/// Why Docker cannot be used here, as the end of the sentence "runs natively, because ...".
-#[derive(Debug)]
-pub(crate) struct Reason(pub(crate) String);
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
+pub(crate) use self::engine::Reason;
 
 /// Whether the engine answers, Compose is new enough and the images are there or can be had.
-pub(crate) fn usable(_project: &Project) -> Result<(), Reason> {
-    Err(Reason("Docker mode is not there yet".to_owned()))
+pub(crate) fn usable(project: &Project) -> Result<(), Reason> {
+    let compose = Docker::new(project)
+        .compose()
+        .map_err(|error| Reason(format!("{error:#}")))?;
+    engine::usable(project, &compose)
 }
 
 /// The stack of one checkout in Docker.
 pub(crate) struct Docker<'a> {
-    #[expect(dead_code, reason = "the builder of compose calls needs it")]
     project: &'a Project,
 }
 
@@ -33,46 +39,237 @@ impl<'a> Docker<'a> {
     pub(crate) fn new(project: &'a Project) -> Self {
         Self { project }
     }
+
+    /// A call of Compose with the files and ports of the last `up`.
+    fn compose(&self) -> Result<Compose> {
+        let mut environment = vec![("COMPOSE_PROFILES".to_owned(), self.profiles()?.join(","))];
+        for port in &PORTS {
+            if let Some(number) = port.current(self.project)? {
+                environment.push((port.variable.to_owned(), number.to_string()));
+            }
+        }
+        let compose = Compose::new(self.project.root(), self.project.name(), self.is_dev());
+        Ok(compose.with_environment(environment))
+    }
+
+    /// Whether the last `up` added `docker-compose.dev.yml`: for hot reload, or for its ports.
+    fn is_dev(&self) -> bool {
+        self.was("dev") || self.is_infra()
+    }
+
+    fn is_infra(&self) -> bool {
+        self.was("infra")
+    }
+
+    fn was(&self, option: &str) -> bool {
+        let shape = self.project.recall("docker");
+        shape.is_some_and(|shape| shape[option] == true)
+    }
+
+    /// The profiles that are on: those of `.env`, without MailDev where a mail server is set.
+    fn profiles(&self) -> Result<Vec<String>> {
+        let settings = self.project.settings()?;
+        let listed = settings.get("COMPOSE_PROFILES").unwrap_or_default();
+        let has_server = settings.get("SMTP_HOST").is_some();
+        Ok(profiles(&listed, has_server))
+    }
+
+    /// Waits until services that were started are healthy.
+    fn wait(&self, services: &[&str]) -> Result<()> {
+        let mut words = vec!["up", "--detach", "--wait", "--no-build", "--no-deps", "--no-recreate"];
+        words.extend(services);
+        up::start(&self.compose()?, &words)
+    }
+
+    fn replace_by_exec(&self, words: &[&str]) -> Result<()> {
+        let mut all = vec!["exec"];
+        all.extend(no_terminal());
+        all.extend(words);
+        replace(self.compose()?.command(&all))
+    }
+}
+
+fn profiles(listed: &str, has_mail_server: bool) -> Vec<String> {
+    listed
+        .split(',')
+        .map(str::trim)
+        .filter(|name| !name.is_empty())
+        .filter(|name| *name != "mail" || !has_mail_server)
+        .map(str::to_owned)
+        .collect()
 }
 
 impl Stack for Docker<'_> {
     fn mode(&self) -> Mode {
         Mode::Docker
     }
-    fn up(&self, _options: &UpOptions) -> Result<Vec<ServiceState>> {
-        bail!("Docker mode is not there yet")
+
+    fn up(&self, options: &UpOptions) -> Result<Vec<ServiceState>> {
+        up::run(self, options)
     }
-    fn down(&self, _volumes: bool) -> Result<()> {
-        bail!("Docker mode is not there yet")
+
+    fn down(&self, volumes: bool) -> Result<()> {
+        // With every file and profile, or it would leave what it does not know.
+        let compose = Compose::new(self.project.root(), self.project.name(), true);
+        let mut words = vec!["--profile", "*", "down", "--remove-orphans"];
+        if volumes {
+            words.push("--volumes");
+            self.project.remember("docker_secrets", serde_json::Value::Null)?;
+        }
+        compose.run(&words)
     }
-    fn restart(&self, _services: &[String]) -> Result<()> {
-        bail!("Docker mode is not there yet")
+
+    fn restart(&self, services: &[String]) -> Result<()> {
+        let compose = self.compose()?;
+        let running = containers::list(&compose)?;
+        let mut names: Vec<&str> = services.iter().map(String::as_str).collect();
+        if names.is_empty() {
+            names = running
+                .iter()
+                .filter(|container| !container.is_finished())
+                .map(|container| container.service.as_str())
+                .collect();
+        }
+        let mut words = vec!["restart"];
+        words.extend(&names);
+        compose.run(&words)?;
+        self.wait(&names)
     }
+
     fn ps(&self) -> Result<Vec<ServiceState>> {
-        bail!("Docker mode is not there yet")
+        let containers = containers::list(&self.compose()?)?;
+        Ok(containers
+            .iter()
+            .filter(|container| !container.is_finished())
+            .map(|container| container.to_state(None))
+            .collect())
     }
-    fn logs(&self, _options: &LogOptions) -> Result<()> {
-        bail!("Docker mode is not there yet")
+
+    fn logs(&self, options: &LogOptions) -> Result<()> {
+        let tail = options.tail.to_string();
+        let mut words = vec!["logs", "--tail", &tail];
+        if options.follow {
+            words.push("--follow");
+        }
+        words.extend(options.services.iter().map(String::as_str));
+        replace(self.compose()?.command(&words))
     }
+
     fn build(&self) -> Result<()> {
-        bail!("Docker mode is not there yet")
+        up::build(self.project, &self.compose()?, self.was("dev"))
     }
-    fn exec(&self, _service: &str, _command: &[String]) -> Result<()> {
-        bail!("Docker mode is not there yet")
+
+    fn exec(&self, service: &str, command: &[String]) -> Result<()> {
+        if self.is_infra() && infra::is_left_out(service) {
+            return replace(infra::command(self.project, service, command)?);
+        }
+        let mut words = vec![service];
+        words.extend(command.iter().map(String::as_str));
+        self.replace_by_exec(&words)
     }
-    fn psql(&self, _args: &[String]) -> Result<()> {
-        bail!("Docker mode is not there yet")
+
+    fn psql(&self, args: &[String]) -> Result<()> {
+        // By the socket, which needs no password: whoever may `exec` is trusted already.
+        let mut words = vec!["postgres", "psql", "--username", "slipway_owner", "--dbname", "slipway"];
+        words.extend(args.iter().map(String::as_str));
+        self.replace_by_exec(&words)
     }
-    fn redis_cli(&self, _args: &[String]) -> Result<()> {
-        bail!("Docker mode is not there yet")
+
+    fn redis_cli(&self, args: &[String]) -> Result<()> {
+        // The password goes from its file into the environment of this one process.
+        let script = "REDISCLI_AUTH=$(cat /run/secrets/redis_password) exec redis-cli --user slipway \"$@\"";
+        let mut words = vec!["redis", "sh", "-c", script, "redis-cli"];
+        words.extend(args.iter().map(String::as_str));
+        self.replace_by_exec(&words)
     }
-    fn migrate(&self, _args: &[String]) -> Result<()> {
-        bail!("Docker mode is not there yet")
+
+    fn migrate(&self, args: &[String]) -> Result<()> {
+        if self.is_infra() {
+            let cargo = ["cargo", "run", "--quiet", "--package", "migrations", "--bin", "migrate", "--"];
+            let mut words: Vec<String> = cargo.map(str::to_owned).to_vec();
+            words.extend_from_slice(args);
+            return replace(infra::command(self.project, "migrate", &words)?);
+        }
+        let compose = self.compose()?;
+        // The binary carries the migrations: without a build, a new one would not be in it.
+        up::build(self.project, &compose, self.was("dev"))?;
+        if self.was("dev") {
+            up::first_build(&compose)?;
+        }
+        let mut words = vec!["run", "--rm", "--no-deps"];
+        words.extend(no_terminal());
+        words.push("migrate");
+        words.extend(args.iter().map(String::as_str));
+        replace(compose.command(&words))
     }
-    fn inflict(&self, _service: &str, _fault: Fault) -> Result<()> {
-        bail!("Docker mode is not there yet")
+
+    fn inflict(&self, service: &str, fault: Fault) -> Result<()> {
+        match fault {
+            Fault::Kill => self.compose()?.run(&["kill", "--signal", "KILL", service]),
+            Fault::Stop => self.compose()?.run(&["stop", service]),
+            Fault::Start => self.wait(&[service]),
+        }
     }
+
     fn links(&self) -> Result<Vec<(String, String)>> {
-        bail!("Docker mode is not there yet")
+        let containers = containers::list(&self.compose()?)?;
+        let labels = [
+            ("api", "API", "http://"),
+            ("proxy", "proxy", "http://"),
+            ("maildev", "mail", "http://"),
+            ("postgres", "Postgres", ""),
+            ("redis", "Redis", ""),
+        ];
+        let link = |&(service, label, scheme): &(&str, &str, &str)| {
+            let container = containers.iter().find(|container| container.service == service)?;
+            let address = container.address(ports::main_port(service)?)?;
+            Some((label.to_owned(), format!("{scheme}{address}")))
+        };
+        Ok(labels.iter().filter_map(link).collect())
+    }
+}
+
+/// `-T` where there is no terminal: Compose would ask for one and fail.
+fn no_terminal() -> Option<&'static str> {
+    let is_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+    (!is_terminal).then_some("-T")
+}
+
+/// Becomes the command, so that signals and exit codes pass straight through.
+fn replace(mut command: Command) -> Result<()> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    #[cfg(unix)]
+    {
+        use std::os::unix::process::CommandExt;
+        let error = command.exec();
+        Err(error).with_context(|| format!("`{program}` cannot be started"))
+    }
+    #[cfg(not(unix))]
+    {
+        let status = command
+            .status()
+            .with_context(|| format!("`{program}` cannot be started"))?;
+        match status.code() {
+            Some(0) => Ok(()),
+            Some(code) => std::process::exit(code),
+            None => anyhow::bail!("`{program}` was ended by a signal"),
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the command has no executor to block")]
+fn pause(time: Duration) {
+    std::thread::sleep(time);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::profiles;
+
+    #[test]
+    fn maildev_gives_way_to_a_mail_server() {
+        assert_eq!(profiles("mail, proxy", false), ["mail", "proxy"]);
+        assert_eq!(profiles("mail,proxy", true), ["proxy"]);
+        assert!(profiles("", false).is_empty());
     }
 }

@@ -1,0 +1,149 @@
+//! The one place that composes a call of `docker compose`.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+/// The files, the project's name and the environment of every call.
+#[derive(Debug, Clone)]
+pub(crate) struct Compose {
+    root: PathBuf,
+    name: String,
+    dev: bool,
+    environment: Vec<(String, String)>,
+}
+
+impl Compose {
+    /// For the checkout at `root`; `dev` adds `docker-compose.dev.yml`.
+    pub(crate) fn new(root: &Path, name: &str, dev: bool) -> Self {
+        Self {
+            root: root.to_owned(),
+            name: name.to_owned(),
+            dev,
+            environment: Vec::new(),
+        }
+    }
+
+    /// With variables that stand before those of the shell and of `.env`.
+    pub(crate) fn with_environment(self, environment: Vec<(String, String)>) -> Self {
+        Self {
+            environment,
+            ..self
+        }
+    }
+
+    /// The arguments of `docker` for these words.
+    fn arguments(&self, words: &[&str]) -> Vec<String> {
+        let file = |name: &str| self.root.join(name).display().to_string();
+        // Named one by one: Compose would otherwise look for an override file, or follow a
+        // COMPOSE_FILE of the shell.
+        let mut arguments = vec![
+            "compose".to_owned(),
+            "--project-name".to_owned(),
+            self.name.clone(),
+            "--project-directory".to_owned(),
+            self.root.display().to_string(),
+            "--file".to_owned(),
+            file("docker-compose.yml"),
+        ];
+        if self.dev {
+            arguments.extend(["--file".to_owned(), file("docker-compose.dev.yml")]);
+        }
+        arguments.extend(words.iter().map(|&word| word.to_owned()));
+        arguments
+    }
+
+    /// The call, ready to be started.
+    pub(crate) fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new("docker");
+        command
+            .args(self.arguments(words))
+            .envs(
+                self.environment
+                    .iter()
+                    .map(|(name, value)| (name, value)),
+            )
+            .current_dir(&self.root);
+        command
+    }
+
+    /// Runs the call; what it prints is seen on standard error, so that standard output stays for
+    /// results.
+    ///
+    /// # Errors
+    /// When it cannot be started or fails; the sentence names the words.
+    pub(crate) fn run(&self, words: &[&str]) -> Result<()> {
+        let status = self
+            .command(words)
+            .stdout(std::io::stderr())
+            .status()
+            .context("`docker` cannot be started")?;
+        if !status.success() {
+            bail!("`docker compose {}` failed ({status})", words.join(" "));
+        }
+        Ok(())
+    }
+
+    /// Runs the call and returns what it printed.
+    ///
+    /// # Errors
+    /// As [`Compose::run`], with the end of what it said.
+    pub(crate) fn read(&self, words: &[&str]) -> Result<String> {
+        let output = self
+            .command(words)
+            .stdin(Stdio::null())
+            .output()
+            .context("`docker` cannot be started")?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr);
+            bail!(
+                "`docker compose {}` failed: {}",
+                words.join(" "),
+                said.trim()
+            );
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+}
+
+/// `docker compose version --short`, which needs neither a project nor an engine.
+pub(crate) fn version() -> Command {
+    let mut command = Command::new("docker");
+    command.args(["compose", "version", "--short"]);
+    command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_call_names_its_project_and_files() {
+        let compose = Compose::new(Path::new("/shop"), "shop-1a2b3c", false);
+        assert_eq!(
+            compose.arguments(&["up", "--detach"]).join(" "),
+            "compose --project-name shop-1a2b3c --project-directory /shop \
+             --file /shop/docker-compose.yml up --detach"
+        );
+    }
+
+    #[test]
+    fn development_adds_its_file_after_the_first() {
+        let compose = Compose::new(Path::new("/shop"), "shop", true);
+        assert_eq!(
+            compose.arguments(&["ps"]).join(" "),
+            "compose --project-name shop --project-directory /shop \
+             --file /shop/docker-compose.yml --file /shop/docker-compose.dev.yml ps"
+        );
+    }
+
+    #[test]
+    fn given_variables_reach_the_call() {
+        let compose = Compose::new(Path::new("/shop"), "shop", false)
+            .with_environment(vec![("API_PORT".to_owned(), "8001".to_owned())]);
+        let command = compose.command(&["ps"]);
+        let given: Vec<_> = command.get_envs().collect();
+        assert_eq!(given, [("API_PORT".as_ref(), Some("8001".as_ref()))]);
+    }
+}

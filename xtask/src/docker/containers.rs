@@ -1,0 +1,231 @@
+//! What runs, as `docker compose ps` and `docker inspect` say it.
+
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use super::compose::Compose;
+use super::ports;
+use crate::stack::ServiceState;
+
+/// One container of the project.
+#[derive(Debug, Clone)]
+pub(super) struct Container {
+    pub(super) id: String,
+    pub(super) service: String,
+    /// `created`, `running`, `restarting`, `exited`, ...
+    pub(super) state: String,
+    /// `healthy`, `unhealthy`, `starting`, or empty without a check.
+    pub(super) health: String,
+    pub(super) exit_code: i64,
+    /// Port inside, address outside.
+    published: Vec<(u64, String)>,
+}
+
+impl Container {
+    fn from_json(value: &Value) -> Self {
+        let text = |key: &str| value[key].as_str().unwrap_or_default().to_owned();
+        let publishers = value["Publishers"].as_array();
+        Self {
+            id: text("ID"),
+            service: text("Service"),
+            state: text("State"),
+            health: text("Health"),
+            exit_code: value["ExitCode"].as_i64().unwrap_or(0),
+            published: publishers
+                .into_iter()
+                .flatten()
+                .filter_map(|publisher| {
+                    let outside = publisher["PublishedPort"].as_u64().filter(|port| *port > 0)?;
+                    let host = publisher["URL"].as_str().unwrap_or("127.0.0.1");
+                    Some((
+                        publisher["TargetPort"].as_u64()?,
+                        format!("{host}:{outside}"),
+                    ))
+                })
+                .collect(),
+        }
+    }
+
+    /// Where its port `inside` is reached from this machine.
+    pub(super) fn address(&self, inside: u16) -> Option<&str> {
+        self.published
+            .iter()
+            .find(|(port, _)| *port == u64::from(inside))
+            .map(|(_, address)| address.as_str())
+    }
+
+    /// Whether it has done its work and is gone, as a one-shot does.
+    pub(super) fn is_finished(&self) -> bool {
+        self.state == "exited" && self.exit_code == 0 && self.service == "migrate"
+    }
+
+    /// As the verbs show it.
+    pub(super) fn to_state(&self, seconds: Option<f64>) -> ServiceState {
+        ServiceState {
+            name: self.service.clone(),
+            state: match self.state.as_str() {
+                state @ ("running" | "restarting") => state.to_owned(),
+                "created" => "starting".to_owned(),
+                _ => "exited".to_owned(),
+            },
+            health: match (self.state.as_str(), self.health.as_str()) {
+                ("running", "") => "none".to_owned(),
+                ("running", health) => health.to_owned(),
+                _ => "none".to_owned(),
+            },
+            address: ports::main_port(&self.service)
+                .and_then(|port| self.address(port))
+                .map(str::to_owned),
+            seconds,
+        }
+    }
+}
+
+/// Every container of the project, of services that are up or were.
+pub(super) fn list(compose: &Compose) -> Result<Vec<Container>> {
+    let text = compose.read(&["ps", "--all", "--format", "json"])?;
+    let mut containers = parse(&text)?;
+    containers.sort_by(|a, b| a.service.cmp(&b.service).then(a.id.cmp(&b.id)));
+    Ok(containers)
+}
+
+/// One object per line; before 2.21 it was one array.
+fn parse(text: &str) -> Result<Vec<Container>> {
+    text.lines()
+        .filter(|line| !line.trim().is_empty())
+        .map(|line| {
+            let value = serde_json::from_str(line).context("`docker compose ps` gave no JSON")?;
+            Ok(Container::from_json(&value))
+        })
+        .collect()
+}
+
+/// What the engine knows about one container beyond `ps`.
+#[derive(Debug)]
+pub(super) struct Details {
+    /// RFC 3339. Changes with every start.
+    pub(super) started_at: String,
+    pub(super) killed_for_memory: bool,
+    pub(super) restarts: i64,
+    /// What the engine itself says, for example about a port that is taken.
+    pub(super) error: String,
+    /// What the last health check printed.
+    pub(super) last_check: String,
+    /// From the start to the first success of the health check.
+    pub(super) seconds: Option<f64>,
+}
+
+/// The details of these containers, in their order.
+pub(super) fn details(containers: &[Container]) -> Result<Vec<Details>> {
+    if containers.is_empty() {
+        return Ok(Vec::new());
+    }
+    let output = Command::new("docker")
+        .args(["container", "inspect"])
+        .args(containers.iter().map(|container| &container.id))
+        .output()
+        .context("`docker` cannot be started")?;
+    if !output.status.success() {
+        bail!(
+            "`docker container inspect` failed: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+    }
+    let inspected: Vec<Value> = serde_json::from_slice(&output.stdout)?;
+    Ok(inspected.iter().map(Details::from_json).collect())
+}
+
+impl Details {
+    fn from_json(container: &Value) -> Self {
+        let state = &container["State"];
+        let checks: Vec<&Value> = state["Health"]["Log"].as_array().into_iter().flatten().collect();
+        let started_at = state["StartedAt"].as_str().unwrap_or_default();
+        // The engine keeps the last five checks, so soon after a start the first success is there.
+        let healthy_at = checks
+            .iter()
+            .find(|check| check["ExitCode"] == 0)
+            .and_then(|check| check["End"].as_str());
+        Self {
+            started_at: started_at.to_owned(),
+            killed_for_memory: state["OOMKilled"] == true,
+            restarts: container["RestartCount"].as_i64().unwrap_or(0),
+            error: state["Error"].as_str().unwrap_or_default().to_owned(),
+            last_check: checks
+                .last()
+                .and_then(|check| check["Output"].as_str())
+                .unwrap_or_default()
+                .trim()
+                .to_owned(),
+            seconds: healthy_at.and_then(|end| seconds_between(started_at, end)),
+        }
+    }
+}
+
+/// Seconds from one RFC 3339 time to another that is less than a day later.
+fn seconds_between(from: &str, to: &str) -> Option<f64> {
+    Some((second_of_day(to)? - second_of_day(from)?).rem_euclid(86_400.0))
+}
+
+/// Seconds since midnight UTC.
+fn second_of_day(time: &str) -> Option<f64> {
+    let (_, time) = time.split_once('T')?;
+    let (clock, offset) = match time.find(['Z', '+', '-']) {
+        Some(at) => time.split_at(at),
+        None => (time, "Z"),
+    };
+    let mut parts = clock.split(':').map(|part| part.parse::<f64>().ok());
+    let seconds = parts.next()?? * 3600.0 + parts.next()?? * 60.0 + parts.next()??;
+    let Some((hours, minutes)) = offset.get(1..).and_then(|offset| offset.split_once(':')) else {
+        return Some(seconds);
+    };
+    let ahead = hours.parse::<f64>().ok()? * 3600.0 + minutes.parse::<f64>().ok()? * 60.0;
+    Some(if offset.starts_with('-') {
+        seconds + ahead
+    } else {
+        seconds - ahead
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PS: &str = r#"{"ID":"a1","Service":"maildev","State":"running","Health":"healthy","ExitCode":0,"Publishers":[{"URL":"","TargetPort":1025,"PublishedPort":0},{"URL":"127.0.0.1","TargetPort":1080,"PublishedPort":1081}]}
+{"ID":"b2","Service":"migrate","State":"exited","Health":"","ExitCode":0,"Publishers":null}
+{"ID":"c3","Service":"worker","State":"exited","Health":"","ExitCode":0,"Publishers":null}
+"#;
+
+    #[test]
+    fn the_lines_of_ps_become_states() {
+        let containers = parse(PS).unwrap();
+        let maildev = containers[0].to_state(None);
+        assert_eq!(maildev.address.as_deref(), Some("127.0.0.1:1081"));
+        assert_eq!((maildev.state.as_str(), maildev.health.as_str()), ("running", "healthy"));
+        assert_eq!(containers[2].to_state(None).state, "exited");
+    }
+
+    #[test]
+    fn only_the_one_shot_may_end_well() {
+        let finished: Vec<bool> = parse(PS).unwrap().iter().map(Container::is_finished).collect();
+        assert_eq!(finished, [false, true, false]);
+    }
+
+    #[test]
+    fn details_tell_how_long_a_start_took() {
+        let inspected = serde_json::json!({
+            "RestartCount": 2,
+            "State": {
+                "StartedAt": "2026-11-22T23:59:59.5Z", "OOMKilled": false, "Error": "",
+                "Health": {"Log": [
+                    {"End": "2026-11-23T00:00:00.0Z", "ExitCode": 1, "Output": "no\n"},
+                    {"End": "2026-11-23T01:00:01.25+01:00", "ExitCode": 0, "Output": "yes\n"},
+                ]},
+            },
+        });
+        let details = Details::from_json(&inspected);
+        assert_eq!(details.seconds, Some(1.75));
+        assert_eq!((details.restarts, details.last_check.as_str()), (2, "yes"));
+    }
+}

@@ -1,0 +1,112 @@
+//! Why a service did not come up: its exit code, its last lines, and what to do next.
+
+use anyhow::Result;
+
+use super::compose::Compose;
+use super::containers::{self, Container, Details};
+use crate::stack::ServiceFailure;
+
+/// How many lines of its log are shown.
+const LINES: &str = "15";
+
+/// The first service, in the order of their start, that failed. None when all look well.
+pub(super) fn find(compose: &Compose) -> Result<Option<ServiceFailure>> {
+    let mut containers = containers::list(compose)?;
+    containers.sort_by_key(|container| order(&container.service));
+    let details = containers::details(&containers)?;
+    for (container, details) in containers.iter().zip(&details) {
+        if let Some(cause) = cause(container, details) {
+            let last_lines = last_lines(compose, &container.service)?;
+            return Ok(Some(ServiceFailure {
+                next_step: next_step(&container.service, details, &last_lines),
+                service: container.service.clone(),
+                cause,
+                last_lines,
+            }));
+        }
+    }
+    Ok(None)
+}
+
+/// A service fails because of one that starts before it, so that one is named.
+fn order(service: &str) -> usize {
+    const ORDER: [&str; 7] = ["builder", "postgres", "redis", "migrate", "maildev", "api", "worker"];
+    ORDER
+        .iter()
+        .position(|name| *name == service)
+        .unwrap_or(ORDER.len())
+}
+
+/// What is wrong with it, if anything, as the words after its name.
+fn cause(container: &Container, details: &Details) -> Option<String> {
+    if !details.error.is_empty() {
+        return Some(format!("was not started: {}", details.error));
+    }
+    if details.killed_for_memory {
+        return Some("was killed, because it used more than its memory limit".to_owned());
+    }
+    match (container.state.as_str(), container.health.as_str()) {
+        ("exited" | "dead", _) if !container.is_finished() => {
+            Some(format!("exited with code {}", container.exit_code))
+        }
+        ("restarting", _) => Some(format!(
+            "exits with code {} again and again",
+            container.exit_code
+        )),
+        ("running", "unhealthy") if details.last_check.is_empty() => {
+            Some("runs, but its health check fails".to_owned())
+        }
+        ("running", "unhealthy") => Some(format!(
+            "runs, but its health check says: {}",
+            details.last_check
+        )),
+        ("running", "starting") if details.restarts > 0 => {
+            Some(format!("was restarted {} times", details.restarts))
+        }
+        ("running", "starting") => Some("did not become healthy in time".to_owned()),
+        _ => None,
+    }
+}
+
+fn last_lines(compose: &Compose, service: &str) -> Result<Vec<String>> {
+    let arguments = ["logs", "--no-color", "--no-log-prefix", "--tail", LINES, service];
+    let text = compose.read(&arguments)?;
+    Ok(text.lines().map(str::to_owned).collect())
+}
+
+fn next_step(service: &str, details: &Details, lines: &[String]) -> String {
+    let said = |words: &str| lines.iter().any(|line| line.contains(words));
+    if details.error.contains("port is already allocated") || details.error.contains("address already in use") {
+        return "run `cargo xtask up` again: it takes another port".to_owned();
+    }
+    if details.killed_for_memory {
+        return format!("raise the memory limit of `{service}` in docker-compose.yml");
+    }
+    if service == "builder" {
+        return "correct the code: the next save builds again".to_owned();
+    }
+    if said("password authentication failed") || said("WRONGPASS") {
+        return "remove .slipway/state.json and run `cargo xtask up` again: it sets the passwords \
+                of the volume to those in secrets/"
+            .to_owned();
+    }
+    if said("No space left on device") {
+        return "make room: `docker system df` says what takes it".to_owned();
+    }
+    match service {
+        "migrate" => "`cargo xtask migrate status` says where the schema stands".to_owned(),
+        _ => format!("`cargo xtask logs {service}` shows the rest"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_first_is_blamed_first() {
+        assert!(order("postgres") < order("migrate"));
+        assert!(order("migrate") < order("api"));
+        assert!(order("api") < order("proxy"));
+    }
+}

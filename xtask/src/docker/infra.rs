@@ -1,0 +1,70 @@
+//! `up --infra`: Postgres, Redis and mail in containers, the services run by hand on this machine.
+
+use std::process::Command;
+
+use anyhow::Result;
+
+use super::ports::PORTS;
+use crate::project::Project;
+
+/// The services that `up --infra` starts; MailDev only where its profile is on.
+pub(super) const SERVICES: [&str; 3] = ["postgres", "redis", "maildev"];
+
+/// Whether this service is one that `up --infra` leaves to the developer.
+pub(super) fn is_left_out(service: &str) -> bool {
+    !SERVICES.contains(&service)
+}
+
+/// A command on this machine with the environment that the service would have in its container.
+pub(super) fn command(project: &Project, service: &str, words: &[String]) -> Result<Command> {
+    let mut command = Command::new(words.first().map_or("", String::as_str));
+    command
+        .args(words.iter().skip(1))
+        .envs(environment(project, service)?)
+        .current_dir(project.root());
+    Ok(command)
+}
+
+/// The variables: what `.env` sets, then where the containers are reached from here.
+fn environment(project: &Project, service: &str) -> Result<Vec<(String, String)>> {
+    let settings = project.settings()?;
+    let secret = |name: &str| project.secrets_dir().join(name).display().to_string();
+    let port = |variable: &str| -> Result<String> {
+        let port = PORTS.iter().find(|port| port.variable == variable);
+        let current = port.map(|port| port.current(project)).transpose()?;
+        Ok(current.flatten().map(|port| port.to_string()).unwrap_or_default())
+    };
+    let (user, password) = match service {
+        "migrate" => ("slipway_owner", "postgres_owner_password"),
+        _ => ("slipway_app", "postgres_app_password"),
+    };
+    let mut variables: Vec<(String, String)> = settings
+        .names()
+        .filter_map(|name| Some((name.to_owned(), settings.get(name)?)))
+        .collect();
+    let mut set = |name: &str, value: String| variables.push((name.to_owned(), value));
+    let here = || "127.0.0.1".to_owned();
+    set("DATABASE_HOST", here());
+    set("DATABASE_PORT", port("DATABASE_PORT")?);
+    set("DATABASE_NAME", "slipway".to_owned());
+    set("DATABASE_USER", user.to_owned());
+    set("DATABASE_PASSWORD_FILE", secret(password));
+    set("REDIS_HOST", here());
+    set("REDIS_PORT", port("REDIS_PORT")?);
+    set("REDIS_USER", "slipway".to_owned());
+    set("REDIS_PASSWORD_FILE", secret("redis_password"));
+    set("JWT_SECRET_FILE", secret("jwt_secret"));
+    let api_port = port("API_PORT")?;
+    if settings.get("API_ADDR").is_none() && !api_port.is_empty() {
+        set("API_ADDR", format!("127.0.0.1:{api_port}"));
+    }
+    if settings.get("PUBLIC_URL").is_none() && !api_port.is_empty() {
+        set("PUBLIC_URL", format!("http://127.0.0.1:{api_port}"));
+    }
+    if settings.get("SMTP_HOST").is_none() {
+        set("SMTP_HOST", here());
+        set("SMTP_PORT", port("MAILDEV_SMTP_PORT")?);
+        set("SMTP_TLS", "none".to_owned());
+    }
+    Ok(variables)
+}

@@ -1,0 +1,155 @@
+//! `up` in containers: ports, image, secrets, start, health.
+
+use std::time::UNIX_EPOCH;
+
+use anyhow::{Result, bail};
+use serde_json::json;
+
+use super::compose::Compose;
+use super::containers::{self, Container};
+use super::ports::PORTS;
+use super::{Docker, failure, infra};
+use crate::project::Project;
+use crate::stack::{ServiceState, UpOptions};
+use crate::terminal;
+
+/// How long all services together may take to become healthy, in seconds. A Postgres that was
+/// killed first replays its log.
+const HEALTHY_WITHIN: &str = "180";
+
+/// Starts everything that `options` ask for and waits until it is healthy.
+pub(super) fn run(docker: &Docker, options: &UpOptions) -> Result<Vec<ServiceState>> {
+    let project = docker.project;
+    let shape = json!({ "dev": options.dev, "infra": options.infra });
+    project.remember("docker", shape)?;
+
+    let before = containers::list(&docker.compose()?)?;
+    let began = started(&before)?;
+    let profiles = docker.profiles()?;
+    for port in PORTS.iter().filter(|port| !port.dev || docker.is_dev()) {
+        let is_optional = matches!(port.service, "maildev" | "proxy");
+        let profile = if port.service == "maildev" { "mail" } else { "proxy" };
+        if !is_optional || profiles.iter().any(|name| name == profile) {
+            port.choose(project, &before)?;
+        }
+    }
+    // Anew: it carries the ports.
+    let compose = docker.compose()?;
+    if !options.infra {
+        build(project, &compose, options.dev)?;
+        if options.dev && !before.iter().any(is_healthy_builder) {
+            first_build(&compose)?;
+        }
+    }
+    settle_secrets(project, &compose, &before)?;
+
+    let mut words = vec!["up", "--detach", "--wait", "--wait-timeout", HEALTHY_WITHIN];
+    if options.infra {
+        let wanted = |service: &&str| *service != "maildev" || profiles.iter().any(|name| name == "mail");
+        words.extend(infra::SERVICES.into_iter().filter(wanted));
+    } else {
+        // `--no-build`: done above. Orphans are the builder after a change from --dev.
+        words.extend(["--no-build", "--remove-orphans"]);
+    }
+    start(&compose, &words)?;
+    states(&compose, &began)
+}
+
+/// Runs a call that waits for health; when it fails, the error says which service and why.
+pub(super) fn start(compose: &Compose, words: &[&str]) -> Result<()> {
+    let Err(error) = compose.run(words) else {
+        return Ok(());
+    };
+    match failure::find(compose)? {
+        Some(failure) => Err(failure.into()),
+        None => Err(error.context("the containers look well, but Compose says otherwise (above)")),
+    }
+}
+
+/// Builds the image that the services run. BuildKit finds in a second that nothing changed.
+pub(super) fn build(project: &Project, compose: &Compose, dev: bool) -> Result<()> {
+    if let Some(image) = project.settings()?.get("SLIPWAY_IMAGE").filter(|_| !dev) {
+        terminal::note(&format!("image: {image}, as SLIPWAY_IMAGE says; nothing to build"));
+        return Ok(());
+    }
+    // One service carries the `build:` of each image.
+    let service = if dev { "builder" } else { "migrate" };
+    if compose.run(&["build", service]).is_err() {
+        bail!(
+            "the image cannot be built: the compiler's or Docker's words are above\n  \
+             next: `cargo xtask check` finds mistakes in the code faster than an image build does"
+        );
+    }
+    Ok(())
+}
+
+/// Compiles once in the foreground, so that progress and mistakes are seen before anything starts.
+pub(super) fn first_build(compose: &Compose) -> Result<()> {
+    terminal::note("compiling in the development container; the first time takes minutes");
+    let once = [
+        "run", "--rm", "--no-deps", "builder", "cargo", "run", "--quiet", "--locked", "--package",
+        "xtask", "--", "watch", "build", "--once",
+    ];
+    if compose.run(&once).is_err() {
+        bail!("the code does not compile: correct it, then `cargo xtask up --docker --dev` again");
+    }
+    Ok(())
+}
+
+fn is_healthy_builder(container: &Container) -> bool {
+    container.service == "builder" && container.health == "healthy"
+}
+
+/// Makes running containers and the roles in the database agree with `secrets/`.
+///
+/// Compose does not notice that a secret's file changed, and a volume keeps the passwords that it
+/// was made with: both have to be told.
+fn settle_secrets(project: &Project, compose: &Compose, before: &[Container]) -> Result<()> {
+    let now = json!(stamp(project)?);
+    if project.recall("docker_secrets").as_ref() == Some(&now) {
+        return Ok(());
+    }
+    if !before.is_empty() {
+        terminal::note("secrets/ changed: the containers are made anew");
+        compose.run(&["down"])?;
+    }
+    start(compose, &["up", "--detach", "--wait", "--wait-timeout", HEALTHY_WITHIN, "postgres"])?;
+    let file = "/docker-entrypoint-initdb.d/roles.sql";
+    let psql = ["exec", "-T", "postgres", "psql", "--quiet", "--username", "postgres", "--file", file];
+    compose.read(&psql)?;
+    project.remember("docker_secrets", now)
+}
+
+/// When the newest of the secrets was written, in nanoseconds since 1970.
+fn stamp(project: &Project) -> Result<String> {
+    let mut newest = 0;
+    for entry in std::fs::read_dir(project.secrets_dir())? {
+        let written = entry?.metadata()?.modified()?;
+        newest = newest.max(written.duration_since(UNIX_EPOCH)?.as_nanos());
+    }
+    Ok(newest.to_string())
+}
+
+/// Container and time of its start.
+type Start = (String, String);
+
+fn started(containers: &[Container]) -> Result<Vec<Start>> {
+    let details = containers::details(containers)?;
+    let starts = containers.iter().zip(details);
+    Ok(starts.map(|(container, details)| (container.id.clone(), details.started_at)).collect())
+}
+
+/// What runs now; seconds only for what was started since `began`.
+fn states(compose: &Compose, began: &[Start]) -> Result<Vec<ServiceState>> {
+    let containers = containers::list(compose)?;
+    let details = containers::details(&containers)?;
+    Ok(containers
+        .iter()
+        .zip(details)
+        .filter(|(container, _)| !container.is_finished())
+        .map(|(container, details)| {
+            let start = (container.id.clone(), details.started_at);
+            container.to_state(details.seconds.filter(|_| !began.contains(&start)))
+        })
+        .collect())
+}

@@ -1,10 +1,84 @@
 //! `cargo xtask check`: what CI refuses, before CI does.
 
-use anyhow::Result;
+use std::process::Command;
+use std::time::Instant;
 
+use anyhow::{Context, Result, bail};
+
+use crate::db;
 use crate::project::Project;
+use crate::terminal::{self, GREEN};
 
-/// Format, clippy, rustdoc, `.sqlx/`.
-pub(crate) fn run(_project: &Project) -> Result<()> {
-    anyhow::bail!("not there yet")
+/// Format, clippy, rustdoc, then `.sqlx/`, the quick ones first. Ends at the first that fails.
+pub(crate) fn run(project: &Project) -> Result<()> {
+    step("format", || {
+        cargo(
+            project,
+            &["fmt", "--all", "--check"],
+            &[],
+            "`cargo fmt --all` formats",
+        )
+    })?;
+    step("clippy", || {
+        let words = [
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--quiet",
+            "--",
+            "-D",
+            "warnings",
+        ];
+        cargo(
+            project,
+            &words,
+            &[],
+            "`cargo clippy --fix` corrects what it can",
+        )
+    })?;
+    step("rustdoc", || {
+        let words = [
+            "doc",
+            "--workspace",
+            "--no-deps",
+            "--document-private-items",
+            "--quiet",
+        ];
+        cargo(
+            project,
+            &words,
+            &[("RUSTDOCFLAGS", "-D warnings")],
+            "correct the comments above",
+        )
+    })?;
+    step(".sqlx", || db::check(project))
+}
+
+fn step(name: &str, check: impl FnOnce() -> Result<()>) -> Result<()> {
+    let start = Instant::now();
+    check().with_context(|| format!("check: {name}"))?;
+    terminal::note(&format!(
+        "{} {name} ({:.1} s)",
+        terminal::mark(GREEN, "ok"),
+        start.elapsed().as_secs_f64()
+    ));
+    Ok(())
+}
+
+fn cargo(
+    project: &Project,
+    words: &[&str],
+    variables: &[(&str, &str)],
+    remedy: &str,
+) -> Result<()> {
+    let status = Command::new("cargo")
+        .args(words)
+        .envs(variables.iter().copied())
+        .current_dir(project.root())
+        .status()
+        .context("cargo cannot be started")?;
+    if !status.success() {
+        bail!("`cargo {}` found something\n  next: {remedy}", words[0]);
+    }
+    Ok(())
 }

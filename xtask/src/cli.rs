@@ -147,26 +147,26 @@ pub(crate) enum Verb {
     /// check, then test
     Ci,
     /// The development container's watcher
-    #[cfg(unix)]
     #[command(hide = true)]
     Watch {
         #[command(subcommand)]
         half: crate::watch::Watch,
     },
     /// The parent of all native services
-    #[cfg(unix)]
     #[command(hide = true)]
     Supervise {
         /// The checkout
         root: PathBuf,
     },
     /// Servers for tests, until stdin ends
-    #[cfg(unix)]
     #[command(hide = true)]
     ThrowAway {
         /// No Redis
         #[arg(long)]
         postgres_only: bool,
+        /// In containers
+        #[arg(long)]
+        docker: bool,
     },
 }
 
@@ -218,13 +218,33 @@ pub(crate) struct Logs {
 #[derive(Subcommand)]
 pub(crate) enum Migrate {
     /// Apply what is not applied yet
-    Run,
+    #[command(trailing_var_arg = true)]
+    Run {
+        /// Passed on to the `migrate` binary
+        #[arg(allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
     /// Which migrations there are and which are applied
-    Status,
+    #[command(trailing_var_arg = true)]
+    Status {
+        /// Passed on to the `migrate` binary
+        #[arg(allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
     /// Take back the last one
-    Revert,
+    #[command(trailing_var_arg = true)]
+    Revert {
+        /// Passed on to the `migrate` binary
+        #[arg(allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
     /// Find edited, out-of-order and CRLF files
-    Check,
+    #[command(trailing_var_arg = true)]
+    Check {
+        /// Passed on to the `migrate` binary
+        #[arg(allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
     /// Make the two files of a new migration; needs no database
     New {
         /// In words: add_orders

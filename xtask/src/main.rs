@@ -18,7 +18,6 @@ mod e2e;
 mod exec;
 mod logs;
 mod migrate;
-#[cfg(unix)]
 mod native;
 mod ports;
 mod project;
@@ -30,8 +29,10 @@ mod stack;
 mod terminal;
 mod test;
 mod up;
-#[cfg(unix)]
 mod watch;
+
+#[cfg(not(unix))]
+compile_error!("this command needs Unix: on Windows, work inside WSL 2");
 
 use std::process::ExitCode;
 
@@ -54,7 +55,6 @@ fn main() -> ExitCode {
 
 fn run(verb: Verb) -> Result<()> {
     // Before anything else: a container that runs a service has no checkout in it.
-    #[cfg(unix)]
     if let Verb::Watch { half } = &verb {
         return watch::run(half);
     }
@@ -69,7 +69,7 @@ fn run(verb: Verb) -> Result<()> {
         Verb::Exec { service, command } => exec::run(&project, &service, &command),
         Verb::Psql { args } => exec::psql(&project, &args),
         Verb::RedisCli { args } => exec::redis_cli(&project, &args),
-        Verb::Migrate { action } => migrate::run(&project, action.unwrap_or(cli::Migrate::Run)),
+        Verb::Migrate { action } => migrate::run(&project, action.unwrap_or(cli::Migrate::Run { args: Vec::new() })),
         Verb::Db { action: cli::Db::Prepare } => db::prepare(&project),
         Verb::Doctor { json } => doctor::run(&project, json),
         Verb::Test { args } => test::run(&project, &args),
@@ -78,11 +78,8 @@ fn run(verb: Verb) -> Result<()> {
         Verb::E2e { docker, native } => {
             e2e::run(&project, docker.then_some(Mode::Docker).or(native.then_some(Mode::Native)))
         }
-        #[cfg(unix)]
         Verb::Watch { half } => watch::run(&half),
-        #[cfg(unix)]
         Verb::Supervise { root } => native::supervise(&root),
-        #[cfg(unix)]
-        Verb::ThrowAway { postgres_only } => native::serve_throw_away(postgres_only),
+        Verb::ThrowAway { postgres_only, docker } => native::throw_away::keep(&project, !postgres_only, docker),
     }
 }

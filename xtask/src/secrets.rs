@@ -5,6 +5,8 @@
 //! in `.env` and in Compose's interpolation.
 
 use std::fs;
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -30,7 +32,6 @@ const LENGTH: usize = 48;
 pub(crate) fn ensure(project: &Project) -> Result<Vec<String>> {
     let folder = project.secrets_dir();
     fs::create_dir_all(&folder).with_context(|| format!("{} cannot be made", folder.display()))?;
-    #[cfg(unix)]
     set_mode(&folder, 0o700)?;
     let mut made = Vec::new();
     for name in WORDS {
@@ -74,14 +75,11 @@ fn users(password: &str) -> String {
 fn write_secret(path: &Path, text: &str) -> Result<()> {
     // A file of 0444 cannot be opened for writing, but it can be replaced.
     write_whole(path, text)?;
-    #[cfg(unix)]
     set_mode(path, 0o444)?;
     Ok(())
 }
 
-#[cfg(unix)]
 fn set_mode(path: &Path, mode: u32) -> Result<()> {
-    use std::os::unix::fs::PermissionsExt;
     fs::set_permissions(path, fs::Permissions::from_mode(mode))
         .with_context(|| format!("the mode of {} cannot be set", path.display()))
 }
@@ -101,28 +99,12 @@ pub(crate) fn word() -> Result<String> {
     Ok(word)
 }
 
-#[cfg(unix)]
 fn random_bytes() -> Result<[u8; 64]> {
-    use std::io::Read;
     let mut bytes = [0; 64];
     fs::File::open("/dev/urandom")
         .and_then(|mut file| file.read_exact(&mut bytes))
         .context("/dev/urandom cannot be read")?;
     Ok(bytes)
-}
-
-#[cfg(windows)]
-fn random_bytes() -> Result<Vec<u8>> {
-    let script = "$b = New-Object byte[] 64; \
-        [Security.Cryptography.RandomNumberGenerator]::Create().GetBytes($b); $b -join ' '";
-    let output = std::process::Command::new("powershell")
-        .args(["-NoProfile", "-Command", script])
-        .output()?;
-    let numbers = String::from_utf8(output.stdout)?;
-    numbers
-        .split_whitespace()
-        .map(|number| number.parse().context("not a byte"))
-        .collect()
 }
 
 #[cfg(test)]

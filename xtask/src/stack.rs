@@ -171,14 +171,7 @@ pub(crate) trait Stack {
 pub(crate) fn of(mode: Mode, project: &Project) -> Result<Box<dyn Stack + '_>> {
     match mode {
         Mode::Docker => Ok(Box::new(crate::docker::Docker::new(project))),
-        #[cfg(unix)]
         Mode::Native => Ok(Box::new(crate::native::Native::new(project))),
-        #[cfg(not(unix))]
-        Mode::Native => {
-            bail!(
-                "native mode needs Unix; install Docker, or work inside WSL, and run `cargo xtask up` again"
-            )
-        }
     }
 }
 

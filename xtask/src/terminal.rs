@@ -69,6 +69,11 @@ pub(crate) fn error(text: &str) {
     eprintln!("{} {text}", on_stderr(RED, "error:"));
 }
 
+/// A short word in colour at the beginning of a note.
+pub(crate) fn mark(style: Style, word: &str) -> String {
+    on_stderr(style, word)
+}
+
 fn on_stderr(style: Style, text: &str) -> String {
     if io::stderr().is_terminal() {
         paint(style, text)

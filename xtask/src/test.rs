@@ -1,10 +1,72 @@
 //! `cargo xtask test`: every test, against throw-away servers.
 
-use anyhow::Result;
+use std::process::Command;
 
+use anyhow::{Context, Result, bail};
+
+use crate::native::throw_away::ThrowAway;
 use crate::project::Project;
+use crate::terminal;
 
 /// Starts the servers, runs `cargo test`, removes the servers.
-pub(crate) fn run(_project: &Project, _args: &[String]) -> Result<()> {
-    anyhow::bail!("not there yet")
+pub(crate) fn run(project: &Project, args: &[String]) -> Result<()> {
+    let servers = ThrowAway::start(project, true)?;
+    let redis_url = servers
+        .redis_url
+        .as_deref()
+        .context("no Redis was started")?;
+    terminal::note(&format!(
+        "throw-away servers: {} and {redis_url}",
+        servers.database_url
+    ));
+    let status = Command::new("cargo")
+        .args(arguments(args))
+        .env("TEST_DATABASE_URL", &servers.database_url)
+        .env("TEST_REDIS_URL", redis_url)
+        .current_dir(project.root())
+        .status()
+        .context("cargo cannot be started")?;
+    // Gone before we are, whatever the outcome.
+    drop(servers);
+    if !status.success() {
+        bail!("the tests failed");
+    }
+    Ok(())
+}
+
+/// The words for cargo: the whole workspace, unless packages are named.
+fn arguments(args: &[String]) -> Vec<String> {
+    let cargos = args.split(|arg| arg == "--").next().unwrap_or_default();
+    let names_packages = cargos
+        .iter()
+        .any(|arg| arg.starts_with("-p") || arg.starts_with("--package"));
+    let all = if names_packages {
+        None
+    } else {
+        Some("--workspace")
+    };
+    ["test"]
+        .into_iter()
+        .chain(all)
+        .map(str::to_owned)
+        .chain(args.iter().cloned())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn named_packages_narrow_the_run() {
+        let words = |args: &[&str]| {
+            arguments(&args.iter().map(|arg| (*arg).to_owned()).collect::<Vec<_>>()).join(" ")
+        };
+        assert_eq!(words(&[]), "test --workspace");
+        assert_eq!(words(&["-p", "queue", "lease"]), "test -p queue lease");
+        assert_eq!(
+            words(&["lease", "--", "-p"]),
+            "test --workspace lease -- -p"
+        );
+    }
 }

@@ -1,72 +1,273 @@
 //! The stack as processes of this machine.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `servers`, `packages`, `account` | finding or installing Postgres and Redis, and who runs them |
+//! | `postgres`, `redis`, `binaries`, `environment` | how each service is made and run |
+//! | `plan`, `probe` | what travels to the supervisor |
+//! | `supervisor`, `service`, `control` | the parent of all services, and speaking with it |
+//! | `start` | `up`, in order |
+//! | `throw_away` | servers for tests, gone with the process that asked for them |
+//!
+//! Everything lies in `.slipway/`: `state.json` (mode, ports), `data/`, `mail/`, `logs/`, `native/`.
 
+mod account;
+mod binaries;
+mod control;
+mod environment;
+mod logs;
+mod packages;
+mod plan;
+mod postgres;
+mod probe;
+mod process;
+mod redis;
+mod servers;
+mod service;
+mod start;
+mod supervisor;
+pub(crate) mod throw_away;
+
+use std::fs;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
 
+use self::control::Place;
+use self::environment::Ports;
+pub(crate) use self::{binaries::build, environment::inherited};
 use crate::project::Project;
 use crate::stack::{Fault, LogOptions, Mode, ServiceState, Stack, UpOptions};
+use crate::terminal;
+
+/// The services, in the order of their start.
+const SERVICES: [&str; 4] = ["postgres", "redis", "api", "worker"];
 
 /// The stack of one checkout as processes.
 pub(crate) struct Native<'a> {
     project: &'a Project,
+    place: Place,
+}
+
+/// The hidden verb: the parent of all services.
+pub(crate) fn supervise(root: &Path) -> Result<()> {
+    supervisor::run(&Place::at(root))
+}
+
+/// What `doctor` wants to know: the servers that were found, or that none was.
+pub(crate) fn found_servers() -> (Option<String>, Option<String>) {
+    let postgres = servers::postgres(None).map(|found| format!("Postgres {} in {}", found.major, found.bin.display()));
+    let redis = servers::redis().map(|found| format!("Redis {} at {}", found.major, found.server.display()));
+    (postgres, redis)
+}
+
+/// Whether the passwords in `secrets/` open the native database. None while it does not run.
+pub(crate) fn secrets_fit(project: &Project) -> Option<bool> {
+    let place = Place::at(project.root());
+    let services = control::status(&place).ok()??;
+    let postgres = services.iter().find(|status| status.name == "postgres" && status.state == "running")?;
+    let port = postgres.address.rsplit_once(':')?.1.parse().ok()?;
+    postgres::write_passwords(project, &place, port).ok()?;
+    let mut psql = postgres::psql(&place, &servers::postgres(None)?, port, "slipway_owner", "slipway");
+    Some(psql.args(["-X", "-q", "-c", "select 1"]).output().ok()?.status.success())
 }
 
 impl<'a> Native<'a> {
     /// For this checkout.
     pub(crate) fn new(project: &'a Project) -> Self {
-        Self { project }
+        Self { project, place: Place::at(project.root()) }
     }
-}
 
-/// The hidden verb: the parent of all services.
-pub(crate) fn supervise(_root: &Path) -> Result<()> {
-    bail!("not there yet")
-}
+    fn status(&self) -> Result<Vec<control::Status>> {
+        control::status(&self.place)?.context("nothing runs: start it with `cargo xtask up`")
+    }
 
-/// The hidden verb: servers for tests.
-pub(crate) fn serve_throw_away(_postgres_only: bool) -> Result<()> {
-    bail!("not there yet")
+    fn port(&self, service: &str) -> Result<u16> {
+        self.project.port(service).with_context(|| format!("{service} has never run: start it with `cargo xtask up`"))
+    }
+
+    fn ports(&self) -> Result<Ports> {
+        Ok(Ports {
+            postgres: self.port("postgres")?,
+            redis: self.port("redis")?,
+            // With `up --infra` the developer runs these two, on the usual ports.
+            api: self.project.port("api").unwrap_or(start::API_PORT),
+            worker: self.project.port("worker").unwrap_or(start::WORKER_PORT),
+        })
+    }
+
+    fn ask(&self, what: &str, service: &str) -> Result<()> {
+        let request = json!({ "do": what, "service": service });
+        control::ask(&self.place, &request)?.context("nothing runs: start it with `cargo xtask up`").map(drop)
+    }
+
+    fn require(&self, service: &str) -> Result<()> {
+        let is_running = |status: &control::Status| status.name == service && status.state == "running";
+        if self.status()?.iter().any(is_running) {
+            return Ok(());
+        }
+        bail!("{service} does not run: start it with `cargo xtask up`")
+    }
+
+    /// The services named, or all that the supervisor has; a name it has not is an error.
+    fn named(&self, services: &[String]) -> Result<Vec<String>> {
+        let all: Vec<String> = self.status()?.into_iter().map(|status| status.name).collect();
+        if let Some(unknown) = services.iter().find(|name| !all.contains(name)) {
+            bail!("no service `{unknown}` runs here; there are {}", all.join(", "));
+        }
+        Ok(if services.is_empty() { all } else { services.to_vec() })
+    }
 }
 
 impl Stack for Native<'_> {
     fn mode(&self) -> Mode {
         Mode::Native
     }
-    fn up(&self, _options: &UpOptions) -> Result<Vec<ServiceState>> {
-        bail!("{}: not there yet", self.project.name())
+
+    fn up(&self, options: &UpOptions) -> Result<Vec<ServiceState>> {
+        start::up(self.project, &self.place, options)?;
+        self.ps()
     }
-    fn down(&self, _volumes: bool) -> Result<()> {
-        bail!("not there yet")
+
+    fn down(&self, volumes: bool) -> Result<()> {
+        match control::ask(&self.place, &json!({ "do": "stop" }))? {
+            Some(_) => {
+                let is_gone = || !self.place.is_supervised();
+                if !process::wait_until(Duration::from_secs(10), is_gone) {
+                    bail!("the supervisor does not end; its log is {}", self.place.log("supervisor").display());
+                }
+            }
+            // The supervisor was killed: what it started may be there still.
+            None => supervisor::stop_leftovers(&self.place),
+        }
+        if volumes {
+            self.remove_data()?;
+        }
+        Ok(())
     }
-    fn restart(&self, _services: &[String]) -> Result<()> {
-        bail!("not there yet")
+
+    fn restart(&self, services: &[String]) -> Result<()> {
+        let names = self.named(services)?;
+        for name in names.iter().rev() {
+            self.ask("stop", name)?;
+        }
+        for name in &names {
+            self.ask("start", name)?;
+        }
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        start::wait_until_healthy(&self.place, &names)
     }
+
     fn ps(&self) -> Result<Vec<ServiceState>> {
-        bail!("not there yet")
+        let Some(services) = control::status(&self.place)? else {
+            let exited = |name: &str| ServiceState {
+                name: name.to_owned(),
+                state: "exited".to_owned(),
+                health: "none".to_owned(),
+                address: None,
+                seconds: None,
+            };
+            return Ok(SERVICES.iter().map(|name| exited(name)).collect());
+        };
+        let shown = |status: control::Status| ServiceState {
+            address: Some(status.address).filter(|_| status.state == "running"),
+            name: status.name,
+            state: status.state,
+            health: status.health,
+            seconds: status.seconds,
+        };
+        Ok(services.into_iter().map(shown).collect())
     }
-    fn logs(&self, _options: &LogOptions) -> Result<()> {
-        bail!("not there yet")
+
+    fn logs(&self, options: &LogOptions) -> Result<()> {
+        let known = SERVICES.iter().chain(&["supervisor"]);
+        if let Some(unknown) = options.services.iter().find(|name| !known.clone().any(|known| known == name)) {
+            bail!("no service `{unknown}`; there are {}", SERVICES.join(", "));
+        }
+        let all = || SERVICES.iter().map(|name| (*name).to_owned()).collect();
+        let names = if options.services.is_empty() { all() } else { options.services.clone() };
+        let files: Vec<_> = names.into_iter().map(|name| (name.clone(), self.place.log(&name))).collect();
+        logs::show(&files, options.tail, options.follow)
     }
+
     fn build(&self) -> Result<()> {
-        bail!("not there yet")
+        binaries::build(self.project, &start::PACKAGES).map(drop)
     }
-    fn exec(&self, _service: &str, _command: &[String]) -> Result<()> {
-        bail!("not there yet")
+
+    fn exec(&self, service: &str, command: &[String]) -> Result<()> {
+        let [program, args @ ..] = command else { bail!("no command given") };
+        if !["api", "worker", "migrate"].contains(&service) {
+            bail!("natively, exec takes api, worker or migrate; for the servers there are psql and redis-cli");
+        }
+        let env = environment::of(self.project, self.ports()?, service)?;
+        let mut command = Command::new(program);
+        for name in env.keys().filter_map(|name| name.strip_suffix("_FILE")) {
+            command.env_remove(name);
+        }
+        Err(command.args(args).envs(env).exec()).with_context(|| format!("`{program}` cannot be run"))
     }
-    fn psql(&self, _args: &[String]) -> Result<()> {
-        bail!("not there yet")
+
+    fn psql(&self, args: &[String]) -> Result<()> {
+        self.require("postgres")?;
+        let (postgres, _) = servers::ensure(false, false)?;
+        let mut psql = postgres::psql(&self.place, &postgres, self.port("postgres")?, "slipway_owner", "slipway");
+        Err(psql.args(args).exec()).context("psql cannot be run")
     }
-    fn redis_cli(&self, _args: &[String]) -> Result<()> {
-        bail!("not there yet")
+
+    fn redis_cli(&self, args: &[String]) -> Result<()> {
+        self.require("redis")?;
+        let redis = servers::redis().context("no Redis is installed")?;
+        let mut cli = redis::cli(self.project, &redis, self.port("redis")?)?;
+        Err(cli.args(args).exec()).with_context(|| format!("{} cannot be run", redis.cli().display()))
     }
-    fn migrate(&self, _args: &[String]) -> Result<()> {
-        bail!("not there yet")
+
+    fn migrate(&self, args: &[String]) -> Result<()> {
+        self.require("postgres")?;
+        let binaries = binaries::build(self.project, &["migrations"])?;
+        start::migrate(self.project, self.ports()?, &binaries, args)
     }
-    fn inflict(&self, _service: &str, _fault: Fault) -> Result<()> {
-        bail!("not there yet")
+
+    fn inflict(&self, service: &str, fault: Fault) -> Result<()> {
+        match fault {
+            Fault::Kill => self.ask("kill", service),
+            Fault::Stop => self.ask("stop", service),
+            Fault::Start => {
+                self.ask("start", service)?;
+                start::wait_until_healthy(&self.place, &[service])
+            }
+        }
     }
+
     fn links(&self) -> Result<Vec<(String, String)>> {
-        bail!("not there yet")
+        let settings = self.project.settings()?;
+        let mut links = Vec::new();
+        if let Some(api) = self.ps()?.into_iter().find(|service| service.name == "api") {
+            links.push(("API".to_owned(), format!("http://{}", api.address.unwrap_or_default())));
+        }
+        links.push((
+            "Mail".to_owned(),
+            match settings.get("SMTP_HOST") {
+                Some(host) => format!("sent through {host}"),
+                None => environment::mail_folder(self.project)?.display().to_string(),
+            },
+        ));
+        links.push(("Logs".to_owned(), self.project.state_dir().join("logs").display().to_string()));
+        Ok(links)
+    }
+}
+
+impl Native<'_> {
+    fn remove_data(&self) -> Result<()> {
+        let mut folders = vec![self.project.state_dir().join("data"), self.project.state_dir().join("mail")];
+        folders.extend(account::chosen_postgres_data(self.project));
+        for folder in folders.iter().filter(|folder| folder.exists()) {
+            fs::remove_dir_all(folder).with_context(|| format!("{} cannot be removed", folder.display()))?;
+            terminal::note(&format!("removed {}", folder.display()));
+        }
+        self.project.remember("postgres_data", Value::Null)
     }
 }

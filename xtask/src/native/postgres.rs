@@ -1,0 +1,203 @@
+//! A Postgres of the checkout's own: its data, its roles, how it is run.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+use super::account::{self, Account};
+use super::control::Place;
+use super::plan::{Spec, stamp};
+use super::probe::Probe;
+use super::process;
+use super::servers::Postgres;
+use crate::project::{Project, write_whole};
+use crate::secrets;
+
+/// How to make a data folder.
+pub(crate) struct Cluster<'a> {
+    /// The programs.
+    pub(crate) postgres: &'a Postgres,
+    /// Who owns it and runs it.
+    pub(crate) account: Option<Account>,
+    /// Where it lies.
+    pub(crate) data: &'a Path,
+}
+
+impl Cluster<'_> {
+    /// Makes the data folder; none of it is there unless all of it is.
+    ///
+    /// Without a password everybody on this machine is let in: only for throw-away servers.
+    pub(crate) fn make(&self, superuser_password: Option<&str>) -> Result<()> {
+        let fresh = self.data.with_extension("new");
+        if fresh.exists() {
+            fs::remove_dir_all(&fresh)?;
+        }
+        account::private_folder(&fresh, self.account)?;
+        let mut initdb = process::command(&self.postgres.program("initdb"), self.account);
+        initdb.args([
+            "--username=postgres",
+            "--encoding=UTF8",
+            "--no-locale",
+            "--data-checksums",
+        ]);
+        initdb
+            .arg("--pgdata")
+            .arg(&fresh)
+            .current_dir("/")
+            .stderr(Stdio::piped());
+        let password_file = self.data.with_extension("password");
+        match superuser_password {
+            Some(password) => {
+                // The other user cannot read `secrets/`; this copy lives for the second of initdb.
+                fs::write(&password_file, "")?;
+                fs::set_permissions(&password_file, fs::Permissions::from_mode(0o400))?;
+                fs::write(&password_file, password)?;
+                if let Some(account) = self.account {
+                    account.own(&password_file)?;
+                }
+                initdb
+                    .arg("--auth=scram-sha-256")
+                    .arg("--pwfile")
+                    .arg(&password_file);
+            }
+            None => {
+                initdb.args(["--auth=trust", "--no-sync"]);
+            }
+        }
+        let output = initdb.output();
+        if superuser_password.is_some() {
+            fs::remove_file(&password_file)?;
+        }
+        let output = output.context("initdb cannot be started")?;
+        if !output.status.success() {
+            bail!(
+                "initdb failed: {}",
+                String::from_utf8_lossy(&output.stderr).trim()
+            );
+        }
+        fs::rename(&fresh, self.data).context("the new data folder cannot be put in its place")
+    }
+
+    /// The arguments of `postgres`: TCP on loopback alone. Without a Unix socket there is no path
+    /// that could be too long or in somebody's way.
+    pub(crate) fn args(&self, port: u16, settings: &[&str]) -> Vec<String> {
+        let port = format!("port={port}");
+        let fixed = [
+            "listen_addresses=127.0.0.1",
+            "unix_socket_directories=",
+            port.as_str(),
+        ];
+        let mut args = vec!["-D".to_owned(), self.data.display().to_string()];
+        for setting in fixed.iter().chain(settings) {
+            args.extend(["-c".to_owned(), (*setting).to_owned()]);
+        }
+        args
+    }
+
+    /// For the supervisor.
+    pub(crate) fn spec(&self, port: u16) -> Spec {
+        let program = self.postgres.program("postgres");
+        Spec {
+            name: "postgres".to_owned(),
+            args: self.args(port, &[]),
+            env: BTreeMap::from([("LC_ALL".to_owned(), "C".to_owned())]),
+            folder: self.data.to_path_buf(),
+            account: self.account,
+            probe: Probe::Postgres {
+                program: self.postgres.program("pg_isready"),
+                port,
+            },
+            address: format!("127.0.0.1:{port}"),
+            stops_on_interrupt: true,
+            grace_seconds: 60,
+            stamp: stamp(&[&program]),
+            program,
+        }
+    }
+}
+
+/// The major version that made the data, if there is data.
+pub(crate) fn version_of_data(data: &Path) -> Option<u32> {
+    fs::read_to_string(data.join("PG_VERSION"))
+        .ok()?
+        .trim()
+        .parse()
+        .ok()
+}
+
+/// Writes the password file for psql: the superuser's line for the roles, the owner's for people.
+pub(crate) fn write_passwords(project: &Project, place: &Place, port: u16) -> Result<()> {
+    let line = |user: &str, secret: &str| {
+        Ok::<_, anyhow::Error>(format!(
+            "127.0.0.1:{port}:*:{user}:{}\n",
+            secrets::read(project, secret)?
+        ))
+    };
+    let text = line("postgres", "postgres_superuser_password")?
+        + &line("slipway_owner", "postgres_owner_password")?;
+    let path = place.passwords();
+    if fs::read_to_string(&path).ok().as_deref() != Some(text.as_str()) {
+        // Its folder is closed; psql itself refuses a file that others may read.
+        write_whole(&path, &text)?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
+    }
+    Ok(())
+}
+
+/// Makes roles and database, or sets their passwords to what `secrets/` says; the script is the
+/// one that Docker runs.
+pub(crate) fn make_roles(
+    project: &Project,
+    place: &Place,
+    postgres: &Postgres,
+    port: u16,
+) -> Result<()> {
+    let output = psql(place, postgres, port, "postgres", "postgres")
+        .args(["-q", "-X", "-v", "ON_ERROR_STOP=1", "-v"])
+        .arg(format!("secrets={}", project.secrets_dir().display()))
+        .arg("-f")
+        .arg(project.root().join("docker/postgres/roles.sql"))
+        .stdin(Stdio::null())
+        .output()
+        .context("psql cannot be started")?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let error = String::from_utf8_lossy(&output.stderr);
+    if error.contains("password authentication failed") {
+        bail!(
+            "secrets/ does not fit the database in .slipway/: it was made with other passwords\n  \
+             next: put the old secrets/ back, or `cargo xtask down --volumes` to begin with an empty database"
+        );
+    }
+    bail!("the database's roles cannot be made: {}", error.trim())
+}
+
+/// A psql that finds the password in its file: neither an argument nor a variable holds it.
+pub(crate) fn psql(
+    place: &Place,
+    postgres: &Postgres,
+    port: u16,
+    user: &str,
+    database: &str,
+) -> Command {
+    let mut psql = Command::new(postgres.program("psql"));
+    psql.env("PGPASSFILE", place.passwords())
+        .env_remove("PGPASSWORD")
+        .args([
+            "-w",
+            "-h",
+            "127.0.0.1",
+            "-p",
+            &port.to_string(),
+            "-U",
+            user,
+            "-d",
+            database,
+        ]);
+    psql
+}

@@ -1,0 +1,224 @@
+//! The parent of all native services: a process of its own that outlives the terminal.
+//!
+//! One thread owns the services and takes requests in turn; each running service has a thread
+//! that asks its health; each connection has a thread that reads one request. A crashed service is
+//! started again, later and later while it keeps crashing.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use super::control::Place;
+use super::plan::Spec;
+use super::process;
+use super::service::Service;
+use crate::project::write_whole;
+
+/// How often the services are looked at.
+const TICK: Duration = Duration::from_millis(50);
+
+/// How often the sizes of the logs are looked at.
+const ROTATION: Duration = Duration::from_secs(10);
+
+/// A log that is larger, in bytes, is moved aside; one older piece is kept.
+const LOG_LIMIT: u64 = 10 * 1024 * 1024;
+
+type Request = (Value, Sender<Value>);
+
+/// Runs until it is told to stop. Another supervisor of the same checkout makes it end at once.
+pub(crate) fn run(place: &Place) -> Result<()> {
+    // Out of the terminal's session: neither its end nor its Ctrl-C reaches us or our children.
+    rustix::process::setsid().context("the supervisor needs a session of its own")?;
+    place.make()?;
+    let lock = File::create(place.lock())?;
+    if lock.try_lock().is_err() {
+        bail!("another supervisor runs here");
+    }
+    stop_leftovers(place);
+    let listener = place.listen()?;
+    let (sender, requests) = mpsc::channel();
+    thread::spawn(move || accept(&listener, &sender));
+    Supervisor {
+        place,
+        services: Vec::new(),
+        recorded: String::new(),
+    }
+    .serve(&requests)
+}
+
+/// Stops what an earlier supervisor left running when it was killed. Ids alone prove nothing after
+/// a reboot: each process is compared by its start too.
+pub(crate) fn stop_leftovers(place: &Place) {
+    let record = fs::read_to_string(place.record()).unwrap_or_default();
+    let processes: Vec<Value> = serde_json::from_str(&record).unwrap_or_default();
+    for process in processes.iter().rev() {
+        let pid = process["pid"]
+            .as_u64()
+            .and_then(|pid| u32::try_from(pid).ok());
+        if let (Some(pid), Some(identity)) = (pid, process["identity"].as_str()) {
+            let gently = if process["interrupt"] == true {
+                Signal::INT
+            } else {
+                Signal::TERM
+            };
+            process::stop_stranger(pid, identity, gently, Duration::from_secs(20));
+        }
+    }
+    let _ = fs::remove_file(place.record());
+}
+
+fn accept(listener: &UnixListener, requests: &Sender<Request>) {
+    for stream in listener.incoming().flatten() {
+        let requests = requests.clone();
+        thread::spawn(move || {
+            if let Err(error) = converse(&stream, &requests) {
+                eprintln!("a request failed: {error:#}");
+            }
+        });
+    }
+}
+
+fn converse(mut stream: &UnixStream, requests: &Sender<Request>) -> Result<()> {
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line)?;
+    let (sender, answer) = mpsc::channel();
+    requests.send((serde_json::from_str(&line)?, sender))?;
+    writeln!(stream, "{}", answer.recv()?)?;
+    Ok(())
+}
+
+struct Supervisor<'a> {
+    place: &'a Place,
+    /// In the order of their start.
+    services: Vec<Service>,
+    /// What the record says, to write it only when it changes.
+    recorded: String,
+}
+
+impl Supervisor<'_> {
+    fn serve(mut self, requests: &Receiver<Request>) -> Result<()> {
+        let mut rotated = Instant::now();
+        loop {
+            match requests.recv_timeout(TICK) {
+                Ok((request, reply)) => {
+                    let ends = request["do"] == "stop" && request["service"].is_null();
+                    let answer = self
+                        .handle(&request)
+                        .unwrap_or_else(|error| json!({ "error": format!("{error:#}") }));
+                    self.keep_record()?;
+                    // A client that has gone needs no answer.
+                    let _ = reply.send(answer);
+                    if ends {
+                        // The connection's thread has yet to write it.
+                        process::pause(TICK);
+                        return Ok(());
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => bail!("the control socket is closed"),
+            }
+            for service in &mut self.services {
+                service.tend(self.place);
+            }
+            self.keep_record()?;
+            if rotated.elapsed() > ROTATION {
+                rotated = Instant::now();
+                self.rotate_logs();
+            }
+        }
+    }
+
+    fn handle(&mut self, request: &Value) -> Result<Value> {
+        let named = request["service"].as_str();
+        match request["do"].as_str() {
+            Some("status") => Ok(
+                json!({ "services": self.services.iter().map(Service::status).collect::<Vec<_>>() }),
+            ),
+            Some("apply") => {
+                let plan = request["plan"].as_array().context("apply without a plan")?;
+                self.apply(plan.iter().map(Spec::from_json).collect::<Result<_>>()?);
+                Ok(json!({}))
+            }
+            Some("start") => self.on(named, |service, place| service.start_again(place)),
+            Some("kill") => self.on(named, |service, _| service.kill()),
+            Some("stop") if named.is_some() => self.on(named, |service, _| service.stop()),
+            Some("stop") => {
+                self.services.iter_mut().rev().for_each(Service::stop);
+                Ok(json!({}))
+            }
+            _ => bail!("an unknown request: {request}"),
+        }
+    }
+
+    fn on(&mut self, name: Option<&str>, act: impl FnOnce(&mut Service, &Place)) -> Result<Value> {
+        let Some(service) = self
+            .services
+            .iter_mut()
+            .find(|service| Some(service.name()) == name)
+        else {
+            bail!("no such service: {}", name.unwrap_or("(none named)"));
+        };
+        act(service, self.place);
+        Ok(json!({}))
+    }
+
+    /// Makes the services those of the plan: stops what is not in it or differs, last first, then
+    /// starts what is missing in the plan's order.
+    fn apply(&mut self, plan: Vec<Spec>) {
+        for service in self.services.iter_mut().rev() {
+            if !plan.iter().any(|spec| service.runs(spec)) {
+                service.stop();
+            }
+        }
+        let mut before = std::mem::take(&mut self.services);
+        for spec in plan {
+            let position = before.iter().position(|service| service.runs(&spec));
+            let mut service = position.map_or_else(|| Service::new(spec), |at| before.remove(at));
+            service.start_unless_running(self.place);
+            self.services.push(service);
+        }
+    }
+
+    fn keep_record(&mut self) -> Result<()> {
+        let processes: Vec<Value> = self.services.iter().filter_map(Service::record).collect();
+        let record = Value::from(processes).to_string();
+        if record != self.recorded {
+            write_whole(&self.place.record(), &record)?;
+            self.recorded = record;
+        }
+        Ok(())
+    }
+
+    fn rotate_logs(&self) {
+        let names = self
+            .services
+            .iter()
+            .map(Service::name)
+            .chain(["supervisor"]);
+        for path in names.map(|name| self.place.log(name)) {
+            if let Err(error) = rotate(&path) {
+                eprintln!("{} cannot be rotated: {error}", path.display());
+            }
+        }
+    }
+}
+
+/// Copies a large log aside and empties it. Not a rename: the service has the file open, for
+/// appending, and goes on at its new beginning.
+fn rotate(path: &std::path::Path) -> std::io::Result<()> {
+    match fs::metadata(path) {
+        Ok(meta) if meta.len() > LOG_LIMIT => {
+            fs::copy(path, path.with_extension("log.1"))?;
+            File::options().write(true).open(path)?.set_len(0)
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,4 +1,4 @@
-use std::{any::Any, sync::Arc, time::Duration};
+use std::{any::Any, time::Duration};
 
 use axum::{
     Router,
@@ -19,7 +19,7 @@ use tower_http::{
     timeout::TimeoutLayer,
 };
 
-use crate::{App, problem, problem::Problem, request};
+use crate::{problem, problem::Problem, request};
 
 /// How long a browser may remember what CORS allows.
 const CORS_MAX_AGE: Duration = Duration::from_secs(60 * 60);
@@ -29,7 +29,10 @@ const CORS_MAX_AGE: Duration = Duration::from_secs(60 * 60);
 /// The order matters: the span is outermost so that every line of a request is in it; a problem
 /// is written down outside of the time limit and the panics, so that theirs are too, and inside of
 /// CORS, so that a browser may read it.
-pub(crate) fn around(routes: Router<App>, http: &Arc<Http>) -> Router<App> {
+pub(crate) fn around<S>(routes: Router<S>, http: &Http) -> Router<S>
+where
+    S: Clone + Send + Sync + 'static,
+{
     let guards = ServiceBuilder::new()
         .layer(from_fn(problem::document))
         .layer(TimeoutLayer::with_status_code(
@@ -134,4 +137,34 @@ async fn other_method(method: Method) -> StatusCode {
 /// The panic itself is in the log: the hook of [`service::telemetry`] wrote it there.
 fn panicked(_: Box<dyn Any + Send>) -> Response {
     Problem::internal().into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::{
+        body::{Body, to_bytes},
+        routing::get,
+    };
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_an_opaque_500() {
+        let http = service::settings::Reader::from_pairs([("", "")])
+            .read(Http::read)
+            .unwrap();
+        let panics = async || -> StatusCode { panic!("the secret reason") };
+        let router = around(Router::new().route("/", get(panics)), &http);
+        let request = Request::builder().uri("/").body(Body::empty()).unwrap();
+        let response = router.with_state(()).oneshot(request).await.unwrap();
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(response.headers()["content-type"], problem::MEDIA_TYPE);
+        let id = response.headers()[request::HEADER]
+            .to_str()
+            .unwrap()
+            .to_owned();
+        let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        let body = String::from_utf8(body.to_vec()).unwrap();
+        assert!(body.contains(&id) && !body.contains("secret"), "{body}");
+    }
 }

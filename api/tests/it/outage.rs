@@ -1,0 +1,162 @@
+//! Postgres or Redis away, and back, without a restart.
+
+use axum::http::StatusCode;
+use migrations::testing::{TestDatabase, database, empty_database};
+use queue::redis::{ConnectionAddr, IntoConnectionInfo};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::watch,
+};
+
+use crate::app::{Answer, PASSWORD, TestApp, pool, settings};
+
+/// A way to a server that can be cut and mended.
+struct Cable {
+    port: u16,
+    whole: watch::Sender<bool>,
+}
+
+impl Cable {
+    async fn to(host: String, port: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (whole, state) = watch::channel(true);
+        let cable = Self {
+            port: listener.local_addr().unwrap().port(),
+            whole,
+        };
+        tokio::spawn(async move {
+            while let Ok((mut near, _)) = listener.accept().await {
+                let (host, mut state) = (host.clone(), state.clone());
+                tokio::spawn(async move {
+                    if *state.borrow() {
+                        let mut far = TcpStream::connect((host, port)).await.unwrap();
+                        tokio::select! {
+                            _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
+                            _ = state.wait_for(|whole| !whole) => {}
+                        }
+                    }
+                });
+            }
+        });
+        cable
+    }
+}
+
+async fn behind(database: TestDatabase, port: u16) -> TestApp {
+    let pool = pool(&database, port);
+    TestApp::over(database, pool, queue::testing::settings(), &settings()).await
+}
+
+fn assert_unavailable(answer: &Answer) {
+    answer.problem(StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(answer.header("retry-after"), "2");
+}
+
+#[tokio::test]
+async fn without_postgres_requests_get_503_and_then_their_answer() {
+    let database = database().await;
+    let host = database.options.get_host().to_owned();
+    let cable = Cable::to(host, database.options.get_port()).await;
+    let app = behind(database, cable.port).await;
+    app.verified("ada@example.com").await;
+    app.get("/readyz").await.expect(StatusCode::OK);
+
+    cable.whole.send_replace(false);
+    assert_unavailable(&app.sign_up("eve@example.com").await);
+    assert_unavailable(&app.log_in("ada@example.com", PASSWORD).await);
+    let report = app.get("/readyz").await;
+    let report = report.expect(StatusCode::SERVICE_UNAVAILABLE).json();
+    assert_ne!(report["checks"]["postgres"], "ok");
+    assert_eq!(report["checks"]["redis"], "ok");
+    app.get("/livez").await.expect(StatusCode::OK);
+
+    cable.whole.send_replace(true);
+    app.sign_up("eve@example.com")
+        .await
+        .expect(StatusCode::ACCEPTED);
+    let answer = app.log_in("ada@example.com", PASSWORD).await;
+    answer.expect(StatusCode::OK);
+    app.get("/readyz").await.expect(StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_service_that_starts_before_postgres_and_its_schema_says_so() {
+    let database = empty_database().await;
+    let port = database.options.get_port();
+    let app = behind(database, port).await;
+    let report = app.get("/readyz").await;
+    let report = report.expect(StatusCode::SERVICE_UNAVAILABLE).json();
+    let said = report["checks"]["postgres"].as_str().unwrap();
+    assert!(
+        said.contains("no schema") && said.contains("migrate run"),
+        "{said}"
+    );
+    assert_unavailable(&app.sign_up("ada@example.com").await);
+
+    migrations::MIGRATOR.run(&app.database.pool).await.unwrap();
+    app.get("/readyz").await.expect(StatusCode::OK);
+    app.sign_up("ada@example.com")
+        .await
+        .expect(StatusCode::ACCEPTED);
+}
+
+#[tokio::test]
+async fn an_older_schema_is_not_ready_and_a_newer_one_is() {
+    let app = TestApp::new().await;
+    let newest = "UPDATE _sqlx_migrations SET version = version + $1
+                  WHERE version = (SELECT max(version) FROM _sqlx_migrations)";
+    let shift = async |by: i64| {
+        let shifted = sqlx::query(newest)
+            .bind(by)
+            .execute(&app.database.pool)
+            .await;
+        assert_eq!(shifted.unwrap().rows_affected(), 1);
+        app.get("/readyz").await
+    };
+    shift(1).await.expect(StatusCode::OK);
+    let report = shift(-2).await;
+    let report = report.expect(StatusCode::SERVICE_UNAVAILABLE).json();
+    let said = report["checks"]["postgres"].as_str().unwrap();
+    assert!(said.contains("this release needs"), "{said}");
+}
+
+#[tokio::test]
+async fn without_redis_it_is_not_ready_and_loses_no_mail() {
+    let mut redis = queue::testing::settings();
+    let ConnectionAddr::Tcp(host, port) = redis.redis.addr().clone() else {
+        panic!("TEST_REDIS_URL is a TCP address");
+    };
+    let cable = Cable::to(host, port).await;
+    let login = redis.redis.redis_settings().clone();
+    redis.redis = ConnectionAddr::Tcp("127.0.0.1".to_owned(), cable.port)
+        .into_connection_info()
+        .unwrap()
+        .set_redis_settings(login);
+    let database = database().await;
+    let pool = pool(&database, database.options.get_port());
+    let app = TestApp::over(database, pool, redis, &settings()).await;
+    app.get("/readyz").await.expect(StatusCode::OK);
+
+    cable.whole.send_replace(false);
+    let report = app.get("/readyz").await;
+    let report = report.expect(StatusCode::SERVICE_UNAVAILABLE).json();
+    assert_ne!(report["checks"]["redis"], "ok");
+    assert_eq!(report["checks"]["postgres"], "ok");
+    // The outbox takes the mail in; it goes out when Redis is back.
+    app.sign_up("ada@example.com")
+        .await
+        .expect(StatusCode::ACCEPTED);
+    assert_eq!(app.jobs().await.len(), 1);
+
+    cable.whole.send_replace(true);
+    // The connection comes back in the background.
+    let mut answer = app.get("/readyz").await;
+    for _ in 0..100 {
+        if answer.status == StatusCode::OK {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        answer = app.get("/readyz").await;
+    }
+    answer.expect(StatusCode::OK);
+}

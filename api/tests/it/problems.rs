@@ -1,0 +1,137 @@
+//! Every error is a problem document with the request's id.
+
+use std::time::Duration;
+
+use axum::{
+    body::{Body, Bytes},
+    http::{Method, StatusCode},
+};
+use serde_json::json;
+
+use crate::app::{Answer, Log, PASSWORD, TestApp, request};
+
+async fn post(app: &TestApp, content_type: &str, body: impl Into<Body>) -> Answer {
+    let request = request(Method::POST, "/v1/accounts").header("content-type", content_type);
+    app.send(request.body(body.into()).unwrap()).await
+}
+
+#[tokio::test]
+async fn malformed_json_is_400() {
+    let app = TestApp::new().await;
+    for body in [
+        "",
+        "{",
+        "{\"email\": \"a\",}",
+        "\u{0}",
+        "{\"email\": \"\\ud800\"}",
+    ] {
+        let answer = post(&app, "application/json", body).await;
+        answer.problem(StatusCode::BAD_REQUEST);
+    }
+    // Deeper than any parser should follow.
+    let answer = post(&app, "application/json", "[".repeat(100_000)).await;
+    answer.problem(StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn an_unknown_path_is_404_and_names_itself() {
+    let app = TestApp::new().await;
+    let problem = app.get("/v1/nothing?here=1").await;
+    let problem = problem.problem(StatusCode::NOT_FOUND);
+    assert_eq!(problem["instance"], "/v1/nothing");
+    assert_eq!(problem["title"], "Not Found");
+    assert_eq!(problem["type"], "about:blank");
+}
+
+#[tokio::test]
+async fn another_method_is_405_with_those_that_are_allowed() {
+    let app = TestApp::new().await;
+    for (method, path, allow) in [
+        (Method::GET, "/v1/accounts", "POST"),
+        (Method::DELETE, "/v1/me", "GET,HEAD"),
+        (Method::PUT, "/verify", "GET,HEAD,POST"),
+        (Method::POST, "/readyz", "GET,HEAD"),
+    ] {
+        let answer = app
+            .send(request(method, path).body(Body::empty()).unwrap())
+            .await;
+        answer.problem(StatusCode::METHOD_NOT_ALLOWED);
+        assert_eq!(answer.header("allow"), allow, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_above_the_limit_is_413_whether_its_length_is_told_or_not() {
+    let app = TestApp::with(|settings| settings.http.body_limit = 1024).await;
+    let large = json!({ "email": "a".repeat(2000) }).to_string();
+    let told = request(Method::POST, "/v1/accounts")
+        .header("content-type", "application/json")
+        .header("content-length", large.len())
+        .body(large.clone().into())
+        .unwrap();
+    app.send(told).await.problem(StatusCode::PAYLOAD_TOO_LARGE);
+    let parts: Vec<_> = large
+        .as_bytes()
+        .chunks(100)
+        .map(|part| Ok::<_, std::io::Error>(Bytes::copy_from_slice(part)))
+        .collect();
+    let stream = Body::from_stream(futures_util::stream::iter(parts));
+    let answer = post(&app, "application/json", stream).await;
+    answer.problem(StatusCode::PAYLOAD_TOO_LARGE);
+}
+
+#[tokio::test]
+async fn another_media_type_is_415() {
+    let app = TestApp::new().await;
+    for media_type in ["text/plain", "application/x-www-form-urlencoded", "json"] {
+        let answer = post(&app, media_type, "{}").await;
+        answer.problem(StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    }
+    let answer = post(&app, "application/json; charset=utf-8", "{}").await;
+    answer.problem(StatusCode::UNPROCESSABLE_ENTITY);
+}
+
+#[tokio::test]
+async fn a_request_that_takes_too_long_is_503() {
+    let timeout = Duration::from_millis(100);
+    let app = TestApp::with(|settings| settings.http.request_timeout = timeout).await;
+    let never = futures_util::stream::pending::<Result<Bytes, std::io::Error>>();
+    let answer = post(&app, "application/json", Body::from_stream(never)).await;
+    let problem = answer.problem(StatusCode::SERVICE_UNAVAILABLE);
+    assert!(problem["detail"].as_str().unwrap().contains("too long"));
+    assert_eq!(answer.header("retry-after"), "2");
+}
+
+#[tokio::test]
+async fn a_fault_is_an_opaque_500_and_one_log_line_with_all_causes() {
+    let app = TestApp::new().await;
+    sqlx::query("ALTER TABLE accounts ADD CONSTRAINT nobody_fits CHECK (false) NOT VALID")
+        .execute(&app.database.pool)
+        .await
+        .unwrap();
+    let log = Log::capture();
+    let body = json!({ "email": "ada@example.com", "password": PASSWORD });
+    let request = request(Method::POST, "/v1/accounts")
+        .header("content-type", "application/json")
+        .header("x-request-id", "find-me")
+        .body(body.to_string().into())
+        .unwrap();
+    let answer = app.send(request).await;
+    answer.problem(StatusCode::INTERNAL_SERVER_ERROR);
+    assert!(!answer.text().contains("nobody_fits") && !answer.text().contains("database"));
+
+    let lines = log.lines();
+    let errors: Vec<_> = lines
+        .iter()
+        .filter(|line| line.contains("\"ERROR\""))
+        .collect();
+    assert_eq!(errors.len(), 1, "{lines:#?}");
+    for part in ["the database cannot be used: ", "nobody_fits", "find-me"] {
+        assert!(errors[0].contains(part), "{part:?} is not in {}", errors[0]);
+    }
+    let logged = lines.join("\n");
+    assert!(
+        !logged.contains(PASSWORD) && !logged.contains("ada@"),
+        "{logged}"
+    );
+}

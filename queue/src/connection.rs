@@ -141,6 +141,11 @@ impl Connection {
         }
     }
 
+    /// Gives the connection up: the next use makes another.
+    pub(crate) fn give_up(&self) {
+        *self.slot() = None;
+    }
+
     /// Runs one command.
     pub(crate) async fn one(&self, cmd: &Cmd) -> RedisResult<Value> {
         let mut live = self.live().await?;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::{DecodeError, EnqueueError, Job, JobId, job::is_name, trace};
 
 /// The version byte that this release writes.
-const VERSION: u8 = 1;
+pub(crate) const VERSION: u8 = 1;
 /// Bit of [`Header::flags`]: the outbox holds a token for this job.
 const ONCE: u8 = 1;
 

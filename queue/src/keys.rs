@@ -12,18 +12,14 @@ pub(crate) const GROUP: &str = "g";
 /// Field of a stream entry, and of a dead letter, that holds the envelope.
 pub(crate) const ENVELOPE: &str = "e";
 
-/// Consumer that owns handed back entries.
-///
-/// It never has a lease, so the next reclaim of any worker takes them up.
-pub(crate) const HANDED_BACK: &str = "~";
-
 /// The keys of one queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Keys {
     /// STREAM with the group [`GROUP`]: jobs that are ready or running.
     ///
     /// A finished entry is deleted, so the stream's length is the work left. It
-    /// is never trimmed. The suffix is the priority level.
+    /// is never trimmed. The suffix is the priority level. The consumer `~` owns
+    /// what was handed back; it never has a lease, so the next reclaim takes it.
     pub(crate) stream: String,
     /// ZSET job id → due time (ms of the server's clock): delayed jobs and retries.
     pub(crate) delayed: String,

@@ -4,6 +4,7 @@ mod backoff;
 mod connection;
 mod envelope;
 mod error;
+mod inspect;
 mod job;
 mod keys;
 mod queue;
@@ -20,6 +21,7 @@ pub use redis;
 pub use crate::{
     envelope::Envelope,
     error::{DecodeError, EnqueueError, Error, WorkerError},
+    inspect::{Counts, DeadLetter},
     job::{Job, JobContext, JobError, JobId},
     queue::{Queue, Relayed},
     registry::Registry,

@@ -1,6 +1,48 @@
+mod board;
+mod check;
+mod entry;
+mod execute;
+mod fetch;
+mod lane;
+mod lease;
+mod reconcile;
+mod scan;
+mod settle;
+mod tick;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicI64},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    sync::{Mutex, Notify, mpsc},
+    task::JoinSet,
+    time::{Instant, sleep_until, timeout, timeout_at},
+};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Queue, Registry, WorkerError, WorkerSettings};
+use self::{
+    board::Board,
+    execute::{Runners, envelope_prefix, kind_prefix},
+    lane::{Lane, Pace, Pause},
+    lease::{Heartbeat, Tenure},
+    settle::Settlement,
+};
+use crate::{
+    Error, Queue, Registry, WorkerError, WorkerSettings, connection::Connection, envelope,
+    error::Trouble,
+};
+
+/// How long outcomes may take to reach Redis when the worker ends.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(3);
+/// Beyond the handlers' own grace: who blocks his thread is left behind.
+const HURRY_TIMEOUT: Duration = Duration::from_secs(2);
+/// Between two attempts to end a blocking read.
+const UNBLOCK_EVERY: Duration = Duration::from_millis(20);
 
 /// Runs jobs until it is told to stop.
 pub struct Worker<C> {
@@ -23,22 +65,287 @@ impl<C: Clone + Send + Sync + 'static> Worker<C> {
 
     /// Runs until `shutdown`, then finishes or hands back what it holds.
     ///
-    /// `shutdown`: fetch no more, finish within `drain_timeout`, hand the rest
-    /// back. `abort`: hand everything back now.
+    /// `shutdown`: fetch no more, hand back what has not started, let running jobs
+    /// finish within `drain_timeout`, hand the rest back. `abort`: hand everything
+    /// back now.
     ///
     /// # Errors
-    /// See [`WorkerError`]; never because Redis is away.
+    /// See [`WorkerError`]; never because Redis is away, for however long.
     pub async fn run(
         self,
         shutdown: CancellationToken,
         abort: CancellationToken,
     ) -> Result<(), WorkerError> {
         self.settings.check()?;
-        let _ = (&self.queue, &self.registry, &self.app);
+        let connection = Connection::new(
+            self.queue.settings(),
+            self.queue.settings().tuning.response_timeout,
+        )
+        .map_err(Error::from)?;
         tokio::select! {
-            () = shutdown.cancelled() => {}
-            () = abort.cancelled() => {}
+            checked = self.redis_keeps_jobs(&connection) => checked?,
+            () = shutdown.cancelled() => return Ok(()),
+            () = abort.cancelled() => return Ok(()),
         }
-        Ok(())
+        let drain_timeout = self.settings.drain_timeout;
+        let mut running = self.start(&connection, &abort)?;
+        let died = tokio::select! {
+            () = shutdown.cancelled() => None,
+            () = abort.cancelled() => None,
+            died = running.part_died() => Some(died),
+        };
+        let drained = running.drain(drain_timeout, &abort).await;
+        died.or(drained)
+            .map_or(Ok(()), |part| Err(WorkerError::Part(part)))
+    }
+
+    /// Waits for Redis, and for a look at its settings.
+    async fn redis_keeps_jobs(&self, connection: &Connection) -> Result<(), Error> {
+        let settings = self.queue.settings();
+        let mut pause = Pause::new(settings.lease);
+        let mut waiting = false;
+        loop {
+            let strict = settings.tuning.require_noeviction;
+            let error = match check::redis_keeps_jobs(connection, strict).await {
+                Err(Error::Redis(error)) => error,
+                checked => return checked,
+            };
+            // Refused for good, for example by an ACL: then it stays unknown.
+            if matches!(Trouble::of(&error), Trouble::Other) {
+                tracing::warn!(%error, "cannot read Redis' settings: it must not evict keys");
+                return Ok(());
+            }
+            if !waiting {
+                tracing::warn!(%error, "waiting for Redis");
+                waiting = true;
+            }
+            pause.wait().await;
+        }
+    }
+
+    fn start(
+        self,
+        connection: &Connection,
+        abort: &CancellationToken,
+    ) -> Result<Running, WorkerError> {
+        let settings = self.queue.settings();
+        let block = settings.tuning.block + settings.tuning.response_timeout;
+        let board = Arc::new(Board::new(
+            self.settings.queues.len(),
+            self.settings.concurrency,
+        ));
+        let known: Vec<String> = self
+            .registry
+            .kinds()
+            .map(|kind| kind_prefix(kind.name, kind.version))
+            .chain([envelope_prefix(envelope::VERSION)])
+            .collect();
+        let mut lanes = Vec::new();
+        let mut outcomes = Vec::new();
+        for (number, queue) in self.settings.queues.iter().enumerate() {
+            let (settle, settled) = mpsc::unbounded_channel();
+            let keys = self.queue.keys(queue);
+            lanes.push(Arc::new(Lane {
+                number,
+                queue: queue.clone(),
+                tenure: Arc::new(Tenure::new(queue, Arc::clone(&keys))),
+                keys,
+                settings: settings.clone(),
+                connection: connection.clone(),
+                board: Arc::clone(&board),
+                settle,
+                pace: Pace::new(self.settings.concurrency),
+                intake: Mutex::new(()),
+                reconcile: AtomicBool::new(false),
+                reader: AtomicI64::new(0),
+                scan: Notify::new(),
+            }));
+            outcomes.push(settled);
+        }
+        let tenures = lanes.iter().map(|lane| Arc::clone(&lane.tenure)).collect();
+        let heartbeat = Heartbeat::start(settings, tenures).map_err(WorkerError::Heartbeat)?;
+        let stop = CancellationToken::new();
+        let hurry = CancellationToken::new();
+        let finish = CancellationToken::new();
+        let mut intake = JoinSet::new();
+        let mut settling = JoinSet::new();
+        for (lane, settled) in lanes.iter().zip(outcomes) {
+            let reader = Connection::new(settings, block).map_err(Error::from)?;
+            intake.spawn(fetch::read_until(Arc::clone(lane), reader, stop.clone()));
+            intake.spawn(scan::scan_until(
+                Arc::clone(lane),
+                known.clone(),
+                stop.clone(),
+            ));
+            intake.spawn(tick::tick_until(Arc::clone(lane), stop.clone()));
+            intake.spawn(follow_lease(Arc::clone(lane), stop.clone()));
+            settling.spawn(settle::settle_all(
+                Arc::clone(lane),
+                settled,
+                finish.clone(),
+            ));
+        }
+        let runners = Arc::new(Runners {
+            lanes: lanes.clone(),
+            board: Arc::clone(&board),
+            registry: self.registry,
+            app: self.app,
+            hurry: hurry.clone(),
+            abort: abort.clone(),
+        });
+        let mut running = JoinSet::new();
+        for _ in 0..self.settings.concurrency {
+            let runners = Arc::clone(&runners);
+            running.spawn(async move { runners.run().await });
+        }
+        tracing::info!(
+            queues = self.settings.queues.join(","),
+            concurrency = self.settings.concurrency,
+            "worker started"
+        );
+        Ok(Running {
+            lanes,
+            board,
+            heartbeat,
+            stop,
+            hurry,
+            finish,
+            intake,
+            runners: running,
+            settling,
+        })
+    }
+}
+
+/// Acts on changes of the lease: what waits under an old name is not ours to run.
+async fn follow_lease(lane: Arc<Lane>, stop: CancellationToken) {
+    let mut watch = lane.tenure.watch();
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            changed = watch.changed() => if changed.is_err() { return },
+        }
+        let lease = watch.borrow_and_update().clone();
+        if let Some(lease) = lease {
+            let forgotten = lane.board.forget_others(lane.number, &lease.consumer);
+            if forgotten > 0 {
+                tracing::warn!(
+                    queue.name = lane.queue,
+                    jobs = forgotten,
+                    "gave up waiting jobs"
+                );
+            }
+        }
+        // Runners pass over a lane in doubt; now they may look again.
+        lane.board.wake();
+    }
+}
+
+/// A started worker.
+struct Running {
+    lanes: Vec<Arc<Lane>>,
+    board: Arc<Board>,
+    heartbeat: Heartbeat,
+    stop: CancellationToken,
+    hurry: CancellationToken,
+    finish: CancellationToken,
+    /// All that brings entries in.
+    intake: JoinSet<()>,
+    runners: JoinSet<()>,
+    settling: JoinSet<()>,
+}
+
+impl Running {
+    /// Waits until a part ends that should not.
+    async fn part_died(&mut self) -> String {
+        tokio::select! {
+            () = self.heartbeat.ended.cancelled() => "heartbeat".to_owned(),
+            Some(end) = self.intake.join_next() => describe("intake", end),
+            Some(end) = self.runners.join_next() => describe("runner", end),
+            Some(end) = self.settling.join_next() => describe("settling", end),
+        }
+    }
+
+    /// Ends in the order that loses nothing: intake, runs, outcomes, lease.
+    ///
+    /// Returns the part that died on the way, if one did.
+    async fn drain(mut self, drain_timeout: Duration, abort: &CancellationToken) -> Option<String> {
+        let deadline = Instant::now() + drain_timeout;
+        tracing::info!("worker drains");
+        self.stop.cancel();
+        self.board.close();
+        self.hand_back_waiting();
+        let mut died = self.stop_intake().await;
+        self.hand_back_waiting();
+
+        let finished = tokio::select! {
+            () = join_all(&mut self.runners, "runner", &mut died) => true,
+            () = sleep_until(deadline) => false,
+            () = abort.cancelled() => false,
+        };
+        if !finished {
+            self.hurry.cancel();
+            let all = join_all(&mut self.runners, "runner", &mut died);
+            if timeout(HURRY_TIMEOUT, all).await.is_err() {
+                tracing::error!("a handler blocks its thread; another worker takes its job");
+                self.runners.abort_all();
+            }
+        }
+
+        self.finish.cancel();
+        let all = join_all(&mut self.settling, "settling", &mut died);
+        if timeout(FLUSH_TIMEOUT, all).await.is_err() {
+            tracing::warn!("Redis does not confirm the last outcomes; those jobs run again");
+        }
+        self.heartbeat.stop().await;
+        tracing::info!("worker ended");
+        died
+    }
+
+    /// Stops what brings entries in; readers are unblocked until they have ended.
+    async fn stop_intake(&mut self) -> Option<String> {
+        let mut died = None;
+        // As long as a fetch can take with a Redis that does not answer.
+        let tuning = &self.lanes.first()?.settings.tuning;
+        let limit = tuning.block + tuning.response_timeout + tuning.connect_timeout;
+        let deadline = Instant::now() + limit;
+        loop {
+            for lane in &self.lanes {
+                fetch::unblock(lane).await;
+            }
+            let soon = (Instant::now() + UNBLOCK_EVERY).min(deadline);
+            let all = join_all(&mut self.intake, "intake", &mut died);
+            if timeout_at(soon, all).await.is_ok() {
+                return died;
+            }
+            if Instant::now() >= deadline {
+                tracing::error!("a fetch does not end; another worker takes its jobs");
+                self.intake.abort_all();
+                return died;
+            }
+        }
+    }
+
+    fn hand_back_waiting(&self) {
+        for lane in &self.lanes {
+            for entry in self.board.take_waiting(lane.number) {
+                lane.settle(entry.id, &entry.consumer, Settlement::HandBack);
+            }
+        }
+    }
+}
+
+async fn join_all(set: &mut JoinSet<()>, part: &str, died: &mut Option<String>) {
+    while let Some(end) = set.join_next().await {
+        if end.is_err() {
+            died.get_or_insert(describe(part, end));
+        }
+    }
+}
+
+fn describe(part: &str, end: Result<(), tokio::task::JoinError>) -> String {
+    match end {
+        Ok(()) => format!("{part} ended"),
+        Err(error) => format!("{part}: {error}"),
     }
 }

@@ -1,0 +1,349 @@
+use std::{
+    collections::{HashSet, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use tokio::sync::Notify;
+
+use super::entry::{Entry, EntryId};
+
+/// Entries whose outcome Redis has not confirmed; above it nothing is fetched.
+const MAX_UNCONFIRMED: usize = 8192;
+
+/// All that this process holds: what waits, what runs, what is being settled.
+pub(super) struct Board {
+    state: Mutex<State>,
+    concurrency: usize,
+    /// Wakes runners.
+    work: Notify,
+    /// Wakes the reader of each lane when its buffer runs low.
+    wanted: Vec<Notify>,
+}
+
+struct State {
+    lanes: Vec<Hand>,
+    /// The lane that is served next.
+    next: usize,
+    running: usize,
+    /// A suspect runs: no other may, in this process.
+    suspect_running: bool,
+    closed: bool,
+}
+
+/// What is in hand from one queue.
+#[derive(Default)]
+struct Hand {
+    ready: VecDeque<Entry>,
+    suspects: VecDeque<Entry>,
+    /// Every entry from its arrival until Redis has confirmed its outcome.
+    held: HashSet<EntryId>,
+    /// The reader wants to be woken at this number of ready entries.
+    low: usize,
+}
+
+/// An entry to run now.
+pub(super) struct Taken {
+    pub(super) lane: usize,
+    pub(super) entry: Entry,
+    pub(super) suspect: bool,
+}
+
+/// What a runner finds.
+pub(super) enum Next {
+    Run(Taken),
+    Closed,
+}
+
+impl Board {
+    pub(super) fn new(lanes: usize, concurrency: usize) -> Self {
+        Self {
+            state: Mutex::new(State {
+                lanes: (0..lanes).map(|_| Hand::default()).collect(),
+                next: 0,
+                running: 0,
+                suspect_running: false,
+                closed: false,
+            }),
+            concurrency,
+            work: Notify::new(),
+            wanted: (0..lanes).map(|_| Notify::new()).collect(),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts entries into a lane, the suspects apart; those already held are dropped.
+    pub(super) fn put(&self, lane: usize, entries: Vec<Entry>, suspect_at: u32) {
+        let mut added = 0;
+        {
+            let mut state = self.state();
+            let hand = &mut state.lanes[lane];
+            for entry in entries {
+                if !hand.held.insert(entry.id) {
+                    continue;
+                }
+                added += 1;
+                if entry.deliveries >= suspect_at {
+                    hand.suspects.push_back(entry);
+                } else {
+                    hand.ready.push_back(entry);
+                }
+            }
+        }
+        for _ in 0..added.min(self.concurrency) {
+            self.work.notify_one();
+        }
+    }
+
+    /// Marks an entry as held that goes to settlement without a run.
+    pub(super) fn hold(&self, lane: usize, id: EntryId) -> bool {
+        self.state().lanes[lane].held.insert(id)
+    }
+
+    /// The next entry to run, from the lanes in turn; waits until there is one.
+    pub(super) async fn next(&self, usable: impl Fn(usize) -> bool) -> Next {
+        loop {
+            if let Some(next) = self.try_next(&usable) {
+                return next;
+            }
+            let woken = self.work.notified();
+            tokio::pin!(woken);
+            // Listening before the second look, so that no wake-up falls between.
+            woken.as_mut().enable();
+            if let Some(next) = self.try_next(&usable) {
+                return next;
+            }
+            woken.await;
+        }
+    }
+
+    fn try_next(&self, usable: &impl Fn(usize) -> bool) -> Option<Next> {
+        let mut state = self.state();
+        if state.closed {
+            return Some(Next::Closed);
+        }
+        let lanes = state.lanes.len();
+        for step in 0..lanes {
+            let lane = (state.next + step) % lanes;
+            if !usable(lane) {
+                continue;
+            }
+            let may_suspect = !state.suspect_running;
+            let hand = &mut state.lanes[lane];
+            let (entry, suspect) = match hand.suspects.pop_front() {
+                Some(entry) if may_suspect => (entry, true),
+                other => {
+                    if let Some(entry) = other {
+                        hand.suspects.push_front(entry);
+                    }
+                    match hand.ready.pop_front() {
+                        Some(entry) => (entry, false),
+                        None => continue,
+                    }
+                }
+            };
+            let low = hand.ready.len() <= hand.low;
+            state.next = (lane + 1) % lanes;
+            state.running += 1;
+            state.suspect_running |= suspect;
+            drop(state);
+            if low {
+                self.wanted[lane].notify_one();
+            }
+            return Some(Next::Run(Taken {
+                lane,
+                entry,
+                suspect,
+            }));
+        }
+        None
+    }
+
+    /// A runner is done with an entry; its slot is free before the outcome lands.
+    pub(super) fn ran(&self, suspect: bool) {
+        let mut state = self.state();
+        state.running -= 1;
+        if suspect {
+            state.suspect_running = false;
+            drop(state);
+            self.work.notify_one();
+        }
+    }
+
+    /// Redis has confirmed these outcomes.
+    pub(super) fn release(&self, lane: usize, ids: impl IntoIterator<Item = EntryId>) {
+        let mut state = self.state();
+        let hand = &mut state.lanes[lane];
+        let full = hand.held.len() >= MAX_UNCONFIRMED;
+        for id in ids {
+            hand.held.remove(&id);
+        }
+        drop(state);
+        if full {
+            self.wanted[lane].notify_one();
+        }
+    }
+
+    /// How many entries to fetch for a lane, with `window` beyond the free slots.
+    ///
+    /// Zero until half of the buffer is used up, so that fetches come in batches.
+    pub(super) fn room(&self, lane: usize, window: usize) -> usize {
+        let mut state = self.state();
+        let free = self.concurrency.saturating_sub(state.running);
+        let hand = &mut state.lanes[lane];
+        if hand.held.len() >= MAX_UNCONFIRMED {
+            hand.low = 0;
+            return 0;
+        }
+        let target = free + window;
+        hand.low = target / 2;
+        let have = hand.ready.len();
+        if have > hand.low {
+            return 0;
+        }
+        target - have
+    }
+
+    /// Waits until [`Board::room`] may have grown.
+    pub(super) async fn wanted(&self, lane: usize) {
+        self.wanted[lane].notified().await;
+    }
+
+    /// Whether another suspect may be taken up: none runs, none waits.
+    pub(super) fn may_suspect(&self) -> bool {
+        let state = self.state();
+        !state.suspect_running && state.lanes.iter().all(|hand| hand.suspects.is_empty())
+    }
+
+    pub(super) fn held(&self, lane: usize) -> HashSet<EntryId> {
+        self.state().lanes[lane].held.clone()
+    }
+
+    /// Removes what waits in a lane for longer than `age`.
+    pub(super) fn take_stale(&self, lane: usize, age: Duration) -> Vec<Entry> {
+        let now = Instant::now();
+        let mut state = self.state();
+        let ready = &mut state.lanes[lane].ready;
+        let stale = ready
+            .iter()
+            .take_while(|entry| now.duration_since(entry.since) > age)
+            .count();
+        ready.drain(..stale).collect()
+    }
+
+    /// Removes all that waits in a lane.
+    pub(super) fn take_waiting(&self, lane: usize) -> Vec<Entry> {
+        let mut state = self.state();
+        let hand = &mut state.lanes[lane];
+        hand.ready
+            .drain(..)
+            .chain(hand.suspects.drain(..))
+            .collect()
+    }
+
+    /// Forgets what waits in a lane under another consumer: it is somebody else's.
+    pub(super) fn forget_others(&self, lane: usize, consumer: &Arc<str>) -> usize {
+        let mut state = self.state();
+        let hand = &mut state.lanes[lane];
+        let held = &mut hand.held;
+        let mut forgotten = 0;
+        for waiting in [&mut hand.ready, &mut hand.suspects] {
+            waiting.retain(|entry| {
+                let ours = entry.consumer == *consumer;
+                if !ours {
+                    held.remove(&entry.id);
+                    forgotten += 1;
+                }
+                ours
+            });
+        }
+        forgotten
+    }
+
+    /// Lets all runners look again.
+    pub(super) fn wake(&self) {
+        self.work.notify_waiters();
+        for wanted in &self.wanted {
+            wanted.notify_one();
+        }
+    }
+
+    /// Starts nothing any more.
+    pub(super) fn close(&self) {
+        self.state().closed = true;
+        self.wake();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(id: &str, deliveries: u32) -> Entry {
+        Entry {
+            id: id.parse().unwrap(),
+            deliveries,
+            consumer: "me".into(),
+            envelope: Vec::new(),
+            since: Instant::now(),
+        }
+    }
+
+    fn run(board: &Board) -> Option<Taken> {
+        match board.try_next(&|_| true) {
+            Some(Next::Run(taken)) => Some(taken),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn suspects_run_one_at_a_time() {
+        let board = Board::new(1, 4);
+        board.put(0, vec![entry("1-0", 3), entry("1-1", 3)], 3);
+        assert!(run(&board).unwrap().suspect);
+        assert!(run(&board).is_none());
+        board.ran(true);
+        assert!(run(&board).unwrap().suspect);
+    }
+
+    #[test]
+    fn lanes_take_turns() {
+        let board = Board::new(2, 4);
+        board.put(0, vec![entry("1-0", 1), entry("1-1", 1)], 3);
+        board.put(1, vec![entry("2-0", 1), entry("2-1", 1)], 3);
+        let lanes: Vec<_> = std::iter::from_fn(|| run(&board))
+            .map(|taken| taken.lane)
+            .collect();
+        assert_eq!(lanes, [0, 1, 0, 1]);
+    }
+
+    #[test]
+    fn what_is_held_is_not_taken_twice() {
+        let board = Board::new(1, 4);
+        board.put(0, vec![entry("1-0", 1)], 3);
+        board.put(0, vec![entry("1-0", 1)], 3);
+        assert!(run(&board).is_some());
+        assert!(run(&board).is_none());
+        board.release(0, ["1-0".parse().unwrap()]);
+        assert!(board.held(0).is_empty());
+    }
+
+    #[test]
+    fn fetches_come_in_batches() {
+        let board = Board::new(1, 2);
+        assert_eq!(board.room(0, 8), 10);
+        board.put(0, (0..10).map(|n| entry(&format!("1-{n}"), 1)).collect(), 3);
+        assert_eq!(board.room(0, 8), 0);
+        while board.room(0, 8) == 0 {
+            run(&board).unwrap();
+        }
+        assert_eq!(
+            board.room(0, 8),
+            4,
+            "half of the window, with all slots taken"
+        );
+    }
+}

@@ -1,0 +1,304 @@
+//! The runners: each takes one entry after the other and runs its handler.
+
+use std::{
+    any::Any,
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures_util::FutureExt;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+
+use super::{
+    board::{Board, Next, Taken},
+    entry::Entry,
+    lane::Lane,
+    lease::Lease,
+    settle::Settlement,
+};
+use crate::{
+    DecodeError, JobContext, JobError, JobId, Registry,
+    envelope::Header,
+    job::Fate,
+    registry::{Kind, Outcome},
+};
+
+/// How long a handler may go on after its token was cancelled.
+const CANCEL_GRACE: Duration = Duration::from_secs(1);
+/// Most of an error's text that is kept in a dead letter, in bytes.
+const MAX_ERROR: usize = 8 * 1024;
+
+/// What all runners of a worker share.
+pub(super) struct Runners<C> {
+    pub(super) lanes: Vec<Arc<Lane>>,
+    pub(super) board: Arc<Board>,
+    pub(super) registry: Registry<C>,
+    pub(super) app: C,
+    /// Running handlers must end, with [`CANCEL_GRACE`].
+    pub(super) hurry: CancellationToken,
+    /// Running handlers must end now.
+    pub(super) abort: CancellationToken,
+}
+
+/// How a run ended.
+enum End {
+    Returned(Outcome),
+    Panicked(String),
+    TimedOut,
+    /// The worker ends before the job.
+    HandBack,
+    /// The entry belongs to another worker.
+    Lost,
+}
+
+impl<C: Clone + Send + Sync + 'static> Runners<C> {
+    /// Runs entries until the board is closed.
+    pub(super) async fn run(&self) {
+        loop {
+            let usable = |lane: usize| self.lanes[lane].tenure.is_trusted();
+            let Next::Run(Taken {
+                lane,
+                entry,
+                suspect,
+            }) = self.board.next(usable).await
+            else {
+                return;
+            };
+            let lane = &self.lanes[lane];
+            self.handle(lane, entry).await;
+            self.board.ran(suspect);
+            if suspect {
+                lane.scan.notify_one();
+            }
+        }
+    }
+
+    async fn handle(&self, lane: &Lane, entry: Entry) {
+        let lease = lane.tenure.current();
+        let Some(lease) = lease.filter(|lease| lease.consumer == entry.consumer) else {
+            // Fetched under a name that was declared dead since.
+            self.board.release(lane.number, [entry.id]);
+            return;
+        };
+        let (header, payload) = match Header::read(&entry.envelope) {
+            Ok(parts) => parts,
+            Err(error) => return refuse(lane, entry, &error),
+        };
+        let kind = self.registry.find(header.name);
+        let Some(kind) = kind.filter(|kind| kind.version == header.version) else {
+            return park(lane, &header, &entry);
+        };
+        let span = tracing::info_span!(
+            "job",
+            job.id = %header.id(),
+            job.name = kind.name,
+            job.attempt = header.attempt,
+            queue.name = lane.queue,
+        );
+        let started = Instant::now();
+        let run = self.attempt(kind, &header, payload, &lease);
+        let end = run.instrument(span.clone()).await;
+        lane.pace.served(started.elapsed());
+        let settlement = span.in_scope(|| conclude(kind, &header, payload, end));
+        match settlement {
+            Some(settlement) => lane.settle(entry.id, &entry.consumer, settlement),
+            None => self.board.release(lane.number, [entry.id]),
+        }
+    }
+
+    /// Runs the handler once, within its time and the lease.
+    async fn attempt(
+        &self,
+        kind: &Kind<C>,
+        header: &Header<'_>,
+        payload: &[u8],
+        lease: &Lease,
+    ) -> End {
+        let cancel = CancellationToken::new();
+        let context = JobContext {
+            app: self.app.clone(),
+            id: header.id(),
+            name: kind.name,
+            attempt: header.attempt,
+            max_attempts: header.max_attempts,
+            traceparent: header.traceparent.map(ToOwned::to_owned),
+            cancel: cancel.clone(),
+        };
+        let work = async {
+            match (kind.run)(payload, context) {
+                Ok(handler) => handler.await,
+                Err(error) => Err(JobError::discard(Misfit(error))),
+            }
+        };
+        let work = AssertUnwindSafe(work).catch_unwind();
+        tokio::pin!(work);
+        let timeout = tokio::time::sleep(Duration::from_millis(header.timeout_ms));
+        tokio::pin!(timeout);
+        let mut doubted = false;
+        // A job that finishes at its first poll touches none of the other branches.
+        let why = loop {
+            tokio::select! {
+                biased;
+                result = &mut work => {
+                    return match returned(result) {
+                        // The handler did as its token asked.
+                        End::Returned(Err(_)) if doubted => End::HandBack,
+                        end => end,
+                    };
+                }
+                () = &mut timeout => break End::TimedOut,
+                () = self.hurry.cancelled() => break End::HandBack,
+                () = lease.lost.cancelled(), if !header.once() => break End::Lost,
+                () = lease.doubt.cancelled(), if !doubted && !header.once() => {
+                    doubted = true;
+                    cancel.cancel();
+                }
+            }
+        };
+        cancel.cancel();
+        if matches!(why, End::Lost) {
+            return why;
+        }
+        tokio::select! {
+            biased;
+            result = &mut work => match returned(result) {
+                // It was done after all.
+                End::Returned(Ok(())) => End::Returned(Ok(())),
+                _ => why,
+            },
+            () = self.abort.cancelled() => End::HandBack,
+            () = tokio::time::sleep(CANCEL_GRACE) => why,
+        }
+    }
+}
+
+fn returned(result: Result<Outcome, Box<dyn Any + Send>>) -> End {
+    match result {
+        Ok(outcome) => End::Returned(outcome),
+        Err(panic) => {
+            let text = panic
+                .downcast_ref::<&str>()
+                .map(|text| (*text).to_owned())
+                .or_else(|| panic.downcast_ref::<String>().cloned())
+                .unwrap_or_default();
+            End::Panicked(text)
+        }
+    }
+}
+
+/// The payload is JSON, but not of this job.
+#[derive(Debug, thiserror::Error)]
+#[error("the payload does not fit the job: {0}")]
+struct Misfit(#[source] serde_json::Error);
+
+/// Turns the end of an attempt into the entry's fate; `None` when it has none.
+fn conclude<C>(
+    kind: &Kind<C>,
+    header: &Header<'_>,
+    payload: &[u8],
+    end: End,
+) -> Option<Settlement> {
+    let error = match end {
+        End::Returned(Ok(())) => {
+            tracing::debug!("job done");
+            return Some(Settlement::Done);
+        }
+        End::HandBack => {
+            tracing::info!("job handed back");
+            return Some(Settlement::HandBack);
+        }
+        End::Lost => {
+            tracing::warn!("job given up: another worker may own it");
+            return None;
+        }
+        End::Returned(Err(error)) => error,
+        End::Panicked(text) => JobError::retry(format!("panicked: {text}")),
+        End::TimedOut => JobError::retry(format!("timed out after {} ms", header.timeout_ms)),
+    };
+    let mut text = error.chain();
+    if text.len() > MAX_ERROR {
+        text.truncate(text.floor_char_boundary(MAX_ERROR));
+    }
+    let Fate::Retry { after } = error.fate else {
+        tracing::error!(error = text, "job discarded");
+        return Some(dead(header, payload, "discarded", text));
+    };
+    if header.attempt >= header.max_attempts {
+        tracing::error!(error = text, "job is dead: its attempts are used up");
+        return Some(dead(header, payload, "attempts", text));
+    }
+    let after = after.unwrap_or_else(|| (kind.backoff)(header.attempt));
+    let after_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
+    tracing::warn!(error = text, retry_ms = after_ms, "attempt failed");
+    let next = Header {
+        attempt: header.attempt.saturating_add(1),
+        ..*header
+    };
+    Some(Settlement::Retry {
+        job: header.id(),
+        envelope: next.write(payload),
+        after,
+    })
+}
+
+fn dead(header: &Header<'_>, payload: &[u8], why: &'static str, error: String) -> Settlement {
+    Settlement::Dead {
+        job: Some(header.id()),
+        why,
+        error,
+        attempts: u32::from(header.attempt),
+        envelope: header.write(payload),
+        once: header.once(),
+    }
+}
+
+/// Sets a job aside that this worker does not know.
+fn park(lane: &Lane, header: &Header<'_>, entry: &Entry) {
+    tracing::warn!(
+        job.id = %header.id(),
+        job.name = header.name,
+        job.version = header.version,
+        queue.name = lane.queue,
+        "job parked: no handler here for this name and version"
+    );
+    let settlement = Settlement::Park {
+        field: header.id().to_string(),
+        prefix: kind_prefix(header.name, header.version),
+        envelope: entry.envelope.clone(),
+    };
+    lane.settle(entry.id, &entry.consumer, settlement);
+}
+
+/// Sets an envelope aside that cannot be read, or buries it when nobody can.
+fn refuse(lane: &Lane, entry: Entry, error: &DecodeError) {
+    let (id, consumer) = (entry.id, entry.consumer);
+    let settlement = match error {
+        DecodeError::Version(version) => Settlement::Park {
+            field: id.to_string(),
+            prefix: envelope_prefix(*version),
+            envelope: entry.envelope,
+        },
+        DecodeError::Empty | DecodeError::Header(_) => Settlement::Dead {
+            job: None::<JobId>,
+            why: "envelope",
+            error: error.to_string(),
+            attempts: entry.deliveries,
+            envelope: entry.envelope,
+            once: false,
+        },
+    };
+    tracing::error!(queue.name = lane.queue, %error, "cannot read a job");
+    lane.settle(id, &consumer, settlement);
+}
+
+/// What parked jobs of this kind start with in the index.
+pub(super) fn kind_prefix(name: &str, version: u16) -> String {
+    format!("{name} {version} ")
+}
+
+/// What parked envelopes of this version start with; no kind's name has a `?`.
+pub(super) fn envelope_prefix(version: u8) -> String {
+    format!("? {version} ")
+}

@@ -1,0 +1,198 @@
+//! The reader: fetches batches on a connection of its own, which may block.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Instant,
+};
+
+use redis::{RedisResult, Value};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    entry::{Entry, parse_read},
+    lane::{Lane, Pause},
+    lease::Lease,
+    reconcile::reconcile,
+};
+use crate::{
+    connection::{Connection, Live, send},
+    error::Trouble,
+    keys::GROUP,
+};
+
+/// Most entries in one fetch.
+const MAX_BATCH: usize = 512;
+
+/// How long a fetch blocks where `CLIENT UNBLOCK` is not allowed.
+const SHORT_BLOCK_MS: u64 = 500;
+
+/// Fetches until `stop`. A fetch under way is never dropped, because Redis may
+/// have handed out entries in an answer that nobody would read: the caller ends
+/// it with [`unblock`].
+pub(super) async fn read_until(lane: Arc<Lane>, connection: Connection, stop: CancellationToken) {
+    let mut reader = Reader {
+        lane: &lane,
+        connection,
+        live: None,
+        block_ms: 0,
+        reconciled: Instant::now(),
+    };
+    let mut pause = Pause::new(lane.settings.lease);
+    let mut failing = false;
+    loop {
+        let ready = tokio::select! {
+            () = stop.cancelled() => return,
+            ready = ready(&lane) => ready,
+        };
+        let Some((lease, room)) = ready else { return };
+        match reader.turn(&lease, room).await {
+            Ok(()) => {
+                pause.reset();
+                if failing {
+                    tracing::info!(queue.name = lane.queue, "fetching again");
+                    failing = false;
+                }
+            }
+            Err(error) => {
+                lane.reconcile.store(true, Ordering::Release);
+                if reader.heal(&error).await {
+                    continue;
+                }
+                if !failing {
+                    tracing::warn!(queue.name = lane.queue, %error, "cannot fetch jobs");
+                    failing = true;
+                }
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = pause.wait() => {}
+                }
+            }
+        }
+    }
+}
+
+/// Waits for a lease that may be trusted and for room; `None` when the heartbeat
+/// is gone.
+async fn ready(lane: &Lane) -> Option<(Lease, usize)> {
+    let mut watch = lane.tenure.watch();
+    loop {
+        let lease = watch.wait_for(Option::is_some).await.ok()?.clone()?;
+        if !lane.tenure.is_trusted() {
+            watch.changed().await.ok()?;
+            continue;
+        }
+        let room = lane.room();
+        if room > 0 {
+            return Some((lease, room));
+        }
+        lane.board.wanted(lane.number).await;
+    }
+}
+
+struct Reader<'a> {
+    lane: &'a Lane,
+    connection: Connection,
+    live: Option<Live>,
+    block_ms: u64,
+    reconciled: Instant,
+}
+
+impl Reader<'_> {
+    /// One fetch, with what must come before it.
+    async fn turn(&mut self, lease: &Lease, room: usize) -> RedisResult<()> {
+        let mut live = self.live().await?;
+        let due = self.reconciled.elapsed() > self.lane.settings.tuning.reconcile;
+        if due || self.lane.reconcile.swap(false, Ordering::AcqRel) {
+            reconcile(self.lane, lease).await?;
+            self.reconciled = Instant::now();
+        }
+        let mut cmd = redis::Cmd::with_capacity(11, 192);
+        cmd.arg("XREADGROUP")
+            .arg("GROUP")
+            .arg(GROUP)
+            .arg(&*lease.consumer)
+            .arg("COUNT")
+            .arg(room.min(MAX_BATCH))
+            .arg("BLOCK")
+            .arg(self.block_ms)
+            .arg("STREAMS")
+            .arg(&self.lane.keys.stream)
+            .arg(">");
+        let answer = send(&mut live, &cmd).await.inspect_err(|error| {
+            self.connection.report(&live, error);
+        })?;
+        let Some(raw) = parse_read(answer) else {
+            let what = "XREADGROUP answered in an unknown form";
+            return Err((redis::ErrorKind::UnexpectedReturnType, what).into());
+        };
+        let since = Instant::now();
+        self.lane.admit(raw.into_iter().map(|(id, envelope)| Entry {
+            id,
+            deliveries: 1,
+            consumer: Arc::clone(&lease.consumer),
+            envelope,
+            since,
+        }));
+        Ok(())
+    }
+
+    /// The connection; a new one is asked for its id, and makes the reader look
+    /// for entries whose answer the last one took with it.
+    async fn live(&mut self) -> RedisResult<Live> {
+        let mut live = self.connection.live().await?;
+        if self.live.as_ref().is_some_and(|last| last.same(&live)) {
+            return Ok(live);
+        }
+        let id = send(&mut live, redis::cmd("CLIENT").arg("ID")).await;
+        let block = self.lane.settings.tuning.block;
+        let block_ms = u64::try_from(block.as_millis()).unwrap_or(SHORT_BLOCK_MS);
+        self.block_ms = match id {
+            Ok(Value::Int(id)) => {
+                self.lane.reader.store(id, Ordering::Release);
+                block_ms
+            }
+            Ok(_) => block_ms.min(SHORT_BLOCK_MS),
+            Err(error) if Trouble::of(&error) == Trouble::Connection => {
+                self.connection.report(&live, &error);
+                return Err(error);
+            }
+            Err(_) => block_ms.min(SHORT_BLOCK_MS),
+        };
+        self.lane.reconcile.store(true, Ordering::Release);
+        self.live = Some(live.clone());
+        Ok(live)
+    }
+
+    /// Makes the group where it is missing; returns whether to go on at once.
+    async fn heal(&self, error: &redis::RedisError) -> bool {
+        if Trouble::of(error) != Trouble::NoGroup {
+            return false;
+        }
+        // From 0, never from `$`: a finished entry is deleted, so what is in the
+        // stream has yet to be done.
+        let mut cmd = redis::cmd("XGROUP");
+        cmd.arg("CREATE")
+            .arg(&self.lane.keys.stream)
+            .arg(GROUP)
+            .arg("0")
+            .arg("MKSTREAM");
+        match self.lane.connection.one(&cmd).await {
+            Ok(_) => {
+                tracing::info!(queue.name = self.lane.queue, "made the consumer group");
+                true
+            }
+            Err(error) if error.code() == Some("BUSYGROUP") => true,
+            Err(_) => false,
+        }
+    }
+}
+
+/// Ends a blocking read under way; harmless when there is none.
+pub(super) async fn unblock(lane: &Lane) {
+    let id = lane.reader.load(Ordering::Acquire);
+    if id > 0 {
+        let mut cmd = redis::cmd("CLIENT");
+        cmd.arg("UNBLOCK").arg(id);
+        let _ = lane.connection.one(&cmd).await;
+    }
+}

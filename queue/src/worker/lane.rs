@@ -1,0 +1,192 @@
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use tokio::sync::{Mutex, Notify, mpsc};
+
+use super::{
+    board::Board,
+    entry::{Entry, EntryId},
+    lease::Tenure,
+    settle::{Settled, Settlement},
+};
+use crate::{Envelope, connection::Connection, keys::Keys, settings::Settings};
+
+/// One queue as this worker serves it: what its tasks share.
+pub(super) struct Lane {
+    /// Its place on the board.
+    pub(super) number: usize,
+    pub(super) queue: String,
+    pub(super) keys: Arc<Keys>,
+    pub(super) settings: Settings,
+    /// For everything but the blocking read.
+    pub(super) connection: Connection,
+    pub(super) tenure: Arc<Tenure>,
+    pub(super) board: Arc<Board>,
+    pub(super) settle: mpsc::UnboundedSender<Settled>,
+    pub(super) pace: Pace,
+    /// Held while entries get an owner outside the reader: reclaim and reconcile.
+    pub(super) intake: Mutex<()>,
+    /// Something was claimed and its answer lost: look at the own entries soon.
+    pub(super) reconcile: AtomicBool,
+    /// The blocking connection's id for `CLIENT UNBLOCK`; 0 while there is none.
+    pub(super) reader: AtomicI64,
+    /// Asks for a scan before its time.
+    pub(super) scan: Notify,
+}
+
+impl Lane {
+    /// Puts entries that this worker owns to work; poison goes to the dead letters.
+    pub(super) fn admit(&self, entries: impl IntoIterator<Item = Entry>) {
+        let tuning = &self.settings.tuning;
+        let mut healthy = Vec::new();
+        for entry in entries {
+            if entry.deliveries <= tuning.poison_after {
+                healthy.push(entry);
+            } else if self.board.hold(self.number, entry.id) {
+                self.bury_poison(entry);
+            }
+        }
+        self.board.put(self.number, healthy, tuning.quarantine_at);
+    }
+
+    fn bury_poison(&self, entry: Entry) {
+        let starts = entry.deliveries - 1;
+        let error = format!("{starts} workers died or vanished while they held the job");
+        let once = Envelope::decode(&entry.envelope).map(|envelope| (envelope.id, envelope.once));
+        let (job, once) = once.map_or((None, false), |(id, once)| (Some(id), once));
+        tracing::error!(
+            job.id = job.map(tracing::field::display),
+            queue.name = self.queue,
+            error,
+            "job is dead"
+        );
+        self.settle(
+            entry.id,
+            &entry.consumer,
+            Settlement::Dead {
+                job,
+                why: "crash",
+                error,
+                attempts: starts,
+                envelope: entry.envelope,
+                once,
+            },
+        );
+    }
+
+    /// Sends an outcome on its way.
+    pub(super) fn settle(&self, id: EntryId, consumer: &Arc<str>, what: Settlement) {
+        let settled = Settled {
+            id,
+            consumer: Arc::clone(consumer),
+            what,
+        };
+        // The receiver ends last, when nothing is left that could send.
+        let _ = self.settle.send(settled);
+    }
+
+    /// Entries to ask for now.
+    pub(super) fn room(&self) -> usize {
+        let window = self.pace.window(self.settings.tuning.prefetch_max);
+        self.board.room(self.number, window)
+    }
+}
+
+/// How fast jobs are run, and how far Redis is: it sizes the prefetch.
+pub(super) struct Pace {
+    slots: usize,
+    /// Moving average of a job's run, in ns.
+    service: AtomicU64,
+    /// Moving average of a round trip, in ns.
+    trip: AtomicU64,
+}
+
+impl Pace {
+    pub(super) fn new(slots: usize) -> Self {
+        Self {
+            slots,
+            service: AtomicU64::new(1_000_000),
+            trip: AtomicU64::new(300_000),
+        }
+    }
+
+    pub(super) fn served(&self, took: Duration) {
+        average(&self.service, took);
+    }
+
+    pub(super) fn tripped(&self, sent: Instant) {
+        average(&self.trip, sent.elapsed());
+    }
+
+    /// Jobs to hold beyond the free slots: what two round trips could use up.
+    pub(super) fn window(&self, most: usize) -> usize {
+        let service = self.service.load(Ordering::Relaxed).max(1);
+        let trip = self.trip.load(Ordering::Relaxed);
+        let slots = u64::try_from(self.slots).unwrap_or(u64::MAX);
+        let jobs = 2u64.saturating_mul(slots).saturating_mul(trip) / service;
+        usize::try_from(jobs).unwrap_or(most).clamp(1, most)
+    }
+}
+
+/// An exponential moving average with a weight of 1/16.
+///
+/// Two writers may lose one sample between them; the average does not mind.
+fn average(cell: &AtomicU64, sample: Duration) {
+    let sample = u64::try_from(sample.as_nanos()).unwrap_or(u64::MAX);
+    let old = cell.load(Ordering::Relaxed);
+    cell.store(old - old / 16 + sample / 16, Ordering::Relaxed);
+}
+
+/// Growing pauses between attempts to reach Redis, with jitter.
+pub(super) struct Pause {
+    next: Duration,
+    longest: Duration,
+}
+
+impl Pause {
+    /// Pauses from 20 ms on, but short enough to be back well within a lease.
+    pub(super) fn new(lease: Duration) -> Self {
+        Self {
+            next: Duration::from_millis(20),
+            longest: Duration::from_secs(1).min(lease / 4),
+        }
+    }
+
+    pub(super) fn reset(&mut self) {
+        self.next = Duration::from_millis(20);
+    }
+
+    pub(super) async fn wait(&mut self) {
+        let pause = self.next.min(self.longest);
+        self.next = pause * 2;
+        tokio::time::sleep(jittered(pause)).await;
+    }
+}
+
+/// The time, up to a tenth longer or shorter.
+pub(super) fn jittered(time: Duration) -> Duration {
+    time.mul_f64(0.9 + fastrand::f64() * 0.2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slow_jobs_prefetch_one_and_quick_ones_many() {
+        let pace = Pace::new(16);
+        for _ in 0..200 {
+            pace.served(Duration::from_millis(100));
+        }
+        assert_eq!(pace.window(512), 1);
+        for _ in 0..400 {
+            pace.served(Duration::from_micros(2));
+        }
+        assert_eq!(pace.window(512), 512);
+    }
+}

@@ -1,0 +1,135 @@
+//! Once a second: dead workers' jobs, parked jobs that are known now, and jobs
+//! that wait here while others could run them.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use redis::{RedisResult, Value};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    entry::{Entry, parse_entry, parse_number},
+    lane::{Lane, jittered},
+    settle::Settlement,
+};
+use crate::scripts;
+
+/// Most entries taken over in one script, which blocks Redis while it runs.
+const MAX_RECLAIM: usize = 100;
+/// Most parked jobs moved in one script.
+const MAX_UNPARK: usize = 100;
+/// How long a job may wait in this process while another worker could run it.
+const STALE: Duration = Duration::from_secs(1);
+/// Pause before the next look when the last one did not take all there was.
+const MORE: Duration = Duration::from_millis(20);
+
+/// Scans until `stop`; `known` are the prefixes of parked jobs that the worker knows.
+///
+/// A reclaim under way is never dropped, because its answer says what it took.
+pub(super) async fn scan_until(lane: Arc<Lane>, known: Vec<String>, stop: CancellationToken) {
+    let scan = lane.settings.tuning.scan;
+    let mut pause = jittered(scan);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(pause) => {}
+            () = lane.scan.notified() => {}
+        }
+        pause = jittered(scan);
+        if !lane.tenure.is_trusted() {
+            continue;
+        }
+        hand_back_stale(&lane);
+        match reclaim(&lane).await {
+            Ok(Reclaimed::All) => {}
+            Ok(Reclaimed::More) => pause = MORE,
+            Err(error) => {
+                // Entries may have been claimed in an answer that was lost.
+                lane.reconcile.store(true, Ordering::Release);
+                tracing::debug!(queue.name = lane.queue, %error, "reclaim failed");
+                continue;
+            }
+        }
+        if let Err(error) = unpark(&lane, &known).await {
+            tracing::debug!(queue.name = lane.queue, %error, "unpark failed");
+        }
+    }
+}
+
+/// Gives up what has waited here for long, when there are others to take it.
+fn hand_back_stale(lane: &Lane) {
+    if lane.tenure.peers() < 2 {
+        return;
+    }
+    for entry in lane.board.take_stale(lane.number, STALE) {
+        lane.settle(entry.id, &entry.consumer, Settlement::HandBack);
+    }
+}
+
+enum Reclaimed {
+    All,
+    More,
+}
+
+async fn reclaim(lane: &Lane) -> RedisResult<Reclaimed> {
+    let _intake = lane.intake.lock().await;
+    let Some(lease) = lane.tenure.current() else {
+        return Ok(Reclaimed::All);
+    };
+    let room = lane.room().min(MAX_RECLAIM);
+    if room == 0 {
+        return Ok(Reclaimed::All);
+    }
+    let tuning = &lane.settings.tuning;
+    let keys = &lane.keys;
+    let mut cmd = scripts::call(&scripts::RECLAIM, &[&keys.stream, &keys.alive, &keys.meta]);
+    cmd.arg(&*lease.consumer)
+        .arg(room)
+        .arg(u64::try_from(lane.settings.lease.as_millis()).unwrap_or(u64::MAX))
+        .arg(tuning.quarantine_at)
+        .arg(u8::from(lane.board.may_suspect()))
+        .arg(tuning.poison_after);
+    let Value::Array(rows) = lane.connection.one(&cmd).await? else {
+        return Ok(Reclaimed::All);
+    };
+    if rows.is_empty() {
+        return Ok(Reclaimed::All);
+    }
+    let taken = rows.len();
+    tracing::info!(queue.name = lane.queue, entries = taken, "took over jobs");
+    let since = Instant::now();
+    lane.admit(rows.into_iter().filter_map(|row| {
+        let Value::Array(mut parts) = row else {
+            return None;
+        };
+        let deliveries = parse_number(&parts.pop()?)?;
+        let (id, envelope) = parse_entry(Value::Array(parts))?;
+        Some(Entry {
+            id,
+            deliveries: u32::try_from(deliveries).unwrap_or(u32::MAX),
+            consumer: Arc::clone(&lease.consumer),
+            envelope,
+            since,
+        })
+    }));
+    Ok(if taken >= room {
+        Reclaimed::More
+    } else {
+        Reclaimed::All
+    })
+}
+
+async fn unpark(lane: &Lane, known: &[String]) -> RedisResult<()> {
+    let keys = &lane.keys;
+    let mut cmd = scripts::call(
+        &scripts::UNPARK,
+        &[&keys.stream, &keys.payloads, &keys.parked],
+    );
+    cmd.arg(MAX_UNPARK).arg(known);
+    if let Some(moved @ 1..) = parse_number(&lane.connection.one(&cmd).await?) {
+        tracing::info!(queue.name = lane.queue, jobs = moved, "unparked jobs");
+    }
+    Ok(())
+}

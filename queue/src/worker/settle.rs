@@ -1,0 +1,285 @@
+//! Tells Redis the outcomes: whatever has come in meanwhile goes in one pipeline.
+//!
+//! There is no timer. The size of a batch follows the load by itself: one at rest,
+//! hundreds at the peak, and the delay is one round trip.
+
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use redis::{Cmd, Pipeline, RedisResult, RedisWrite, Value};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    entry::EntryId,
+    lane::{Lane, Pause},
+};
+use crate::{JobId, error::Trouble, keys::GROUP, scripts};
+
+/// Most outcomes in one pipeline.
+const MAX_BATCH: usize = 1024;
+
+/// An entry and what became of it.
+#[derive(Debug)]
+pub(super) struct Settled {
+    pub(super) id: EntryId,
+    pub(super) consumer: Arc<str>,
+    pub(super) what: Settlement,
+}
+
+/// What becomes of an entry.
+#[derive(Debug)]
+pub(super) enum Settlement {
+    /// The job is done.
+    Done,
+    /// Another attempt, later.
+    Retry {
+        job: JobId,
+        envelope: Vec<u8>,
+        after: Duration,
+    },
+    /// It waits for a worker that knows it.
+    Park {
+        /// Its field among the payloads.
+        field: String,
+        /// `name version `: what such a worker asks for.
+        prefix: String,
+        envelope: Vec<u8>,
+    },
+    /// No attempt is left, or none makes sense.
+    Dead {
+        job: Option<JobId>,
+        why: &'static str,
+        error: String,
+        attempts: u32,
+        envelope: Vec<u8>,
+        once: bool,
+    },
+    /// Another worker takes it, as if this one never had.
+    HandBack,
+}
+
+/// Settles until `finish`, and then what is left.
+///
+/// What Redis has not confirmed is kept and sent again: each outcome is safe to
+/// repeat, because an entry that has left the stream has no owner any more.
+pub(super) async fn settle_all(
+    lane: Arc<Lane>,
+    mut outcomes: mpsc::UnboundedReceiver<Settled>,
+    finish: CancellationToken,
+) {
+    let mut pending = Vec::with_capacity(MAX_BATCH);
+    let mut pause = Pause::new(lane.settings.lease);
+    let mut failing = false;
+    loop {
+        if pending.is_empty() {
+            let received = tokio::select! {
+                biased;
+                received = outcomes.recv_many(&mut pending, MAX_BATCH) => received,
+                () = finish.cancelled(), if !outcomes.is_closed() => {
+                    outcomes.close();
+                    continue;
+                }
+            };
+            if received == 0 {
+                return;
+            }
+        }
+        match flush(&lane, &pending).await {
+            Ok(refused) => {
+                let confirmed = pending.iter().map(|settled| settled.id);
+                let confirmed = confirmed.filter(|id| !refused.contains(id));
+                lane.board.release(lane.number, confirmed);
+                pending.retain(|settled| refused.contains(&settled.id));
+                if pending.is_empty() {
+                    pause.reset();
+                    if failing {
+                        tracing::info!(queue.name = lane.queue, "outcomes are confirmed again");
+                        failing = false;
+                    }
+                    continue;
+                }
+            }
+            Err(error) => {
+                if !failing {
+                    tracing::warn!(
+                        queue.name = lane.queue,
+                        outcomes = pending.len(),
+                        %error,
+                        "outcomes are not confirmed; they are sent again"
+                    );
+                    failing = true;
+                }
+            }
+        }
+        pause.wait().await;
+    }
+}
+
+/// Sends all outcomes in one pipeline; returns those that Redis refused.
+async fn flush(lane: &Lane, pending: &[Settled]) -> RedisResult<HashSet<EntryId>> {
+    let (pipeline, settled_by) = commands(lane, pending);
+    let answers = lane.connection.all(&pipeline).await?;
+    let mut refused = HashSet::new();
+    for (answer, ids) in answers.into_iter().zip(settled_by) {
+        match answer {
+            Value::ServerError(error) => {
+                let error = error.into();
+                if Trouble::of(&error) == Trouble::NoGroup {
+                    // Redis lost its data, and this entry with it.
+                    tracing::warn!(queue.name = lane.queue, %error, "outcome without an entry");
+                } else {
+                    tracing::debug!(queue.name = lane.queue, %error, "outcome refused");
+                    refused.extend(ids.of(pending));
+                }
+            }
+            Value::Int(0) if matches!(ids, SettledBy::One(_)) => {
+                // Another worker has it, or this is a repeat of what was done.
+                tracing::debug!(queue.name = lane.queue, "outcome of an entry not owned");
+            }
+            _ => {}
+        }
+    }
+    Ok(refused)
+}
+
+/// Which outcomes a command of the pipeline stands for.
+enum SettledBy<'a> {
+    AllDone,
+    HandedBackBy(&'a Arc<str>),
+    One(EntryId),
+}
+
+impl SettledBy<'_> {
+    fn of(&self, pending: &[Settled]) -> Vec<EntryId> {
+        let ids = |belongs: &dyn Fn(&Settled) -> bool| {
+            let those = pending.iter().filter(|settled| belongs(settled));
+            those.map(|settled| settled.id).collect()
+        };
+        match self {
+            Self::One(id) => vec![*id],
+            Self::AllDone => ids(&|settled| matches!(settled.what, Settlement::Done)),
+            Self::HandedBackBy(consumer) => ids(&|settled| {
+                matches!(settled.what, Settlement::HandBack) && settled.consumer == **consumer
+            }),
+        }
+    }
+}
+
+fn commands<'a>(lane: &Lane, pending: &'a [Settled]) -> (Pipeline, Vec<SettledBy<'a>>) {
+    let mut pipeline = Pipeline::with_capacity(2);
+    let mut settled_by = Vec::with_capacity(2);
+    let done = || {
+        let done = pending.iter();
+        done.filter(|settled| matches!(settled.what, Settlement::Done))
+    };
+    if done().next().is_some() {
+        // First XDEL, then XACK: between the two the entry is pending without a
+        // body, which the next claim drops. The other way round it would be a
+        // body that nobody owns, for ever.
+        let mut del = Cmd::with_capacity(2 + pending.len(), 64 + 20 * pending.len());
+        del.arg("XDEL").arg(&lane.keys.stream);
+        let mut ack = Cmd::with_capacity(3 + pending.len(), 64 + 20 * pending.len());
+        ack.arg("XACK").arg(&lane.keys.stream).arg(GROUP);
+        for settled in done() {
+            del.write_arg_fmt(settled.id);
+            ack.write_arg_fmt(settled.id);
+        }
+        pipeline.add_command(del);
+        pipeline.add_command(ack);
+        settled_by.extend([SettledBy::AllDone, SettledBy::AllDone]);
+    }
+    let mut hand_backs: Vec<(&Arc<str>, Cmd)> = Vec::new();
+    for settled in pending {
+        if matches!(settled.what, Settlement::HandBack) {
+            let consumer = &settled.consumer;
+            let known = hand_backs.iter().position(|(of, _)| *of == consumer);
+            let at = known.unwrap_or_else(|| {
+                let mut cmd = scripts::call(&scripts::HAND_BACK, &[&lane.keys.stream]);
+                cmd.arg(&**consumer);
+                hand_backs.push((consumer, cmd));
+                hand_backs.len() - 1
+            });
+            hand_backs[at].1.write_arg_fmt(settled.id);
+        } else if let Some(cmd) = command(lane, settled) {
+            pipeline.add_command(cmd);
+            settled_by.push(SettledBy::One(settled.id));
+        }
+    }
+    for (consumer, cmd) in hand_backs {
+        pipeline.add_command(cmd);
+        settled_by.push(SettledBy::HandedBackBy(consumer));
+    }
+    (pipeline, settled_by)
+}
+
+/// The command for an outcome that has one of its own.
+fn command(lane: &Lane, settled: &Settled) -> Option<Cmd> {
+    let keys = &lane.keys;
+    let cmd = match &settled.what {
+        Settlement::Done | Settlement::HandBack => return None,
+        Settlement::Retry {
+            job,
+            envelope,
+            after,
+        } => {
+            let mut cmd = scripts::call(
+                &scripts::SET_ASIDE,
+                &[&keys.stream, &keys.payloads, &keys.delayed],
+            );
+            cmd.arg(&*settled.consumer);
+            cmd.write_arg_fmt(settled.id);
+            cmd.write_arg_fmt(job);
+            cmd.arg(&envelope[..]);
+            cmd.write_arg_fmt(job);
+            cmd.arg(ms(*after));
+            cmd
+        }
+        Settlement::Park {
+            field,
+            prefix,
+            envelope,
+        } => {
+            let mut cmd = scripts::call(
+                &scripts::SET_ASIDE,
+                &[&keys.stream, &keys.payloads, &keys.parked],
+            );
+            cmd.arg(&*settled.consumer);
+            cmd.write_arg_fmt(settled.id);
+            cmd.arg(field).arg(&envelope[..]);
+            cmd.write_arg_fmt(format_args!("{prefix}{field}"));
+            cmd.arg("");
+            cmd
+        }
+        Settlement::Dead {
+            job,
+            why,
+            error,
+            attempts,
+            envelope,
+            once,
+        } => {
+            let tuning = &lane.settings.tuning;
+            // Without an id there is no once-job either; the key is only named.
+            let marker = keys.once(job.unwrap_or_else(JobId::new));
+            let mut cmd = scripts::call(
+                &scripts::DEAD,
+                &[&keys.stream, &keys.dead, &keys.meta, &marker],
+            );
+            cmd.arg(&*settled.consumer);
+            cmd.write_arg_fmt(settled.id);
+            cmd.arg(&envelope[..])
+                .arg(why)
+                .arg(error)
+                .arg(attempts)
+                .arg(ms(tuning.dead_max_age))
+                .arg(tuning.dead_max_len)
+                .arg(u8::from(*once));
+            cmd
+        }
+    };
+    Some(cmd)
+}
+
+fn ms(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

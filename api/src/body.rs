@@ -61,7 +61,7 @@ impl Fields {
     fn error(&mut self, name: &str, detail: String) {
         // The escapes of RFC 6901.
         let name = name.replace('~', "~0").replace('/', "~1");
-        let pointer = format!("#/{name}");
+        let pointer = format!("/{name}");
         self.errors.push(FieldError { pointer, detail });
     }
 }
@@ -87,7 +87,7 @@ impl<S: Send + Sync> FromRequest<S> for Fields {
                 errors: Vec::new(),
             }),
             Ok(Json(other)) => Err(Problem::invalid_fields(vec![FieldError {
-                pointer: "#".to_owned(),
+                pointer: String::new(),
                 detail: format!("the body must be an object, not {}", type_of(&other)),
             }])),
             Err(rejection) => Err(refusal(&rejection)),

@@ -2,12 +2,14 @@ use std::{any::Any, time::Duration};
 
 use axum::{
     Router,
-    extract::Request,
+    body::HttpBody,
+    extract::{Request, State},
     http::{HeaderName, HeaderValue, Method, StatusCode, header},
-    middleware::from_fn,
+    middleware::{Next, from_fn, from_fn_with_state},
     response::{IntoResponse, Response},
     routing::Route,
 };
+use http_body_util::BodyExt;
 use service::settings::Http;
 use tower::{Layer, ServiceBuilder, ServiceExt, layer::layer_fn, service_fn};
 use tower_http::{
@@ -23,6 +25,10 @@ use crate::{problem, problem::Problem, request};
 
 /// How long a browser may remember what CORS allows.
 const CORS_MAX_AGE: Duration = Duration::from_secs(60 * 60);
+
+/// The most bytes, and the longest time, that a refused body is still listened to.
+const MOST_READ_AWAY: u64 = 16 * 1024 * 1024;
+const LONGEST_READ_AWAY: Duration = Duration::from_secs(2);
 
 /// Puts around `routes` what every request passes, from the inside out.
 ///
@@ -40,6 +46,7 @@ where
             http.request_timeout,
         ))
         .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn_with_state(http.body_limit, read_away))
         .layer(RequestBodyLimitLayer::new(http.body_limit));
     let outside = ServiceBuilder::new()
         .layer(from_fn(request::identify))
@@ -66,7 +73,7 @@ where
         .layer(axum::extract::DefaultBodyLimit::disable())
         .layer(guards)
         .layer(layer_fn(move |routes: Route| {
-            preflights_only(cors.clone(), routes)
+            preflights_only(&cors, routes)
         }))
         .layer(outside)
 }
@@ -102,13 +109,13 @@ fn cors(origins: &[String]) -> CorsLayer {
 ///
 /// [`CorsLayer`] would answer those itself, also at paths that do not exist and without `Allow`.
 fn preflights_only(
-    cors: CorsLayer,
+    cors: &CorsLayer,
     routes: Route,
 ) -> impl tower::Service<Request, Response = Response, Error = std::convert::Infallible, Future: Send>
 + Clone
 + Send
 + Sync
-+ 'static {
++ use<> {
     let with_cors = cors.layer(routes.clone());
     service_fn(move |request: Request| {
         let (with_cors, routes) = (with_cors.clone(), routes.clone());
@@ -123,6 +130,23 @@ fn preflights_only(
             }
         }
     })
+}
+
+/// Reads a body that is known to be too large, and refuses it then.
+///
+/// Most clients send all of it before they read the answer; to close the connection in the middle
+/// would reset it and lose the 413. One that asks first, by `Expect`, gets the answer at once.
+async fn read_away(State(limit): State<usize>, request: Request, next: Next) -> Response {
+    let announced = request.body().size_hint().lower();
+    let too_large = announced > limit as u64;
+    if too_large && !request.headers().contains_key(header::EXPECT) && announced <= MOST_READ_AWAY {
+        let mut body = request.into_body();
+        let all = async { while let Some(Ok(_)) = body.frame().await {} };
+        // Whether all of it came in time makes no difference to the answer.
+        let _ = tokio::time::timeout(LONGEST_READ_AWAY, all).await;
+        return StatusCode::PAYLOAD_TOO_LARGE.into_response();
+    }
+    next.run(request).await
 }
 
 /// A path that exists, by a method that it does not have. The router adds `Allow`.

@@ -30,7 +30,7 @@ pub struct Problem {
 /// What is wrong with one field of a request's body.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FieldError {
-    /// Where, as a JSON pointer in a fragment: `#/email`.
+    /// Where, as a JSON pointer (RFC 6901): `/email`; empty for the whole body.
     pub pointer: String,
     /// What, for people.
     pub detail: String,

@@ -126,7 +126,7 @@ async fn readyz(State(health): State<Health>) -> Response {
 /// Answers probes on a listener of their own, for a process that serves nothing else.
 ///
 /// # Errors
-/// None today; the type is that of [`axum::serve`].
+/// None today; the type is that of [`axum::serve()`].
 pub async fn serve(listener: TcpListener, health: Health) -> io::Result<()> {
     axum::serve(listener, health.router()).await
 }

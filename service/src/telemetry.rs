@@ -24,7 +24,7 @@ use tracing_subscriber::{
         time::{FormatTime, SystemTime},
     },
     layer::SubscriberExt,
-    registry::{LookupSpan, Registry},
+    registry::{LookupSpan, Registry, Scope},
     util::SubscriberInitExt,
 };
 
@@ -112,11 +112,7 @@ where
 
         let mut fields = Fields::default();
         // From the outermost span inwards, so that the nearest one decides.
-        for span in context
-            .event_scope()
-            .into_iter()
-            .flat_map(|s| s.from_root())
-        {
+        for span in context.event_scope().into_iter().flat_map(Scope::from_root) {
             let extensions = span.extensions();
             if let Some(formatted) = extensions.get::<FormattedFields<N>>()
                 && let Ok(of_span) = serde_json::from_str::<Map<_, _>>(&formatted.fields)

@@ -5,7 +5,7 @@ use super::{ENDPOINTS, Endpoint};
 
 #[derive(Serialize)]
 pub(super) struct Index {
-    service: &'static str,
+    name: &'static str,
     version: &'static str,
     endpoints: &'static [Endpoint],
 }
@@ -13,7 +13,7 @@ pub(super) struct Index {
 /// `GET /`: what this is, and what it has.
 pub(super) async fn show() -> Json<Index> {
     Json(Index {
-        service: "slipway",
+        name: "slipway",
         version: env!("CARGO_PKG_VERSION"),
         endpoints: &ENDPOINTS,
     })

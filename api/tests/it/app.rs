@@ -1,6 +1,6 @@
 //! The service under test: the whole router in this process, with a database of its own.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use api::{App, settings::Settings};
 use axum::{
@@ -16,6 +16,7 @@ use service::settings::Reader;
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
+use tracing::subscriber::{DefaultGuard, set_default};
 use uuid::Uuid;
 
 /// A password that is good enough.
@@ -195,29 +196,32 @@ pub(crate) fn request(method: Method, path: &str) -> request::Builder {
 }
 
 /// Keeps what is logged on this thread while it lives.
-pub(crate) struct Log(
-    Arc<std::sync::Mutex<Vec<u8>>>,
-    tracing::subscriber::DefaultGuard,
-);
+pub(crate) struct Log {
+    buffer: Arc<Mutex<Vec<u8>>>,
+    _while_it_lives: DefaultGuard,
+}
 
 impl Log {
     pub(crate) fn capture() -> Self {
-        let buffer = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let buffer = Arc::new(Mutex::new(Vec::new()));
         let writer = Arc::clone(&buffer);
         let subscriber = tracing_subscriber::fmt()
             .json()
             .with_writer(move || Writer(Arc::clone(&writer)))
             .finish();
-        Self(buffer, tracing::subscriber::set_default(subscriber))
+        Self {
+            buffer,
+            _while_it_lives: set_default(subscriber),
+        }
     }
 
     pub(crate) fn lines(&self) -> Vec<String> {
-        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+        let text = String::from_utf8(self.buffer.lock().unwrap().clone()).unwrap();
         text.lines().map(str::to_owned).collect()
     }
 }
 
-struct Writer(Arc<std::sync::Mutex<Vec<u8>>>);
+struct Writer(Arc<Mutex<Vec<u8>>>);
 
 impl std::io::Write for Writer {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {

@@ -1,11 +1,13 @@
 //! The service as its clients see it, against a real Postgres and a real Redis.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod accounts;
 mod app;
 mod binary;
-mod drain;
 mod outage;
 mod problems;
 mod protocol;
 mod sessions;
+mod socket;
 mod verify_page;

@@ -14,7 +14,7 @@ async fn the_index_names_the_service_and_only_what_exists() {
     let app = TestApp::new().await;
     let answer = app.get("/").await;
     let index = answer.expect(StatusCode::OK).json();
-    assert_eq!(index["service"], "slipway");
+    assert_eq!(index["name"], "slipway");
     assert_eq!(index["version"], env!("CARGO_PKG_VERSION"));
     let listed = index["endpoints"].as_array().unwrap();
     assert_eq!(listed.len(), ENDPOINTS.len());

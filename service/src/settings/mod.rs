@@ -281,13 +281,16 @@ impl Redis {
     }
 
     /// How the `redis` crate connects with these settings.
+    ///
+    /// # Panics
+    /// Never: an address needs no parsing.
     pub fn connection(&self) -> ConnectionInfo {
         let login = RedisConnectionInfo::default()
             .set_username(&self.user)
             .set_password(self.password.expose_secret());
         ConnectionAddr::Tcp(self.host.clone(), self.port)
             .into_connection_info()
-            .expect("an address is complete as it is")
+            .expect("an address needs no parsing")
             .set_redis_settings(login)
     }
 }

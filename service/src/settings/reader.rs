@@ -18,9 +18,12 @@ use super::variables::{VARIABLES, Variable};
 /// Each variable is given as `NAME` or as `NAME_FILE`, the path of a file that holds it (the way
 /// container secrets arrive; white space at the end is cut off). An empty one counts as unset.
 pub struct Reader {
-    lookup: Box<dyn Fn(&str) -> Option<OsString>>,
+    lookup: Lookup,
     problems: Vec<Problem>,
 }
+
+/// Gives the value of a variable, if it is set.
+type Lookup = Box<dyn Fn(&str) -> Option<OsString>>;
 
 /// Everything that is wrong with the settings, one line per problem.
 #[derive(Debug, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! Stopping, over a real socket.
+//! What only a real socket shows: stopping, and bodies that nobody wants.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -99,6 +99,25 @@ async fn refuses_readiness_then_connections_and_finishes_what_it_has() {
     assert!(answer.starts_with("HTTP/1.1 202"), "{answer}");
     served.await.unwrap().unwrap();
     assert_eq!(app.jobs().await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_client_that_sends_far_too_much_still_hears_why_not() {
+    let running = run(Duration::ZERO).await;
+    let mut stream = TcpStream::connect(running.addr).await.unwrap();
+    let body = vec![b'x'; 4 * 1024 * 1024];
+    let head = format!(
+        "POST /v1/accounts HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(&body).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+    running.shutdown.soft.cancel();
+    running.served.await.unwrap().unwrap();
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     thread,
     time::{Duration, Instant},
@@ -81,9 +81,14 @@ impl Tenure {
 }
 
 /// The running thread.
+///
+/// It ends with this value: a worker that was dropped must not look alive. Only
+/// [`Heartbeat::stop`] gives the leases up; otherwise they run out, because
+/// handlers may still be on their way.
 pub(super) struct Heartbeat {
-    thread: thread::JoinHandle<()>,
+    thread: Option<thread::JoinHandle<()>>,
     stop: CancellationToken,
+    leave: Arc<AtomicBool>,
     /// Cancelled when the thread ends, for whatever reason.
     pub(super) ended: CancellationToken,
 }
@@ -98,29 +103,48 @@ impl Heartbeat {
         let answers_within = settings.tuning.response_timeout.min(settings.lease / 4);
         let connection =
             Connection::new(settings, answers_within).map_err(std::io::Error::other)?;
-        let (stopped, on_end) = (stop.clone(), ended.clone().drop_guard());
+        let leave = Arc::new(AtomicBool::new(false));
+        let (stopped, leaves) = (stop.clone(), Arc::clone(&leave));
+        let on_end = ended.clone().drop_guard();
         let lease = settings.lease;
         let thread = thread::Builder::new()
             .name("queue-heartbeat".to_owned())
             .spawn(move || {
                 let _on_end = on_end;
                 let mut beats: Vec<Beat> = tenures.into_iter().map(Beat::new).collect();
-                runtime.block_on(beat_until(&stopped, &connection, lease, &mut beats));
+                runtime.block_on(async {
+                    beat_until(&stopped, &connection, lease, &mut beats).await;
+                    if leaves.load(Ordering::Acquire) {
+                        give_up_leases(&connection, &beats).await;
+                    }
+                });
             })?;
         Ok(Self {
-            thread,
+            thread: Some(thread),
             stop,
+            leave,
             ended,
         })
     }
 
     /// Gives the leases up and waits for the thread.
-    pub(super) async fn stop(self) {
+    pub(super) async fn stop(mut self) {
+        self.leave.store(true, Ordering::Release);
         self.stop.cancel();
         self.ended.cancelled().await;
-        if self.thread.join().is_err() {
+        if self
+            .thread
+            .take()
+            .is_some_and(|thread| thread.join().is_err())
+        {
             tracing::error!("the heartbeat's thread panicked");
         }
+    }
+}
+
+impl Drop for Heartbeat {
+    fn drop(&mut self) {
+        self.stop.cancel();
     }
 }
 
@@ -224,7 +248,8 @@ async fn beat_until(
             beat.distrust_when_due();
         }
         let pause = match again {
-            Again::Now => continue,
+            Again::Now if !stop.is_cancelled() => continue,
+            Again::Now => return,
             Again::Soon => lease / 16,
             Again::Later => lease / 4,
         };
@@ -236,12 +261,15 @@ async fn beat_until(
             .min();
         let pause = doubt.map_or(pause, |doubt| doubt.min(pause));
         tokio::select! {
-            () = stop.cancelled() => break,
+            () = stop.cancelled() => return,
             () = tokio::time::sleep(pause) => {}
         }
     }
+}
+
+async fn give_up_leases(connection: &Connection, beats: &[Beat]) {
     let mut leave = Pipeline::with_capacity(beats.len());
-    for beat in beats.iter() {
+    for beat in beats {
         let keys = &beat.tenure.keys;
         let mut cmd = scripts::call(&scripts::LEAVE, &[&keys.stream, &keys.alive]);
         cmd.arg(&*beat.lease.consumer);

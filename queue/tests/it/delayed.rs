@@ -1,0 +1,62 @@
+//! Jobs for later.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use queue::Queue;
+
+use crate::harness::*;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delayed_job_is_never_early() {
+    let settings = settings();
+    let queue = Queue::connect(settings.clone()).await.unwrap();
+    let log = Arc::new(Log::default());
+    let worker = start(&queue, &log, 2);
+    let begun = Instant::now();
+    let delay = Duration::from_millis(300);
+    let ids = [
+        queue.enqueue_in(&task(Act::Succeed), delay).await.unwrap(),
+        queue
+            .enqueue_at(&task(Act::Succeed), SystemTime::now() + delay)
+            .await
+            .unwrap(),
+    ];
+    assert_eq!(queue.counts("default").await.unwrap().delayed, 2);
+    until_done(&log, 2).await;
+    // The server counts whole milliseconds.
+    assert!(begun.elapsed() >= delay - Duration::from_millis(2));
+    assert_settled(&queue, 0).await;
+    log.assert_each_done_once(&ids);
+    worker.stop().await;
+    assert_no_leak(&settings).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_due_jobs_are_moved_in_order_of_their_time() {
+    let settings = settings();
+    let queue = Queue::connect(settings.clone()).await.unwrap();
+    let log = Arc::new(Log::default());
+    let past = SystemTime::now() - Duration::from_secs(60);
+    let mut ids = Vec::new();
+    // More than one script moves at once.
+    for number in 0..600u64 {
+        let time = past + Duration::from_millis(number);
+        ids.push(queue.enqueue_at(&task(Act::Succeed), time).await.unwrap());
+    }
+    let worker = start(&queue, &log, 1);
+    until_done(&log, ids.len()).await;
+    assert_settled(&queue, 0).await;
+    let started: Vec<_> = log
+        .starts
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|(id, _)| *id)
+        .collect();
+    assert_eq!(started, ids);
+    worker.stop().await;
+    assert_no_leak(&settings).await;
+}

@@ -1,0 +1,12 @@
+//! The queue against a real Redis: `TEST_REDIS_URL`, and servers of its own where
+//! one has to be restarted.
+
+mod crash;
+mod delayed;
+mod drain;
+mod harness;
+mod outage;
+mod outcomes;
+mod parked;
+mod produce;
+mod server;

@@ -1,0 +1,196 @@
+//! Redis goes away, and comes back with or without its data.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use queue::{EnqueueError, Queue};
+
+use crate::{harness::*, server::Server};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_may_be_away_at_the_start() {
+    let mut server = Server::start(true);
+    let settings = settings_at(&server.url());
+    server.kill();
+    let queue = Queue::connect(settings.clone()).await.unwrap();
+    let log = Arc::new(Log::default());
+    let error = queue.enqueue(&task(Act::Succeed)).await.unwrap_err();
+    assert!(matches!(error, EnqueueError::Unavailable(_)), "{error}");
+    assert!(queue.ping().await.is_err());
+    let worker = start(&queue, &log, 2);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    server.resume();
+    queue.ping().await.unwrap();
+    let id = queue.enqueue(&task(Act::Succeed)).await.unwrap();
+    until_done(&log, 1).await;
+    assert_settled(&queue, 0).await;
+    log.assert_each_done_once(&[id]);
+    worker.stop().await;
+    assert_no_leak(&settings).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jobs_survive_restarts_under_load() {
+    let mut server = Server::start(true);
+    let settings = settings_at(&server.url());
+    let queue = Queue::connect(settings.clone()).await.unwrap();
+    let log = Arc::new(Log::default());
+    let workers = [start(&queue, &log, 4), start(&queue, &log, 4)];
+    let mut ids = Vec::new();
+    for round in 0..3 {
+        ids.extend(
+            queue
+                .enqueue_many(&vec![task(Act::Sleep(2)); 300])
+                .await
+                .unwrap(),
+        );
+        until_done(&log, round * 300 + 50).await;
+        server.kill();
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        server.resume();
+    }
+    until("all are done", async || {
+        let done = log.done.lock().unwrap();
+        ids.iter().all(|id| done.contains(id))
+    })
+    .await;
+    assert_settled(&queue, 0).await;
+    // Workers lived all the time: each outcome was sent until it was confirmed.
+    log.assert_each_done_once(&ids);
+    for worker in workers {
+        worker.stop().await;
+    }
+    assert_no_leak(&settings).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_outlives_an_outage_longer_than_the_lease() {
+    let mut server = Server::start(true);
+    let settings = settings_at(&server.url());
+    let queue = Queue::connect(settings.clone()).await.unwrap();
+    let log = Arc::new(Log::default());
+    let workers = [start(&queue, &log, 1), start(&queue, &log, 1)];
+    let outage = LEASE * 2;
+    let long = u64::try_from(outage.as_millis()).unwrap() + 1500;
+    let ids = [
+        queue.enqueue(&task(Act::Sleep(long))).await.unwrap(),
+        queue.enqueue(&task(Act::Sleep(long))).await.unwrap(),
+    ];
+    until("both run", async || log.running.load(Ordering::SeqCst) == 2).await;
+    server.kill();
+    tokio::time::sleep(outage).await;
+    server.resume();
+    until_done(&log, 2).await;
+    assert_settled(&queue, 0).await;
+    log.assert_each_done_once(&ids);
+    assert_eq!(log.starts.lock().unwrap().len(), 2, "no job ran twice");
+    for worker in workers {
+        worker.stop().await;
+    }
+    assert_no_leak(&settings).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_queue_heals_after_a_restart_without_data() {
+    let mut server = Server::start(false);
+    let settings = settings_at(&server.url());
+    let queue = Queue::connect(settings.clone()).await.unwrap();
+    let log = Arc::new(Log::default());
+    let worker = start(&queue, &log, 2);
+    queue.enqueue(&task(Act::Succeed)).await.unwrap();
+    until_done(&log, 1).await;
+    let running = queue.enqueue(&task(Act::Sleep(600))).await.unwrap();
+    until("it runs", async || log.starts_of(running) == 1).await;
+    server.kill();
+    server.resume();
+    // What was running goes on, and new jobs are found although the group is gone.
+    let id = queue.enqueue(&task(Act::Succeed)).await.unwrap();
+    until("both are done", async || {
+        let done = log.done.lock().unwrap();
+        done.contains(&running) && done.contains(&id)
+    })
+    .await;
+    assert_settled(&queue, 0).await;
+    assert_eq!(log.starts.lock().unwrap().len(), 3);
+    worker.stop().await;
+    assert_no_leak(&settings).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_queue_heals_after_flushall() {
+    let server = Server::start(false);
+    let settings = settings_at(&server.url());
+    let queue = Queue::connect(settings.clone()).await.unwrap();
+    let log = Arc::new(Log::default());
+    let workers = [start(&queue, &log, 2), start(&queue, &log, 2)];
+    queue.enqueue(&task(Act::Succeed)).await.unwrap();
+    until_done(&log, 1).await;
+    let client = queue::redis::Client::open(server.url()).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let () = queue::redis::cmd("FLUSHALL")
+        .query_async(&mut connection)
+        .await
+        .unwrap();
+    let () = queue::redis::cmd("SCRIPT")
+        .arg("FLUSH")
+        .query_async(&mut connection)
+        .await
+        .unwrap();
+    let ids = queue
+        .enqueue_many(&vec![task(Act::FailTimes(1)); 20])
+        .await
+        .unwrap();
+    until_done(&log, 21).await;
+    assert_settled(&queue, 0).await;
+    for id in ids {
+        assert_eq!(log.starts_of(id), 2);
+    }
+    for worker in workers {
+        worker.stop().await;
+    }
+    assert_no_leak(&settings).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn out_of_memory_is_a_typed_error_and_outcomes_still_land() {
+    let server = Server::start(false);
+    let settings = settings_at(&server.url());
+    let queue = Queue::connect(settings.clone()).await.unwrap();
+    let log = Arc::new(Log::default());
+    let ids = queue
+        .enqueue_many(&vec![task(Act::FailTimes(1)); 50])
+        .await
+        .unwrap();
+    let client = queue::redis::Client::open(server.url()).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let mut limit = async |bytes: &str| {
+        let () = queue::redis::cmd("CONFIG")
+            .arg(&["SET", "maxmemory", bytes])
+            .query_async(&mut connection)
+            .await
+            .unwrap();
+    };
+    // The worker is there first: to make its consumer takes memory too.
+    let worker = start(&queue, &log, 4);
+    until("it works", async || log.done_count() > 0).await;
+    limit("1").await;
+    let errors = [
+        queue.enqueue(&task(Act::Succeed)).await.unwrap_err(),
+        queue.enqueue_many(&[task(Act::Succeed)]).await.unwrap_err(),
+        queue
+            .enqueue_in(&task(Act::Succeed), Duration::ZERO)
+            .await
+            .unwrap_err(),
+    ];
+    for error in errors {
+        assert!(matches!(error, EnqueueError::OutOfMemory), "{error}");
+    }
+    until_done(&log, ids.len()).await;
+    assert_settled(&queue, 0).await;
+    log.assert_each_done_once(&ids);
+    limit("0").await;
+    worker.stop().await;
+    assert_no_leak(&settings).await;
+}

@@ -1,0 +1,100 @@
+//! Jobs that no worker knows yet.
+
+use std::sync::Arc;
+
+use queue::{Envelope, Job, JobContext, JobError, Queue, Registry};
+use serde::{Deserialize, Serialize};
+
+use crate::harness::*;
+
+#[derive(Serialize, Deserialize)]
+struct Newer;
+
+impl Job for Newer {
+    const NAME: &'static str = "task";
+    const VERSION: u16 = 2;
+}
+
+async fn run_newer(_: Newer, cx: JobContext<Arc<Log>>) -> Result<(), JobError> {
+    cx.app.done.lock().unwrap().push(cx.id);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unknown_names_and_versions_wait_for_a_worker_that_knows_them() {
+    let settings = settings();
+    let queue = Queue::connect(settings.clone()).await.unwrap();
+    let log = Arc::new(Log::default());
+    let old = start_with(
+        &queue,
+        Registry::new().register::<Task, _, _>(run_task),
+        &log,
+        2,
+        std::time::Duration::from_secs(5),
+    );
+    let unknown = queue.enqueue(&Quick { act: Act::Succeed }).await.unwrap();
+    let newer = queue.enqueue(&Newer).await.unwrap();
+    let known = queue.enqueue(&task(Act::Succeed)).await.unwrap();
+    until("two are parked", async || {
+        queue.counts("default").await.unwrap().parked == 2
+    })
+    .await;
+    until_done(&log, 1).await;
+    old.stop().await;
+
+    let new = start_with(
+        &queue,
+        Registry::new()
+            .register::<Newer, _, _>(run_newer)
+            .register::<Quick, _, _>(run_quick),
+        &log,
+        2,
+        std::time::Duration::from_secs(5),
+    );
+    until_done(&log, 3).await;
+    assert_settled(&queue, 0).await;
+    log.assert_each_done_once(&[unknown, newer, known]);
+    new.stop().await;
+    assert_no_leak(&settings).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_newer_envelope_is_parked_and_damaged_bytes_are_kept() {
+    let settings = settings();
+    let queue = Queue::connect(settings.clone()).await.unwrap();
+    let log = Arc::new(Log::default());
+    let client = queue::redis::Client::open(settings.redis.clone()).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let stream = format!("{{{}:default}}:s:0", settings.namespace);
+    let mut newer = Envelope::new(&task(Act::Succeed)).unwrap().encode();
+    newer[0] = 200;
+    for (field, bytes) in [("e", &newer[..]), ("e", b"\x01bad"), ("other", b"x")] {
+        let () = queue::redis::cmd("XADD")
+            .arg(&stream)
+            .arg("*")
+            .arg(field)
+            .arg(bytes)
+            .query_async(&mut connection)
+            .await
+            .unwrap();
+    }
+    let worker = start(&queue, &log, 2);
+    until("one is parked, two are dead", async || {
+        let counts = queue.counts("default").await.unwrap();
+        (counts.parked, counts.dead, counts.in_hand) == (1, 2, 0)
+    })
+    .await;
+    for letter in queue.dead_letters("default", 10).await.unwrap() {
+        assert_eq!(letter.why, "envelope");
+    }
+    worker.stop().await;
+    for key in ["parked", "j"] {
+        let deleted: u8 = queue::redis::cmd("DEL")
+            .arg(format!("{{{}:default}}:{key}", settings.namespace))
+            .query_async(&mut connection)
+            .await
+            .unwrap();
+        assert_eq!(deleted, 1);
+    }
+    assert_no_leak(&settings).await;
+}

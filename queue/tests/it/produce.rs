@@ -1,0 +1,94 @@
+//! Enqueueing: what is accepted, and what is refused.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use queue::{EnqueueError, Envelope, Queue, Relayed};
+
+use crate::harness::*;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_job_is_done_once() {
+    let settings = settings();
+    let queue = Queue::connect(settings.clone()).await.unwrap();
+    let log = Arc::new(Log::default());
+    let jobs: Vec<Task> = (0..2000)
+        .map(|number| Task {
+            number,
+            act: Act::Succeed,
+        })
+        .collect();
+    let mut ids = queue.enqueue_many(&jobs[..1500]).await.unwrap();
+    let workers = [start(&queue, &log, 8), start(&queue, &log, 8)];
+    for job in &jobs[1500..] {
+        ids.push(queue.enqueue(job).await.unwrap());
+    }
+    until_done(&log, ids.len()).await;
+    assert_settled(&queue, 0).await;
+    log.assert_each_done_once(&ids);
+    assert!(log.most_at_once.load(std::sync::atomic::Ordering::SeqCst) <= 16);
+    for worker in workers {
+        worker.stop().await;
+    }
+    assert_no_leak(&settings).await;
+}
+
+#[tokio::test]
+async fn a_payload_above_the_limit_is_refused() {
+    #[derive(serde::Serialize, serde::Deserialize)]
+    struct Large(String);
+    impl queue::Job for Large {
+        const NAME: &'static str = "large";
+    }
+    let settings = settings();
+    let queue = Queue::connect(settings.clone()).await.unwrap();
+    let job = Large("x".repeat(Envelope::MAX_PAYLOAD));
+    let error = queue.enqueue(&job).await.unwrap_err();
+    assert!(matches!(error, EnqueueError::TooLarge { .. }), "{error}");
+    let fits = Large("x".repeat(Envelope::MAX_PAYLOAD - 2));
+    let error = queue.enqueue_many(&[fits, job]).await.unwrap_err();
+    assert!(matches!(error, EnqueueError::TooLarge { .. }), "{error}");
+    assert_no_leak(&settings).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_may_be_repeated() {
+    let settings = settings();
+    let queue = Queue::connect(settings.clone()).await.unwrap();
+    let log = Arc::new(Log::default());
+    let soon = SystemTime::now() + Duration::from_millis(200);
+    let relayed: Vec<Relayed> = [None, Some(soon), Some(SystemTime::UNIX_EPOCH)]
+        .into_iter()
+        .map(|run_at| {
+            let envelope = Envelope::new(&task(Act::Succeed)).unwrap().once();
+            Relayed {
+                envelope: envelope.encode(),
+                id: envelope.id,
+                queue: envelope.queue,
+                run_at,
+            }
+        })
+        .collect();
+    queue.relay(&relayed).await.unwrap();
+    queue.relay(&relayed).await.unwrap();
+    let counts = queue.counts("default").await.unwrap();
+    assert_eq!((counts.ready, counts.delayed), (2, 1));
+    let worker = start(&queue, &log, 4);
+    until_done(&log, 3).await;
+    queue.relay(&relayed).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_settled(&queue, 0).await;
+    let ids: Vec<_> = relayed.iter().map(|job| job.id).collect();
+    log.assert_each_done_once(&ids);
+    worker.stop().await;
+    assert_no_leak(&settings).await;
+}
+
+#[tokio::test]
+async fn wrong_settings_are_refused_at_once() {
+    let mut wrong = settings();
+    wrong.namespace = "a:b".to_owned();
+    assert!(Queue::connect(wrong).await.is_err());
+}

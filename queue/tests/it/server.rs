@@ -1,0 +1,83 @@
+//! A Redis of the test's own, to stop and to start.
+
+use std::{
+    net::TcpListener,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+pub(crate) struct Server {
+    port: u16,
+    dir: tempfile::TempDir,
+    child: Option<Child>,
+    append_only: bool,
+}
+
+impl Server {
+    /// A server on a free port, with or without an append-only file.
+    pub(crate) fn start(append_only: bool) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        drop(listener);
+        let mut server = Self {
+            port,
+            dir: tempfile::tempdir().unwrap(),
+            child: None,
+            append_only,
+        };
+        server.resume();
+        server
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Ends the server as a power cut would.
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    /// Starts it again, with what is on its disk.
+    pub(crate) fn resume(&mut self) {
+        let child = Command::new("redis-server")
+            .args(["--port", &self.port.to_string()])
+            .args(["--bind", "127.0.0.1"])
+            .args(["--save", ""])
+            .args(["--appendonly", if self.append_only { "yes" } else { "no" }])
+            .args(["--appendfsync", "always"])
+            .arg("--dir")
+            .arg(self.dir.path())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect(
+                "redis-server is not in PATH: run the tests with `cargo xtask test`, \
+                 or install Redis 7 or newer",
+            );
+        self.child = Some(child);
+        let end = Instant::now() + Duration::from_secs(10);
+        while !self.answers() {
+            assert!(Instant::now() < end, "redis-server does not start");
+            std::thread::park_timeout(Duration::from_millis(10));
+        }
+    }
+
+    fn answers(&self) -> bool {
+        queue::redis::Client::open(self.url())
+            .and_then(|client| client.get_connection())
+            .and_then(|mut connection| queue::redis::cmd("PING").query::<String>(&mut connection))
+            .is_ok()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}

@@ -4,6 +4,7 @@
 //! schema has to build before there is one.
 
 use sqlx::PgConnection;
+use sqlx::error::DatabaseError;
 use time::OffsetDateTime;
 
 /// One applied migration.
@@ -72,6 +73,6 @@ pub async fn protect(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
 pub(crate) fn is_missing(error: &sqlx::Error) -> bool {
     error
         .as_database_error()
-        .and_then(|error| error.code())
+        .and_then(DatabaseError::code)
         .is_some_and(|code| code == "42P01")
 }

@@ -11,6 +11,9 @@ use uuid::Uuid;
 
 use crate::MIGRATOR;
 
+/// A password for servers that ask for none: the settings do, and refuse a bad one.
+pub const FILLER: &str = "k3Vx8aPq0ZtR5mWy";
+
 /// Held while the template is looked for and made, so that parallel tests make it once.
 const TEMPLATE_LOCK: i64 = 0x736c_6970_7761_7901;
 
@@ -28,6 +31,20 @@ impl TestDatabase {
     /// The database's name.
     pub fn name(&self) -> &str {
         self.options.get_database().unwrap_or_default()
+    }
+
+    /// The settings with which a binary connects to it.
+    pub fn env(&self) -> [(&'static str, String); 5] {
+        [
+            ("DATABASE_HOST", self.options.get_host().to_owned()),
+            ("DATABASE_PORT", self.options.get_port().to_string()),
+            ("DATABASE_NAME", self.name().to_owned()),
+            ("DATABASE_USER", self.options.get_username().to_owned()),
+            (
+                "DATABASE_PASSWORD",
+                password(&url()).unwrap_or(FILLER).to_owned(),
+            ),
+        ]
     }
 }
 
@@ -72,16 +89,26 @@ fn test_database(server: PgConnectOptions, name: &str) -> TestDatabase {
     }
 }
 
+fn server() -> PgConnectOptions {
+    PgConnectOptions::from_str(&url()).expect("TEST_DATABASE_URL is a postgres:// URL")
+}
+
 #[expect(
     clippy::disallowed_methods,
     reason = "a test's server is no setting of a service"
 )]
-fn server() -> PgConnectOptions {
-    let url = std::env::var("TEST_DATABASE_URL").expect(
+fn url() -> String {
+    std::env::var("TEST_DATABASE_URL").expect(
         "TEST_DATABASE_URL is not set: run the tests with `cargo xtask test`, which starts \
          throw-away servers",
-    );
-    PgConnectOptions::from_str(&url).expect("TEST_DATABASE_URL is a postgres:// URL")
+    )
+}
+
+/// The password in `scheme://user:password@host`.
+fn password(url: &str) -> Option<&str> {
+    let (_, rest) = url.split_once("://")?;
+    let (login, _) = rest.rsplit_once('@')?;
+    login.split_once(':').map(|(_, password)| password)
 }
 
 /// The name of the migrated template, made if it is not there.

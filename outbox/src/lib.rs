@@ -44,17 +44,6 @@ pub struct Options {
     pub run_at: Option<SystemTime>,
 }
 
-tokio::task_local! {
-    static TRACEPARENT: String;
-}
-
-/// Runs `work`; the jobs that it enqueues carry this W3C trace context on to their handlers.
-///
-/// The api wraps every request in it, so that no function in between has to pass it through.
-pub async fn traced<F: Future>(traceparent: String, work: F) -> F::Output {
-    TRACEPARENT.scope(traceparent, work).await
-}
-
 /// Enqueues `job` as part of the caller's transaction, once and as soon as possible.
 ///
 /// # Errors
@@ -117,9 +106,6 @@ async fn insert<J: Job>(
         if once {
             envelope = envelope.once();
         }
-        if let Ok(traceparent) = TRACEPARENT.try_with(Clone::clone) {
-            envelope = envelope.with_traceparent(traceparent);
-        }
         ids.push(envelope.id);
         rows.push(envelope.id.into());
         envelopes.push(envelope.encode());
@@ -143,6 +129,21 @@ async fn insert<J: Job>(
 /// Call it first, in the transaction that holds the job's effects. A duplicate waits here until
 /// that transaction has ended.
 ///
+/// ```
+/// # use queue::{JobContext, JobError};
+/// # struct CloseMonth;
+/// # struct App { pool: sqlx::PgPool }
+/// async fn run(job: CloseMonth, cx: JobContext<App>) -> Result<(), JobError> {
+///     let mut tx = cx.app.pool.begin().await?;
+///     if !outbox::once(&mut tx, cx.id).await? {
+///         return Ok(()); // Somebody has done it.
+///     }
+///     // The effects, in `tx`.
+///     tx.commit().await?;
+///     Ok(())
+/// }
+/// ```
+///
 /// # Errors
 /// When the statement fails.
 pub async fn once(conn: &mut PgConnection, id: JobId) -> Result<bool, Error> {
@@ -153,6 +154,21 @@ pub async fn once(conn: &mut PgConnection, id: JobId) -> Result<bool, Error> {
 }
 
 /// Whether the job's token is still there, for jobs whose effects are not in Postgres.
+///
+/// ```
+/// # use queue::{JobContext, JobError, JobId};
+/// # struct SendEmail;
+/// # struct App { pool: sqlx::PgPool }
+/// # async fn send(job: &SendEmail, message_id: JobId) -> std::io::Result<()> { Ok(()) }
+/// async fn run(job: SendEmail, cx: JobContext<App>) -> Result<(), JobError> {
+///     if !outbox::is_pending(&cx.app.pool, cx.id).await? {
+///         return Ok(());
+///     }
+///     send(&job, cx.id).await?; // The id is the same in every attempt.
+///     outbox::once(&mut *cx.app.pool.acquire().await?, cx.id).await?;
+///     Ok(())
+/// }
+/// ```
 ///
 /// # Errors
 /// When the statement fails.

@@ -160,9 +160,9 @@ impl Relay {
         let mut jobs = Vec::with_capacity(rows.len());
         for row in rows {
             if row.once {
-                once.push(row.id)
+                once.push(row.id);
             } else {
-                plain.push(row.id)
+                plain.push(row.id);
             }
             jobs.push(Relayed {
                 envelope: row.envelope,

@@ -12,11 +12,7 @@ fn migrate(database: &TestDatabase, args: &[&str]) -> Command {
     command
         .args(args)
         .env_clear()
-        .env("DATABASE_HOST", database.options.get_host())
-        .env("DATABASE_PORT", database.options.get_port().to_string())
-        .env("DATABASE_NAME", database.name())
-        .env("DATABASE_USER", database.options.get_username())
-        .env("DATABASE_PASSWORD", "k3Vx8aPq0ZtR5mWy")
+        .envs(database.env())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());

@@ -2,7 +2,8 @@
 
 use std::process::Command;
 
-use migrations::testing::{TestDatabase, empty_database};
+use migrations::testing::{FILLER, TestDatabase, empty_database};
+use sqlx::error::DatabaseError;
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{AssertSqlSafe, PgPool};
 use uuid::Uuid;
@@ -21,8 +22,8 @@ impl Roles {
         let (owner, app) = (format!("owner_{suffix}"), format!("app_{suffix}"));
         let name = database.name();
         let statements = format!(
-            "CREATE ROLE {owner} LOGIN;
-             CREATE ROLE {app} LOGIN;
+            "CREATE ROLE {owner} LOGIN PASSWORD '{FILLER}';
+             CREATE ROLE {app} LOGIN PASSWORD '{FILLER}';
              ALTER DATABASE {name} OWNER TO {owner};
              REVOKE ALL ON DATABASE {name} FROM PUBLIC;
              GRANT CONNECT ON DATABASE {name} TO {app};
@@ -46,9 +47,13 @@ impl Roles {
     }
 
     fn pool(&self, role: &str) -> PgPool {
-        PgPoolOptions::new()
-            .max_connections(1)
-            .connect_lazy_with(self.database.options.clone().username(role))
+        PgPoolOptions::new().max_connections(1).connect_lazy_with(
+            self.database
+                .options
+                .clone()
+                .username(role)
+                .password(FILLER),
+        )
     }
 
     /// Roles belong to the server, not to the test's database.
@@ -72,15 +77,12 @@ impl Roles {
 #[tokio::test]
 async fn the_app_role_may_touch_rows_and_nothing_else() {
     let roles = Roles::make().await;
-    let options = &roles.database.options;
     let run = Command::new(env!("CARGO_BIN_EXE_migrate"))
         .arg("run")
         .env_clear()
-        .env("DATABASE_HOST", options.get_host())
-        .env("DATABASE_PORT", options.get_port().to_string())
-        .env("DATABASE_NAME", roles.database.name())
+        .envs(roles.database.env())
         .env("DATABASE_USER", &roles.owner)
-        .env("DATABASE_PASSWORD", "k3Vx8aPq0ZtR5mWy")
+        .env("DATABASE_PASSWORD", FILLER)
         .output()
         .unwrap();
     assert!(run.status.success(), "{run:?}");
@@ -122,7 +124,7 @@ async fn the_app_role_may_touch_rows_and_nothing_else() {
             .expect_err(forbidden);
         let code = error
             .as_database_error()
-            .and_then(|e| e.code())
+            .and_then(DatabaseError::code)
             .unwrap()
             .into_owned();
         assert_eq!(code, "42501", "{forbidden}: {error}"); // insufficient_privilege

@@ -1,0 +1,55 @@
+//! What a test sees of Redis, in a namespace of its own.
+
+use queue::redis::{AsyncCommands as _, aio::MultiplexedConnection};
+use queue::{Envelope, Queue, Settings};
+
+/// The test's own corner of Redis.
+pub(crate) struct Redis {
+    pub(crate) queue: Queue,
+    pub(crate) settings: Settings,
+    conn: MultiplexedConnection,
+}
+
+impl Redis {
+    pub(crate) async fn new() -> Self {
+        let settings = queue::testing::settings();
+        let client = queue::redis::Client::open(settings.redis.clone()).unwrap();
+        Self {
+            queue: Queue::connect(settings.clone()).await.unwrap(),
+            conn: client.get_multiplexed_async_connection().await.unwrap(),
+            settings,
+        }
+    }
+
+    fn key(&self, name: &str) -> String {
+        format!("{{{}:default}}:{name}", self.settings.namespace)
+    }
+
+    /// The jobs that are ready, oldest first.
+    pub(crate) async fn ready(&self) -> Vec<Envelope> {
+        let entries: queue::redis::streams::StreamRangeReply =
+            self.conn.clone().xrange_all(self.key("s:0")).await.unwrap();
+        let envelope = |entry: &queue::redis::streams::StreamId| {
+            Envelope::decode(&entry.get::<Vec<u8>>("e").unwrap()).unwrap()
+        };
+        entries.ids.iter().map(envelope).collect()
+    }
+
+    /// How many jobs wait for their time.
+    pub(crate) async fn delayed(&self) -> usize {
+        self.conn.clone().zcard(self.key("delayed")).await.unwrap()
+    }
+
+    /// Loses everything, as a restart without data would. Other tests' keys stay.
+    pub(crate) async fn lose_everything(&self) {
+        let mut conn = self.conn.clone();
+        // In the pattern of KEYS a brace is a plain character.
+        let keys: Vec<String> = conn
+            .keys(format!("{{{}:*", self.settings.namespace))
+            .await
+            .unwrap();
+        if !keys.is_empty() {
+            let _: usize = conn.del(keys).await.unwrap();
+        }
+    }
+}

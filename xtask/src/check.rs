@@ -1,6 +1,5 @@
 //! `cargo xtask check`: what CI refuses, before CI does.
 
-use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
@@ -71,10 +70,9 @@ fn cargo(
     variables: &[(&str, &str)],
     remedy: &str,
 ) -> Result<()> {
-    let status = Command::new("cargo")
+    let status = crate::cargo::command(project)
         .args(words)
         .envs(variables.iter().copied())
-        .current_dir(project.root())
         .status()
         .context("cargo cannot be started")?;
     if !status.success() {

@@ -9,6 +9,7 @@ use std::time::SystemTime;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
+use crate::cargo;
 use crate::native::throw_away::ThrowAway;
 use crate::native::{build, inherited};
 use crate::project::Project;
@@ -118,8 +119,8 @@ fn describe(project: &Project) -> Result<Descriptions> {
         .state_dir()
         .join(format!("sqlx-{}", std::process::id()));
     fs::create_dir_all(&folder)?;
-    let mut cargo = Command::new("cargo");
-    cargo.args(["check", "--quiet"]).current_dir(project.root());
+    let mut cargo = cargo::command(project);
+    cargo.args(["check", "--quiet"]);
     for path in &crates {
         cargo.arg("-p").arg(path.file_name().unwrap_or_default());
         // The macros write only when they run, and cargo would find nothing to compile.

@@ -7,6 +7,7 @@
 //! Blocking code and threads, no async runtime: it has to compile in seconds on a bare clone.
 
 mod build;
+mod cargo;
 mod check;
 mod ci;
 mod cli;

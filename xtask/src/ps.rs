@@ -1,7 +1,7 @@
 //! `cargo xtask ps`: which services run.
 
 use anyhow::Result;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::project::Project;
 use crate::stack::{self, Mode, ServiceState};
@@ -19,20 +19,28 @@ pub(crate) fn run(project: &Project, as_json: bool) -> Result<()> {
     Ok(())
 }
 
-/// The document of `ps --json`.
-fn document(mode: Mode, services: &[ServiceState]) -> Value {
-    let services: Vec<Value> = services
+/// The document of `ps --json`, its fields in this order.
+fn document(mode: Mode, services: &[ServiceState]) -> String {
+    let services: Vec<String> = services
         .iter()
         .map(|service| {
-            json!({
-                "name": service.name,
-                "state": service.state,
-                "health": service.health,
-                "address": service.address,
-            })
+            let ServiceState {
+                name,
+                state,
+                health,
+                address,
+                ..
+            } = service;
+            let [name, state, health, address] =
+                [json!(name), json!(state), json!(health), json!(address)];
+            format!(r#"{{"name":{name},"state":{state},"health":{health},"address":{address}}}"#)
         })
         .collect();
-    json!({ "mode": mode.name(), "services": services })
+    format!(
+        r#"{{"mode":{},"services":[{}]}}"#,
+        json!(mode.name()),
+        services.join(",")
+    )
 }
 
 /// The table for people; `up` shows it with the seconds that each service took.
@@ -89,9 +97,7 @@ mod tests {
         };
         assert_eq!(
             document(Mode::Native, &[api]),
-            json!({"mode": "native", "services": [
-                {"name": "api", "state": "running", "health": "healthy", "address": "127.0.0.1:8000"}
-            ]})
+            r#"{"mode":"native","services":[{"name":"api","state":"running","health":"healthy","address":"127.0.0.1:8000"}]}"#
         );
     }
 }

@@ -1,9 +1,8 @@
 //! `cargo xtask test`: every test, against throw-away servers.
 
-use std::process::Command;
-
 use anyhow::{Context, Result, bail};
 
+use crate::cargo;
 use crate::native::throw_away::ThrowAway;
 use crate::project::Project;
 use crate::terminal;
@@ -19,11 +18,10 @@ pub(crate) fn run(project: &Project, args: &[String]) -> Result<()> {
         "throw-away servers: {} and {redis_url}",
         servers.database_url
     ));
-    let status = Command::new("cargo")
+    let status = cargo::command(project)
         .args(arguments(args))
         .env("TEST_DATABASE_URL", &servers.database_url)
         .env("TEST_REDIS_URL", redis_url)
-        .current_dir(project.root())
         .status()
         .context("cargo cannot be started")?;
     // Gone before we are, whatever the outcome.

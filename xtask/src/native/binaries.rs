@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
@@ -12,10 +12,8 @@ use crate::project::Project;
 
 /// Builds packages and returns where each binary lies. Cargo shows its progress on the terminal.
 pub(crate) fn build(project: &Project, packages: &[&str]) -> Result<BTreeMap<String, PathBuf>> {
-    let mut cargo = Command::new("cargo");
-    cargo
-        .args(["build", "--message-format=json-render-diagnostics"])
-        .current_dir(project.root());
+    let mut cargo = crate::cargo::command(project);
+    cargo.args(["build", "--message-format=json-render-diagnostics"]);
     for package in packages {
         cargo.args(["-p", package]);
     }

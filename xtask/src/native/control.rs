@@ -64,6 +64,11 @@ impl Place {
         self.folder.join("pgpass")
     }
 
+    /// The configuration that our Redis runs with.
+    pub(crate) fn redis_config(&self) -> PathBuf {
+        self.folder.join("redis.conf")
+    }
+
     /// The log of a service.
     pub(crate) fn log(&self, service: &str) -> PathBuf {
         self.root

@@ -205,6 +205,7 @@ impl Stack for Native<'_> {
         }
         let env = environment::of(self.project, self.ports()?, service)?;
         let mut command = Command::new(program);
+        crate::cargo::forget_ours(&mut command);
         for name in env.keys().filter_map(|name| name.strip_suffix("_FILE")) {
             command.env_remove(name);
         }

@@ -234,7 +234,8 @@ impl Service {
     }
 
     /// For `ps` and `up`.
-    pub(super) fn status(&self) -> Value {
+    pub(super) fn status(&mut self) -> Value {
+        self.notice_health();
         let state = match (&self.running, self.due) {
             (Some(_), _) => "running",
             (None, Some(_)) => "restarting",

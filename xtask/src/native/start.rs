@@ -88,7 +88,7 @@ pub(super) fn up(project: &Project, place: &Place, options: &UpOptions) -> Resul
     postgres::write_passwords(project, place, ports.postgres)?;
     let infra = vec![
         cluster.spec(ports.postgres),
-        redis::spec(project, &redis, ports.redis)?,
+        redis::spec(project, place, &redis, ports.redis)?,
     ];
     let services = if options.infra {
         Vec::new()

@@ -140,7 +140,7 @@ impl Supervisor<'_> {
         let named = request["service"].as_str();
         match request["do"].as_str() {
             Some("status") => Ok(
-                json!({ "services": self.services.iter().map(Service::status).collect::<Vec<_>>() }),
+                json!({ "services": self.services.iter_mut().map(Service::status).collect::<Vec<_>>() }),
             ),
             Some("apply") => {
                 let plan = request["plan"].as_array().context("apply without a plan")?;

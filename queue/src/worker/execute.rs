@@ -23,6 +23,7 @@ use crate::{
     envelope::Header,
     job::Fate,
     registry::{Kind, Outcome},
+    trace,
 };
 
 /// How long a handler may go on after its token was cancelled.
@@ -96,9 +97,11 @@ impl<C: Clone + Send + Sync + 'static> Runners<C> {
             job.name = kind.name,
             job.attempt = header.attempt,
             queue.name = lane.queue,
+            trace.id = header.traceparent.and_then(trace::id),
         );
         let started = Instant::now();
         let run = self.attempt(kind, &header, payload, &lease);
+        let run = trace::inherit(header.traceparent, run);
         let end = run.instrument(span.clone()).await;
         lane.pace.served(started.elapsed());
         let settlement = span.in_scope(|| conclude(kind, &header, payload, end));

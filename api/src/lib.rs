@@ -77,19 +77,13 @@ fn health(pool: PgPool, queue: Queue, draining: CancellationToken) -> Health {
 
 /// One statement that both reaches Postgres and reads the schema's version.
 async fn postgres(pool: PgPool) -> Result<(), String> {
-    let expected = migrations::expected_version();
-    match migrations::applied_version(&pool).await {
-        // A newer schema is that of a release that is being rolled out; it fits this one too.
-        Ok(Some(applied)) if applied >= expected => Ok(()),
-        Ok(Some(applied)) => Err(format!(
-            "the schema is at version {applied}, this release needs {expected}: run `migrate run`"
-        )),
-        Ok(None) => Err("there is no schema yet: run `migrate run`".to_owned()),
-        Err(error) => {
-            tracing::warn!(error = %chain(&error), "Postgres does not answer");
-            Err("does not answer".to_owned())
-        }
-    }
+    migrations::check_current(&pool)
+        .await
+        .map(drop)
+        .map_err(|error| {
+            tracing::warn!(error = %chain(&error), "Postgres is not ready");
+            error.to_string()
+        })
 }
 
 async fn redis(queue: Queue) -> Result<(), String> {

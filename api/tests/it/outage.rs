@@ -117,7 +117,7 @@ async fn an_older_schema_is_not_ready_and_a_newer_one_is() {
     let report = shift(-2).await;
     let report = report.expect(StatusCode::SERVICE_UNAVAILABLE).json();
     let said = report["checks"]["postgres"].as_str().unwrap();
-    assert!(said.contains("this release needs"), "{said}");
+    assert!(said.contains("is needed: run"), "{said}");
 }
 
 #[tokio::test]

@@ -55,7 +55,9 @@ impl Connection {
         let handshake = redis
             .redis_settings()
             .clone()
-            .set_protocol(ProtocolVersion::RESP3);
+            .set_protocol(ProtocolVersion::RESP3)
+            // One command less that an ACL would have to know.
+            .set_skip_set_lib_name();
         let client = Client::open(redis.clone().set_redis_settings(handshake))?;
         Ok(Self(Arc::new(Inner {
             client,

@@ -91,7 +91,8 @@ impl<C: Clone + Send + Sync + 'static> Runners<C> {
         let Some(kind) = kind.filter(|kind| kind.version == header.version) else {
             return park(lane, &header, &entry);
         };
-        let span = tracing::info_span!(
+        // At the highest level, so that a filter of `warn` or `error` leaves the ids in its lines.
+        let span = tracing::error_span!(
             "job",
             job.id = %header.id(),
             job.name = kind.name,

@@ -331,7 +331,8 @@ async fn beat(connection: &Connection, lease: Duration, beats: &mut [Beat]) -> A
                 }
             }
             other => {
-                tracing::warn!(answer = ?other, queue.name = beat.tenure.queue, "heartbeat refused");
+                // Loading its data, for example; doubt is told louder.
+                tracing::debug!(answer = ?other, queue.name = beat.tenure.queue, "heartbeat refused");
                 if matches!(again, Again::Later) {
                     again = Again::Soon;
                 }

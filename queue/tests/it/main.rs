@@ -1,6 +1,8 @@
 //! The queue against a real Redis: `TEST_REDIS_URL`, and servers of its own where
 //! one has to be restarted.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod crash;
 mod delayed;
 mod drain;

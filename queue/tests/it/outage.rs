@@ -93,6 +93,28 @@ async fn a_job_outlives_an_outage_longer_than_the_lease() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_polite_job_yields_when_the_lease_is_in_doubt() {
+    let mut server = Server::start(true);
+    let settings = settings_at(&server.url());
+    let queue = Queue::connect(settings.clone()).await.unwrap();
+    let log = Arc::new(Log::default());
+    let worker = start(&queue, &log, 2);
+    let id = queue.enqueue(&task(Act::AwaitCancel)).await.unwrap();
+    until("it runs", async || log.starts_of(id) == 1).await;
+    server.kill();
+    until("its token is cancelled", async || {
+        log.cancelled.load(Ordering::SeqCst) == 1
+    })
+    .await;
+    server.resume();
+    until("it runs again", async || log.starts_of(id) == 2).await;
+    let starts = log.starts.lock().unwrap().clone();
+    assert_eq!(starts, [(id, 1), (id, 1)], "the attempt is not counted");
+    worker.abort.cancel();
+    worker.ended().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_queue_heals_after_a_restart_without_data() {
     let mut server = Server::start(false);
     let settings = settings_at(&server.url());

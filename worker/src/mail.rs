@@ -4,8 +4,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use lettre::message::header::{HeaderName, HeaderValue};
-use lettre::message::{Mailbox, MultiPart};
+use lettre::message::header::{ContentTransferEncoding, ContentType, HeaderName, HeaderValue};
+use lettre::message::{Body, Mailbox, MultiPart, SinglePart};
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Tls, TlsParameters};
 use lettre::{Address, AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor};
@@ -119,12 +119,29 @@ impl Mailer {
             // Keeps holiday replies away (RFC 3834).
             .raw_header(HeaderValue::new(auto, "auto-generated".to_owned()))
             .subject(content.subject)
-            .multipart(MultiPart::alternative_plain_html(
-                content.text,
-                content.html,
-            ))?;
+            .multipart(
+                MultiPart::alternative()
+                    .singlepart(part(ContentType::TEXT_PLAIN, content.text))
+                    .singlepart(part(ContentType::TEXT_HTML, content.html)),
+            )?;
         Ok(message)
     }
+}
+
+/// One form of the mail, as it stands wherever the standard allows it.
+///
+/// The library would wrap every line over 76 characters in quoted-printable, the link among them;
+/// the standard's limit is 998 (RFC 5322, 2.1.1).
+fn part(kind: ContentType, text: String) -> SinglePart {
+    let plain = text.is_ascii() && text.lines().all(|line| line.len() <= 998);
+    let body = if plain {
+        let lines = text.lines().map(|line| format!("{line}\r\n"));
+        let seven_bit = ContentTransferEncoding::SevenBit;
+        Body::dangerous_pre_encoded(lines.collect::<String>().into_bytes(), seven_bit)
+    } else {
+        Body::new(text)
+    };
+    SinglePart::builder().header(kind).body(body)
 }
 
 fn transport(

@@ -77,7 +77,11 @@ fn build(once: bool) -> Result<()> {
             fs::write(&ready, "")?;
         }
         if once {
-            return if is_built { Ok(()) } else { Err(anyhow!("it does not compile")) };
+            return if is_built {
+                Ok(())
+            } else {
+                Err(anyhow!("it does not compile"))
+            };
         }
         if !is_built {
             eprintln!("watch: the last version that compiled goes on; save a file to try again");
@@ -186,7 +190,9 @@ fn serve(service: &str, args: &[String]) -> Result<()> {
                 eprintln!("watch: {service} ended ({status})");
                 // Not at once: the engine would wait longer and longer before it starts a container
                 // again that ends within 10 s, and a corrected version would wait with it.
-                while begun.elapsed() < Duration::from_secs(11) && identity(&binary) == Some(version) {
+                while begun.elapsed() < Duration::from_secs(11)
+                    && identity(&binary) == Some(version)
+                {
                     pause(POLL);
                 }
                 if identity(&binary) == Some(version) {
@@ -198,7 +204,11 @@ fn serve(service: &str, args: &[String]) -> Result<()> {
 }
 
 /// Its status when it ended by itself; None when there is a newer binary.
-fn until_ended_or_replaced(child: &mut Child, binary: &Path, version: u64) -> Result<Option<ExitStatus>> {
+fn until_ended_or_replaced(
+    child: &mut Child,
+    binary: &Path,
+    version: u64,
+) -> Result<Option<ExitStatus>> {
     loop {
         if let Some(status) = child.try_wait()? {
             return Ok(Some(status));
@@ -226,7 +236,10 @@ fn stop(child: &mut Child) -> Result<()> {
     Ok(())
 }
 
-#[expect(clippy::disallowed_methods, reason = "the command has no executor to block")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the command has no executor to block"
+)]
 fn pause(time: Duration) {
     std::thread::sleep(time);
 }
@@ -284,7 +297,10 @@ mod tests {
         let (built, shelf) = (folder.0.join("debug"), folder.0.join("watch"));
         fs::create_dir_all(&shelf).unwrap();
         publish(&built, &shelf).unwrap();
-        let (api, worker) = (identity(&shelf.join("api")), identity(&shelf.join("worker")));
+        let (api, worker) = (
+            identity(&shelf.join("api")),
+            identity(&shelf.join("worker")),
+        );
         // As cargo does it: away with the old file, then a new one.
         fs::remove_file(built.join("api")).unwrap();
         fs::write(built.join("api"), "2").unwrap();

@@ -59,11 +59,7 @@ impl Compose {
         let mut command = Command::new("docker");
         command
             .args(self.arguments(words))
-            .envs(
-                self.environment
-                    .iter()
-                    .map(|(name, value)| (name, value)),
-            )
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .current_dir(&self.root);
         command
     }

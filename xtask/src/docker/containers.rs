@@ -18,7 +18,7 @@ pub(super) struct Container {
     pub(super) state: String,
     /// `healthy`, `unhealthy`, `starting`, or empty without a check.
     pub(super) health: String,
-    pub(super) exit_code: i64,
+    exit_code: i64,
     /// Port inside, address outside.
     published: Vec<(u64, String)>,
 }
@@ -37,7 +37,9 @@ impl Container {
                 .into_iter()
                 .flatten()
                 .filter_map(|publisher| {
-                    let outside = publisher["PublishedPort"].as_u64().filter(|port| *port > 0)?;
+                    let outside = publisher["PublishedPort"]
+                        .as_u64()
+                        .filter(|port| *port > 0)?;
                     let host = publisher["URL"].as_str().unwrap_or("127.0.0.1");
                     Some((
                         publisher["TargetPort"].as_u64()?,
@@ -92,7 +94,7 @@ pub(super) fn list(compose: &Compose) -> Result<Vec<Container>> {
 }
 
 /// One object per line; before 2.21 it was one array.
-fn parse(text: &str) -> Result<Vec<Container>> {
+pub(super) fn parse(text: &str) -> Result<Vec<Container>> {
     text.lines()
         .filter(|line| !line.trim().is_empty())
         .map(|line| {
@@ -107,6 +109,7 @@ fn parse(text: &str) -> Result<Vec<Container>> {
 pub(super) struct Details {
     /// RFC 3339. Changes with every start.
     pub(super) started_at: String,
+    pub(super) exit_code: i64,
     pub(super) killed_for_memory: bool,
     pub(super) restarts: i64,
     /// What the engine itself says, for example about a port that is taken.
@@ -138,9 +141,13 @@ pub(super) fn details(containers: &[Container]) -> Result<Vec<Details>> {
 }
 
 impl Details {
-    fn from_json(container: &Value) -> Self {
+    pub(super) fn from_json(container: &Value) -> Self {
         let state = &container["State"];
-        let checks: Vec<&Value> = state["Health"]["Log"].as_array().into_iter().flatten().collect();
+        let checks: Vec<&Value> = state["Health"]["Log"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .collect();
         let started_at = state["StartedAt"].as_str().unwrap_or_default();
         // The engine keeps the last five checks, so soon after a start the first success is there.
         let healthy_at = checks
@@ -149,6 +156,7 @@ impl Details {
             .and_then(|check| check["End"].as_str());
         Self {
             started_at: started_at.to_owned(),
+            exit_code: state["ExitCode"].as_i64().unwrap_or(0),
             killed_for_memory: state["OOMKilled"] == true,
             restarts: container["RestartCount"].as_i64().unwrap_or(0),
             error: state["Error"].as_str().unwrap_or_default().to_owned(),
@@ -202,13 +210,20 @@ mod tests {
         let containers = parse(PS).unwrap();
         let maildev = containers[0].to_state(None);
         assert_eq!(maildev.address.as_deref(), Some("127.0.0.1:1081"));
-        assert_eq!((maildev.state.as_str(), maildev.health.as_str()), ("running", "healthy"));
+        assert_eq!(
+            (maildev.state.as_str(), maildev.health.as_str()),
+            ("running", "healthy")
+        );
         assert_eq!(containers[2].to_state(None).state, "exited");
     }
 
     #[test]
     fn only_the_one_shot_may_end_well() {
-        let finished: Vec<bool> = parse(PS).unwrap().iter().map(Container::is_finished).collect();
+        let finished: Vec<bool> = parse(PS)
+            .unwrap()
+            .iter()
+            .map(Container::is_finished)
+            .collect();
         assert_eq!(finished, [false, true, false]);
     }
 

@@ -185,7 +185,10 @@ fn can_be_pulled(image: &str) -> Result<(), Reason> {
         }
         Err(_) => {
             child.wait().ok();
-            refusal(&format!("no registry answered within {} s", REGISTRY.as_secs()))
+            refusal(&format!(
+                "no registry answered within {} s",
+                REGISTRY.as_secs()
+            ))
         }
     }
 }
@@ -253,7 +256,10 @@ mod tests {
     #[test]
     fn arguments_of_the_dockerfile_are_found() {
         let text = "ARG RUST_VERSION=1.0\nARG RUST_IMAGE=rust:1.0-slim\nFROM ${RUST_IMAGE}\n";
-        assert_eq!(default_of(text, "RUST_IMAGE").as_deref(), Some("rust:1.0-slim"));
+        assert_eq!(
+            default_of(text, "RUST_IMAGE").as_deref(),
+            Some("rust:1.0-slim")
+        );
         assert_eq!(default_of(text, "RUNTIME_IMAGE"), None);
     }
 

@@ -1,13 +1,15 @@
 //! Why a service did not come up: its exit code, its last lines, and what to do next.
 
-use anyhow::Result;
+use std::process::Command;
+
+use anyhow::{Context, Result};
 
 use super::compose::Compose;
 use super::containers::{self, Container, Details};
 use crate::stack::ServiceFailure;
 
 /// How many lines of its log are shown.
-const LINES: &str = "15";
+const LINES: usize = 15;
 
 /// The first service, in the order of their start, that failed. None when all look well.
 pub(super) fn find(compose: &Compose) -> Result<Option<ServiceFailure>> {
@@ -16,7 +18,7 @@ pub(super) fn find(compose: &Compose) -> Result<Option<ServiceFailure>> {
     let details = containers::details(&containers)?;
     for (container, details) in containers.iter().zip(&details) {
         if let Some(cause) = cause(container, details) {
-            let last_lines = last_lines(compose, &container.service)?;
+            let last_lines = last_lines(container, details)?;
             return Ok(Some(ServiceFailure {
                 next_step: next_step(&container.service, details, &last_lines),
                 service: container.service.clone(),
@@ -30,7 +32,9 @@ pub(super) fn find(compose: &Compose) -> Result<Option<ServiceFailure>> {
 
 /// A service fails because of one that starts before it, so that one is named.
 fn order(service: &str) -> usize {
-    const ORDER: [&str; 7] = ["builder", "postgres", "redis", "migrate", "maildev", "api", "worker"];
+    const ORDER: [&str; 7] = [
+        "builder", "postgres", "redis", "migrate", "maildev", "api", "worker",
+    ];
     ORDER
         .iter()
         .position(|name| *name == service)
@@ -47,11 +51,15 @@ fn cause(container: &Container, details: &Details) -> Option<String> {
     }
     match (container.state.as_str(), container.health.as_str()) {
         ("exited" | "dead", _) if !container.is_finished() => {
-            Some(format!("exited with code {}", container.exit_code))
+            Some(format!("exited with code {}", details.exit_code))
         }
         ("restarting", _) => Some(format!(
-            "exits with code {} again and again",
-            container.exit_code
+            "exits with code {} at every start",
+            details.exit_code
+        )),
+        ("running", "starting" | "unhealthy") if details.restarts > 0 => Some(format!(
+            "ends after every start, {} times up to now",
+            details.restarts
         )),
         ("running", "unhealthy") if details.last_check.is_empty() => {
             Some("runs, but its health check fails".to_owned())
@@ -60,23 +68,34 @@ fn cause(container: &Container, details: &Details) -> Option<String> {
             "runs, but its health check says: {}",
             details.last_check
         )),
-        ("running", "starting") if details.restarts > 0 => {
-            Some(format!("was restarted {} times", details.restarts))
-        }
         ("running", "starting") => Some("did not become healthy in time".to_owned()),
         _ => None,
     }
 }
 
-fn last_lines(compose: &Compose, service: &str) -> Result<Vec<String>> {
-    let arguments = ["logs", "--no-color", "--no-log-prefix", "--tail", LINES, service];
-    let text = compose.read(&arguments)?;
-    Ok(text.lines().map(str::to_owned).collect())
+/// What it said since its last start: before that, it said the same.
+fn last_lines(container: &Container, details: &Details) -> Result<Vec<String>> {
+    let output = Command::new("docker")
+        .args(["logs", "--since", &details.started_at, &container.id])
+        .output()
+        .context("`docker` cannot be started")?;
+    let mut lines: Vec<String> = [output.stdout, output.stderr]
+        .iter()
+        .flat_map(|bytes| {
+            String::from_utf8_lossy(bytes)
+                .lines()
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        })
+        .collect();
+    Ok(lines.split_off(lines.len().saturating_sub(LINES)))
 }
 
 fn next_step(service: &str, details: &Details, lines: &[String]) -> String {
     let said = |words: &str| lines.iter().any(|line| line.contains(words));
-    if details.error.contains("port is already allocated") || details.error.contains("address already in use") {
+    if details.error.contains("port is already allocated")
+        || details.error.contains("address already in use")
+    {
         return "run `cargo xtask up` again: it takes another port".to_owned();
     }
     if details.killed_for_memory {
@@ -102,6 +121,53 @@ fn next_step(service: &str, details: &Details, lines: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn container(state: &str, health: &str) -> Container {
+        let line =
+            serde_json::json!({"ID": "1", "Service": "api", "State": state, "Health": health});
+        containers::parse(&line.to_string()).unwrap().remove(0)
+    }
+
+    fn details(state: &serde_json::Value, restarts: u32) -> Details {
+        Details::from_json(&serde_json::json!({"RestartCount": restarts, "State": state}))
+    }
+
+    #[test]
+    fn each_way_to_fail_has_its_words() {
+        let cases = [
+            (
+                "exited",
+                "",
+                serde_json::json!({"ExitCode": 3}),
+                0,
+                Some("exited with code 3"),
+            ),
+            (
+                "restarting",
+                "",
+                serde_json::json!({"ExitCode": 1}),
+                4,
+                Some("exits with code 1 at every start"),
+            ),
+            (
+                "running",
+                "starting",
+                serde_json::json!({}),
+                0,
+                Some("did not become healthy in time"),
+            ),
+            ("running", "healthy", serde_json::json!({}), 0, None),
+            ("created", "", serde_json::json!({}), 0, None),
+        ];
+        for (state, health, inspected, restarts, expected) in cases {
+            let cause = cause(&container(state, health), &details(&inspected, restarts));
+            assert_eq!(cause.as_deref(), expected, "{state} {health}");
+        }
+        let killed = details(&serde_json::json!({"OOMKilled": true, "ExitCode": 137}), 0);
+        let cause = cause(&container("exited", ""), &killed).unwrap();
+        assert!(cause.contains("memory"), "{cause}");
+        assert!(next_step("api", &killed, &[]).contains("memory limit of `api`"));
+    }
 
     #[test]
     fn what_comes_first_is_blamed_first() {

@@ -32,7 +32,10 @@ fn environment(project: &Project, service: &str) -> Result<Vec<(String, String)>
     let port = |variable: &str| -> Result<String> {
         let port = PORTS.iter().find(|port| port.variable == variable);
         let current = port.map(|port| port.current(project)).transpose()?;
-        Ok(current.flatten().map(|port| port.to_string()).unwrap_or_default())
+        Ok(current
+            .flatten()
+            .map(|port| port.to_string())
+            .unwrap_or_default())
     };
     let (user, password) = match service {
         "migrate" => ("slipway_owner", "postgres_owner_password"),

@@ -8,8 +8,8 @@ mod infra;
 mod ports;
 mod up;
 
-use std::io::IsTerminal;
-use std::process::Command;
+use std::io::{BufRead, BufReader, IsTerminal, Write};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -76,7 +76,14 @@ impl<'a> Docker<'a> {
 
     /// Waits until services that were started are healthy.
     fn wait(&self, services: &[&str]) -> Result<()> {
-        let mut words = vec!["up", "--detach", "--wait", "--no-build", "--no-deps", "--no-recreate"];
+        let mut words = vec![
+            "up",
+            "--detach",
+            "--wait",
+            "--no-build",
+            "--no-deps",
+            "--no-recreate",
+        ];
         words.extend(services);
         up::start(&self.compose()?, &words)
     }
@@ -114,7 +121,8 @@ impl Stack for Docker<'_> {
         let mut words = vec!["--profile", "*", "down", "--remove-orphans"];
         if volumes {
             words.push("--volumes");
-            self.project.remember("docker_secrets", serde_json::Value::Null)?;
+            self.project
+                .remember("docker_secrets", serde_json::Value::Null)?;
         }
         compose.run(&words)
     }
@@ -152,7 +160,12 @@ impl Stack for Docker<'_> {
             words.push("--follow");
         }
         words.extend(options.services.iter().map(String::as_str));
-        replace(self.compose()?.command(&words))
+        let command = self.compose()?.command(&words);
+        if std::io::stdout().is_terminal() {
+            replace(command)
+        } else {
+            print_plain(command)
+        }
     }
 
     fn build(&self) -> Result<()> {
@@ -170,14 +183,22 @@ impl Stack for Docker<'_> {
 
     fn psql(&self, args: &[String]) -> Result<()> {
         // By the socket, which needs no password: whoever may `exec` is trusted already.
-        let mut words = vec!["postgres", "psql", "--username", "slipway_owner", "--dbname", "slipway"];
+        let mut words = vec![
+            "postgres",
+            "psql",
+            "--username",
+            "slipway_owner",
+            "--dbname",
+            "slipway",
+        ];
         words.extend(args.iter().map(String::as_str));
         self.replace_by_exec(&words)
     }
 
     fn redis_cli(&self, args: &[String]) -> Result<()> {
         // The password goes from its file into the environment of this one process.
-        let script = "REDISCLI_AUTH=$(cat /run/secrets/redis_password) exec redis-cli --user slipway \"$@\"";
+        let script =
+            "REDISCLI_AUTH=$(cat /run/secrets/redis_password) exec redis-cli --user slipway \"$@\"";
         let mut words = vec!["redis", "sh", "-c", script, "redis-cli"];
         words.extend(args.iter().map(String::as_str));
         self.replace_by_exec(&words)
@@ -185,7 +206,16 @@ impl Stack for Docker<'_> {
 
     fn migrate(&self, args: &[String]) -> Result<()> {
         if self.is_infra() {
-            let cargo = ["cargo", "run", "--quiet", "--package", "migrations", "--bin", "migrate", "--"];
+            let cargo = [
+                "cargo",
+                "run",
+                "--quiet",
+                "--package",
+                "migrations",
+                "--bin",
+                "migrate",
+                "--",
+            ];
             let mut words: Vec<String> = cargo.map(str::to_owned).to_vec();
             words.extend_from_slice(args);
             return replace(infra::command(self.project, "migrate", &words)?);
@@ -221,7 +251,9 @@ impl Stack for Docker<'_> {
             ("redis", "Redis", ""),
         ];
         let link = |&(service, label, scheme): &(&str, &str, &str)| {
-            let container = containers.iter().find(|container| container.service == service)?;
+            let container = containers
+                .iter()
+                .find(|container| container.service == service)?;
             let address = container.address(ports::main_port(service)?)?;
             Some((label.to_owned(), format!("{scheme}{address}")))
         };
@@ -233,6 +265,32 @@ impl Stack for Docker<'_> {
 fn no_terminal() -> Option<&'static str> {
     let is_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     (!is_terminal).then_some("-T")
+}
+
+/// Runs a command whose lines go into a file or another program: without the "erase this line" that
+/// Compose 2.26 begins each with, also where there is no terminal.
+fn print_plain(mut command: Command) -> Result<()> {
+    let mut child = command
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("`docker` cannot be started")?;
+    let lines = child.stdout.take().context("its output cannot be read")?;
+    let mut out = std::io::stdout().lock();
+    for line in BufReader::new(lines).split(b'\n') {
+        let line = line?;
+        let plain = line.strip_prefix(b"\x1b[2K").unwrap_or(&line);
+        // Nobody reads on, as after `| head`.
+        if out
+            .write_all(plain)
+            .and_then(|()| out.write_all(b"\n"))
+            .is_err()
+        {
+            child.kill()?;
+            break;
+        }
+    }
+    child.wait()?;
+    Ok(())
 }
 
 /// Becomes the command, so that signals and exit codes pass straight through.
@@ -257,7 +315,10 @@ fn replace(mut command: Command) -> Result<()> {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the command has no executor to block")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the command has no executor to block"
+)]
 fn pause(time: Duration) {
     std::thread::sleep(time);
 }

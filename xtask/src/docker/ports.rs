@@ -87,7 +87,14 @@ impl Port {
         let held = containers
             .iter()
             .filter(|container| container.service == self.service)
-            .find_map(|container| container.address(self.inside)?.rsplit(':').next()?.parse().ok());
+            .find_map(|container| {
+                container
+                    .address(self.inside)?
+                    .rsplit(':')
+                    .next()?
+                    .parse()
+                    .ok()
+            });
         match held {
             // Ours already, or ours while the wanted one is still taken: nothing moves.
             Some(held) if held == wanted || !ports::is_free(wanted) => {
@@ -118,7 +125,10 @@ mod tests {
     #[test]
     fn the_compose_files_publish_just_these() {
         let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../");
-        for (file, dev) in [("docker-compose.yml", false), ("docker-compose.dev.yml", true)] {
+        for (file, dev) in [
+            ("docker-compose.yml", false),
+            ("docker-compose.dev.yml", true),
+        ] {
             let mut found = published(&std::fs::read_to_string(format!("{root}{file}")).unwrap());
             let mut known: Vec<_> = PORTS
                 .iter()

@@ -28,7 +28,11 @@ pub(super) fn run(docker: &Docker, options: &UpOptions) -> Result<Vec<ServiceSta
     let profiles = docker.profiles()?;
     for port in PORTS.iter().filter(|port| !port.dev || docker.is_dev()) {
         let is_optional = matches!(port.service, "maildev" | "proxy");
-        let profile = if port.service == "maildev" { "mail" } else { "proxy" };
+        let profile = if port.service == "maildev" {
+            "mail"
+        } else {
+            "proxy"
+        };
         if !is_optional || profiles.iter().any(|name| name == profile) {
             port.choose(project, &before)?;
         }
@@ -45,7 +49,8 @@ pub(super) fn run(docker: &Docker, options: &UpOptions) -> Result<Vec<ServiceSta
 
     let mut words = vec!["up", "--detach", "--wait", "--wait-timeout", HEALTHY_WITHIN];
     if options.infra {
-        let wanted = |service: &&str| *service != "maildev" || profiles.iter().any(|name| name == "mail");
+        let wanted =
+            |service: &&str| *service != "maildev" || profiles.iter().any(|name| name == "mail");
         words.extend(infra::SERVICES.into_iter().filter(wanted));
     } else {
         // `--no-build`: done above. Orphans are the builder after a change from --dev.
@@ -69,7 +74,9 @@ pub(super) fn start(compose: &Compose, words: &[&str]) -> Result<()> {
 /// Builds the image that the services run. BuildKit finds in a second that nothing changed.
 pub(super) fn build(project: &Project, compose: &Compose, dev: bool) -> Result<()> {
     if let Some(image) = project.settings()?.get("SLIPWAY_IMAGE").filter(|_| !dev) {
-        terminal::note(&format!("image: {image}, as SLIPWAY_IMAGE says; nothing to build"));
+        terminal::note(&format!(
+            "image: {image}, as SLIPWAY_IMAGE says; nothing to build"
+        ));
         return Ok(());
     }
     // One service carries the `build:` of each image.
@@ -87,8 +94,20 @@ pub(super) fn build(project: &Project, compose: &Compose, dev: bool) -> Result<(
 pub(super) fn first_build(compose: &Compose) -> Result<()> {
     terminal::note("compiling in the development container; the first time takes minutes");
     let once = [
-        "run", "--rm", "--no-deps", "builder", "cargo", "run", "--quiet", "--locked", "--package",
-        "xtask", "--", "watch", "build", "--once",
+        "run",
+        "--rm",
+        "--no-deps",
+        "builder",
+        "cargo",
+        "run",
+        "--quiet",
+        "--locked",
+        "--package",
+        "xtask",
+        "--",
+        "watch",
+        "build",
+        "--once",
     ];
     if compose.run(&once).is_err() {
         bail!("the code does not compile: correct it, then `cargo xtask up --docker --dev` again");
@@ -113,9 +132,29 @@ fn settle_secrets(project: &Project, compose: &Compose, before: &[Container]) ->
         terminal::note("secrets/ changed: the containers are made anew");
         compose.run(&["down"])?;
     }
-    start(compose, &["up", "--detach", "--wait", "--wait-timeout", HEALTHY_WITHIN, "postgres"])?;
+    start(
+        compose,
+        &[
+            "up",
+            "--detach",
+            "--wait",
+            "--wait-timeout",
+            HEALTHY_WITHIN,
+            "postgres",
+        ],
+    )?;
     let file = "/docker-entrypoint-initdb.d/roles.sql";
-    let psql = ["exec", "-T", "postgres", "psql", "--quiet", "--username", "postgres", "--file", file];
+    let psql = [
+        "exec",
+        "-T",
+        "postgres",
+        "psql",
+        "--quiet",
+        "--username",
+        "postgres",
+        "--file",
+        file,
+    ];
     compose.read(&psql)?;
     project.remember("docker_secrets", now)
 }
@@ -136,7 +175,9 @@ type Start = (String, String);
 fn started(containers: &[Container]) -> Result<Vec<Start>> {
     let details = containers::details(containers)?;
     let starts = containers.iter().zip(details);
-    Ok(starts.map(|(container, details)| (container.id.clone(), details.started_at)).collect())
+    Ok(starts
+        .map(|(container, details)| (container.id.clone(), details.started_at))
+        .collect())
 }
 
 /// What runs now; seconds only for what was started since `began`.

@@ -49,6 +49,7 @@ async fn serve() -> anyhow::Result<()> {
     let shutdown = Shutdown::on_signals(settings.shutdown.grace)?;
 
     let pool = database::pool(&settings.database);
+    tokio::spawn(database::announce(pool.clone()));
     let mut redis = queue::Settings::new(settings.redis.connection(), &settings.queue.namespace);
     redis.lease = settings.queue.lease;
     let queue = Queue::connect(redis).await?;
@@ -90,4 +91,15 @@ fn healthcheck(live: bool) -> anyhow::Result<()> {
     let http = Reader::from_env().read(Http::read)?;
     health::check(http.addr, if live { "/livez" } else { "/readyz" })?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Command::command().debug_assert();
+    }
 }

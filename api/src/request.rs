@@ -51,7 +51,8 @@ pub async fn identify(mut request: Request, next: Next) -> Response {
     let path = request.uri().path().to_owned();
     let route = request.extensions().get::<MatchedPath>().cloned();
     let route = route.as_ref().map_or("", MatchedPath::as_str);
-    let span = tracing::info_span!(
+    // At the highest level, so that a filter of `warn` or `error` leaves the ids in its lines.
+    let span = tracing::error_span!(
         "request",
         request.id = %id,
         trace.id = trace.trace_id(),

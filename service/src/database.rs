@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use secrecy::ExposeSecret;
 use sqlx::{
-    Connection, PgPool,
+    Connection, PgConnection, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions, PgSslMode},
 };
 
-use crate::settings::Database;
+use crate::{settings::Database, telemetry::chain};
 
 /// How long a caller waits for a connection before it hears that there is none.
 pub const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -41,4 +41,29 @@ pub fn pool(settings: &Database) -> PgPool {
             })
         })
         .connect_lazy_with(options)
+}
+
+/// Logs why Postgres cannot be reached, if it cannot; to be spawned at the start.
+///
+/// The pool goes on trying by itself, but what it says in the end is only that the time was over,
+/// and not that the port is closed or the password wrong.
+pub async fn announce(pool: PgPool) {
+    let options = pool.connect_options();
+    let connecting = PgConnection::connect_with(&options);
+    let reason = match tokio::time::timeout(ACQUIRE_TIMEOUT, connecting).await {
+        Ok(Ok(connection)) => {
+            // It was only to see; the server notices a connection that is dropped as well.
+            let _ = connection.close().await;
+            return;
+        }
+        Ok(Err(error)) => chain(&error).to_string(),
+        Err(_) => "no answer".to_owned(),
+    };
+    tracing::warn!(
+        database.host = options.get_host(),
+        database.port = options.get_port(),
+        database.name = options.get_database(),
+        database.user = options.get_username(),
+        "Postgres cannot be reached yet: {reason}",
+    );
 }

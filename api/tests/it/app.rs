@@ -195,18 +195,19 @@ pub(crate) fn request(method: Method, path: &str) -> request::Builder {
     Request::builder().method(method).uri(path)
 }
 
-/// Keeps what is logged on this thread while it lives.
+/// Keeps what is logged on this thread while it lives, from `level` up.
 pub(crate) struct Log {
     buffer: Arc<Mutex<Vec<u8>>>,
     _while_it_lives: DefaultGuard,
 }
 
 impl Log {
-    pub(crate) fn capture() -> Self {
+    pub(crate) fn capture(level: tracing::Level) -> Self {
         let buffer = Arc::new(Mutex::new(Vec::new()));
         let writer = Arc::clone(&buffer);
         let subscriber = tracing_subscriber::fmt()
             .json()
+            .with_max_level(level)
             .with_writer(move || Writer(Arc::clone(&writer)))
             .finish();
         Self {

@@ -18,6 +18,7 @@ fn api(arguments: &[&str]) -> Command {
 /// `api serve` with neither Postgres nor Redis: it listens all the same.
 struct Server {
     child: Child,
+    begun: Vec<Value>,
     log: BufReader<std::process::ChildStderr>,
     addr: String,
 }
@@ -39,15 +40,22 @@ impl Server {
             .spawn()
             .unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap());
+        let mut begun: Vec<Value> = Vec::new();
         let addr = loop {
             let mut line = String::new();
             assert_ne!(log.read_line(&mut line).unwrap(), 0, "it ended");
-            let line: Value = serde_json::from_str(&line).unwrap();
+            begun.push(serde_json::from_str(&line).unwrap());
+            let line = &begun[begun.len() - 1];
             if line["message"] == "listening" {
                 break line["address"].as_str().unwrap().to_owned();
             }
         };
-        Self { child, log, addr }
+        Self {
+            child,
+            begun,
+            log,
+            addr,
+        }
     }
 
     fn signal(&self, name: &str) {
@@ -65,13 +73,12 @@ impl Server {
         api(&all).env("API_ADDR", &self.addr).output().unwrap()
     }
 
-    /// Waits for the end, and gives the log that was left.
+    /// Waits for the end, and gives the whole log.
     fn end(mut self) -> (ExitStatus, Vec<Value>) {
         let lines = self.log.by_ref().lines().map(Result::unwrap);
-        let lines = lines
-            .map(|line| serde_json::from_str(&line).unwrap())
-            .collect();
-        (self.child.wait().unwrap(), lines)
+        let lines = lines.map(|line| serde_json::from_str(&line).unwrap());
+        self.begun.extend(lines);
+        (self.child.wait().unwrap(), self.begun)
     }
 
     /// A request that never ends.
@@ -130,6 +137,9 @@ fn it_lives_without_its_dependencies_and_stops_with_0() {
     server.signal("TERM");
     let (status, log) = server.end();
     assert!(status.success(), "{status}: {log:#?}");
+    let reason = log.iter().find(|line| line["database.port"] == 1).unwrap();
+    let reason = reason["message"].as_str().unwrap();
+    assert!(reason.contains("refused"), "{reason}");
     assert!(
         log.iter().any(|line| line["signal"] == "SIGTERM"),
         "{log:#?}"

@@ -109,7 +109,7 @@ async fn a_fault_is_an_opaque_500_and_one_log_line_with_all_causes() {
         .execute(&app.database.pool)
         .await
         .unwrap();
-    let log = Log::capture();
+    let log = Log::capture(tracing::Level::INFO);
     let body = json!({ "email": "ada@example.com", "password": PASSWORD });
     let request = request(Method::POST, "/v1/accounts")
         .header("content-type", "application/json")

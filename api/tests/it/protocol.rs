@@ -53,7 +53,7 @@ async fn an_id_that_is_harmless_is_kept_and_any_other_replaced() {
 #[tokio::test]
 async fn a_request_is_one_line_with_its_route_and_its_ids() {
     let app = TestApp::new().await;
-    let log = Log::capture();
+    let log = Log::capture(tracing::Level::INFO);
     let request = request(Method::GET, "/verify?token=do-not-log-me")
         .header("x-request-id", "r-1")
         .header(
@@ -77,6 +77,24 @@ async fn a_request_is_one_line_with_its_route_and_its_ids() {
         assert!(lines[0].contains(part), "{part} is not in {}", lines[0]);
     }
     assert!(!lines[0].contains("do-not-log-me"));
+}
+
+#[tokio::test]
+async fn a_fault_has_its_ids_even_where_only_errors_are_logged() {
+    let app = TestApp::new().await;
+    sqlx::query("ALTER TABLE accounts ADD CONSTRAINT nobody_fits CHECK (false) NOT VALID")
+        .execute(&app.database.pool)
+        .await
+        .unwrap();
+    let log = Log::capture(tracing::Level::ERROR);
+    let id = app
+        .sign_up("ada@example.com")
+        .await
+        .header("x-request-id")
+        .to_owned();
+    let lines = log.lines();
+    assert_eq!(lines.len(), 1, "{lines:#?}");
+    assert!(lines[0].contains(&id), "{}", lines[0]);
 }
 
 #[tokio::test]

@@ -7,9 +7,9 @@ use service::settings::{Database, Environment, Reader};
 
 mod commands;
 
-/// Moves the database's schema.
+/// Moves the schema of the database
 #[derive(Parser)]
-#[command(name = "migrate", version, about, long_about = None)]
+#[command(name = "migrate", version)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

@@ -50,7 +50,7 @@ impl Process {
         Self { env, probes }
     }
 
-    fn set(&mut self, name: &'static str, value: impl ToString) {
+    fn set(&mut self, name: &'static str, value: &dyn ToString) {
         self.env.push((name, value.to_string()));
     }
 
@@ -163,9 +163,9 @@ async fn a_worker_killed_in_the_middle_of_a_mail_is_followed_by_one_that_sends_i
     let (database, dir) = (database().await, tempfile::tempdir().unwrap());
     let server = Server::start("250 ok").await;
     let mut process = Process::new(&database, dir.path());
-    process.set("SMTP_HOST", server.addr.ip());
-    process.set("SMTP_PORT", server.addr.port());
-    process.set("SMTP_TLS", "none");
+    process.set("SMTP_HOST", &server.addr.ip());
+    process.set("SMTP_PORT", &server.addr.port());
+    process.set("SMTP_TLS", &"none");
 
     server.hang(true);
     let first = process.run();
@@ -189,7 +189,7 @@ async fn a_worker_killed_in_the_middle_of_a_mail_is_followed_by_one_that_sends_i
 async fn a_worker_that_is_stopped_ends_well_and_leaves_nothing_undone() {
     let (database, dir) = (database().await, tempfile::tempdir().unwrap());
     let mut process = Process::new(&database, dir.path());
-    process.set("LOG_FORMAT", "json");
+    process.set("LOG_FORMAT", &"json");
     let running = process.run();
     process.ready().await;
     signed_up(&database).await;
@@ -232,10 +232,10 @@ async fn it_is_alive_but_not_ready_until_the_schema_is_there() {
 async fn everything_wrong_with_the_settings_is_said_at_once() {
     let (database, dir) = (database().await, tempfile::tempdir().unwrap());
     let mut process = Process::new(&database, dir.path());
-    process.set("WORKER_HEALTH_ADDR", "0.0.0.0:8001");
-    process.set("WORKER_CONCURRENCY", "none");
-    process.set("REDIS_PASSWORD", "changeme");
-    process.set("SMTP_TLS", "perhaps");
+    process.set("WORKER_HEALTH_ADDR", &"0.0.0.0:8001");
+    process.set("WORKER_CONCURRENCY", &"none");
+    process.set("REDIS_PASSWORD", &"changeme");
+    process.set("SMTP_TLS", &"perhaps");
     let output = process.command(&["run"]).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8(output.stderr).unwrap();

@@ -1,6 +1,6 @@
 //! `cargo xtask up`: from a clone to a running stack.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use crate::cli;
 use crate::docker;
@@ -58,17 +58,22 @@ fn start<'a>(
 
 /// The mode to run in, said in one line with the reason.
 pub(crate) fn choose(project: &Project, forced: Option<Mode>) -> Result<Mode> {
-    let (mode, why) = match (forced, docker::usable(project)) {
-        (Some(Mode::Native), _) => (Mode::Native, "as asked".to_owned()),
-        (Some(Mode::Docker), Ok(())) => (Mode::Docker, "as asked".to_owned()),
-        (Some(Mode::Docker), Err(reason)) => anyhow::bail!(
-            "Docker cannot be used: {reason}\n  next: `cargo xtask up --native` runs without it, `cargo xtask doctor` says more"
-        ),
-        (None, Ok(())) => (
-            Mode::Docker,
-            "the engine answers and the images can be had".to_owned(),
-        ),
-        (None, Err(reason)) => (Mode::Native, reason.to_string()),
+    let (mode, why) = match forced {
+        Some(Mode::Native) => (Mode::Native, "as asked".to_owned()),
+        Some(Mode::Docker) => match docker::usable(project) {
+            Ok(()) => (Mode::Docker, "as asked".to_owned()),
+            Err(reason) => bail!(
+                "Docker cannot be used: {reason}\n  \
+                 next: `cargo xtask up --native` runs without it, `cargo xtask doctor` says more"
+            ),
+        },
+        None => match docker::usable(project) {
+            Ok(()) => (
+                Mode::Docker,
+                "its engine answers and has the images, or can get them".to_owned(),
+            ),
+            Err(reason) => (Mode::Native, reason.to_string()),
+        },
     };
     terminal::note(&format!(
         "mode: {} ({why})",

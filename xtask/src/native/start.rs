@@ -19,6 +19,7 @@ use super::probe::Probe;
 use super::process;
 use super::redis;
 use super::servers;
+use super::supervisor;
 use crate::ports;
 use crate::project::Project;
 use crate::stack::{ServiceFailure, UpOptions};
@@ -50,6 +51,11 @@ pub(super) fn up(project: &Project, place: &Place, options: &UpOptions) -> Resul
     place.make()?;
     let guard = fs::File::create(project.state_dir().join("native/up.lock"))?;
     guard.lock().context("another `up` cannot be waited for")?;
+
+    if !place.is_supervised() {
+        // Before ports are chosen: what a killed supervisor left behind still holds its own.
+        supervisor::stop_leftovers(place);
+    }
 
     let data = account::chosen_postgres_data(project);
     let (server, redis) = servers::ensure(options.yes, true)?;

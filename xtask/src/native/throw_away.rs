@@ -123,8 +123,10 @@ pub(crate) fn keep(project: &Project, with_redis: bool, in_docker: bool) -> Resu
 }
 
 fn keep_containers(project: &Project, with_redis: bool) -> Result<()> {
-    let _ = (project, with_redis);
-    bail!("TODO")
+    let servers = docker::throw_away(project, with_redis)?;
+    announce(&servers.database_url, servers.redis_url.as_deref())?;
+    wait_for_end_of_input();
+    docker::remove(&servers.containers)
 }
 
 fn keep_processes(with_redis: bool) -> Result<()> {

@@ -1,16 +1,17 @@
 use std::{
     collections::HashMap,
     sync::{Arc, PoisonError, RwLock},
+    task::Poll,
     time::{Duration, SystemTime},
 };
 
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{StreamExt, TryStreamExt, stream::FuturesOrdered};
 use redis::{Cmd, Pipeline};
 
 use crate::{
     EnqueueError, Envelope, Error, Job, JobId,
     connection::{Connection, first_error},
-    envelope::epoch_ms,
+    envelope::{epoch_ms, seal},
     keys::{ENVELOPE, Keys},
     scripts,
     settings::Settings,
@@ -84,7 +85,11 @@ impl Queue {
     /// been enqueued all the same: a repeat can double it. Where that matters, use
     /// the outbox.
     pub async fn enqueue<J: Job>(&self, job: &J) -> Result<JobId, EnqueueError> {
-        self.enqueue_envelope(&Envelope::new(job)?).await
+        let (id, bytes) = seal(job)?;
+        self.connection()
+            .one(&add(&self.keys(J::QUEUE), &bytes))
+            .await?;
+        Ok(id)
     }
 
     /// Enqueues a job that is in an envelope already, for example one with a
@@ -101,32 +106,33 @@ impl Queue {
 
     /// Enqueues many jobs, 512 to a write.
     ///
-    /// All are serialized before the first is sent, so a payload that is too large
-    /// stops none halfway.
-    ///
     /// # Errors
     /// As [`Queue::enqueue`]; some of the jobs may have been enqueued.
     pub async fn enqueue_many<J: Job>(&self, jobs: &[J]) -> Result<Vec<JobId>, EnqueueError> {
         let keys = self.keys(J::QUEUE);
         let mut ids = Vec::with_capacity(jobs.len());
-        let mut writes = Vec::with_capacity(jobs.len().div_ceil(CHUNK));
+        let mut writes = FuturesOrdered::new();
         for chunk in jobs.chunks(CHUNK) {
             let mut pipeline = Pipeline::with_capacity(chunk.len());
             for job in chunk {
-                let envelope = Envelope::new(job)?;
-                pipeline.add_command(add(&keys, &envelope.encode()));
-                ids.push(envelope.id);
+                let (id, bytes) = seal(job)?;
+                pipeline.add_command(add(&keys, &bytes));
+                ids.push(id);
             }
-            writes.push(pipeline);
+            // Redis works on the writes before, while the next is put together.
+            let connection = self.connection();
+            let write = async move { first_error(&connection.all(&pipeline).await?) };
+            writes.push_back(write);
+            if writes.len() == CHUNKS_IN_FLIGHT {
+                writes.next().await.transpose()?;
+            } else {
+                // A first poll is what sends a write.
+                if let Poll::Ready(Some(sent)) = futures_util::poll!(writes.next()) {
+                    sent?;
+                }
+            }
         }
-        stream::iter(writes)
-            .map(|pipeline| async move {
-                first_error(&self.connection().all(&pipeline).await?)?;
-                Ok::<(), EnqueueError>(())
-            })
-            .buffered(CHUNKS_IN_FLIGHT)
-            .try_collect::<()>()
-            .await?;
+        writes.try_collect::<()>().await?;
         Ok(ids)
     }
 
@@ -140,7 +146,7 @@ impl Queue {
         delay: Duration,
     ) -> Result<JobId, EnqueueError> {
         let ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
-        self.schedule(&Envelope::new(job)?, "in", ms).await
+        self.schedule(job, "in", ms).await
     }
 
     /// Enqueues a job to run at this time, by the server's clock.
@@ -152,24 +158,16 @@ impl Queue {
         job: &J,
         time: SystemTime,
     ) -> Result<JobId, EnqueueError> {
-        self.schedule(&Envelope::new(job)?, "at", epoch_ms(time))
-            .await
+        self.schedule(job, "at", epoch_ms(time)).await
     }
 
-    async fn schedule(
-        &self,
-        envelope: &Envelope,
-        mode: &str,
-        ms: u64,
-    ) -> Result<JobId, EnqueueError> {
-        let keys = self.keys(&envelope.queue);
+    async fn schedule<J: Job>(&self, job: &J, mode: &str, ms: u64) -> Result<JobId, EnqueueError> {
+        let keys = self.keys(J::QUEUE);
+        let (id, bytes) = seal(job)?;
         let mut cmd = scripts::call(&scripts::SCHEDULE, &[&keys.payloads, &keys.delayed]);
-        cmd.arg(envelope.id.to_string())
-            .arg(envelope.encode())
-            .arg(mode)
-            .arg(ms);
+        cmd.arg(id.to_string()).arg(bytes).arg(mode).arg(ms);
         self.connection().one(&cmd).await?;
-        Ok(envelope.id)
+        Ok(id)
     }
 
     /// Takes jobs over from the outbox; those that are known are passed over.

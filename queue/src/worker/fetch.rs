@@ -73,7 +73,7 @@ pub(super) async fn read_until(lane: Arc<Lane>, connection: Connection, stop: Ca
 
 /// Waits for a lease that may be trusted and for room; `None` when the heartbeat
 /// is gone.
-async fn ready(lane: &Lane) -> Option<(Lease, usize)> {
+async fn ready(lane: &Lane) -> Option<(Arc<Lease>, usize)> {
     let mut watch = lane.tenure.watch();
     loop {
         let lease = watch.wait_for(Option::is_some).await.ok()?.clone()?;

@@ -37,7 +37,7 @@ pub(super) struct Lease {
 pub(super) struct Tenure {
     keys: Arc<Keys>,
     queue: String,
-    current: watch::Sender<Option<Lease>>,
+    current: watch::Sender<Option<Arc<Lease>>>,
     started: Instant,
     /// End of trust, in microseconds after `started`.
     trusted_until: AtomicU64,
@@ -57,11 +57,11 @@ impl Tenure {
     }
 
     /// Follows the lease; `None` until the first beat.
-    pub(super) fn watch(&self) -> watch::Receiver<Option<Lease>> {
+    pub(super) fn watch(&self) -> watch::Receiver<Option<Arc<Lease>>> {
         self.current.subscribe()
     }
 
-    pub(super) fn current(&self) -> Option<Lease> {
+    pub(super) fn current(&self) -> Option<Arc<Lease>> {
         self.current.borrow().clone()
     }
 
@@ -213,7 +213,8 @@ impl Beat {
             return false;
         }
         self.registered = true;
-        tenure.current.send_replace(Some(self.lease.clone()));
+        let lease = Arc::new(self.lease.clone());
+        tenure.current.send_replace(Some(lease));
         false
     }
 }

@@ -3,7 +3,8 @@
 //! To add a job, you
 //! 1. write its payload in `domain/src/jobs.rs`;
 //! 2. copy `worker/src/jobs/send_email.rs` and give it its behaviour in `run`;
-//! 3. add one line to [`jobs::registry`].
+//! 3. add one line to [`jobs::registry`], and a queue of its own, if it has one, to
+//!    [`jobs::QUEUES`].
 //!
 //! It listens on the loopback interface only, for probes.
 
@@ -47,7 +48,13 @@ pub async fn run(
     }
     let relay = outbox::Relay::new(app.pool.clone(), queue.clone());
     let worker = Worker::new(queue, jobs::registry(), Arc::new(app), settings);
-    // The relay stops first: what it would move now is for another worker.
-    let (worked, ()) = tokio::join!(worker.run(soft.clone(), hard), relay.run(soft));
+    let stop_relay = soft.child_token();
+    let work = async {
+        let worked = worker.run(soft, hard).await;
+        // Also when the worker could not go on: the process has to end.
+        stop_relay.cancel();
+        worked
+    };
+    let (worked, ()) = tokio::join!(work, relay.run(stop_relay.clone()));
     worked
 }

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use clap::Parser;
 use queue::{Queue, WorkerSettings};
 use service::health::{self, Health};
-use service::settings::{Reader, Worker};
+use service::settings::{Environment, Reader, Worker};
 use service::shutdown::{Shutdown, Tasks};
 use service::{database, telemetry};
 use sqlx::PgPool;
@@ -52,6 +52,8 @@ async fn run() -> anyhow::Result<()> {
     let pool = database::pool(&settings.database);
     let mut redis = queue::Settings::new(settings.redis.connection(), &settings.queue.namespace);
     redis.lease = settings.queue.lease;
+    // A Redis that evicts keys loses jobs: a warning to a developer, a refusal everywhere else.
+    redis.tuning.require_noeviction = settings.environment != Environment::Development;
     let queue = Queue::connect(redis).await?;
     let app = App {
         pool: pool.clone(),

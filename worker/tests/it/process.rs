@@ -120,12 +120,8 @@ impl Running {
                 .unwrap()
                 .success()
         );
-        let mut status = None;
-        while status.is_none() {
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-            status = self.child.try_wait().unwrap();
-        }
-        (status.unwrap(), self.log())
+        until_ended(&mut self.child).await;
+        (self.child.wait().unwrap(), self.log())
     }
 }
 
@@ -253,4 +249,51 @@ async fn everything_wrong_with_the_settings_is_said_at_once() {
             .unwrap()
             .starts_with("worker ")
     );
+}
+
+#[tokio::test]
+async fn outside_of_development_a_redis_that_may_lose_jobs_is_refused() {
+    let (database, dir) = (database().await, tempfile::tempdir().unwrap());
+    let port = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let redis = Command::new("redis-server")
+        .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
+        .args(["--save", "", "--maxmemory-policy", "allkeys-lru"])
+        .current_dir(dir.path())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("redis-server is not in PATH: run the tests with `cargo xtask test`");
+    let stderr = tempfile::NamedTempFile::new().unwrap();
+    let _redis = Running {
+        child: redis,
+        stderr,
+    };
+    let mut process = Process::new(&database, dir.path());
+    process.set("APP_ENV", &"staging");
+    process.set("REDIS_HOST", &"127.0.0.1");
+    process.set("REDIS_PORT", &port);
+    process.set("REDIS_USER", &"default");
+
+    let mut running = process.run();
+    until_ended(&mut running.child).await;
+    assert_eq!(running.child.wait().unwrap().code(), Some(1));
+    let log = running.log();
+    assert!(
+        log.contains("allkeys-lru") && log.contains("noeviction"),
+        "{log}"
+    );
+}
+
+async fn until_ended(child: &mut Child) {
+    let patience = async {
+        while child.try_wait().unwrap().is_none() {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(60), patience)
+        .await
+        .expect("the process ends");
 }

@@ -77,7 +77,7 @@ pub(crate) fn choose(project: &Project, forced: Option<Mode>) -> Result<Mode> {
     };
     terminal::note(&format!(
         "mode: {} ({why})",
-        terminal::paint(BOLD, mode.name())
+        terminal::mark(BOLD, mode.name())
     ));
     Ok(mode)
 }

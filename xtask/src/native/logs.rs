@@ -33,7 +33,7 @@ pub(crate) fn show(files: &[(String, PathBuf)], tail: usize, follow: bool) -> Re
         let style: Style = PREFIXES[index % PREFIXES.len()];
         let prefix = terminal::paint(style, &format!("{name:width$} |"));
         let (lines, position) = last_lines(path, tail, 0)?;
-        print(&prefix, lines.iter().map(|line| line.as_bytes()))?;
+        print(&prefix, lines.iter().map(String::as_bytes))?;
         sources.push(Source {
             prefix,
             path: path.clone(),
@@ -41,13 +41,15 @@ pub(crate) fn show(files: &[(String, PathBuf)], tail: usize, follow: bool) -> Re
             rest: Vec::new(),
         });
     }
-    while follow {
+    if !follow {
+        return Ok(());
+    }
+    loop {
         for source in &mut sources {
             source.print_new()?;
         }
         process::pause(POLL);
     }
-    Ok(())
 }
 
 impl Source {

@@ -147,7 +147,7 @@ impl Supervisor<'_> {
                 self.apply(plan.iter().map(Spec::from_json).collect::<Result<_>>()?);
                 Ok(json!({}))
             }
-            Some("start") => self.on(named, |service, place| service.start_again(place)),
+            Some("start") => self.on(named, Service::start_again),
             Some("kill") => self.on(named, |service, _| service.kill()),
             Some("stop") if named.is_some() => self.on(named, |service, _| service.stop()),
             Some("stop") => {

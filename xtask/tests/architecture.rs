@@ -3,6 +3,8 @@
 //! They read `cargo metadata` and the sources as text, so that a shortcut that
 //! compiles is still refused.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use serde_json::Value;
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -22,7 +22,9 @@ impl Client {
     /// `address` is `host:port`.
     pub(crate) fn new(address: &str) -> Self {
         let base = format!("http://{}", address.trim_start_matches("http://"));
-        Self { base: base.trim_end_matches('/').to_owned() }
+        Self {
+            base: base.trim_end_matches('/').to_owned(),
+        }
     }
 
     pub(crate) fn get(&self, path: &str) -> Result<Answer> {
@@ -85,7 +87,9 @@ impl Answer {
     pub(crate) fn text(&self, field: &str) -> Result<String> {
         let value = self.json()?;
         let text = value[field].as_str();
-        Ok(text.with_context(|| format!("no text {field:?} in {value}"))?.to_owned())
+        Ok(text
+            .with_context(|| format!("no text {field:?} in {value}"))?
+            .to_owned())
     }
 
     /// Checks that the answer is an RFC 9457 document of this status, and that

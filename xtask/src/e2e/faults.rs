@@ -27,7 +27,10 @@ pub(super) fn worker_killed(run: &Run) -> Result<String> {
     for email in &emails {
         run.mailbox.wait(email, 1, RECOVERY * 3)?;
     }
-    Ok(format!("{BURST} mails, the last {:.1} s after", killed.elapsed().as_secs_f64()))
+    Ok(format!(
+        "{BURST} mails, the last {:.1} s after",
+        killed.elapsed().as_secs_f64()
+    ))
 }
 
 pub(super) fn redis_restarted(run: &Run) -> Result<String> {
@@ -44,7 +47,10 @@ pub(super) fn redis_restarted(run: &Run) -> Result<String> {
         run.mailbox.wait(email, 1, RECOVERY * 3)?;
     }
     run.until_ready(RECOVERY)?;
-    Ok(format!("{BURST} mails, the last {:.1} s after", restarted.elapsed().as_secs_f64()))
+    Ok(format!(
+        "{BURST} mails, the last {:.1} s after",
+        restarted.elapsed().as_secs_f64()
+    ))
 }
 
 pub(super) fn postgres_away(run: &Run) -> Result<String> {
@@ -58,12 +64,18 @@ pub(super) fn postgres_away(run: &Run) -> Result<String> {
     run.stack.inflict("postgres", Fault::Start)?;
 
     let answer = answer?.expect_problem(503)?;
-    ensure!(answer.header("retry-after").is_some(), "a 503 without Retry-After");
+    ensure!(
+        answer.header("retry-after").is_some(),
+        "a 503 without Retry-After"
+    );
     ready?.expect(503)?;
     alive?.expect(200)?;
     let healed = run.until_ready(Duration::from_secs(30))?;
     run.log_in(&email)?;
-    Ok(format!("ready {:.1} s after it was back", healed.as_secs_f64()))
+    Ok(format!(
+        "ready {:.1} s after it was back",
+        healed.as_secs_f64()
+    ))
 }
 
 pub(super) fn down_and_up(run: &Run) -> Result<String> {

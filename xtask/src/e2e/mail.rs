@@ -25,7 +25,12 @@ impl Mailbox {
     }
 
     /// Waits for `count` mails to `address`.
-    pub(crate) fn wait(&self, address: &str, count: usize, within: Duration) -> Result<Vec<String>> {
+    pub(crate) fn wait(
+        &self,
+        address: &str,
+        count: usize,
+        within: Duration,
+    ) -> Result<Vec<String>> {
         let start = Instant::now();
         loop {
             let mails = self.read(address)?;
@@ -55,7 +60,10 @@ fn read_folder(folder: &PathBuf, address: &str) -> Result<Vec<String>> {
     let mut mails = Vec::new();
     for path in paths {
         let mail = fs::read_to_string(&path)?;
-        if mail.lines().any(|line| line.starts_with("To:") && line.contains(address)) {
+        if mail
+            .lines()
+            .any(|line| line.starts_with("To:") && line.contains(address))
+        {
             mails.push(mail);
         }
     }
@@ -78,8 +86,13 @@ fn read_maildev(api: &str, address: &str) -> Result<Vec<String>> {
 
 /// The verification token that a mail carries.
 pub(crate) fn token(mail: &str) -> Result<String> {
-    let line = mail.lines().find_map(|line| line.trim().strip_prefix("Token: "));
-    Ok(line.with_context(|| format!("no token in the mail:\n{mail}"))?.trim().to_owned())
+    let line = mail
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("Token: "));
+    Ok(line
+        .with_context(|| format!("no token in the mail:\n{mail}"))?
+        .trim()
+        .to_owned())
 }
 
 #[cfg(test)]

@@ -42,14 +42,29 @@ type Step = fn(&Run) -> Result<String>;
 const STEPS: [(&str, Step); 10] = [
     ("the service names itself and is ready", product::ready),
     ("sign up, read the mail, verify, log in", product::sign_up),
-    ("a known address gets the same answer", product::known_address),
+    (
+        "a known address gets the same answer",
+        product::known_address,
+    ),
     ("a token works once", product::token_works_once),
     ("wrong requests get problem documents", product::problems),
     ("answers carry the security headers", product::headers),
-    ("a worker killed with SIGKILL loses no mail", faults::worker_killed),
-    ("Redis restarted under load loses no mail", faults::redis_restarted),
-    ("Postgres away is a 503, and heals by itself", faults::postgres_away),
-    ("what was stored is there after down and up", faults::down_and_up),
+    (
+        "a worker killed with SIGKILL loses no mail",
+        faults::worker_killed,
+    ),
+    (
+        "Redis restarted under load loses no mail",
+        faults::redis_restarted,
+    ),
+    (
+        "Postgres away is a 503, and heals by itself",
+        faults::postgres_away,
+    ),
+    (
+        "what was stored is there after down and up",
+        faults::down_and_up,
+    ),
 ];
 
 /// Runs the scenario against the stack, which is brought up first where it is
@@ -84,9 +99,16 @@ fn scenario(project: &Project, stack: &dyn Stack) -> Result<()> {
         let begun = Instant::now();
         let said = step(&run).with_context(|| format!("e2e: {name}"))?;
         let seconds = begun.elapsed().as_secs_f64();
-        println!("  ok {seconds:>6.1} s  {name}{}{said}", if said.is_empty() { "" } else { ": " });
+        println!(
+            "  ok {seconds:>6.1} s  {name}{}{said}",
+            if said.is_empty() { "" } else { ": " }
+        );
     }
-    println!("{} passed, 0 failed in {:.1} s", STEPS.len(), start.elapsed().as_secs_f64());
+    println!(
+        "{} passed, 0 failed in {:.1} s",
+        STEPS.len(),
+        start.elapsed().as_secs_f64()
+    );
     Ok(())
 }
 
@@ -122,7 +144,10 @@ impl Run<'_> {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the command has no executor to block")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the command has no executor to block"
+)]
 fn pause(time: Duration) {
     std::thread::sleep(time);
 }

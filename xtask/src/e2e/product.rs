@@ -23,17 +23,23 @@ pub(super) fn sign_up(run: &Run) -> Result<String> {
 
     // Before the address is proven, the right password does not let in.
     let session = json!({"email": email, "password": PASSWORD});
-    run.client.post("/v1/sessions", &session)?.expect_problem(403)?;
+    run.client
+        .post("/v1/sessions", &session)?
+        .expect_problem(403)?;
 
     let mails = run.mailbox.wait(&email, 1, MAIL)?;
     let token = mail::token(&mails[0])?;
-    let answer = run.client.post("/v1/accounts/verify", &json!({"token": token}))?;
+    let answer = run
+        .client
+        .post("/v1/accounts/verify", &json!({"token": token}))?;
     answer.expect(204)?;
 
     let access_token = run.log_in(&email)?;
     let me = run.client.get_as("/v1/me", &access_token)?.expect(200)?;
     ensure!(me.text("email")? == email, "somebody else: {}", me.body);
-    run.client.get_as("/v1/me", "not.a.token")?.expect_problem(401)?;
+    run.client
+        .get_as("/v1/me", "not.a.token")?
+        .expect_problem(401)?;
     Ok(String::new())
 }
 
@@ -41,7 +47,10 @@ pub(super) fn known_address(run: &Run) -> Result<String> {
     let email = run.new_address();
     let first = run.sign_up(&email)?;
     let second = run.sign_up(&email)?;
-    ensure!(first == second, "{first:?} for a new address, {second:?} for a known one");
+    ensure!(
+        first == second,
+        "{first:?} for a new address, {second:?} for a known one"
+    );
     run.mailbox.wait(&email, 2, MAIL)?;
     Ok(String::new())
 }
@@ -50,7 +59,9 @@ pub(super) fn token_works_once(run: &Run) -> Result<String> {
     let email = run.new_address();
     run.sign_up(&email)?;
     let token = json!({"token": mail::token(&run.mailbox.wait(&email, 1, MAIL)?[0])?});
-    run.client.post("/v1/accounts/verify", &token)?.expect(204)?;
+    run.client
+        .post("/v1/accounts/verify", &token)?
+        .expect(204)?;
     let again = run.client.post("/v1/accounts/verify", &token)?;
     ensure!(again.status != 204, "a token was taken twice");
     let status = again.status;
@@ -73,19 +84,27 @@ pub(super) fn problems(run: &Run) -> Result<String> {
     let wrong = json!({"email": "nobody", "password": "short"});
     let answer = client.post("/v1/accounts", &wrong)?.expect_problem(422)?;
     let document = answer.json()?;
-    let errors = document["errors"].as_array().context("a 422 without errors")?;
+    let errors = document["errors"]
+        .as_array()
+        .context("a 422 without errors")?;
     for pointer in ["/email", "/password"] {
         let named = errors.iter().any(|error| error["pointer"] == pointer);
         ensure!(named, "{pointer} is not named in {document}");
     }
-    client.post("/v1/accounts", &json!({}))?.expect_problem(422)?;
+    client
+        .post("/v1/accounts", &json!({}))?
+        .expect_problem(422)?;
     client.get("/v1/me")?.expect_problem(401)?;
     Ok(String::new())
 }
 
 pub(super) fn headers(run: &Run) -> Result<String> {
     let answer = run.client.get("/")?.expect(200)?;
-    for name in ["x-content-type-options", "content-security-policy", "x-request-id"] {
+    for name in [
+        "x-content-type-options",
+        "content-security-policy",
+        "x-request-id",
+    ] {
         ensure!(answer.header(name).is_some(), "{name} is missing");
     }
     Ok(String::new())
@@ -95,7 +114,11 @@ impl Run<'_> {
     /// Signs up and returns the answer's body.
     pub(super) fn sign_up(&self, email: &str) -> Result<String> {
         let account = json!({"email": email, "password": PASSWORD});
-        Ok(self.client.post("/v1/accounts", &account)?.expect(202)?.body)
+        Ok(self
+            .client
+            .post("/v1/accounts", &account)?
+            .expect(202)?
+            .body)
     }
 
     /// Signs up and proves the address.
@@ -103,7 +126,9 @@ impl Run<'_> {
         let email = self.new_address();
         self.sign_up(&email)?;
         let token = mail::token(&self.mailbox.wait(&email, 1, MAIL)?[0])?;
-        let answer = self.client.post("/v1/accounts/verify", &json!({"token": token}))?;
+        let answer = self
+            .client
+            .post("/v1/accounts/verify", &json!({"token": token}))?;
         answer.expect(204)?;
         Ok(email)
     }
@@ -112,8 +137,16 @@ impl Run<'_> {
     pub(super) fn log_in(&self, email: &str) -> Result<String> {
         let session = json!({"email": email, "password": PASSWORD});
         let answer = self.client.post("/v1/sessions", &session)?.expect(200)?;
-        ensure!(answer.json()?["expires_in"] == 900, "another life time: {}", answer.body);
-        ensure!(answer.text("token_type")? == "Bearer", "another type: {}", answer.body);
+        ensure!(
+            answer.json()?["expires_in"] == 900,
+            "another life time: {}",
+            answer.body
+        );
+        ensure!(
+            answer.text("token_type")? == "Bearer",
+            "another type: {}",
+            answer.body
+        );
         answer.text("refresh_token")?;
         answer.text("access_token")
     }

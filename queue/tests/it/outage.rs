@@ -66,6 +66,48 @@ async fn jobs_survive_restarts_under_load() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn cut_connections_lose_and_double_nothing() {
+    let server = Server::start(false);
+    let settings = settings_at(&server.url());
+    let queue = Queue::connect(settings.clone()).await.unwrap();
+    let log = Arc::new(Log::default());
+    let mut ids = queue
+        .enqueue_many(&vec![task(Act::Sleep(1)); 3000])
+        .await
+        .unwrap();
+    let failing = queue
+        .enqueue_many(&vec![task(Act::FailTimes(1)); 300])
+        .await
+        .unwrap();
+    ids.extend(&failing);
+    let workers = [start(&queue, &log, 4), start(&queue, &log, 4)];
+    let client = queue::redis::Client::open(server.url()).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    // Answers are lost on the way: of fetches, of outcomes, of reclaims.
+    while log.done_count() < ids.len() {
+        let _: u64 = queue::redis::cmd("CLIENT")
+            .arg(&["KILL", "TYPE", "normal", "SKIPME", "yes"])
+            .query_async(&mut connection)
+            .await
+            .unwrap();
+        tokio::time::sleep(Duration::from_millis(25)).await;
+        if log.done_count() > ids.len() * 2 / 3 {
+            break;
+        }
+    }
+    until_done(&log, ids.len()).await;
+    assert_settled(&queue, 0).await;
+    log.assert_each_done_once(&ids);
+    for id in failing {
+        assert_eq!(log.starts_of(id), 2);
+    }
+    for worker in workers {
+        worker.stop().await;
+    }
+    assert_no_leak(&settings).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_job_outlives_an_outage_longer_than_the_lease() {
     let mut server = Server::start(true);
     let settings = settings_at(&server.url());

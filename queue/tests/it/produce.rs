@@ -86,6 +86,39 @@ async fn a_relay_may_be_repeated() {
     assert_no_leak(&settings).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_does_not_bring_a_dead_or_waiting_job_back() {
+    let settings = settings();
+    let queue = Queue::connect(settings.clone()).await.unwrap();
+    let log = Arc::new(Log::default());
+    let worker = start(&queue, &log, 2);
+    let envelope = Envelope::new(&task(Act::Discard)).unwrap().once();
+    let relayed = Relayed {
+        envelope: envelope.encode(),
+        id: envelope.id,
+        queue: envelope.queue.clone(),
+        run_at: None,
+    };
+    // Not relayed before: the marker is the dead letter's own.
+    queue.enqueue_envelope(&envelope).await.unwrap();
+    assert_settled(&queue, 1).await;
+    queue.relay(std::slice::from_ref(&relayed)).await.unwrap();
+    let waiting = queue
+        .enqueue_in(&task(Act::Succeed), Duration::from_secs(60))
+        .await
+        .unwrap();
+    let again = Relayed {
+        id: waiting,
+        ..relayed
+    };
+    queue.relay(&[again]).await.unwrap();
+    let counts = queue.counts("default").await.unwrap();
+    assert_eq!((counts.ready, counts.in_hand), (0, 0));
+    assert_eq!((counts.delayed, counts.dead), (1, 1));
+    assert_eq!(log.starts.lock().unwrap().len(), 1);
+    worker.stop().await;
+}
+
 #[tokio::test]
 async fn wrong_settings_are_refused_at_once() {
     let mut wrong = settings();

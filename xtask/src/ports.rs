@@ -36,10 +36,18 @@ pub(crate) fn choose(project: &Project, service: &str, wanted: u16) -> Result<u1
 
 /// A port of no meaning for an internal server: the one of last time if it is free, else any.
 pub(crate) fn any(project: &Project, service: &str) -> Result<u16> {
-    if let Some(port) = project.port(service).filter(|port| is_free(*port)) {
+    // One that was just given to another service looks free until that has started.
+    let is_ours = |port: &u16| !project.is_given_to_another(service, *port);
+    let last = project.port(service).filter(|port| is_free(*port));
+    if let Some(port) = last.filter(is_ours) {
         return Ok(port);
     }
-    let port = unused()?;
+    let port = loop {
+        let port = unused()?;
+        if is_ours(&port) {
+            break port;
+        }
+    };
     project.remember_port(service, port)?;
     Ok(port)
 }

@@ -89,6 +89,17 @@ impl Project {
         u16::try_from(self.recall("ports")?.get(service)?.as_u64()?).ok()
     }
 
+    /// Whether another service has this host port.
+    pub(crate) fn is_given_to_another(&self, service: &str, port: u16) -> bool {
+        let ports = self.recall("ports").unwrap_or_default();
+        let mut others = ports
+            .as_object()
+            .into_iter()
+            .flatten()
+            .filter(|(name, _)| *name != service);
+        others.any(|(_, given)| *given == json!(port))
+    }
+
     /// Remembers a host port, so that it stays the same from one `up` to the next.
     pub(crate) fn remember_port(&self, service: &str, port: u16) -> Result<()> {
         let mut ports = self

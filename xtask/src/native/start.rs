@@ -31,7 +31,7 @@ pub(super) const PACKAGES: [&str; 3] = ["api", "worker", "migrations"];
 /// Where the API listens unless `API_PORT` says otherwise or the port is taken.
 pub(super) const API_PORT: u16 = 8000;
 
-/// Where the worker answers health checks unless that is taken.
+/// Where the worker answers health checks when the developer runs it.
 pub(super) const WORKER_PORT: u16 = 8001;
 
 /// The longest that a service may take until it is healthy. Postgres after a crash reads its log.
@@ -155,19 +155,11 @@ fn choose_ports(project: &Project, place: &Place) -> Result<Ports> {
         Some(port) if port == wanted || !ports::is_free(wanted) => port,
         _ => ports::choose(project, "api", wanted)?,
     };
-    let worker = match current("worker") {
-        Some(port) => port,
-        None if ports::is_free(WORKER_PORT) => {
-            project.remember_port("worker", WORKER_PORT)?;
-            WORKER_PORT
-        }
-        None => ports::any(project, "worker")?,
-    };
     Ok(Ports {
+        api,
         postgres: internal("postgres")?,
         redis: internal("redis")?,
-        api,
-        worker,
+        worker: internal("worker")?,
     })
 }
 

@@ -64,7 +64,7 @@ async fn run() -> anyhow::Result<()> {
         queues: jobs::QUEUES.map(str::to_owned).to_vec(),
         concurrency: settings.worker.concurrency,
         // The rest of the grace period is for handing back what did not finish.
-        drain_timeout: settings.shutdown.grace.mul_f64(0.8),
+        drain_timeout: settings.shutdown.grace.mul_f64(0.7),
     };
 
     let addr = settings.worker.health_addr;

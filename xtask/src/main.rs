@@ -70,17 +70,28 @@ fn run(verb: Verb) -> Result<()> {
         Verb::Exec { service, command } => exec::run(&project, &service, &command),
         Verb::Psql { args } => exec::psql(&project, &args),
         Verb::RedisCli { args } => exec::redis_cli(&project, &args),
-        Verb::Migrate { action } => migrate::run(&project, action.unwrap_or(cli::Migrate::Run { args: Vec::new() })),
-        Verb::Db { action: cli::Db::Prepare } => db::prepare(&project),
+        Verb::Migrate { action } => migrate::run(
+            &project,
+            action.unwrap_or(cli::Migrate::Run { args: Vec::new() }),
+        ),
+        Verb::Db {
+            action: cli::Db::Prepare,
+        } => db::prepare(&project),
         Verb::Doctor { json } => doctor::run(&project, json),
         Verb::Test { args } => test::run(&project, &args),
         Verb::Check => check::run(&project),
         Verb::Ci => ci::run(&project),
-        Verb::E2e { docker, native } => {
-            e2e::run(&project, docker.then_some(Mode::Docker).or(native.then_some(Mode::Native)))
-        }
+        Verb::E2e { docker, native } => e2e::run(
+            &project,
+            docker
+                .then_some(Mode::Docker)
+                .or(native.then_some(Mode::Native)),
+        ),
         Verb::Watch { half } => watch::run(&half),
         Verb::Supervise { root } => native::supervise(&root),
-        Verb::ThrowAway { postgres_only, docker } => native::throw_away::keep(&project, !postgres_only, docker),
+        Verb::ThrowAway {
+            postgres_only,
+            docker,
+        } => native::throw_away::keep(&project, !postgres_only, docker),
     }
 }

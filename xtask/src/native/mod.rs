@@ -60,8 +60,10 @@ pub(crate) fn supervise(root: &Path) -> Result<()> {
 
 /// What `doctor` wants to know: the servers that were found, or that none was.
 pub(crate) fn found_servers() -> (Option<String>, Option<String>) {
-    let postgres = servers::postgres(None).map(|found| format!("Postgres {} in {}", found.major, found.bin.display()));
-    let redis = servers::redis().map(|found| format!("Redis {} at {}", found.major, found.server.display()));
+    let postgres = servers::postgres(None)
+        .map(|found| format!("Postgres {} in {}", found.major, found.bin.display()));
+    let redis = servers::redis()
+        .map(|found| format!("Redis {} at {}", found.major, found.server.display()));
     (postgres, redis)
 }
 
@@ -69,17 +71,34 @@ pub(crate) fn found_servers() -> (Option<String>, Option<String>) {
 pub(crate) fn secrets_fit(project: &Project) -> Option<bool> {
     let place = Place::at(project.root());
     let services = control::status(&place).ok()??;
-    let postgres = services.iter().find(|status| status.name == "postgres" && status.state == "running")?;
+    let postgres = services
+        .iter()
+        .find(|status| status.name == "postgres" && status.state == "running")?;
     let port = postgres.address.rsplit_once(':')?.1.parse().ok()?;
     postgres::write_passwords(project, &place, port).ok()?;
-    let mut psql = postgres::psql(&place, &servers::postgres(None)?, port, "slipway_owner", "slipway");
-    Some(psql.args(["-X", "-q", "-c", "select 1"]).output().ok()?.status.success())
+    let mut psql = postgres::psql(
+        &place,
+        &servers::postgres(None)?,
+        port,
+        "slipway_owner",
+        "slipway",
+    );
+    Some(
+        psql.args(["-X", "-q", "-c", "select 1"])
+            .output()
+            .ok()?
+            .status
+            .success(),
+    )
 }
 
 impl<'a> Native<'a> {
     /// For this checkout.
     pub(crate) fn new(project: &'a Project) -> Self {
-        Self { project, place: Place::at(project.root()) }
+        Self {
+            project,
+            place: Place::at(project.root()),
+        }
     }
 
     fn status(&self) -> Result<Vec<control::Status>> {
@@ -87,7 +106,9 @@ impl<'a> Native<'a> {
     }
 
     fn port(&self, service: &str) -> Result<u16> {
-        self.project.port(service).with_context(|| format!("{service} has never run: start it with `cargo xtask up`"))
+        self.project
+            .port(service)
+            .with_context(|| format!("{service} has never run: start it with `cargo xtask up`"))
     }
 
     fn ports(&self) -> Result<Ports> {
@@ -102,11 +123,14 @@ impl<'a> Native<'a> {
 
     fn ask(&self, what: &str, service: &str) -> Result<()> {
         let request = json!({ "do": what, "service": service });
-        control::ask(&self.place, &request)?.context("nothing runs: start it with `cargo xtask up`").map(drop)
+        control::ask(&self.place, &request)?
+            .context("nothing runs: start it with `cargo xtask up`")
+            .map(drop)
     }
 
     fn require(&self, service: &str) -> Result<()> {
-        let is_running = |status: &control::Status| status.name == service && status.state == "running";
+        let is_running =
+            |status: &control::Status| status.name == service && status.state == "running";
         if self.status()?.iter().any(is_running) {
             return Ok(());
         }
@@ -115,11 +139,22 @@ impl<'a> Native<'a> {
 
     /// The services named, or all that the supervisor has; a name it has not is an error.
     fn named(&self, services: &[String]) -> Result<Vec<String>> {
-        let all: Vec<String> = self.status()?.into_iter().map(|status| status.name).collect();
+        let all: Vec<String> = self
+            .status()?
+            .into_iter()
+            .map(|status| status.name)
+            .collect();
         if let Some(unknown) = services.iter().find(|name| !all.contains(name)) {
-            bail!("no service `{unknown}` runs here; there are {}", all.join(", "));
+            bail!(
+                "no service `{unknown}` runs here; there are {}",
+                all.join(", ")
+            );
         }
-        Ok(if services.is_empty() { all } else { services.to_vec() })
+        Ok(if services.is_empty() {
+            all
+        } else {
+            services.to_vec()
+        })
     }
 }
 
@@ -138,7 +173,10 @@ impl Stack for Native<'_> {
             Some(_) => {
                 let is_gone = || !self.place.is_supervised();
                 if !process::wait_until(Duration::from_secs(10), is_gone) {
-                    bail!("the supervisor does not end; its log is {}", self.place.log("supervisor").display());
+                    bail!(
+                        "the supervisor does not end; its log is {}",
+                        self.place.log("supervisor").display()
+                    );
                 }
             }
             // The supervisor was killed: what it started may be there still.
@@ -185,12 +223,23 @@ impl Stack for Native<'_> {
 
     fn logs(&self, options: &LogOptions) -> Result<()> {
         let known = SERVICES.iter().chain(&["supervisor"]);
-        if let Some(unknown) = options.services.iter().find(|name| !known.clone().any(|known| known == name)) {
+        if let Some(unknown) = options
+            .services
+            .iter()
+            .find(|name| !known.clone().any(|known| known == name))
+        {
             bail!("no service `{unknown}`; there are {}", SERVICES.join(", "));
         }
         let all = || SERVICES.iter().map(|name| (*name).to_owned()).collect();
-        let names = if options.services.is_empty() { all() } else { options.services.clone() };
-        let files: Vec<_> = names.into_iter().map(|name| (name.clone(), self.place.log(&name))).collect();
+        let names = if options.services.is_empty() {
+            all()
+        } else {
+            options.services.clone()
+        };
+        let files: Vec<_> = names
+            .into_iter()
+            .map(|name| (name.clone(), self.place.log(&name)))
+            .collect();
         logs::show(&files, options.tail, options.follow)
     }
 
@@ -199,9 +248,13 @@ impl Stack for Native<'_> {
     }
 
     fn exec(&self, service: &str, command: &[String]) -> Result<()> {
-        let [program, args @ ..] = command else { bail!("no command given") };
+        let [program, args @ ..] = command else {
+            bail!("no command given")
+        };
         if !["api", "worker", "migrate"].contains(&service) {
-            bail!("natively, exec takes api, worker or migrate; for the servers there are psql and redis-cli");
+            bail!(
+                "natively, exec takes api, worker or migrate; for the servers there are psql and redis-cli"
+            );
         }
         let env = environment::of(self.project, self.ports()?, service)?;
         let mut command = Command::new(program);
@@ -209,13 +262,20 @@ impl Stack for Native<'_> {
         for name in env.keys().filter_map(|name| name.strip_suffix("_FILE")) {
             command.env_remove(name);
         }
-        Err(command.args(args).envs(env).exec()).with_context(|| format!("`{program}` cannot be run"))
+        Err(command.args(args).envs(env).exec())
+            .with_context(|| format!("`{program}` cannot be run"))
     }
 
     fn psql(&self, args: &[String]) -> Result<()> {
         self.require("postgres")?;
         let (postgres, _) = servers::ensure(false, false)?;
-        let mut psql = postgres::psql(&self.place, &postgres, self.port("postgres")?, "slipway_owner", "slipway");
+        let mut psql = postgres::psql(
+            &self.place,
+            &postgres,
+            self.port("postgres")?,
+            "slipway_owner",
+            "slipway",
+        );
         Err(psql.args(args).exec()).context("psql cannot be run")
     }
 
@@ -223,7 +283,8 @@ impl Stack for Native<'_> {
         self.require("redis")?;
         let redis = servers::redis().context("no Redis is installed")?;
         let mut cli = redis::cli(self.project, &redis, self.port("redis")?)?;
-        Err(cli.args(args).exec()).with_context(|| format!("{} cannot be run", redis.cli().display()))
+        Err(cli.args(args).exec())
+            .with_context(|| format!("{} cannot be run", redis.cli().display()))
     }
 
     fn migrate(&self, args: &[String]) -> Result<()> {
@@ -247,26 +308,38 @@ impl Stack for Native<'_> {
         let settings = self.project.settings()?;
         let mut links = Vec::new();
         if let Some(api) = self.ps()?.into_iter().find(|service| service.name == "api") {
-            links.push(("API".to_owned(), format!("http://{}", api.address.unwrap_or_default())));
+            links.push((
+                "API".to_owned(),
+                format!("http://{}", api.address.unwrap_or_default()),
+            ));
         }
         links.push((
             "Mail".to_owned(),
             match settings.get("SMTP_HOST") {
                 Some(host) => format!("sent through {host}"),
-                None => environment::mail_folder(self.project)?.display().to_string(),
+                None => environment::mail_folder(self.project)?
+                    .display()
+                    .to_string(),
             },
         ));
-        links.push(("Logs".to_owned(), self.project.state_dir().join("logs").display().to_string()));
+        links.push((
+            "Logs".to_owned(),
+            self.project.state_dir().join("logs").display().to_string(),
+        ));
         Ok(links)
     }
 }
 
 impl Native<'_> {
     fn remove_data(&self) -> Result<()> {
-        let mut folders = vec![self.project.state_dir().join("data"), self.project.state_dir().join("mail")];
+        let mut folders = vec![
+            self.project.state_dir().join("data"),
+            self.project.state_dir().join("mail"),
+        ];
         folders.extend(account::chosen_postgres_data(self.project));
         for folder in folders.iter().filter(|folder| folder.exists()) {
-            fs::remove_dir_all(folder).with_context(|| format!("{} cannot be removed", folder.display()))?;
+            fs::remove_dir_all(folder)
+                .with_context(|| format!("{} cannot be removed", folder.display()))?;
             terminal::note(&format!("removed {}", folder.display()));
         }
         self.project.remember("postgres_data", Value::Null)

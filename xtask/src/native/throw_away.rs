@@ -59,7 +59,9 @@ impl ThrowAway {
                     true
                 }
                 Err(reason) => {
-                    return Err(error.context(format!("and Docker cannot be used either: {reason}")));
+                    return Err(
+                        error.context(format!("and Docker cannot be used either: {reason}"))
+                    );
                 }
             },
         };

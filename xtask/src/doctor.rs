@@ -81,7 +81,7 @@ pub(crate) fn run(project: &Project, as_json: bool) -> Result<()> {
     ]);
     findings.extend([offline_data(project)?, line_ends(project)]);
     if as_json {
-        println!("{:#}", document(&findings));
+        terminal::print(&format!("{:#}", document(&findings)));
     } else {
         findings.iter().for_each(print);
     }
@@ -121,14 +121,14 @@ fn print(finding: &Finding) {
         Severity::Warn => ("warn", YELLOW),
         Severity::Fail => ("FAIL", RED),
     };
-    println!(
+    terminal::print(&format!(
         "  {}  {:<10} {}",
         terminal::paint(style, word),
         finding.name,
         finding.finding
-    );
+    ));
     if let Some(remedy) = &finding.remedy {
-        println!("                    remedy: {remedy}");
+        terminal::print(&format!("                    remedy: {remedy}"));
     }
 }
 

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use crate::cli::Migrate;
 use crate::project::Project;
 use crate::stack;
+use crate::terminal;
 
 /// The beginning of each new file: what a first-time writer should know.
 const UP: &str = "\
@@ -59,10 +60,10 @@ fn create(project: &Project, name: &str) -> Result<()> {
     for (kind, text) in [("up", UP), ("down", DOWN)] {
         let path = folder.join(format!("{version}_{name}.{kind}.sql"));
         fs::write(&path, text).with_context(|| format!("{} cannot be written", path.display()))?;
-        println!(
+        terminal::print(&format!(
             "{}",
             path.strip_prefix(project.root()).unwrap_or(&path).display()
-        );
+        ));
     }
     Ok(())
 }

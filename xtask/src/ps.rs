@@ -12,9 +12,9 @@ pub(crate) fn run(project: &Project, as_json: bool) -> Result<()> {
     let stack = stack::current(project)?;
     let services = stack.ps()?;
     if as_json {
-        println!("{}", document(stack.mode(), &services));
+        terminal::print(&document(stack.mode(), &services));
     } else {
-        println!("{}", table(&services, false));
+        terminal::print(&table(&services, false));
     }
     Ok(())
 }

@@ -54,6 +54,15 @@ pub(crate) fn is_interactive() -> bool {
     io::stdin().is_terminal() && io::stderr().is_terminal()
 }
 
+/// A result, on standard output. A reader that has gone (`| head`) ends the command.
+pub(crate) fn print(text: &str) {
+    match writeln!(io::stdout(), "{text}") {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
+        // Nothing is left to say it with.
+        _ => {}
+    }
+}
+
 /// A line about what happens now. On standard error, so that standard output stays for results.
 pub(crate) fn note(text: &str) {
     eprintln!("{text}");

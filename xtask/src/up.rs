@@ -23,11 +23,14 @@ pub(crate) fn run(project: &Project, args: &cli::Up) -> Result<()> {
         yes: args.yes,
     };
     let (stack, services) = start(project, forced, &options)?;
-    println!("\n{}\n", ps::table(&services, true));
+    terminal::print(&format!("\n{}\n", ps::table(&services, true)));
     for (label, address) in stack.links()? {
-        println!("  {label:<10} {}", terminal::paint(BOLD, &address));
+        terminal::print(&format!(
+            "  {label:<10} {}",
+            terminal::paint(BOLD, &address)
+        ));
     }
-    println!("\n{}", next_steps(args.infra));
+    terminal::print(&format!("\n{}", next_steps(args.infra)));
     Ok(())
 }
 

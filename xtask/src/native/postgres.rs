@@ -1,8 +1,9 @@
 //! A Postgres of the checkout's own: its data, its roles, how it is run.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -50,12 +51,19 @@ impl Cluster<'_> {
             .current_dir("/")
             .stderr(Stdio::piped());
         let password_file = self.data.with_extension("password");
+        if password_file.exists() {
+            fs::remove_file(&password_file)?;
+        }
         match superuser_password {
             Some(password) => {
                 // The other user cannot read `secrets/`; this copy lives for the second of initdb.
-                fs::write(&password_file, "")?;
-                fs::set_permissions(&password_file, fs::Permissions::from_mode(0o400))?;
-                fs::write(&password_file, password)?;
+                let options = File::options()
+                    .write(true)
+                    .create_new(true)
+                    .mode(0o400)
+                    .open(&password_file);
+                let mut file = options.context("a password file cannot be made")?;
+                file.write_all(password.as_bytes())?;
                 if let Some(account) = self.account {
                     account.own(&password_file)?;
                 }

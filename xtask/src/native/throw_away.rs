@@ -169,7 +169,8 @@ fn start_processes(
     children: &mut Vec<(Child, Signal)>,
 ) -> Result<Urls> {
     let (postgres, redis) = servers::ensure(false, with_redis)?;
-    fs::create_dir_all(folder)?;
+    // Not one that is there already: it could be anybody's.
+    fs::create_dir(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
     let account = account::for_postgres()?;
     let data = folder.join("postgres");
     let cluster = Cluster {

@@ -1,0 +1,146 @@
+//! A small checkout of its own, with what the command needs and nothing that takes long to build.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use serde_json::Value;
+
+/// Files of the project that native servers are run with.
+const FILES: [&str; 3] = [
+    ".env.example",
+    "docker/redis.conf",
+    "docker/postgres/roles.sql",
+];
+
+/// A folder that is taken down and removed at the end of the test.
+pub(crate) struct Checkout {
+    pub(crate) root: PathBuf,
+}
+
+impl Checkout {
+    pub(crate) fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("xtask-it-{}-{number}", std::process::id());
+        let root = std::env::temp_dir().canonicalize().unwrap().join(name);
+        let project = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        for file in FILES {
+            let copy = root.join(file);
+            fs::create_dir_all(copy.parent().unwrap()).unwrap();
+            fs::copy(project.join(file), copy).unwrap();
+        }
+        fs::create_dir(root.join("migrations")).unwrap();
+        Self { root }
+    }
+
+    /// The command, without a terminal and without what this test run was told.
+    pub(crate) fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+        command
+            .args(words)
+            .env("CARGO_MANIFEST_DIR", self.root.join("xtask"))
+            .env_remove("APP_ENV")
+            .env_remove("COMPOSE_PROJECT_NAME")
+            .current_dir(&self.root)
+            .stdin(Stdio::null());
+        command
+    }
+
+    pub(crate) fn run(&self, words: &[&str]) -> Output {
+        self.command(words).output().unwrap()
+    }
+
+    /// What it prints; it must succeed.
+    pub(crate) fn ok(&self, words: &[&str]) -> String {
+        let output = self.run(words);
+        assert!(
+            output.status.success(),
+            "{words:?}: {}",
+            text(&output.stderr)
+        );
+        text(&output.stdout)
+    }
+
+    /// What it says on failing; it must fail with 1.
+    pub(crate) fn refused(&self, words: &[&str]) -> String {
+        let output = self.run(words);
+        assert_eq!(
+            output.status.code(),
+            Some(1),
+            "{words:?}: {}",
+            text(&output.stdout)
+        );
+        text(&output.stderr)
+    }
+
+    /// A service of `ps --json`.
+    pub(crate) fn service(&self, name: &str) -> Value {
+        let document: Value = serde_json::from_str(&self.ok(&["ps", "--json"])).unwrap();
+        assert_eq!(document["mode"], "native");
+        let services = document["services"].as_array().unwrap();
+        services
+            .iter()
+            .find(|service| service["name"] == name)
+            .unwrap()
+            .clone()
+    }
+
+    /// The id of a service's process; none while it waits for its restart.
+    pub(crate) fn pid(&self, name: &str) -> Option<u32> {
+        let record = fs::read_to_string(self.root.join(".slipway/native/processes.json")).unwrap();
+        let processes: Vec<Value> = serde_json::from_str(&record).unwrap();
+        let process = processes.iter().find(|process| process["name"] == name)?;
+        u32::try_from(process["pid"].as_u64()?).ok()
+    }
+
+    /// The ids of all processes that name the checkout in their command line.
+    pub(crate) fn processes(&self) -> Vec<u32> {
+        let output = Command::new("ps")
+            .args(["-eo", "pid=,args="])
+            .output()
+            .unwrap();
+        let root = self.root.display().to_string();
+        let listed = text(&output.stdout);
+        let ours = listed.lines().filter(|line| line.contains(&root));
+        ours.map(|line| line.split_whitespace().next().unwrap().parse().unwrap())
+            .collect()
+    }
+}
+
+impl Drop for Checkout {
+    fn drop(&mut self) {
+        // Also after a failed assertion: nothing may be left behind.
+        let down = self.command(&["down", "--volumes", "--yes"]).output();
+        let removed = fs::remove_dir_all(&self.root);
+        if !std::thread::panicking() {
+            assert!(down.is_ok() && removed.is_ok(), "{down:?} {removed:?}");
+        }
+    }
+}
+
+pub(crate) fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Ends a process as a crash would.
+pub(crate) fn kill(pid: u32) {
+    assert!(
+        Command::new("kill")
+            .args(["-9", &pid.to_string()])
+            .status()
+            .unwrap()
+            .success()
+    );
+}
+
+/// Polls until the condition holds.
+pub(crate) fn eventually(what: &str, condition: impl FnMut() -> bool) {
+    let mut condition = condition;
+    let start = std::time::Instant::now();
+    while !condition() {
+        assert!(start.elapsed().as_secs() < 30, "never: {what}");
+        std::thread::park_timeout(std::time::Duration::from_millis(50));
+    }
+}

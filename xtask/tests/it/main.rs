@@ -1,0 +1,8 @@
+//! The command from outside: real processes, in checkouts made for the test.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in a helper as in a test")]
+
+mod checkout;
+mod native;
+mod throw_away;
+mod verbs;

@@ -1,0 +1,195 @@
+//! Native servers under their supervisor. One test each for what must survive what.
+
+use std::fs;
+use std::io::Read;
+
+use crate::checkout::{Checkout, eventually, kill};
+
+const UP: [&str; 3] = ["up", "--native", "--infra"];
+
+#[test]
+fn servers_come_up_healthy_and_leave_nothing_behind() {
+    let checkout = Checkout::new();
+    let page = checkout.ok(&UP);
+    assert!(
+        page.contains("postgres") && page.contains("healthy"),
+        "{page}"
+    );
+    for name in ["postgres", "redis"] {
+        let service = checkout.service(name);
+        assert_eq!(
+            (&service["state"], &service["health"]),
+            (&"running".into(), &"healthy".into())
+        );
+        assert!(
+            service["address"]
+                .as_str()
+                .unwrap()
+                .starts_with("127.0.0.1:")
+        );
+    }
+    assert_eq!(
+        checkout.ok(&["psql", "-Atc", "SELECT current_user"]),
+        "slipway_owner\n"
+    );
+    assert_eq!(checkout.ok(&["redis-cli", "ACL", "WHOAMI"]), "slipway\n");
+
+    checkout.ok(&["down"]);
+    eventually("all processes are gone", || checkout.processes().is_empty());
+    assert_eq!(checkout.service("postgres")["state"], "exited");
+}
+
+#[test]
+fn data_stays_after_down_and_goes_with_its_volumes() {
+    let checkout = Checkout::new();
+    checkout.ok(&UP);
+    checkout.ok(&["psql", "-c", "CREATE TABLE kept (id int)"]);
+    checkout.ok(&["redis-cli", "SET", "kept", "yes"]);
+    checkout.ok(&["down"]);
+    checkout.ok(&UP);
+    assert_eq!(
+        checkout.ok(&["psql", "-Atc", "SELECT count(*) FROM kept"]),
+        "0\n"
+    );
+    assert_eq!(checkout.ok(&["redis-cli", "GET", "kept"]), "yes\n");
+
+    assert!(checkout.refused(&["down", "--volumes"]).contains("--yes"));
+    checkout.ok(&["down", "--volumes", "--yes"]);
+    checkout.ok(&UP);
+    checkout.refused(&["psql", "-c", "SELECT * FROM kept"]);
+}
+
+#[test]
+fn a_second_up_leaves_what_runs_alone() {
+    let checkout = Checkout::new();
+    checkout.ok(&UP);
+    let before = (checkout.pid("postgres"), checkout.pid("redis"));
+    checkout.ok(&UP);
+    assert_eq!((checkout.pid("postgres"), checkout.pid("redis")), before);
+
+    checkout.ok(&["restart", "redis"]);
+    assert_eq!(checkout.pid("postgres"), before.0);
+    assert_ne!(checkout.pid("redis"), before.1);
+    assert!(
+        checkout
+            .refused(&["restart", "radish"])
+            .contains("postgres, redis")
+    );
+}
+
+#[test]
+fn a_crashed_service_is_started_again() {
+    let checkout = Checkout::new();
+    checkout.ok(&UP);
+    let before = checkout.pid("redis");
+    kill(before.unwrap());
+    eventually("redis is back", || {
+        let now = checkout.pid("redis");
+        now.is_some() && now != before && checkout.service("redis")["health"] == "healthy"
+    });
+}
+
+#[test]
+fn what_a_killed_supervisor_left_is_taken_over_or_stopped() {
+    let checkout = Checkout::new();
+    checkout.ok(&UP);
+    let address = checkout.service("redis")["address"].clone();
+    let supervisor = |checkout: &Checkout| {
+        let all = checkout.processes();
+        let services = [checkout.pid("postgres"), checkout.pid("redis")];
+        let is_supervisor = |pid: &u32| {
+            fs::read_to_string(format!("/proc/{pid}/cmdline"))
+                .is_ok_and(|line| line.contains("supervise"))
+        };
+        all.into_iter()
+            .find(|pid| !services.contains(&Some(*pid)) && is_supervisor(pid))
+            .unwrap()
+    };
+    kill(supervisor(&checkout));
+    checkout.ok(&UP);
+    assert_eq!(
+        checkout.service("redis")["address"],
+        address,
+        "it came back elsewhere"
+    );
+    assert_eq!(checkout.ok(&["psql", "-Atc", "SELECT 1"]), "1\n");
+
+    kill(supervisor(&checkout));
+    checkout.ok(&["down"]);
+    eventually("all processes are gone", || checkout.processes().is_empty());
+}
+
+#[test]
+fn a_service_that_cannot_start_is_named_with_its_last_words() {
+    let checkout = Checkout::new();
+    let config = checkout.root.join("docker/redis.conf");
+    let good = fs::read_to_string(&config).unwrap();
+    fs::write(&config, format!("{good}no-such-directive yes\n")).unwrap();
+    let said = checkout.refused(&UP);
+    for part in ["redis ended at its start", "no-such-directive", "next:"] {
+        assert!(said.contains(part), "{part:?} is missing: {said}");
+    }
+    fs::write(&config, good).unwrap();
+    checkout.ok(&UP);
+}
+
+#[test]
+fn secrets_that_no_longer_fit_are_explained() {
+    let checkout = Checkout::new();
+    checkout.ok(&UP);
+    checkout.ok(&["down"]);
+    fs::remove_dir_all(checkout.root.join("secrets")).unwrap();
+    let said = checkout.refused(&UP);
+    assert!(
+        said.contains("secrets/ does not fit") && said.contains("down --volumes"),
+        "{said}"
+    );
+}
+
+#[test]
+fn no_secret_is_in_a_process_list_or_an_environment() {
+    let checkout = Checkout::new();
+    checkout.ok(&UP);
+    let secrets: Vec<String> = [
+        "postgres_superuser_password",
+        "postgres_owner_password",
+        "redis_password",
+    ]
+    .iter()
+    .map(|name| fs::read_to_string(checkout.root.join("secrets").join(name)).unwrap())
+    .collect();
+    for pid in checkout.processes() {
+        for file in ["cmdline", "environ"] {
+            let mut bytes = Vec::new();
+            if let Ok(mut file) = fs::File::open(format!("/proc/{pid}/{file}")) {
+                file.read_to_end(&mut bytes).unwrap();
+            }
+            let held = String::from_utf8_lossy(&bytes);
+            assert!(
+                secrets.iter().all(|secret| !held.contains(secret)),
+                "{file} of {pid} holds a secret"
+            );
+        }
+    }
+}
+
+#[test]
+fn logs_are_those_of_the_services_named() {
+    let checkout = Checkout::new();
+    checkout.ok(&UP);
+    let all = checkout.ok(&["logs"]);
+    assert!(
+        all.contains("postgres |") && all.contains("redis    |"),
+        "{all}"
+    );
+    assert!(!checkout.ok(&["logs", "redis"]).contains("postgres"));
+    assert_eq!(
+        checkout.ok(&["logs", "-n", "1", "redis"]).lines().count(),
+        1
+    );
+    assert!(
+        checkout
+            .refused(&["logs", "radish"])
+            .contains("no service `radish`")
+    );
+}

@@ -1,0 +1,90 @@
+//! Verbs that need no server.
+
+use std::fs;
+
+use crate::checkout::{Checkout, text};
+
+#[test]
+fn a_verb_before_the_first_up_says_what_to_do() {
+    let checkout = Checkout::new();
+    for words in [
+        &["ps"][..],
+        &["logs"],
+        &["psql"],
+        &["migrate", "status"],
+        &["restart"],
+    ] {
+        assert!(
+            checkout.refused(words).contains("cargo xtask up"),
+            "{words:?}"
+        );
+    }
+    assert!(checkout.run(&["down"]).status.success());
+}
+
+#[test]
+fn data_of_a_protected_stack_is_never_removed() {
+    let checkout = Checkout::new();
+    for name in ["production", "Staging"] {
+        fs::write(checkout.root.join(".env"), format!("APP_ENV={name}\n")).unwrap();
+        assert!(
+            checkout
+                .refused(&["down", "--volumes", "--yes"])
+                .contains(name)
+        );
+    }
+    fs::remove_file(checkout.root.join(".env")).unwrap();
+}
+
+#[test]
+fn a_new_migration_has_two_files_that_come_last() {
+    let checkout = Checkout::new();
+    let list = || {
+        let mut names: Vec<String> = fs::read_dir(checkout.root.join("migrations"))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    };
+    checkout.ok(&["migrate", "new", "add_orders"]);
+    checkout.ok(&["migrate", "new", "add_items"]);
+    let names = list();
+    assert_eq!(names.len(), 4);
+    assert!(names[0].ends_with("_add_orders.down.sql") && names[1].ends_with("_add_orders.up.sql"));
+    assert!(names[3].ends_with("_add_items.up.sql"));
+    assert!(
+        fs::read_to_string(checkout.root.join("migrations").join(&names[1]))
+            .unwrap()
+            .contains("expand")
+    );
+    assert!(
+        checkout
+            .refused(&["migrate", "new", "Add orders"])
+            .contains("add_orders")
+    );
+}
+
+#[test]
+fn words_that_are_no_verbs_are_answered_with_the_nearest() {
+    let checkout = Checkout::new();
+    let output = checkout.run(&["dwon"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        text(&output.stderr).contains("'down'"),
+        "{}",
+        text(&output.stderr)
+    );
+}
+
+#[test]
+fn a_reader_that_leaves_early_is_no_failure() {
+    let checkout = Checkout::new();
+    let mut child = checkout
+        .command(&["doctor", "--json"])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    assert!(child.wait().unwrap().success());
+}

@@ -20,6 +20,9 @@ const SOCKET_PATH_LIMIT: usize = 100;
 /// The longest that the supervisor may take to answer: the stop of all services, one after another.
 const PATIENCE: Duration = Duration::from_secs(180);
 
+/// How long a killed process may take to be gone, and to let go of what it held.
+pub(super) const DEATH: Duration = Duration::from_secs(5);
+
 /// Where the supervisor and its clients meet.
 pub(crate) struct Place {
     root: PathBuf,
@@ -113,23 +116,16 @@ fn within_limit<T>(path: &Path, open: impl FnOnce(&Path) -> std::io::Result<T>) 
     Ok(result?)
 }
 
-/// Asks the supervisor; none when there is none.
+/// Asks the supervisor; none when there is none, or when it was killed before it could answer.
 pub(crate) fn ask(place: &Place, request: &Value) -> Result<Option<Value>> {
-    let Ok(mut stream) = within_limit(&place.socket(), |path| UnixStream::connect(path)) else {
+    let Ok(stream) = within_limit(&place.socket(), |path| UnixStream::connect(path)) else {
         return Ok(None);
     };
-    stream.set_read_timeout(Some(PATIENCE))?;
-    writeln!(stream, "{request}").context("the supervisor does not listen")?;
-    let mut line = String::new();
-    BufReader::new(stream)
-        .read_line(&mut line)
-        .context("the supervisor does not answer")?;
-    if line.is_empty() {
-        bail!(
-            "the supervisor ended while it was asked; its log is {}",
-            place.log("supervisor").display()
-        );
-    }
+    let line = match converse(stream, request) {
+        Ok(line) => line,
+        Err(_) if process::wait_until(DEATH, || !place.is_supervised()) => return Ok(None),
+        Err(error) => return Err(error.context("the supervisor does not answer")),
+    };
     let answer: Value =
         serde_json::from_str(&line).context("the supervisor's answer is no JSON")?;
     match answer["error"].as_str() {
@@ -138,11 +134,21 @@ pub(crate) fn ask(place: &Place, request: &Value) -> Result<Option<Value>> {
     }
 }
 
+fn converse(mut stream: UnixStream, request: &Value) -> Result<String> {
+    stream.set_read_timeout(Some(PATIENCE))?;
+    writeln!(stream, "{request}")?;
+    let mut line = String::new();
+    if BufReader::new(stream).read_line(&mut line)? == 0 {
+        bail!("it ended instead");
+    }
+    Ok(line)
+}
+
 /// Makes the supervisor run exactly these services; starts a supervisor when there is none.
 /// Services whose spec is the same go on undisturbed.
 pub(crate) fn apply(project: &Project, plan: &[Spec]) -> Result<()> {
     let place = Place::at(project.root());
-    if !place.is_supervised() {
+    if status(&place)?.is_none() {
         start_supervisor(&place)?;
     }
     let plan: Vec<Value> = plan.iter().map(Spec::to_json).collect();

@@ -52,8 +52,9 @@ pub(super) fn up(project: &Project, place: &Place, options: &UpOptions) -> Resul
     let guard = fs::File::create(project.state_dir().join("native/up.lock"))?;
     guard.lock().context("another `up` cannot be waited for")?;
 
-    if !place.is_supervised() {
+    if control::status(place)?.is_none() {
         // Before ports are chosen: what a killed supervisor left behind still holds its own.
+        process::wait_until(control::DEATH, || !place.is_supervised());
         supervisor::stop_leftovers(place);
     }
 

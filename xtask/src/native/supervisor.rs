@@ -15,7 +15,7 @@ use anyhow::{Context, Result, bail};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use super::control::Place;
+use super::control::{DEATH, Place};
 use super::plan::Spec;
 use super::process;
 use super::service::Service;
@@ -38,7 +38,8 @@ pub(crate) fn run(place: &Place) -> Result<()> {
     rustix::process::setsid().context("the supervisor needs a session of its own")?;
     place.make()?;
     let lock = File::create(place.lock())?;
-    if lock.try_lock().is_err() {
+    // One that was just killed may hold it a moment longer.
+    if !process::wait_until(DEATH, || lock.try_lock().is_ok()) {
         bail!("another supervisor runs here");
     }
     stop_leftovers(place);

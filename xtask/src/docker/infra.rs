@@ -1,5 +1,6 @@
 //! `up --infra`: Postgres, Redis and mail in containers, the services run by hand on this machine.
 
+use std::collections::BTreeMap;
 use std::process::Command;
 
 use anyhow::Result;
@@ -26,7 +27,7 @@ pub(super) fn command(project: &Project, service: &str, words: &[String]) -> Res
 }
 
 /// The variables: what `.env` sets, then where the containers are reached from here.
-fn environment(project: &Project, service: &str) -> Result<Vec<(String, String)>> {
+fn environment(project: &Project, service: &str) -> Result<BTreeMap<String, String>> {
     let settings = project.settings()?;
     let secret = |name: &str| project.secrets_dir().join(name).display().to_string();
     let port = |variable: &str| -> Result<String> {
@@ -41,11 +42,15 @@ fn environment(project: &Project, service: &str) -> Result<Vec<(String, String)>
         "migrate" => ("slipway_owner", "postgres_owner_password"),
         _ => ("slipway_app", "postgres_app_password"),
     };
-    let mut variables: Vec<(String, String)> = settings
+    let mut variables: BTreeMap<String, String> = settings
         .names()
         .filter_map(|name| Some((name.to_owned(), settings.get(name)?)))
         .collect();
-    let mut set = |name: &str, value: String| variables.push((name.to_owned(), value));
+    let mut set = |name: &str, value: String| {
+        // A setting is given by value or by file, never by both.
+        variables.remove(name.strip_suffix("_FILE").unwrap_or(name));
+        variables.insert(name.to_owned(), value);
+    };
     let here = || "127.0.0.1".to_owned();
     set("DATABASE_HOST", here());
     set("DATABASE_PORT", port("DATABASE_PORT")?);
@@ -70,4 +75,25 @@ fn environment(project: &Project, service: &str) -> Result<Vec<(String, String)>
         set("SMTP_TLS", "none".to_owned());
     }
     Ok(variables)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_on_this_machine_is_told_where_the_containers_are() {
+        let root = std::env::temp_dir().join(format!("infra-{}", std::process::id()));
+        std::fs::create_dir_all(&root).unwrap();
+        std::fs::write(root.join(".env"), "DATABASE_PORT=6001\nJWT_SECRET=mine\n").unwrap();
+        let project = Project::at(&root).unwrap();
+        let api = environment(&project, "api").unwrap();
+        assert_eq!(api["DATABASE_PORT"], "6001");
+        assert_eq!(api["DATABASE_USER"], "slipway_app");
+        assert_eq!(api["SMTP_PORT"], "1025");
+        assert!(!api.contains_key("JWT_SECRET"));
+        let migrate = environment(&project, "migrate").unwrap();
+        assert_eq!(migrate["DATABASE_USER"], "slipway_owner");
+        std::fs::remove_dir_all(root).unwrap();
+    }
 }

@@ -39,6 +39,9 @@ pub(super) fn run(docker: &Docker, options: &UpOptions) -> Result<Vec<ServiceSta
     }
     // Anew: it carries the ports.
     let compose = docker.compose()?;
+    if options.infra {
+        remove_left_out(&compose, &before)?;
+    }
     if !options.infra {
         build(project, &compose, options.dev)?;
         if options.dev && !before.iter().any(is_healthy_builder) {
@@ -69,6 +72,18 @@ pub(super) fn start(compose: &Compose, words: &[&str]) -> Result<()> {
         Some(failure) => Err(failure.into()),
         None => Err(error.context("the containers look well, but Compose says otherwise (above)")),
     }
+}
+
+/// Takes away what an earlier `up` without --infra has left: it holds the ports of what the
+/// developer is about to start.
+fn remove_left_out(compose: &Compose, before: &[Container]) -> Result<()> {
+    let names = before.iter().map(|container| container.service.as_str());
+    let mut words = vec!["rm", "--stop", "--force"];
+    words.extend(names.filter(|name| infra::is_left_out(name)));
+    if words.len() > 3 {
+        compose.run(&words)?;
+    }
+    Ok(())
 }
 
 /// Builds the image that the services run. BuildKit finds in a second that nothing changed.

@@ -342,7 +342,10 @@ impl Native<'_> {
                 .with_context(|| format!("{} cannot be removed", folder.display()))?;
             terminal::note(&format!("removed {}", folder.display()));
         }
-        if let Some(parent) = account::chosen_postgres_data(self.project).as_deref().and_then(Path::parent) {
+        if let Some(parent) = account::chosen_postgres_data(self.project)
+            .as_deref()
+            .and_then(Path::parent)
+        {
             // Ours alone, and empty now; inside of the checkout it is gone already.
             let _ = fs::remove_dir(parent);
         }

@@ -1,6 +1,6 @@
 //! The command from outside: real processes, in checkouts made for the test.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in a helper as in a test")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod checkout;
 mod native;

@@ -142,4 +142,26 @@ mod tests {
         let given: Vec<_> = command.get_envs().collect();
         assert_eq!(given, [("API_PORT".as_ref(), Some("8001".as_ref()))]);
     }
+
+    /// Containers see only what the compose files hand on: a new setting must be named there too.
+    #[test]
+    fn every_documented_setting_reaches_a_container() {
+        // Files and probes of a container are where it wants them.
+        const FIXED: [&str; 2] = ["MAIL_DIR", "WORKER_HEALTH_ADDR"];
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let files = [
+            "docker-compose.yml",
+            "docker-compose.dev.yml",
+            "docker/smtp/not-maildev.env",
+        ];
+        let texts = files.map(|file| std::fs::read_to_string(root.join(file)).unwrap());
+        let documented = crate::settings::documented(&root);
+        for name in documented
+            .iter()
+            .filter(|name| !name.starts_with("COMPOSE_"))
+        {
+            let is_named = texts.concat().contains(name.as_str()) || FIXED.contains(&name.as_str());
+            assert!(is_named, "{name} of .env.example is in none of {files:?}");
+        }
+    }
 }

@@ -50,7 +50,8 @@ Options:
     version,
     about = "The developer's command",
     help_template = PAGE,
-    disable_help_subcommand = true
+    disable_help_subcommand = true,
+    arg_required_else_help = true
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]

@@ -1,6 +1,6 @@
 //! `cargo xtask db prepare`: `.sqlx/`, the offline data that the SQL macros check against.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -86,19 +86,18 @@ pub(crate) fn stale_at_a_glance(project: &Project) -> Result<Option<String>> {
             .collect::<String>()
     };
     let squeezed = squeeze(&sources);
-    let unused = described.values().filter(|text| {
-        let description: Value = serde_json::from_str(text).unwrap_or_default();
-        description["query"]
-            .as_str()
-            .is_none_or(|query| !squeezed.contains(&squeeze(query)))
-    });
-    let unused = unused.count();
-    if unused == 0 && statements == described.len() {
+    let queries: BTreeSet<String> = described
+        .values()
+        .filter_map(|text| serde_json::from_str::<Value>(text).ok())
+        .filter_map(|description| Some(squeeze(description["query"].as_str()?)))
+        .collect();
+    let used = queries.iter().filter(|query| squeezed.contains(*query));
+    let (used, files) = (used.count(), described.len());
+    if used == statements && used == files {
         return Ok(None);
     }
     Ok(Some(format!(
-        "{statements} statements in the code, {} described, {unused} of these unused",
-        described.len()
+        "{statements} statements in the code, {used} of them described, in {files} files"
     )))
 }
 

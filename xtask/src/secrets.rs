@@ -64,10 +64,13 @@ pub(crate) fn read(project: &Project, name: &str) -> Result<String> {
 
 /// The ACL file. `slipway` may what queues and caches need, and nothing that configures, flushes
 /// or shuts down the server; `health` may only PING, so that its having no password is harmless.
+///
+/// Nobody can be the default user, which is off. It still may everything, because Redis replays its
+/// append-only file in that user's name: without rights, a restart drops whatever a script wrote.
 fn users(password: &str) -> String {
     format!(
-        "user default off\n\
-         user slipway on >{password} ~* &* +@all -@admin -@dangerous +info +config|get +client|list +client|info\n\
+        "user default off resetpass ~* &* +@all\n\
+         user slipway on >{password} ~* &* +@all -@admin -@dangerous +info +config|get +client|list +client|info +client|unblock\n\
          user health on nopass -@all +ping\n"
     )
 }
@@ -120,9 +123,9 @@ mod tests {
     }
 
     #[test]
-    fn the_acl_closes_the_default_user() {
+    fn the_acl_closes_the_default_user_but_lets_redis_replay_its_file() {
         let acl = users("pw");
-        assert!(acl.starts_with("user default off\n"));
+        assert!(acl.starts_with("user default off resetpass ~* &* +@all\n"));
         assert!(acl.contains("user slipway on >pw "));
     }
 }

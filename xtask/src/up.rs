@@ -70,6 +70,11 @@ pub(crate) fn choose(project: &Project, forced: Option<Mode>) -> Result<Mode> {
                  next: `cargo xtask up --native` runs without it, `cargo xtask doctor` says more"
             ),
         },
+        // The data are where the last `up` has put them.
+        None if project.last_mode() == Some(Mode::Native) => (
+            Mode::Native,
+            "as last time; `--docker` changes that".to_owned(),
+        ),
         None => match docker::usable(project) {
             Ok(()) => (
                 Mode::Docker,

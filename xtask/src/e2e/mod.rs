@@ -11,6 +11,7 @@ mod product;
 
 use std::{
     cell::Cell,
+    path::Path,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -28,6 +29,7 @@ const PASSWORD: &str = "correct horse battery staple";
 
 /// What each step works with.
 struct Run<'a> {
+    root: &'a Path,
     stack: &'a dyn Stack,
     client: Client,
     mailbox: Mailbox,
@@ -84,6 +86,7 @@ pub(crate) fn run(project: &Project, mode: Option<Mode>) -> Result<()> {
 
 fn scenario(project: &Project, stack: &dyn Stack) -> Result<()> {
     let run = Run {
+        root: project.root(),
         stack,
         client: Client::new(&address(stack, "api")?),
         mailbox: match stack.mode() {

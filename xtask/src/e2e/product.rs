@@ -21,11 +21,12 @@ pub(super) fn sign_up(run: &Run) -> Result<String> {
     let email = run.new_address();
     run.sign_up(&email)?;
 
-    // Before the address is proven, the right password does not let in.
+    // Before the address is proven, the right password does not let in, and nothing tells it from a
+    // wrong one.
     let session = json!({"email": email, "password": PASSWORD});
     run.client
         .post("/v1/sessions", &session)?
-        .expect_problem(403)?;
+        .expect_problem(401)?;
 
     let mails = run.mailbox.wait(&email, 1, MAIL)?;
     let token = mail::token(&mails[0])?;

@@ -137,7 +137,7 @@ impl Service {
                 shared.is_healthy.store(is_healthy, Ordering::Relaxed);
                 shared.was_healthy.fetch_or(is_healthy, Ordering::Relaxed);
                 // Eager until it is up, so that `up` need not wait for the next round.
-                process::pause(Duration::from_millis(if is_healthy { 1000 } else { 100 }));
+                process::pause(Duration::from_millis(if is_healthy { 2000 } else { 100 }));
             }
         });
         let identity = process::identity(child.id());

@@ -7,6 +7,7 @@
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -205,21 +206,53 @@ impl Supervisor<'_> {
             .map(Service::name)
             .chain(["supervisor"]);
         for path in names.map(|name| self.place.log(name)) {
-            if let Err(error) = rotate(&path) {
+            if let Err(error) = rotate(&path, LOG_LIMIT) {
                 eprintln!("{} cannot be rotated: {error}", path.display());
             }
         }
     }
 }
 
-/// Copies a large log aside and empties it. Not a rename: the service has the file open, for
-/// appending, and goes on at its new beginning.
-fn rotate(path: &std::path::Path) -> std::io::Result<()> {
+/// Copies a log larger than `limit` bytes aside and empties it. Not a rename: the service has the
+/// file open, for appending, and goes on at its new beginning.
+fn rotate(path: &Path, limit: u64) -> std::io::Result<()> {
     match fs::metadata(path) {
-        Ok(meta) if meta.len() > LOG_LIMIT => {
+        Ok(meta) if meta.len() > limit => {
             fs::copy(path, path.with_extension("log.1"))?;
             File::options().write(true).open(path)?.set_len(0)
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_log_is_moved_aside_under_its_writer() {
+        let folder = std::env::temp_dir().join(format!("slipway-rotate-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("api.log");
+        let mut writer = File::options()
+            .create(true)
+            .append(true)
+            .open(&path)
+            .unwrap();
+        writer.write_all(b"old\n").unwrap();
+        rotate(&path, 4).unwrap();
+        assert_eq!(
+            fs::read_to_string(&path).unwrap(),
+            "old\n",
+            "it is not larger than the limit"
+        );
+        rotate(&path, 3).unwrap();
+        writer.write_all(b"new\n").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "new\n");
+        assert_eq!(
+            fs::read_to_string(folder.join("api.log.1")).unwrap(),
+            "old\n"
+        );
+        fs::remove_dir_all(folder).unwrap();
     }
 }

@@ -41,7 +41,6 @@ pub struct FieldError {
 enum Kind {
     InvalidFields,
     WrongCredentials,
-    AddressNotVerified,
     InvalidVerificationToken,
 }
 
@@ -51,7 +50,6 @@ impl Kind {
         match self {
             Self::InvalidFields => ("invalid-fields", "Some fields are invalid"),
             Self::WrongCredentials => ("wrong-credentials", "The credentials are wrong"),
-            Self::AddressNotVerified => ("address-not-verified", "The address is not verified"),
             Self::InvalidVerificationToken => (
                 "invalid-verification-token",
                 "The verification token is not valid",
@@ -108,21 +106,15 @@ impl Problem {
         )
     }
 
-    /// 401: no account has this address and this password.
+    /// 401: no account has this address, verified, and this password.
+    ///
+    /// It is the same for each reason, so that nobody learns which addresses have an account.
     pub fn wrong_credentials() -> Self {
         Self::of_kind(
             StatusCode::UNAUTHORIZED,
             Kind::WrongCredentials,
-            "No account has this e-mail address and this password.",
-        )
-    }
-
-    /// 403: the password is right, but the address was never proven.
-    pub fn address_not_verified() -> Self {
-        Self::of_kind(
-            StatusCode::FORBIDDEN,
-            Kind::AddressNotVerified,
-            "Verify the e-mail address first: follow the link in the mail that was sent to it.",
+            "No account has this e-mail address and this password, or the address is not verified \
+             yet: then follow the link in the mail that was sent to it, and log in after that.",
         )
     }
 

@@ -23,12 +23,12 @@ pub struct Session {
 /// Why a log-in is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum LogInError {
-    /// No such account, or not its password; which of the two is not said.
-    #[error("the address or the password is wrong")]
+    /// No such account, not its password, or an address that was never verified.
+    ///
+    /// Which of them is not said. Anybody can sign up with a stranger's address and a password of
+    /// their own, so "not verified" would tell whoever did that the address had no account.
+    #[error("the address or the password is wrong, or the address is not verified")]
     InvalidCredentials,
-    /// The password is right, but the address was never verified.
-    #[error("the address is not verified yet")]
-    NotVerified,
     /// The machinery failed.
     #[error(transparent)]
     Internal(#[from] Error),
@@ -43,8 +43,8 @@ impl From<sqlx::Error> for LogInError {
 /// Opens a session for whoever knows the password of a verified account.
 ///
 /// # Errors
-/// When the address or the password is wrong (after the same work in both cases), the address is
-/// not verified, or the machinery fails.
+/// When the address or the password is wrong or the address is not verified (one error, after the
+/// same work in each case), or the machinery fails.
 pub async fn log_in(
     pool: &PgPool,
     email: &Email,
@@ -72,12 +72,9 @@ pub async fn log_in(
 
     // In both cases, with or without an account.
     let right = password.matches(hash).await?;
-    let Some(account) = account.filter(|_| right) else {
+    let Some(account) = account.filter(|account| right && account.verified_at.is_some()) else {
         return Err(LogInError::InvalidCredentials);
     };
-    if account.verified_at.is_none() {
-        return Err(LogInError::NotVerified);
-    }
 
     let id = Uuid::now_v7();
     let refresh_token = Token::generate();

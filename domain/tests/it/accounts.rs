@@ -296,9 +296,10 @@ async fn log_in_does_not_say_which_half_was_wrong() {
     sign_up(pool, &email(), password(PASSWORD)).await.unwrap();
     let wrong = log_in(pool, &email(), password("wrong password")).await;
     assert!(matches!(wrong, Err(LogInError::InvalidCredentials)));
-    // Only who knows the password learns that the address is not verified.
+    // Whoever signed up with a stranger's address knows the password, too, and must not learn from
+    // it whether the address had an account before.
     let unverified = log_in(pool, &email(), password(PASSWORD)).await;
-    assert!(matches!(unverified, Err(LogInError::NotVerified)));
+    assert!(matches!(unverified, Err(LogInError::InvalidCredentials)));
     assert_eq!(count(&database, "SELECT count(*) FROM sessions").await, 0);
 }
 
@@ -312,6 +313,7 @@ async fn text_that_looks_like_sql_is_only_text() {
         .unwrap();
     let account = find(pool, asked(pool).await).await.unwrap().unwrap();
     assert_eq!(account.email, odd.as_str());
-    let right = log_in(pool, &odd, password("'; DROP TABLE accounts; --")).await;
-    assert!(matches!(right, Err(LogInError::NotVerified)));
+    let refused = log_in(pool, &odd, password("'; DROP TABLE accounts; --")).await;
+    assert!(matches!(refused, Err(LogInError::InvalidCredentials)));
+    assert_eq!(count(&database, "SELECT count(*) FROM accounts").await, 1);
 }

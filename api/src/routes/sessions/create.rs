@@ -25,7 +25,6 @@ pub(in crate::routes) async fn create(
     let session = match accounts::log_in(&app.pool, &email, password).await {
         Ok(session) => session,
         Err(LogInError::InvalidCredentials) => return Err(Problem::wrong_credentials()),
-        Err(LogInError::NotVerified) => return Err(Problem::address_not_verified()),
         Err(LogInError::Internal(error)) => return Err(error.into()),
     };
     let access_token = app.tokens.issue(session.account.id, session.id);

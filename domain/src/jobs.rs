@@ -24,6 +24,8 @@ pub enum Mail {
     VerifyAddress {
         /// Whose address.
         account_id: Uuid,
+        /// Whose password the token is for.
+        sign_up_id: Uuid,
     },
     /// "Somebody tried to sign up with your address": the answer to a sign-up for a known one.
     AlreadyRegistered,

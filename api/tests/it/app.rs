@@ -123,15 +123,17 @@ impl TestApp {
     /// A token as the worker would put it into the mail.
     pub(crate) async fn verification_token(&self, email: &str) -> String {
         let pool = &self.database.pool;
-        let id: Uuid = sqlx::query_scalar("SELECT id FROM accounts WHERE email = $1")
+        let newest = "SELECT sign_ups.id FROM sign_ups JOIN accounts ON accounts.id = account_id
+                      WHERE email = $1 ORDER BY sign_ups.id DESC LIMIT 1";
+        let id: Uuid = sqlx::query_scalar(newest)
             .bind(email)
             .fetch_one(pool)
             .await
             .unwrap();
-        let token = domain::accounts::issue_verification(pool, id)
+        let issued = domain::accounts::issue_verification(pool, id)
             .await
             .unwrap();
-        token.unwrap().expose().to_owned()
+        issued.unwrap().token.expose().to_owned()
     }
 
     /// An account that has signed up and proven its address.

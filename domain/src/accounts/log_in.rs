@@ -57,7 +57,7 @@ pub async fn log_in(
     )
     .fetch_optional(pool)
     .await?;
-    let (account, hash) = found
+    let (account, hash): (_, Option<Option<String>>) = found
         .map(|row| {
             let account = Account {
                 id: row.id,
@@ -70,8 +70,8 @@ pub async fn log_in(
         })
         .unzip();
 
-    // In both cases, with or without an account.
-    let right = password.matches(hash).await?;
+    // In every case: without an account, and with one that has no password as it is not verified.
+    let right = password.matches(hash.flatten()).await?;
     let Some(account) = account.filter(|account| right && account.verified_at.is_some()) else {
         return Err(LogInError::InvalidCredentials);
     };

@@ -3,6 +3,10 @@
 //! Nobody learns here whether an address has an account. Sign-up does the same work and has the
 //! same answer for every address, and the truth goes to the address itself by mail; log-in checks
 //! a password even where there is no account.
+//!
+//! A password belongs to the sign-up it was typed in, and becomes the account's when the link of
+//! that sign-up's mail is followed. So it makes no difference who signs up first or last with an
+//! address: its owner's click chooses, and no password opens anything before.
 
 use sqlx::PgPool;
 use time::OffsetDateTime;
@@ -20,7 +24,7 @@ pub use email::{Email, InvalidEmail};
 pub use log_in::{LogInError, REFRESH_TOKEN_DAYS, Session, log_in};
 pub use password::{InvalidPassword, Password};
 pub use sign_up::sign_up;
-pub use verification::{VERIFICATION_HOURS, VerifyError, issue_verification, verify};
+pub use verification::{VERIFICATION_HOURS, Verification, VerifyError, issue_verification, verify};
 
 /// Somebody who has signed up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,7 +37,7 @@ pub struct Account {
     pub role: Role,
     /// When the owner proved the address.
     pub verified_at: Option<OffsetDateTime>,
-    /// When it signed up.
+    /// When somebody first signed up with the address.
     pub created_at: OffsetDateTime,
 }
 

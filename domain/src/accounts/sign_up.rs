@@ -1,4 +1,4 @@
-//! Sign-up: the account and the mail about it, in one transaction.
+//! Sign-up: the account, the password and the mail about it, in one transaction.
 
 use sqlx::PgPool;
 use uuid::Uuid;
@@ -10,9 +10,8 @@ use crate::jobs::{Mail, SendEmail};
 /// Signs up with an address, known or not, and mails to it what became of it.
 ///
 /// - A new address: an account that waits for its verification, and the mail with the link.
-/// - One that was never verified: the same again. The new password counts and older links die:
-///   whoever came first may not have been the owner, and must not keep a password on an account
-///   that the owner then verifies.
+/// - One that was never verified: the same again, beside the earlier sign-ups. Each link brings
+///   the password of its own sign-up, for nobody knows yet which of them is the owner's.
 /// - A verified one: nothing changes, and its owner is told that somebody tried.
 ///
 /// The statements and their number are the same each time; so is the answer.
@@ -25,29 +24,33 @@ pub async fn sign_up(pool: &PgPool, email: &Email, password: Password) -> Result
     let key = email.key();
 
     let mut tx = pool.begin().await?;
-    // One statement for all three cases, so that two sign-ups at once cannot collide.
-    let account_id = sqlx::query_scalar!(
-        "INSERT INTO accounts (id, email, email_key, password_hash) VALUES ($1, $2, $3, $4)
-         ON CONFLICT (email_key) DO UPDATE
-             SET email = excluded.email, password_hash = excluded.password_hash
-             WHERE accounts.verified_at IS NULL
-         RETURNING id",
+    // One statement for all three cases, so that two sign-ups at once cannot collide. It locks the
+    // account's row, so that no verification comes between it and the next.
+    sqlx::query!(
+        "INSERT INTO accounts (id, email, email_key) VALUES ($1, $2, $3)
+         ON CONFLICT (email_key) DO UPDATE SET email = excluded.email
+             WHERE accounts.verified_at IS NULL",
         Uuid::now_v7(),
         email.as_str(),
+        key,
+    )
+    .execute(&mut *tx)
+    .await?;
+    let waiting = sqlx::query!(
+        "INSERT INTO sign_ups (id, account_id, password_hash)
+         SELECT $1, id, $3 FROM accounts WHERE email_key = $2 AND verified_at IS NULL
+         RETURNING id, account_id",
+        Uuid::now_v7(),
         key,
         hash,
     )
     .fetch_optional(&mut *tx)
     .await?;
-    sqlx::query!(
-        "DELETE FROM verification_tokens USING accounts
-         WHERE accounts.id = account_id AND email_key = $1 AND verified_at IS NULL",
-        key
-    )
-    .execute(&mut *tx)
-    .await?;
-    let template = match account_id {
-        Some(account_id) => Mail::VerifyAddress { account_id },
+    let template = match waiting {
+        Some(sign_up) => Mail::VerifyAddress {
+            account_id: sign_up.account_id,
+            sign_up_id: sign_up.id,
+        },
         None => Mail::AlreadyRegistered,
     };
     outbox::enqueue(

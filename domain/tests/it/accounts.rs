@@ -35,19 +35,36 @@ async fn mails(pool: &PgPool) -> Vec<SendEmail> {
         .collect()
 }
 
-/// Whose address the newest mail asks to verify.
-async fn asked(pool: &PgPool) -> Uuid {
+/// Account and sign-up of the newest mail, which asks for a verification.
+async fn asked(pool: &PgPool) -> (Uuid, Uuid) {
     match mails(pool).await.pop().unwrap().template {
-        Mail::VerifyAddress { account_id } => account_id,
+        Mail::VerifyAddress {
+            account_id,
+            sign_up_id,
+        } => (account_id, sign_up_id),
         other @ Mail::AlreadyRegistered => panic!("{other:?}"),
+    }
+}
+
+/// Signs up, and gives the account and the token that the mail about it contains.
+async fn signed_up(pool: &PgPool, text: &str) -> (Uuid, Token) {
+    sign_up(pool, &email(), password(text)).await.unwrap();
+    let (account, sign_up) = asked(pool).await;
+    let issued = issue_verification(pool, sign_up).await.unwrap().unwrap();
+    (account, issued.token)
+}
+
+async fn opens(pool: &PgPool, text: &str) -> bool {
+    match log_in(pool, &email(), password(text)).await {
+        Ok(_) => true,
+        Err(LogInError::InvalidCredentials) => false,
+        Err(error) => panic!("{error:?}"),
     }
 }
 
 /// A verified account and its id.
 async fn verified(pool: &PgPool) -> Uuid {
-    sign_up(pool, &email(), password(PASSWORD)).await.unwrap();
-    let account = asked(pool).await;
-    let token = issue_verification(pool, account).await.unwrap().unwrap();
+    let (account, token) = signed_up(pool, PASSWORD).await;
     assert_eq!(verify(pool, &token).await.unwrap(), account);
     account
 }
@@ -68,13 +85,13 @@ async fn sign_up_stores_the_account_and_its_mail_together() {
     let sent = mails(&database.pool).await;
     assert_eq!(sent.len(), 1);
     assert_eq!(sent[0].to, "Ada@Example.com");
-    let account = find(&database.pool, asked(&database.pool).await)
+    let account = find(&database.pool, asked(&database.pool).await.0)
         .await
         .unwrap()
         .unwrap();
     assert_eq!(account.email, "Ada@Example.com");
     assert_eq!((account.role, account.verified_at), (Role::Member, None));
-    let hash: String = sqlx::query_scalar("SELECT password_hash FROM accounts")
+    let hash: String = sqlx::query_scalar("SELECT password_hash FROM sign_ups")
         .fetch_one(&database.pool)
         .await
         .unwrap();
@@ -100,30 +117,65 @@ async fn a_known_address_gets_the_same_answer_and_one_mail_as_well() {
     assert_eq!(count(&database, "SELECT count(*) FROM accounts").await, 1);
 }
 
+const STRANGERS: &str = "of a stranger";
+
+/// The owner has followed the link of their own mail, and the stranger has nothing of it.
+async fn assert_the_owners(pool: &PgPool, strangers: &Token) {
+    assert!(opens(pool, PASSWORD).await);
+    assert!(!opens(pool, STRANGERS).await);
+    let late = verify(pool, strangers).await;
+    assert!(matches!(late, Err(VerifyError::Unknown)), "{late:?}");
+    assert!(opens(pool, PASSWORD).await);
+}
+
 #[tokio::test]
-async fn an_unverified_address_can_be_taken_over_by_its_owner() {
+async fn a_stranger_who_signs_up_first_has_no_part_in_the_account() {
     let database = database().await;
     let pool = &database.pool;
-    sign_up(pool, &email(), password("of a stranger"))
-        .await
-        .unwrap();
-    let account = asked(pool).await;
-    let stale = issue_verification(pool, account).await.unwrap().unwrap();
-    sign_up(pool, &email(), password(PASSWORD)).await.unwrap();
-    assert_eq!(
-        asked(pool).await,
-        account,
-        "the account is the same, with a new mail"
-    );
-    assert!(matches!(
-        verify(pool, &stale).await,
-        Err(VerifyError::Unknown)
-    ));
-    let token = issue_verification(pool, account).await.unwrap().unwrap();
-    verify(pool, &token).await.unwrap();
-    let strangers = log_in(pool, &email(), password("of a stranger")).await;
-    assert!(matches!(strangers, Err(LogInError::InvalidCredentials)));
-    log_in(pool, &email(), password(PASSWORD)).await.unwrap();
+    let (account, strangers) = signed_up(pool, STRANGERS).await;
+    let (same, owners) = signed_up(pool, PASSWORD).await;
+    assert_eq!(account, same, "the account is the same, with a new mail");
+    assert!(!opens(pool, STRANGERS).await && !opens(pool, PASSWORD).await);
+    verify(pool, &owners).await.unwrap();
+    assert_the_owners(pool, &strangers).await;
+}
+
+#[tokio::test]
+async fn a_stranger_who_signs_up_last_has_no_part_in_the_account() {
+    let database = database().await;
+    let pool = &database.pool;
+    let (_, owners) = signed_up(pool, PASSWORD).await;
+    let (_, strangers) = signed_up(pool, STRANGERS).await;
+    verify(pool, &owners).await.unwrap();
+    assert_the_owners(pool, &strangers).await;
+}
+
+#[tokio::test]
+async fn a_stranger_who_signs_up_after_the_verification_changes_nothing() {
+    let database = database().await;
+    let pool = &database.pool;
+    let (_, owners) = signed_up(pool, PASSWORD).await;
+    let (_, unused) = signed_up(pool, STRANGERS).await;
+    verify(pool, &owners).await.unwrap();
+    sign_up(pool, &email(), password(STRANGERS)).await.unwrap();
+    let newest = mails(pool).await.pop().unwrap().template;
+    assert_eq!(newest, Mail::AlreadyRegistered);
+    assert_the_owners(pool, &unused).await;
+    // Nor is any password kept beside the account's own.
+    let kept = "SELECT count(*) FROM sign_ups WHERE password_hash IS NOT NULL";
+    assert_eq!(count(&database, kept).await, 0);
+}
+
+#[tokio::test]
+async fn of_two_links_followed_at_once_one_decides_and_the_other_is_over() {
+    let database = database().await;
+    let pool = &database.pool;
+    let (_, owners) = signed_up(pool, PASSWORD).await;
+    let (_, strangers) = signed_up(pool, STRANGERS).await;
+    let (one, other) = tokio::join!(verify(pool, &owners), verify(pool, &strangers));
+    assert_ne!(one.is_ok(), other.is_ok(), "{one:?} {other:?}");
+    assert_eq!(opens(pool, PASSWORD).await, one.is_ok());
+    assert_eq!(opens(pool, STRANGERS).await, other.is_ok());
 }
 
 #[tokio::test]
@@ -157,14 +209,7 @@ async fn a_failed_sign_up_leaves_neither_account_nor_mail() {
 #[tokio::test]
 async fn a_token_is_stored_as_a_hash_only() {
     let database = database().await;
-    sign_up(&database.pool, &email(), password(PASSWORD))
-        .await
-        .unwrap();
-    let account = asked(&database.pool).await;
-    let token = issue_verification(&database.pool, account)
-        .await
-        .unwrap()
-        .unwrap();
+    let (_, token) = signed_up(&database.pool, PASSWORD).await;
     let row: String =
         sqlx::query_scalar("SELECT verification_tokens::text FROM verification_tokens")
             .fetch_one(&database.pool)
@@ -189,15 +234,16 @@ async fn a_token_works_once_even_at_the_same_moment() {
     sign_up(&database.pool, &email(), password(PASSWORD))
         .await
         .unwrap();
-    let account = asked(&database.pool).await;
+    let (account, sign_up) = asked(&database.pool).await;
     // Two mails of two attempts; both tokens are good until one is used.
     let mut tokens = Vec::new();
     for _ in 0..2 {
         tokens.push(
-            issue_verification(&database.pool, account)
+            issue_verification(&database.pool, sign_up)
                 .await
                 .unwrap()
-                .unwrap(),
+                .unwrap()
+                .token,
         );
     }
     let tasks: Vec<_> = tokens
@@ -221,7 +267,7 @@ async fn a_token_works_once_even_at_the_same_moment() {
         }
     }
     assert_eq!(good, 1);
-    let again = issue_verification(&database.pool, account).await.unwrap();
+    let again = issue_verification(&database.pool, sign_up).await.unwrap();
     assert!(
         again.is_none(),
         "a verified account has nothing left to verify"
@@ -232,11 +278,7 @@ async fn a_token_works_once_even_at_the_same_moment() {
 async fn a_token_expires_and_a_strange_one_is_unknown() {
     let database = database().await;
     let pool = &database.pool;
-    sign_up(pool, &email(), password(PASSWORD)).await.unwrap();
-    let token = issue_verification(pool, asked(pool).await)
-        .await
-        .unwrap()
-        .unwrap();
+    let (_, token) = signed_up(pool, PASSWORD).await;
     let lifetime: f64 = sqlx::query_scalar(
         "SELECT extract(epoch FROM expires_at - created_at)::float8 FROM verification_tokens",
     )
@@ -311,7 +353,7 @@ async fn text_that_looks_like_sql_is_only_text() {
     sign_up(pool, &odd, password("'; DROP TABLE accounts; --"))
         .await
         .unwrap();
-    let account = find(pool, asked(pool).await).await.unwrap().unwrap();
+    let account = find(pool, asked(pool).await.0).await.unwrap().unwrap();
     assert_eq!(account.email, odd.as_str());
     let refused = log_in(pool, &odd, password("'; DROP TABLE accounts; --")).await;
     assert!(matches!(refused, Err(LogInError::InvalidCredentials)));

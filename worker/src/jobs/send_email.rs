@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use askama::Template;
-use domain::accounts::{VERIFICATION_HOURS, issue_verification};
+use domain::accounts::{VERIFICATION_HOURS, Verification, issue_verification};
 use domain::jobs::{Mail, SendEmail};
 use queue::{JobContext, JobError};
+use time::macros::format_description;
 
 use crate::App;
 use crate::mail::{Content, SendError};
@@ -34,17 +35,37 @@ pub(crate) async fn run(job: SendEmail, cx: JobContext<Arc<App>>) -> Result<(), 
 /// Fills the template in; `None` when the mail has become pointless.
 async fn write(mail: &Mail, app: &App) -> Result<Option<Content>, JobError> {
     let content = match *mail {
-        Mail::VerifyAddress { account_id } => {
-            let Some(token) = issue_verification(&app.pool, account_id).await? else {
+        Mail::VerifyAddress { sign_up_id, .. } => {
+            let Some(Verification {
+                token,
+                signed_up_at,
+            }) = issue_verification(&app.pool, sign_up_id).await?
+            else {
                 return Ok(None);
             };
+            let minute = format_description!(
+                "[day padding:none] [month repr:long] [year] at [hour]:[minute] UTC"
+            );
+            let when = &*signed_up_at.format(minute)?;
             let link = format!("{}/verify?token={}", app.public_url, token.expose());
             let (link, token) = (link.as_str(), token.expose());
             let hours = VERIFICATION_HOURS;
             Content {
                 subject: "Confirm your address",
-                text: VerifyAddressText { link, token, hours }.render()?,
-                html: VerifyAddressHtml { link, token, hours }.render()?,
+                text: VerifyAddressText {
+                    link,
+                    token,
+                    hours,
+                    when,
+                }
+                .render()?,
+                html: VerifyAddressHtml {
+                    link,
+                    token,
+                    hours,
+                    when,
+                }
+                .render()?,
             }
         }
         Mail::AlreadyRegistered => Content {
@@ -62,6 +83,7 @@ struct VerifyAddressText<'a> {
     link: &'a str,
     token: &'a str,
     hours: i32,
+    when: &'a str,
 }
 
 #[derive(Template)]
@@ -70,6 +92,7 @@ struct VerifyAddressHtml<'a> {
     link: &'a str,
     token: &'a str,
     hours: i32,
+    when: &'a str,
 }
 
 #[derive(Template)]

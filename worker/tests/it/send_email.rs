@@ -124,6 +124,15 @@ async fn a_sign_up_gets_a_mail_whose_token_verifies_it() {
     let link = format!("https://app.example.org/verify?token={}", token.expose());
     assert!(mails[0].lines().any(|line| line == link), "{}", mails[0]);
     assert!(mails[0].contains("To: Ada@Example.com"));
+    // By the time the owner can tell their own sign-up from a stranger's. Once in each form.
+    let when: String = sqlx::query_scalar(
+        r#"SELECT to_char(created_at AT TIME ZONE 'UTC', 'FMDD FMMonth YYYY "at" HH24:MI "UTC"')
+           FROM sign_ups"#,
+    )
+    .fetch_one(running.pool())
+    .await
+    .unwrap();
+    assert_eq!(mails[0].matches(&when).count(), 2, "{when}\n{}", mails[0]);
     verify(running.pool(), &token).await.unwrap();
 
     // And a sign-up for the address that is now verified.
@@ -160,8 +169,10 @@ async fn a_mail_is_plain_ascii_in_short_lines_without_anything_from_elsewhere() 
 #[tokio::test]
 async fn a_mail_that_has_become_pointless_is_not_sent() {
     let running = Running::start(None).await;
-    let account_id = uuid::Uuid::now_v7();
-    let template = Mail::VerifyAddress { account_id };
+    let template = Mail::VerifyAddress {
+        account_id: uuid::Uuid::now_v7(),
+        sign_up_id: uuid::Uuid::now_v7(),
+    };
     let job = SendEmail {
         to: "ada@example.com".to_owned(),
         template,

@@ -29,7 +29,8 @@ pub(in crate::routes) async fn submit(
             Err(VerifyError::Used) => "It was used before. Try to log in.",
             Err(VerifyError::Expired) => "It is too old. Sign up again, and a new one is sent.",
             Err(VerifyError::Unknown) => {
-                "It is not known, or a newer mail has replaced it. Look for the latest mail."
+                "It is not known, or the address was confirmed by the link of another mail. \
+                 Try to log in."
             }
             Err(VerifyError::Internal(error)) => return Err(error.into()),
         },

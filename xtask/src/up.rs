@@ -47,8 +47,11 @@ fn start<'a>(
     if settings::ensure_file(project)? {
         terminal::note("made .env from .env.example");
     }
-    if !secrets::ensure(project)?.is_empty() {
+    let made = secrets::ensure(project)?;
+    if made.len() > secrets::WORDS.len() {
         terminal::note("made secrets/ (one file each, random, not in git)");
+    } else if !made.is_empty() {
+        terminal::note(&format!("made in secrets/: {}", made.join(", ")));
     }
     let mode = choose(project, forced)?;
     leave_other_mode(project, mode)?;

@@ -35,6 +35,23 @@ impl Checkout {
         Self { root }
     }
 
+    /// One whose servers can run here. None where `cargo xtask test` itself had to resort to
+    /// containers: then native mode cannot be tested, and the test says so.
+    pub(crate) fn with_servers() -> Option<Self> {
+        let checkout = Self::new();
+        let document: Value =
+            serde_json::from_slice(&checkout.run(&["doctor", "--json"]).stdout).unwrap();
+        let checks = document["checks"].as_array().unwrap();
+        if checks
+            .iter()
+            .any(|check| check["name"] == "native" && check["status"] == "ok")
+        {
+            return Some(checkout);
+        }
+        eprintln!("not tested: no Postgres or no Redis is installed on this machine");
+        None
+    }
+
     /// The command, without a terminal and without what this test run was told.
     pub(crate) fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));

@@ -11,6 +11,12 @@ use serde_json::{Map, Value};
 
 use crate::problem::{FieldError, Problem};
 
+/// The most unknown fields that an answer names, and the most characters of each name.
+///
+/// A body of many short fields would otherwise become an answer of many times its size.
+const MOST_UNKNOWN: usize = 16;
+const LONGEST_NAME: usize = 64;
+
 /// The fields of a JSON object, and what is wrong with them.
 ///
 /// Deserializing into a struct would stop at the first wrong field. Here each is taken by itself,
@@ -50,8 +56,15 @@ impl Fields {
     /// # Errors
     /// 422 with everything that is wrong.
     pub fn finish<T>(mut self, values: Option<T>) -> Result<T, Problem> {
-        for name in std::mem::take(&mut self.rest).keys() {
-            self.error(name, "is not a field of this request".to_owned());
+        let unknown = std::mem::take(&mut self.rest);
+        for name in unknown.keys().take(MOST_UNKNOWN) {
+            self.error(&cut(name), "is not a field of this request".to_owned());
+        }
+        if let more @ 1.. = unknown.len().saturating_sub(MOST_UNKNOWN) {
+            self.errors.push(FieldError {
+                pointer: String::new(),
+                detail: format!("has {more} more fields that are not of this request"),
+            });
         }
         values
             .filter(|_| self.errors.is_empty())
@@ -63,6 +76,14 @@ impl Fields {
         let name = name.replace('~', "~0").replace('/', "~1");
         let pointer = format!("/{name}");
         self.errors.push(FieldError { pointer, detail });
+    }
+}
+
+/// The name, or its beginning when it is long.
+fn cut(name: &str) -> String {
+    match name.char_indices().nth(LONGEST_NAME) {
+        Some((end, _)) => format!("{}…", &name[..end]),
+        None => name.to_owned(),
     }
 }
 

@@ -220,7 +220,7 @@ pub async fn document(request: Request, next: Next) -> Response {
     let mut headers = std::mem::take(response.headers_mut());
     headers.remove(header::CONTENT_LENGTH);
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
-    let mut documented = problem.clone().into_response();
+    let mut documented = problem.into_response();
     documented.extensions_mut().clear();
     documented.headers_mut().extend(headers);
     *documented.body_mut() = body.into();

@@ -29,8 +29,30 @@ async fn malformed_json_is_400() {
         answer.problem(StatusCode::BAD_REQUEST);
     }
     // Deeper than any parser should follow.
-    let answer = post(&app, "application/json", "[".repeat(100_000)).await;
+    let answer = post(&app, "application/json", "[".repeat(60_000)).await;
     answer.problem(StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn an_answer_does_not_grow_with_the_unknown_fields_of_a_body() {
+    // A limit far above the default, so that nothing but the answer itself bounds it.
+    let app = TestApp::with(|settings| settings.http.body_limit = 1024 * 1024).await;
+    let long = format!(r#"{{"{}":1"#, "\u{e9}/".repeat(2_000));
+    let many: String = (0..60_000).map(|n| format!(r#","{n:x}":1"#)).collect();
+    let answer = post(&app, "application/json", format!("{long}{many}}}")).await;
+    let problem = answer.problem(StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(answer.body.len() < 16 * 1024, "{}", answer.body.len());
+    let errors = problem["errors"].as_array().unwrap();
+    // Two that are missing, sixteen that are named, and one for all others.
+    assert_eq!(errors.len(), 2 + 16 + 1);
+    assert_eq!(errors[18]["pointer"], "");
+    let rest = "has 59985 more fields that are not of this request";
+    assert_eq!(errors[18]["detail"], rest);
+
+    let answer = post(&app, "application/json", format!("{long}}}")).await;
+    let problem = answer.problem(StatusCode::UNPROCESSABLE_ENTITY);
+    let cut = format!("/{}…", "\u{e9}~1".repeat(32));
+    assert_eq!(problem["errors"][2]["pointer"], cut);
 }
 
 #[tokio::test]

@@ -50,7 +50,7 @@ pub const VARIABLES: &[Variable] = &[
     ),
     with_default(
         "BODY_LIMIT_BYTES",
-        "1048576",
+        "65536",
         "the largest request body, in bytes",
     ),
     secret(

@@ -60,7 +60,7 @@ fn defaults_do_for_everything_but_the_secrets() {
     assert_eq!(all.telemetry.format, LogFormat::Pretty);
     assert_eq!(all.shutdown.grace, Duration::from_secs(25));
     assert_eq!(all.http.addr.to_string(), "127.0.0.1:8000");
-    assert_eq!(all.http.body_limit, 1024 * 1024);
+    assert_eq!(all.http.body_limit, 64 * 1024);
     assert!(all.http.cors_origins.is_empty());
     assert_eq!(all.auth.jwt_secret.expose_secret(), SECRETS[0].1);
     assert_eq!(all.database.user, "slipway_app");

@@ -9,13 +9,16 @@ use crate::problem::Problem;
 /// SQLSTATE codes and classes that mean "not now" rather than "not like this".
 ///
 /// See <https://www.postgresql.org/docs/17/errcodes-appendix.html>.
-const NOT_NOW: [&str; 8] = [
+const NOT_NOW: [&str; 12] = [
     "08",    // connection exceptions
     "28",    // refused at log-in, as between the two steps of a password's change
     "3D000", // the database does not exist yet
     "53",    // out of connections, memory or disk
     "57P",   // shutting down, crashed or starting
     "25006", // a replica that is not yet the primary
+    "57014", // the statement took too long
+    "55P03", // a lock could not be had in time
+    "40001", "40P01", // others worked on the same rows: the same request may succeed
     // The statements were checked against the schema when this was compiled, so a table or a
     // column can only be missing because the migrations have not run yet.
     "42P01", "42703",

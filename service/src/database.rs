@@ -8,7 +8,7 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions, PgSslMode},
 };
 
-use crate::{settings::Database, telemetry::chain};
+use crate::{settings::Database, shutdown::Shutdown, telemetry::chain};
 
 /// How long a caller waits for a connection before it hears that there is none.
 pub const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -16,10 +16,27 @@ pub const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 /// A connection that was idle for less than this is trusted without a ping.
 const TRUSTED_IDLE: Duration = Duration::from_secs(1);
 
+/// How long a connection may take to answer a ping before it counts as lost.
+///
+/// A server that vanishes without a word (a host that is cut off, a firewall that forgets) is
+/// noticed by nothing else for minutes. Less than [`ACQUIRE_TIMEOUT`], so that whoever waits for
+/// the connection still gets a new one.
+const PING_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long a statement may run. Nobody waits for it after that: requests are given up earlier.
+const STATEMENT_TIMEOUT: &str = "15s";
+
+/// How long a transaction may wait for its next statement while it holds its locks.
+const IDLE_TRANSACTION_TIMEOUT: &str = "30s";
+
 /// A pool for these settings. It connects when it is first used, and again after a loss.
 ///
 /// sqlx would ping before every use, which costs each query a second round trip. Here only a
 /// connection that was idle for a second is asked; one that breaks within it fails its query.
+///
+/// The time limits go along with the log-in. A pooler in front of Postgres may refuse that
+/// (PgBouncer does, unless its `ignore_startup_parameters` names `options`): there, set them for
+/// the role, by `ALTER ROLE … SET statement_timeout`.
 pub fn pool(settings: &Database) -> PgPool {
     let options = PgConnectOptions::new_without_pgpass()
         .host(&settings.host)
@@ -27,7 +44,14 @@ pub fn pool(settings: &Database) -> PgPool {
         .database(&settings.name)
         .username(&settings.user)
         .password(settings.password.expose_secret())
-        .ssl_mode(PgSslMode::Prefer);
+        .ssl_mode(PgSslMode::Prefer)
+        .options([
+            ("statement_timeout", STATEMENT_TIMEOUT),
+            (
+                "idle_in_transaction_session_timeout",
+                IDLE_TRANSACTION_TIMEOUT,
+            ),
+        ]);
     PgPoolOptions::new()
         .max_connections(settings.pool_size)
         .acquire_timeout(ACQUIRE_TIMEOUT)
@@ -35,12 +59,36 @@ pub fn pool(settings: &Database) -> PgPool {
         .before_acquire(|connection, meta| {
             Box::pin(async move {
                 if meta.idle_for > TRUSTED_IDLE {
-                    connection.ping().await?;
+                    ping(connection).await?;
                 }
                 Ok(true)
             })
         })
+        // sqlx asks as well, but would wait for as long as it takes, with the connection's place
+        // in the pool taken. An error drops the connection without a farewell.
+        .after_release(|connection, _| {
+            Box::pin(async move {
+                ping(connection).await?;
+                Ok(true)
+            })
+        })
         .connect_lazy_with(options)
+}
+
+/// Whether the server still answers on this connection; it also ends what was left half done.
+async fn ping(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let answer = tokio::time::timeout(PING_TIMEOUT, connection.ping()).await;
+    answer.unwrap_or_else(|_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())))
+}
+
+/// Closes the pool, which waits for every connection that is in use, until the hard signal.
+pub async fn close(pool: &PgPool, shutdown: &Shutdown) {
+    tokio::select! {
+        () = pool.close() => {}
+        () = shutdown.hard.cancelled() => {
+            tracing::warn!("left without waiting for connections to Postgres");
+        }
+    }
 }
 
 /// Logs why Postgres cannot be reached, if it cannot; to be spawned at the start.

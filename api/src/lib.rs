@@ -31,7 +31,7 @@ use service::{health::Health, settings::Http, telemetry::chain};
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
-pub use self::server::serve;
+pub use self::server::{CutOff, Drain, serve};
 use self::{settings::Settings, token::AccessTokens};
 
 /// What handlers share.

@@ -3,7 +3,7 @@
 use std::{process::ExitCode, time::Duration};
 
 use anyhow::Context;
-use api::{App, settings::Settings};
+use api::{App, Drain, settings::Settings};
 use clap::Parser;
 use queue::Queue;
 use service::{
@@ -66,15 +66,18 @@ async fn serve() -> anyhow::Result<()> {
         "listening",
     );
 
-    let lead = drain_lead(settings.environment);
+    let drain = Drain {
+        lead: drain_lead(settings.environment),
+        request_timeout: settings.http.request_timeout,
+    };
     let mut tasks = Tasks::new(shutdown.clone());
     tasks.spawn(
         "http",
-        api::serve(listener, api::router(app), shutdown, lead),
+        api::serve(listener, api::router(app), shutdown.clone(), drain),
     );
-    tasks.run().await?;
-    pool.close().await;
-    Ok(())
+    let served = tasks.run().await;
+    database::close(&pool, &shutdown).await;
+    Ok(served?)
 }
 
 /// How long a stopping service still accepts connections while its readiness is already 503.

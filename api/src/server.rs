@@ -1,14 +1,34 @@
-use std::{io, pin::pin, time::Duration};
-
-use axum::{Router, serve::Listener};
-use hyper::server::conn::http1;
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    server::graceful::GracefulShutdown,
-    service::TowerToHyperService,
+use std::{
+    convert::Infallible,
+    pin::{Pin, pin},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
 };
+
+use axum::{
+    BoxError, Router,
+    body::{Body, Bytes, HttpBody},
+    extract::Request,
+    response::Response,
+    serve::Listener,
+};
+use hyper::{
+    body::{Frame, Incoming, SizeHint},
+    server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use service::shutdown::Shutdown;
-use tokio::net::TcpListener;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    time::sleep,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower::ServiceExt;
 
 /// How long a connection may sit without a whole request head.
 ///
@@ -16,30 +36,51 @@ use tokio::net::TcpListener;
 /// nginx drops its idle connections, so that it never sends into one that is being closed.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
 
+/// The same once the service stops: enough for a head, or the end of an answer, that is on its way.
+const LAST_HEAD_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long an answer may take to be read once the time for its request is over.
+const TIME_TO_READ: Duration = Duration::from_secs(2);
+
+/// How [`serve`] stops.
+#[derive(Clone, Copy, Debug)]
+pub struct Drain {
+    /// For so long after the soft signal it still accepts, so that whoever asks `/readyz` hears
+    /// the 503 before connections are refused.
+    pub lead: Duration,
+    /// The time after which a request is given up; what is still open shortly after it is waiting
+    /// for its client, and is cut.
+    pub request_timeout: Duration,
+}
+
+/// Requests did not get their answers, because the hard signal or the end of the drain came first.
+#[derive(Debug, thiserror::Error)]
+#[error("{0} request(s) were cut off")]
+pub struct CutOff(usize);
+
 /// Serves `router` until the soft signal, then finishes what is in hand.
 ///
-/// For `lead` after the signal it still accepts, so that whoever asks `/readyz` hears the 503
-/// before connections are refused. After that every connection ends with the answer it is owed.
-/// The hard signal drops what is left.
+/// Connections without a request end soon after the signal, the others with the answer that they
+/// are owed. The hard signal ends them all.
 ///
-/// `axum::serve` would do, but it sets no time limit for the head of a request.
+/// `axum::serve` would do, but it sets no time limit, neither for the head of a request nor for
+/// the end.
 ///
 /// # Errors
-/// None today: failing to accept a connection is retried.
+/// When requests had to be cut off. Never for an accept that fails: it is retried.
 pub async fn serve(
     mut listener: TcpListener,
     router: Router,
     shutdown: Shutdown,
-    lead: Duration,
-) -> io::Result<()> {
-    let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT);
-    let connections = GracefulShutdown::new();
+    drain: Drain,
+) -> Result<(), CutOff> {
+    let draining = CancellationToken::new();
+    let cut = Arc::new(AtomicUsize::new(0));
+    let connections = TaskTracker::new();
     let mut closing = pin!(async {
         shutdown.soft.cancelled().await;
         tokio::select! {
-            () = tokio::time::sleep(lead) => {}
+            () = sleep(drain.lead) => {}
             () = shutdown.hard.cancelled() => {}
         }
     });
@@ -52,21 +93,136 @@ pub async fn serve(
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "cannot set TCP_NODELAY");
         }
-        let service = TowerToHyperService::new(router.clone());
-        let connection = http.serve_connection(TokioIo::new(stream), service);
-        let connection = connections.watch(connection);
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "connection ended");
+        let connection = Connection {
+            router: router.clone(),
+            in_hand: Arc::default(),
+            draining: draining.clone(),
+            longest: drain.request_timeout + TIME_TO_READ,
+            hard: shutdown.hard.clone(),
+        };
+        let cut = Arc::clone(&cut);
+        connections.spawn(async move {
+            if connection.run(stream).await == End::Cut {
+                cut.fetch_add(1, Ordering::Relaxed);
             }
         });
     }
     drop(listener);
-    let open = connections.count();
+    let open = connections.len();
     tracing::info!(connections = open, "no longer accepting connections");
-    tokio::select! {
-        () = connections.shutdown() => {}
-        () = shutdown.hard.cancelled() => tracing::warn!("connections dropped in mid-request"),
+    draining.cancel();
+    connections.close();
+    connections.wait().await;
+    match cut.load(Ordering::Relaxed) {
+        0 => Ok(()),
+        requests => Err(CutOff(requests)),
     }
-    Ok(())
+}
+
+/// One connection, from its first byte to its last.
+struct Connection {
+    router: Router,
+    /// Cloned into each request and its answer, so that the count tells whether there is one.
+    in_hand: Arc<()>,
+    draining: CancellationToken,
+    longest: Duration,
+    hard: CancellationToken,
+}
+
+#[derive(PartialEq, Eq)]
+enum End {
+    /// Nothing was owed.
+    Clean,
+    /// A request was in hand.
+    Cut,
+}
+
+impl Connection {
+    async fn run(self, stream: TcpStream) -> End {
+        let service = service_fn(|request: hyper::Request<Incoming>| {
+            let held = Arc::clone(&self.in_hand);
+            let answer = self
+                .router
+                .clone()
+                .oneshot(Request::map(request, Body::new));
+            async move {
+                let answer: Response = answer.await?;
+                Ok::<_, Infallible>(answer.map(|body| Held { body, _held: held }))
+            }
+        });
+        let mut http = http1::Builder::new();
+        http.timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIMEOUT);
+        let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = self.draining.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                tokio::select! {
+                    ended = connection.as_mut() => ended,
+                    () = self.over() => return self.end(),
+                }
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%error, "connection ended");
+        }
+        End::Clean
+    }
+
+    /// Waits until a draining connection may be dropped.
+    async fn over(&self) {
+        let patience = async {
+            sleep(LAST_HEAD_TIMEOUT).await;
+            // One with a request ends by itself after the answer.
+            if self.is_busy() {
+                sleep(self.longest.saturating_sub(LAST_HEAD_TIMEOUT)).await;
+            }
+        };
+        tokio::select! {
+            () = patience => {}
+            () = self.hard.cancelled() => {}
+        }
+    }
+
+    fn is_busy(&self) -> bool {
+        Arc::strong_count(&self.in_hand) > 1
+    }
+
+    fn end(&self) -> End {
+        if self.is_busy() {
+            tracing::warn!("connection dropped in mid-request");
+            End::Cut
+        } else {
+            End::Clean
+        }
+    }
+}
+
+/// The body of an answer, which keeps its request in hand until it is written.
+struct Held {
+    body: Body,
+    _held: Arc<()>,
+}
+
+impl HttpBody for Held {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        Pin::new(&mut self.body)
+            .poll_frame(cx)
+            .map_err(BoxError::from)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }

@@ -84,10 +84,10 @@ async fn run() -> anyhow::Result<()> {
     let health = health(pool.clone(), queue.clone(), &shutdown);
     let mut tasks = Tasks::new(shutdown.clone());
     tasks.spawn_background("probes", health::serve(listener, health));
-    tasks.spawn("jobs", worker::run(app, queue, jobs, shutdown));
-    tasks.run().await?;
-    pool.close().await;
-    Ok(())
+    tasks.spawn("jobs", worker::run(app, queue, jobs, shutdown.clone()));
+    let worked = tasks.run().await;
+    database::close(&pool, &shutdown).await;
+    Ok(worked?)
 }
 
 fn health(pool: PgPool, queue: Queue, shutdown: &Shutdown) -> Health {

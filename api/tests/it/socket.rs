@@ -1,7 +1,8 @@
 //! What only a real socket shows: stopping, and bodies that nobody wants.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{io::ErrorKind::ConnectionReset, net::SocketAddr, time::Duration};
 
+use api::{CutOff, Drain};
 use service::shutdown::Shutdown;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -15,10 +16,21 @@ struct Running {
     app: TestApp,
     addr: SocketAddr,
     shutdown: Shutdown,
-    served: JoinHandle<std::io::Result<()>>,
+    served: JoinHandle<Result<(), CutOff>>,
 }
 
+/// Longer than any test.
+const FOREVER: Duration = Duration::from_secs(3600);
+
 async fn run(lead: Duration) -> Running {
+    run_for(Drain {
+        lead,
+        request_timeout: FOREVER,
+    })
+    .await
+}
+
+async fn run_for(drain: Drain) -> Running {
     let app = TestApp::new().await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
@@ -27,7 +39,7 @@ async fn run(lead: Duration) -> Running {
         soft: app.draining.clone(),
         ..Shutdown::default()
     };
-    let serve = api::serve(listener, app.router.clone(), shutdown.clone(), lead);
+    let serve = api::serve(listener, app.router.clone(), shutdown.clone(), drain);
     Running {
         app,
         addr,
@@ -127,9 +139,69 @@ async fn the_hard_signal_waits_for_nobody() {
         addr,
         shutdown,
         served,
-    } = run(Duration::from_secs(3600)).await;
-    let _open = half_a_sign_up(addr).await;
+    } = run(FOREVER).await;
+    let (mut open, _) = half_a_sign_up(addr).await;
+    let mut idle = TcpStream::connect(addr).await.unwrap();
     shutdown.soft.cancel();
     shutdown.hard.cancel();
+    let cut = served.await.unwrap().unwrap_err();
+    assert_eq!(cut.to_string(), "1 request(s) were cut off");
+    // Not only is nobody waiting for them any more: they are closed.
+    for stream in [&mut open, &mut idle] {
+        assert_closed(stream).await;
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_never_ends_its_head_does_not_delay_the_stop() {
+    let Running {
+        app: _app,
+        addr,
+        shutdown,
+        served,
+    } = run(Duration::ZERO).await;
+    let mut slow = TcpStream::connect(addr).await.unwrap();
+    slow.write_all(b"G").await.unwrap();
+    // One that has had an answer before, and begins the next request.
+    let mut second = TcpStream::connect(addr).await.unwrap();
+    let head = b"HEAD /livez HTTP/1.1\r\nhost: test\r\n\r\n";
+    second.write_all(head).await.unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\r\n\r\n") {
+        answer.push(second.read_u8().await.unwrap());
+    }
+    second.write_all(b"GET /live").await.unwrap();
+
+    shutdown.soft.cancel();
+    // Without the hard signal, and long before the time of a request is over.
     served.await.unwrap().unwrap();
+    assert_closed(&mut slow).await;
+    assert_closed(&mut second).await;
+}
+
+#[tokio::test]
+async fn a_request_that_its_client_never_ends_is_cut_when_its_time_is_over() {
+    let Running {
+        app: _app,
+        addr,
+        shutdown,
+        served,
+    } = run_for(Drain {
+        lead: Duration::ZERO,
+        request_timeout: Duration::ZERO,
+    })
+    .await;
+    let (mut open, _) = half_a_sign_up(addr).await;
+    shutdown.soft.cancel();
+    served.await.unwrap().unwrap_err();
+    assert_closed(&mut open).await;
+}
+
+/// Nothing comes any more; a reset is an end as well.
+async fn assert_closed(stream: &mut TcpStream) {
+    let read = stream.read(&mut [0; 1]).await;
+    assert!(
+        matches!(&read, Ok(0)) || read.as_ref().is_err_and(|e| e.kind() == ConnectionReset),
+        "{read:?}"
+    );
 }

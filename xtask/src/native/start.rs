@@ -232,7 +232,11 @@ pub(super) fn migrate(
         .status()
         .context("migrate cannot be started")?;
     if !status.success() {
-        bail!("`migrate {}` failed with {status}", args.join(" "));
+        bail!(
+            "`migrate {}` ended with {status}; it says why above\n  \
+             next: `cargo xtask migrate status` shows where the schema stands",
+            args.join(" ")
+        );
     }
     Ok(())
 }

@@ -33,7 +33,8 @@ pub(crate) struct Keys {
     pub(crate) alive: String,
     /// STREAM of dead letters: envelope, `why`, `error`, `n` (attempts).
     pub(crate) dead: String,
-    /// HASH of the queue's own state: `beat`, `grace`, `tick`, `dead_trimmed`.
+    /// HASH of the queue's own state: `beat`, `grace`, `life`, `tick`,
+    /// `dead_trimmed`.
     pub(crate) meta: String,
     tag: String,
 }

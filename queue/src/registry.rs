@@ -23,7 +23,8 @@ pub(crate) struct Kind<C> {
 ///
 /// `C` is the application's context, handed to each handler: usually an `Arc`.
 pub struct Registry<C> {
-    kinds: HashMap<&'static str, Kind<C>>,
+    /// By name, then by version.
+    kinds: HashMap<&'static str, HashMap<u16, Kind<C>>>,
 }
 
 impl<C> Default for Registry<C> {
@@ -41,10 +42,10 @@ impl<C: Send + 'static> Registry<C> {
         Self::default()
     }
 
-    /// Adds a kind of job with its handler.
+    /// Adds a kind of job with its handler; each version of a name is a kind.
     ///
     /// # Panics
-    /// When the name is registered already: two jobs would share one payload.
+    /// When name and version are registered already: two jobs would share one payload.
     #[must_use]
     pub fn register<J, F, Fut>(mut self, handler: F) -> Self
     where
@@ -65,8 +66,17 @@ impl<C: Send + 'static> Registry<C> {
             backoff: J::backoff,
             run,
         };
-        let other = self.kinds.insert(J::NAME, kind);
-        assert!(other.is_none(), "job {} is registered twice", J::NAME);
+        let other = self
+            .kinds
+            .entry(J::NAME)
+            .or_default()
+            .insert(J::VERSION, kind);
+        assert!(
+            other.is_none(),
+            "job {} of version {} is registered twice",
+            J::NAME,
+            J::VERSION
+        );
         self
     }
 
@@ -78,11 +88,11 @@ impl<C: Send + 'static> Registry<C> {
         names
     }
 
-    pub(crate) fn find(&self, name: &str) -> Option<&Kind<C>> {
-        self.kinds.get(name)
+    pub(crate) fn find(&self, name: &str, version: u16) -> Option<&Kind<C>> {
+        self.kinds.get(name)?.get(&version)
     }
 
     pub(crate) fn kinds(&self) -> impl Iterator<Item = &Kind<C>> {
-        self.kinds.values()
+        self.kinds.values().flat_map(HashMap::values)
     }
 }

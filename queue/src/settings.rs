@@ -1,8 +1,13 @@
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
 use redis::ConnectionInfo;
 
 use crate::{Error, job::is_name};
+
+/// What Redis takes as an expiry, with room to spare: with 0 a script would stop
+/// half way, and its repeat double the job.
+const TIMES_TO_LIVE: RangeInclusive<Duration> =
+    Duration::from_millis(1)..=Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
 /// Where the queue is, and how long a silent worker counts as alive.
 #[derive(Debug, Clone)]
@@ -70,6 +75,14 @@ impl Settings {
             (
                 (1..=4096).contains(&tuning.prefetch_max),
                 "prefetch_max: 1 to 4096",
+            ),
+            (
+                TIMES_TO_LIVE.contains(&tuning.marker_ttl),
+                "marker_ttl: 1 ms to 10 years",
+            ),
+            (
+                TIMES_TO_LIVE.contains(&tuning.dead_max_age),
+                "dead_max_age: 1 ms to 10 years",
             ),
         ];
         let wrong: Vec<String> = rules
@@ -203,9 +216,11 @@ mod tests {
         let redis = "redis://127.0.0.1".into_connection_info().unwrap();
         let mut settings = Settings::new(redis, "a{b");
         settings.lease = Duration::from_millis(1);
+        settings.tuning.marker_ttl = Duration::ZERO;
+        settings.tuning.dead_max_age = Duration::MAX;
         let Err(Error::Settings(wrong)) = settings.check() else {
             panic!("accepted");
         };
-        assert_eq!(wrong.len(), 4, "{wrong:?}");
+        assert_eq!(wrong.len(), 6, "{wrong:?}");
     }
 }

@@ -9,8 +9,8 @@
 -- Returns a list of {entry id, fields, deliveries}.
 --
 -- Invariant: only what no living consumer owns is taken. A consumer leaves
--- `alive` before the first of its entries does, so its next beat tells it. For
--- one lease after a gap in the beats nobody is declared dead.
+-- `alive` before the first of its entries does, so its next beat tells it. In a
+-- gap of the beats, and for half a lease after it, nobody is declared dead.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local me, room = ARGV[1], tonumber(ARGV[2])
@@ -22,7 +22,7 @@ if consumers.err then
 end
 local last = tonumber(redis.call('HGET', KEYS[3], 'beat') or 0)
 local grace = tonumber(redis.call('HGET', KEYS[3], 'grace') or 0)
-local guarded = now - last > tonumber(ARGV[3]) or now < grace
+local guarded = now - last > tonumber(ARGV[3]) / 2 or now < grace
 for _, consumer in ipairs(consumers) do
   local name, pending = consumer[2], consumer[4]
   local ended = name == '~'
@@ -49,6 +49,14 @@ for _, consumer in ipairs(consumers) do
           end
         end
       end
+    end
+  end
+end
+if not guarded then
+  -- Those that died between their first beat and their first fetch own nothing.
+  for _, name in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', '(' .. now)) do
+    if name ~= me then
+      redis.call('ZREM', KEYS[2], name)
     end
   end
 end

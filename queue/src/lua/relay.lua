@@ -3,7 +3,7 @@
 --
 -- KEYS 1 stream  2 payloads (HASH)  3 delayed (ZSET)  4 once marker (STRING)
 -- ARGV 1 job id  2 envelope  3 due time in ms of the Unix epoch, or '' for now
---      4 time to live of the marker in ms
+--      4 time to live of the marker in ms, from the due time on
 -- Returns 1, or 0 when the job is known.
 --
 -- Invariant: the marker is written last. Stopping before it can double the job,
@@ -14,11 +14,14 @@ end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local due = tonumber(ARGV[3])
+local keep = tonumber(ARGV[4])
 if due and due > now then
   redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])
   redis.call('ZADD', KEYS[3], due, ARGV[1])
+  -- At most ten years more: Redis refuses what its clock cannot count to.
+  keep = keep + math.min(due - now, 315360000000)
 else
   redis.call('XADD', KEYS[1], '*', 'e', ARGV[2])
 end
-redis.call('SET', KEYS[4], '1', 'PX', ARGV[4])
+redis.call('SET', KEYS[4], '1', 'PX', string.format('%.0f', keep))
 return 1

@@ -10,7 +10,9 @@
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local moved = 0
-if now - tonumber(redis.call('HGET', KEYS[4], 'tick') or 0) >= tonumber(ARGV[2]) then
+local since = now - tonumber(redis.call('HGET', KEYS[4], 'tick') or 0)
+-- Less than nothing, when the clock was set back.
+if since >= tonumber(ARGV[2]) or since < 0 then
   redis.call('HSET', KEYS[4], 'tick', now)
   local due = redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', now, 'LIMIT', 0, ARGV[1])
   for _, id in ipairs(due) do

@@ -49,6 +49,14 @@ pub(super) struct Taken {
     pub(super) suspect: bool,
 }
 
+/// Where entries queue up in this process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Before all that waits: they have waited elsewhere.
+    Front,
+    Back,
+}
+
 /// What a runner finds.
 pub(super) enum Next {
     Run(Taken),
@@ -76,11 +84,12 @@ impl Board {
     }
 
     /// Puts entries into a lane, the suspects apart; those already held are dropped.
-    pub(super) fn put(&self, lane: usize, entries: Vec<Entry>, suspect_at: u32) {
+    pub(super) fn put(&self, lane: usize, entries: Vec<Entry>, place: Place, suspect_at: u32) {
         let mut added = 0;
         {
             let mut state = self.state();
             let hand = &mut state.lanes[lane];
+            let before = hand.ready.len();
             for entry in entries {
                 if !hand.held.insert(entry.id) {
                     continue;
@@ -91,6 +100,9 @@ impl Board {
                 } else {
                     hand.ready.push_back(entry);
                 }
+            }
+            if place == Place::Front {
+                hand.ready.rotate_left(before);
             }
         }
         for _ in 0..added.min(self.concurrency) {
@@ -115,6 +127,10 @@ impl Board {
             woken.as_mut().enable();
             if let Some(next) = self.try_next(&usable) {
                 return next;
+            }
+            // Nothing waits here, whoever took it: the readers shall know.
+            for wanted in &self.wanted {
+                wanted.notify_one();
             }
             woken.await;
         }
@@ -207,6 +223,16 @@ impl Board {
         target - have
     }
 
+    /// How many entries to take over from others for a lane.
+    ///
+    /// A full buffer is no reason to leave them: under a backlog it is always full.
+    pub(super) fn claimable(&self, lane: usize, window: usize) -> usize {
+        if self.state().lanes[lane].held.len() >= MAX_UNCONFIRMED {
+            return 0;
+        }
+        self.room(lane, window).max(self.concurrency)
+    }
+
     /// Waits until [`Board::room`] may have grown.
     pub(super) async fn wanted(&self, lane: usize) {
         self.wanted[lane].notified().await;
@@ -227,11 +253,11 @@ impl Board {
         let now = Instant::now();
         let mut state = self.state();
         let ready = &mut state.lanes[lane].ready;
-        let stale = ready
-            .iter()
-            .take_while(|entry| now.duration_since(entry.since) > age)
-            .count();
-        ready.drain(..stale).collect()
+        let (stale, fresh) = ready
+            .drain(..)
+            .partition::<VecDeque<_>, _>(|entry| now.duration_since(entry.since) > age);
+        *ready = fresh;
+        stale.into()
     }
 
     /// Removes all that waits in a lane.
@@ -302,7 +328,7 @@ mod tests {
     #[test]
     fn suspects_run_one_at_a_time() {
         let board = Board::new(1, 4);
-        board.put(0, vec![entry("1-0", 3), entry("1-1", 3)], 3);
+        board.put(0, vec![entry("1-0", 3), entry("1-1", 3)], Place::Back, 3);
         assert!(run(&board).unwrap().suspect);
         assert!(run(&board).is_none());
         board.ran(true);
@@ -312,8 +338,8 @@ mod tests {
     #[test]
     fn lanes_take_turns() {
         let board = Board::new(2, 4);
-        board.put(0, vec![entry("1-0", 1), entry("1-1", 1)], 3);
-        board.put(1, vec![entry("2-0", 1), entry("2-1", 1)], 3);
+        board.put(0, vec![entry("1-0", 1), entry("1-1", 1)], Place::Back, 3);
+        board.put(1, vec![entry("2-0", 1), entry("2-1", 1)], Place::Back, 3);
         let lanes: Vec<_> = std::iter::from_fn(|| run(&board))
             .map(|taken| taken.lane)
             .collect();
@@ -323,8 +349,8 @@ mod tests {
     #[test]
     fn what_is_held_is_not_taken_twice() {
         let board = Board::new(1, 4);
-        board.put(0, vec![entry("1-0", 1)], 3);
-        board.put(0, vec![entry("1-0", 1)], 3);
+        board.put(0, vec![entry("1-0", 1)], Place::Back, 3);
+        board.put(0, vec![entry("1-0", 1)], Place::Back, 3);
         assert!(run(&board).is_some());
         assert!(run(&board).is_none());
         board.release(0, ["1-0".parse().unwrap()]);
@@ -332,10 +358,26 @@ mod tests {
     }
 
     #[test]
+    fn what_was_taken_over_runs_first_in_its_order() {
+        let board = Board::new(1, 4);
+        board.put(0, vec![entry("2-0", 1), entry("2-1", 1)], Place::Back, 3);
+        board.put(0, vec![entry("1-0", 2), entry("1-1", 2)], Place::Front, 3);
+        let order: Vec<_> = std::iter::from_fn(|| run(&board))
+            .map(|taken| taken.entry.id.to_string())
+            .collect();
+        assert_eq!(order, ["1-0", "1-1", "2-0", "2-1"]);
+    }
+
+    #[test]
     fn fetches_come_in_batches() {
         let board = Board::new(1, 2);
         assert_eq!(board.room(0, 8), 10);
-        board.put(0, (0..10).map(|n| entry(&format!("1-{n}"), 1)).collect(), 3);
+        board.put(
+            0,
+            (0..10).map(|n| entry(&format!("1-{n}"), 1)).collect(),
+            Place::Back,
+            3,
+        );
         assert_eq!(board.room(0, 8), 0);
         while board.room(0, 8) == 0 {
             run(&board).unwrap();

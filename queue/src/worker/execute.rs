@@ -80,15 +80,14 @@ impl<C: Clone + Send + Sync + 'static> Runners<C> {
         let lease = lane.tenure.current();
         let Some(lease) = lease.filter(|lease| lease.consumer == entry.consumer) else {
             // Fetched under a name that was declared dead since.
-            self.board.release(lane.number, [entry.id]);
+            lane.let_go([entry.id]);
             return;
         };
         let (header, payload) = match Header::read(&entry.envelope) {
             Ok(parts) => parts,
             Err(error) => return refuse(lane, entry, &error),
         };
-        let kind = self.registry.find(header.name);
-        let Some(kind) = kind.filter(|kind| kind.version == header.version) else {
+        let Some(kind) = self.registry.find(header.name, header.version) else {
             return park(lane, &header, &entry);
         };
         // At the highest level, so that a filter of `warn` or `error` leaves the ids in its lines.
@@ -108,7 +107,7 @@ impl<C: Clone + Send + Sync + 'static> Runners<C> {
         let settlement = span.in_scope(|| conclude(kind, &header, payload, end));
         match settlement {
             Some(settlement) => lane.settle(entry.id, &entry.consumer, settlement),
-            None => self.board.release(lane.number, [entry.id]),
+            None => lane.let_go([entry.id]),
         }
     }
 

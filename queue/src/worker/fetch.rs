@@ -9,6 +9,7 @@ use redis::{RedisResult, Value};
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    board::Place,
     entry::{Entry, parse_read},
     lane::{Lane, Pause},
     lease::Lease,
@@ -73,8 +74,11 @@ pub(super) async fn read_until(lane: Arc<Lane>, connection: Connection, stop: Ca
 
 /// Waits for a lease that may be trusted and for room; `None` when the heartbeat
 /// is gone.
+///
+/// Comes back without room once per scan: a full worker reconciles too.
 async fn ready(lane: &Lane) -> Option<(Arc<Lease>, usize)> {
     let mut watch = lane.tenure.watch();
+    let mut look = false;
     loop {
         let lease = watch.wait_for(Option::is_some).await.ok()?.clone()?;
         if !lane.tenure.is_trusted() {
@@ -82,10 +86,13 @@ async fn ready(lane: &Lane) -> Option<(Arc<Lease>, usize)> {
             continue;
         }
         let room = lane.room();
-        if room > 0 {
+        if room > 0 || look {
             return Some((lease, room));
         }
-        lane.board.wanted(lane.number).await;
+        tokio::select! {
+            () = lane.board.wanted(lane.number) => {}
+            () = tokio::time::sleep(lane.settings.tuning.scan) => look = true,
+        }
     }
 }
 
@@ -105,6 +112,9 @@ impl Reader<'_> {
         if due || self.lane.reconcile.swap(false, Ordering::AcqRel) {
             reconcile(self.lane, lease).await?;
             self.reconciled = Instant::now();
+        }
+        if room == 0 {
+            return Ok(());
         }
         let mut cmd = redis::Cmd::with_capacity(11, 192);
         cmd.arg("XREADGROUP")
@@ -126,13 +136,14 @@ impl Reader<'_> {
             return Err((redis::ErrorKind::UnexpectedReturnType, what).into());
         };
         let since = Instant::now();
-        self.lane.admit(raw.into_iter().map(|(id, envelope)| Entry {
+        let entries = raw.into_iter().map(|(id, envelope)| Entry {
             id,
             deliveries: 1,
             consumer: Arc::clone(&lease.consumer),
             envelope,
             since,
-        }));
+        });
+        self.lane.admit(entries, Place::Back);
         Ok(())
     }
 

@@ -9,7 +9,7 @@ use std::{
 use tokio::sync::{Mutex, Notify, mpsc};
 
 use super::{
-    board::Board,
+    board::{Board, Place},
     entry::{Entry, EntryId},
     lease::Tenure,
     settle::{Settled, Settlement},
@@ -41,7 +41,7 @@ pub(super) struct Lane {
 
 impl Lane {
     /// Puts entries that this worker owns to work; poison goes to the dead letters.
-    pub(super) fn admit(&self, entries: impl IntoIterator<Item = Entry>) {
+    pub(super) fn admit(&self, entries: impl IntoIterator<Item = Entry>, place: Place) {
         let tuning = &self.settings.tuning;
         let mut healthy = Vec::new();
         for entry in entries {
@@ -51,7 +51,8 @@ impl Lane {
                 self.bury_poison(entry);
             }
         }
-        self.board.put(self.number, healthy, tuning.quarantine_at);
+        self.board
+            .put(self.number, healthy, place, tuning.quarantine_at);
     }
 
     fn bury_poison(&self, entry: Entry) {
@@ -94,6 +95,19 @@ impl Lane {
     pub(super) fn room(&self) -> usize {
         let window = self.pace.window(self.settings.tuning.prefetch_max);
         self.board.room(self.number, window)
+    }
+
+    /// Entries to take over from others now, also when the buffer is full.
+    pub(super) fn claimable(&self) -> usize {
+        let window = self.pace.window(self.settings.tuning.prefetch_max);
+        self.board.claimable(self.number, window)
+    }
+
+    /// Forgets entries that went another way than to their end; one that has come
+    /// back to this worker meanwhile was passed over, and is now taken up.
+    pub(super) fn let_go(&self, ids: impl IntoIterator<Item = EntryId>) {
+        self.board.release(self.number, ids);
+        self.reconcile.store(true, Ordering::Release);
     }
 }
 

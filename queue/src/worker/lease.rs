@@ -153,6 +153,8 @@ struct Beat {
     tenure: Arc<Tenure>,
     lease: Lease,
     registered: bool,
+    /// Names the data in Redis, as the last beat told; empty before the first.
+    life: String,
 }
 
 impl Beat {
@@ -161,6 +163,7 @@ impl Beat {
             tenure,
             lease: fresh_lease(),
             registered: false,
+            life: String::new(),
         }
     }
 
@@ -194,15 +197,17 @@ impl Beat {
             self.lease.lost.cancel();
             self.lease = fresh_lease();
             self.registered = false;
+            self.life.clear();
             return true;
         }
         if verdict == 2 {
             tracing::error!(queue.name = tenure.queue, "Redis has lost the queue's data");
         }
-        let lapsed = self.trust_ends_in().is_zero();
         // Counted from before the beat was sent: never later than Redis counts.
         let until = tenure.micros(sent + lease.mul_f64(FENCE));
-        tenure.trusted_until.store(until, Ordering::Release);
+        let before = tenure.trusted_until.swap(until, Ordering::AcqRel);
+        // By a clock read after the swap: who saw the trust end is told that it is back.
+        let lapsed = before <= tenure.micros(Instant::now());
         if self.lease.doubt.is_cancelled() {
             tracing::info!(
                 queue.name = tenure.queue,
@@ -294,7 +299,7 @@ async fn beat(connection: &Connection, lease: Duration, beats: &mut [Beat]) -> A
         let mut cmd = scripts::call(&scripts::BEAT, &[&keys.alive, &keys.meta]);
         cmd.arg(&*beat.lease.consumer)
             .arg(u64::try_from(lease.as_millis()).unwrap_or(u64::MAX))
-            .arg(u8::from(!beat.registered));
+            .arg(&beat.life);
         pipeline.add_command(cmd);
     }
     // An attempt must not outlast the trust in what the last one said.
@@ -321,12 +326,15 @@ async fn beat(connection: &Connection, lease: Duration, beats: &mut [Beat]) -> A
     let mut again = Again::Later;
     for (beat, answer) in beats.iter_mut().zip(answers) {
         match answer {
-            Value::Array(parts) if parts.len() == 2 => {
+            Value::Array(parts) if parts.len() == 3 => {
                 let peers = parse_number(&parts[1]).unwrap_or(0);
                 beat.tenure.peers.store(
                     usize::try_from(peers).unwrap_or(usize::MAX),
                     Ordering::Relaxed,
                 );
+                if let Value::BulkString(life) = &parts[2] {
+                    beat.life = String::from_utf8_lossy(life).into_owned();
+                }
                 if beat.take(parse_number(&parts[0]).unwrap_or(1), sent, lease) {
                     again = Again::Now;
                 }

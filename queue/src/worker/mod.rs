@@ -229,6 +229,7 @@ async fn follow_lease(lane: Arc<Lane>, stop: CancellationToken) {
         if let Some(lease) = lease {
             let forgotten = lane.board.forget_others(lane.number, &lease.consumer);
             if forgotten > 0 {
+                lane.let_go([]);
                 tracing::warn!(
                     queue.name = lane.queue,
                     jobs = forgotten,

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Instant};
 use redis::{Pipeline, RedisResult, Value};
 
 use super::{
+    board::Place,
     entry::{Entry, EntryId, envelope, parse_id, parse_number},
     lane::Lane,
     lease::Lease,
@@ -112,7 +113,7 @@ async fn take_up(lane: &Lane, lease: &Lease, lost: &[(EntryId, u32)]) -> RedisRe
             "took up entries whose delivery was lost on the way"
         );
     }
-    lane.admit(found);
+    lane.admit(found, Place::Front);
     if !dangling.is_empty() {
         let mut ack = redis::cmd("XACK");
         ack.arg(&lane.keys.stream).arg(GROUP);

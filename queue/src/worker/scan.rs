@@ -10,6 +10,7 @@ use redis::{RedisResult, Value};
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    board::Place,
     entry::{Entry, parse_entry, parse_number},
     lane::{Lane, jittered},
     settle::Settlement,
@@ -78,7 +79,7 @@ async fn reclaim(lane: &Lane) -> RedisResult<Reclaimed> {
     let Some(lease) = lane.tenure.current() else {
         return Ok(Reclaimed::All);
     };
-    let room = lane.room().min(MAX_RECLAIM);
+    let room = lane.claimable().min(MAX_RECLAIM);
     if room == 0 {
         return Ok(Reclaimed::All);
     }
@@ -100,7 +101,7 @@ async fn reclaim(lane: &Lane) -> RedisResult<Reclaimed> {
     let taken = rows.len();
     tracing::info!(queue.name = lane.queue, entries = taken, "took over jobs");
     let since = Instant::now();
-    lane.admit(rows.into_iter().filter_map(|row| {
+    let entries = rows.into_iter().filter_map(|row| {
         let Value::Array(mut parts) = row else {
             return None;
         };
@@ -113,8 +114,10 @@ async fn reclaim(lane: &Lane) -> RedisResult<Reclaimed> {
             envelope,
             since,
         })
-    }));
-    Ok(if taken >= room {
+    });
+    lane.admit(entries, Place::Front);
+    // A full worker takes one handful per scan, so that others find some too.
+    Ok(if taken >= room && lane.room() > 0 {
         Reclaimed::More
     } else {
         Reclaimed::All

@@ -83,12 +83,23 @@ pub(super) async fn settle_all(
             if received == 0 {
                 return;
             }
+        } else {
+            // What Redis refuses must not hold up the others.
+            while pending.len() < MAX_BATCH
+                && let Ok(settled) = outcomes.try_recv()
+            {
+                pending.push(settled);
+            }
         }
         match flush(&lane, &pending).await {
-            Ok(refused) => {
+            Ok(Flushed { refused, strayed }) => {
                 let confirmed = pending.iter().map(|settled| settled.id);
                 let confirmed = confirmed.filter(|id| !refused.contains(id));
-                lane.board.release(lane.number, confirmed);
+                if strayed {
+                    lane.let_go(confirmed);
+                } else {
+                    lane.board.release(lane.number, confirmed);
+                }
                 pending.retain(|settled| refused.contains(&settled.id));
                 if pending.is_empty() {
                     pause.reset();
@@ -115,11 +126,20 @@ pub(super) async fn settle_all(
     }
 }
 
-/// Sends all outcomes in one pipeline; returns those that Redis refused.
-async fn flush(lane: &Lane, pending: &[Settled]) -> RedisResult<HashSet<EntryId>> {
+/// What became of the outcomes in a pipeline.
+struct Flushed {
+    /// Those that Redis refused.
+    refused: HashSet<EntryId>,
+    /// Some of the entries may belong to this worker again, or still.
+    strayed: bool,
+}
+
+/// Sends all outcomes in one pipeline.
+async fn flush(lane: &Lane, pending: &[Settled]) -> RedisResult<Flushed> {
     let (pipeline, settled_by) = commands(lane, pending);
     let answers = lane.connection.all(&pipeline).await?;
     let mut refused = HashSet::new();
+    let mut strayed = false;
     for (answer, ids) in answers.into_iter().zip(settled_by) {
         match answer {
             Value::ServerError(error) => {
@@ -135,11 +155,12 @@ async fn flush(lane: &Lane, pending: &[Settled]) -> RedisResult<HashSet<EntryId>
             Value::Int(0) if matches!(ids, SettledBy::One(_)) => {
                 // Another worker has it, or this is a repeat of what was done.
                 tracing::debug!(queue.name = lane.queue, "outcome of an entry not owned");
+                strayed = true;
             }
-            _ => {}
+            _ => strayed |= matches!(ids, SettledBy::HandedBackBy(_)),
         }
     }
-    Ok(refused)
+    Ok(Flushed { refused, strayed })
 }
 
 /// Which outcomes a command of the pipeline stands for.

@@ -25,7 +25,7 @@ pub(super) async fn tick_until(lane: Arc<Lane>, stop: CancellationToken) {
     let mut spare = tick / 2;
     loop {
         let sleep = match move_due(&lane, spare).await {
-            Ok(moved) if moved.jobs >= MAX_MOVE => {
+            Ok(moved) if moved.jobs >= MAX_MOVE && !stop.is_cancelled() => {
                 spare = Duration::ZERO;
                 continue;
             }

@@ -259,8 +259,7 @@ pub(crate) async fn assert_settled(queue: &Queue, dead: u64) {
 
 /// Checks that a queue without workers leaves no key that grows, and removes it.
 pub(crate) async fn assert_no_leak(settings: &Settings) {
-    let client = queue::redis::Client::open(settings.redis.clone()).unwrap();
-    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let mut connection = connection(settings).await;
     let pattern = format!("{{{}:*", settings.namespace);
     let mut keys: Vec<String> = Vec::new();
     let mut cursor = 0u64;
@@ -314,7 +313,14 @@ pub(crate) async fn assert_no_leak(settings: &Settings) {
     assert!(leaked.is_empty(), "left in Redis: {leaked:?}");
 }
 
-async fn query<T: queue::redis::FromRedisValue>(
+/// A connection of the test's own.
+pub(crate) async fn connection(settings: &Settings) -> queue::redis::aio::MultiplexedConnection {
+    let client = queue::redis::Client::open(settings.redis.clone()).unwrap();
+    client.get_multiplexed_async_connection().await.unwrap()
+}
+
+/// Runs one command.
+pub(crate) async fn query<T: queue::redis::FromRedisValue>(
     connection: &mut queue::redis::aio::MultiplexedConnection,
     words: &[&str],
 ) -> T {

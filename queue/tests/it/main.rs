@@ -3,10 +3,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod backlog;
 mod crash;
 mod delayed;
 mod drain;
 mod harness;
+mod lease;
 mod outage;
 mod outcomes;
 mod parked;

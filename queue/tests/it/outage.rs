@@ -218,6 +218,31 @@ async fn the_queue_heals_after_flushall() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn no_worker_gives_its_jobs_up_when_redis_loses_its_data() {
+    let server = Server::start(false);
+    let settings = settings_at(&server.url());
+    let queue = Queue::connect(settings.clone()).await.unwrap();
+    let log = Arc::new(Log::default());
+    let workers = [start(&queue, &log, 1), start(&queue, &log, 1)];
+    let long = u64::try_from((LEASE * 2).as_millis()).unwrap();
+    let ids = [
+        queue.enqueue(&task(Act::Sleep(long))).await.unwrap(),
+        queue.enqueue(&task(Act::Sleep(long))).await.unwrap(),
+    ];
+    until("both run", async || log.running.load(Ordering::SeqCst) == 2).await;
+    // From here on they are nowhere but in their workers.
+    let mut connection = connection(&settings).await;
+    let () = query(&mut connection, &["FLUSHALL"]).await;
+    until_done(&log, 2).await;
+    assert_settled(&queue, 0).await;
+    log.assert_each_done_once(&ids);
+    for worker in workers {
+        worker.stop().await;
+    }
+    assert_no_leak(&settings).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn out_of_memory_is_a_typed_error_and_outcomes_still_land() {
     let server = Server::start(false);
     let settings = settings_at(&server.url());

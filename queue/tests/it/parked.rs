@@ -59,6 +59,27 @@ async fn unknown_names_and_versions_wait_for_a_worker_that_knows_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn two_versions_of_a_job_run_side_by_side() {
+    let settings = settings();
+    let queue = Queue::connect(settings.clone()).await.unwrap();
+    let log = Arc::new(Log::default());
+    let registry = registry().register::<Newer, _, _>(run_newer);
+    let patience = std::time::Duration::from_secs(5);
+    let worker = start_with(&queue, registry, &log, 2, patience);
+    let ids = [
+        queue.enqueue(&task(Act::Succeed)).await.unwrap(),
+        queue.enqueue(&Newer).await.unwrap(),
+    ];
+    until_done(&log, 2).await;
+    assert_settled(&queue, 0).await;
+    log.assert_each_done_once(&ids);
+    let started = log.starts.lock().unwrap().clone();
+    assert_eq!(started, [(ids[0], 1)], "each by its own handler");
+    worker.stop().await;
+    assert_no_leak(&settings).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_newer_envelope_is_parked_and_damaged_bytes_are_kept() {
     let settings = settings();
     let queue = Queue::connect(settings.clone()).await.unwrap();

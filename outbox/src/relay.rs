@@ -99,7 +99,7 @@ impl Relay {
                         tracing::info!(outbox.failures = failures, "the outbox is relayed again");
                     }
                     failures = 0;
-                    if moved == self.settings.batch.unsigned_abs() {
+                    if moved > 0 && moved == self.settings.batch.unsigned_abs() {
                         continue; // A full batch: there is more.
                     }
                     self.settings.poll.mul_f64(0.5 + fastrand::f64() / 2.0)
@@ -128,8 +128,9 @@ impl Relay {
     async fn step(&self, next_sweep: &mut Instant) -> Result<u64, Error> {
         let step = async {
             if Instant::now() >= *next_sweep {
-                self.sweep().await?;
+                // First, so that a sweep that fails, or takes too long, does not stop the relay.
                 *next_sweep = Instant::now() + self.settings.sweep;
+                self.sweep().await?;
             }
             self.relay_batch().await
         };

@@ -169,13 +169,14 @@ mod tests {
         body::{Body, to_bytes},
         routing::get,
     };
+    use service::settings::Environment;
 
     use super::*;
 
     #[tokio::test]
     async fn a_panic_is_an_opaque_500() {
         let http = service::settings::Reader::from_pairs([("", "")])
-            .read(Http::read)
+            .read(|reader| Http::read(reader, Environment::Development))
             .unwrap();
         let panics = async || -> StatusCode { panic!("the secret reason") };
         let router = around(Router::new().route("/", get(panics)), &http);

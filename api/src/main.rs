@@ -91,7 +91,8 @@ fn drain_lead(environment: Environment) -> Duration {
 }
 
 fn healthcheck(live: bool) -> anyhow::Result<()> {
-    let http = Reader::from_env().read(Http::read)?;
+    // Where it listens says nothing about where it runs.
+    let http = Reader::from_env().read(|reader| Http::read(reader, Environment::Development))?;
     health::check(http.addr, if live { "/livez" } else { "/readyz" })?;
     Ok(())
 }

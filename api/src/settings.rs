@@ -31,15 +31,18 @@ impl Settings {
     /// # Errors
     /// Everything that is wrong, at once.
     pub fn read(reader: Reader) -> Result<Self, SettingsError> {
-        reader.read(|reader| Self {
-            environment: Environment::read(reader),
-            telemetry: Telemetry::read(reader),
-            shutdown: Shutdown::read(reader),
-            http: Http::read(reader),
-            auth: Auth::read(reader),
-            database: Database::read(reader),
-            redis: Redis::read(reader),
-            queue: Queue::read(reader),
+        reader.read(|reader| {
+            let environment = Environment::read(reader);
+            Self {
+                environment,
+                telemetry: Telemetry::read(reader),
+                shutdown: Shutdown::read(reader),
+                http: Http::read(reader, environment),
+                auth: Auth::read(reader),
+                database: Database::read(reader),
+                redis: Redis::read(reader),
+                queue: Queue::read(reader),
+            }
         })
     }
 }

@@ -34,16 +34,19 @@ impl Settings {
     /// # Errors
     /// Everything that is wrong, at once.
     pub fn read(reader: Reader) -> Result<Self, SettingsError> {
-        reader.read(|reader| Self {
-            environment: Environment::read(reader),
-            telemetry: Telemetry::read(reader),
-            shutdown: Shutdown::read(reader),
-            database: Database::read(reader),
-            redis: Redis::read(reader),
-            queue: Queue::read(reader),
-            worker: Worker::read(reader),
-            mail: Mail::read(reader),
-            public_url: Http::read(reader).public_url,
+        reader.read(|reader| {
+            let environment = Environment::read(reader);
+            Self {
+                environment,
+                telemetry: Telemetry::read(reader),
+                shutdown: Shutdown::read(reader),
+                database: Database::read(reader),
+                redis: Redis::read(reader),
+                queue: Queue::read(reader),
+                worker: Worker::read(reader),
+                mail: Mail::read(reader, environment),
+                public_url: Http::read(reader, environment).public_url,
+            }
         })
     }
 }

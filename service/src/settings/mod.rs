@@ -20,17 +20,17 @@
 //! # Ok::<(), service::settings::SettingsError>(())
 //! ```
 
+mod forms;
 mod reader;
 mod variables;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use axum::http::Uri;
 use email_address::EmailAddress;
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo};
 use secrecy::{ExposeSecret, SecretString};
-use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 
+use self::forms::{is_base_url, is_filter, is_loopback, is_origin};
 pub use self::{
     reader::{Reader, SettingsError},
     variables::{VARIABLES, Variable},
@@ -61,7 +61,7 @@ pub enum LogFormat {
 pub struct Telemetry {
     /// How a line looks.
     pub format: LogFormat,
-    /// What is logged, as directives of [`EnvFilter`]; known to be valid.
+    /// What is logged, as directives of [`tracing_subscriber::EnvFilter`]; known to be valid.
     pub filter: String,
 }
 
@@ -219,7 +219,9 @@ impl Shutdown {
 
 impl Http {
     /// Reads `API_ADDR`, `PUBLIC_URL`, `CORS_ORIGINS` and the limits of a request.
-    pub fn read(reader: &mut Reader) -> Self {
+    ///
+    /// Outside of development, links that lead to the service's own host are refused.
+    pub fn read(reader: &mut Reader, environment: Environment) -> Self {
         let address = "an address and a port, such as 127.0.0.1:8000";
         let url = "an http or https address without a query, such as https://app.example.org";
         let origin = "an origin such as https://app.example.org: scheme and host, no path, no *";
@@ -232,12 +234,18 @@ impl Http {
         for part in wrong {
             reader.problem("CORS_ORIGINS", format!("{part:?} is not {origin}"), "");
         }
+        let public_url = reader.parsed("PUBLIC_URL", url, |text| {
+            let url = text.trim_end_matches('/');
+            is_base_url(url).then(|| url.to_owned())
+        });
+        if environment != Environment::Development && is_loopback(&public_url) {
+            let wrong = format!("{public_url:?} leads those who get a mail to their own machine");
+            let right = "outside of development, set it to the address that users reach, such as https://app.example.org";
+            reader.problem("PUBLIC_URL", wrong, right);
+        }
         Self {
             addr: reader.parsed("API_ADDR", address, |text| text.parse().ok()),
-            public_url: reader.parsed("PUBLIC_URL", url, |text| {
-                let url = text.trim_end_matches('/');
-                is_base_url(url).then(|| url.to_owned())
-            }),
+            public_url,
             cors_origins: cors_origins.into_iter().map(str::to_owned).collect(),
             request_timeout: reader.seconds("REQUEST_TIMEOUT_SECONDS", 1..=600),
             body_limit: reader.number("BODY_LIMIT_BYTES", 1024..=1024 * 1024 * 1024),
@@ -326,21 +334,24 @@ impl Worker {
 
 impl Mail {
     /// Reads `MAIL_*` and `SMTP_*`.
-    pub fn read(reader: &mut Reader) -> Self {
+    ///
+    /// Outside of development, mails that reach nobody and passwords in the open are refused.
+    pub fn read(reader: &mut Reader, environment: Environment) -> Self {
         let sender = "an address such as Slipway <no-reply@example.org>";
         Self {
             from: reader.parsed("MAIL_FROM", sender, |text| {
                 text.parse::<EmailAddress>().ok().map(|_| text.to_owned())
             }),
             dir: reader.text("MAIL_DIR").into(),
-            smtp: Smtp::read(reader),
+            smtp: Smtp::read(reader, environment),
         }
     }
 }
 
 impl Smtp {
-    /// Reads `SMTP_*`; without `SMTP_HOST` there is no server.
-    pub fn read(reader: &mut Reader) -> Option<Self> {
+    /// Reads `SMTP_*`; without `SMTP_HOST`, in development, there is no server.
+    pub fn read(reader: &mut Reader, environment: Environment) -> Option<Self> {
+        let host = reader.optional_text("SMTP_HOST");
         let port = reader.number("SMTP_PORT", 1..=u16::MAX);
         let tls = reader.parsed("SMTP_TLS", "none, starttls or tls", |text| match text {
             "none" => Some(SmtpTls::None),
@@ -362,38 +373,23 @@ impl Smtp {
             }
             (Some(_), Some(_)) | (None, None) => {}
         }
+        if environment != Environment::Development {
+            if host.is_none() {
+                let wrong = "is not set, so that mail would go into a folder that nobody reads";
+                let right = "outside of development, set it to the name of a mail server";
+                reader.problem("SMTP_HOST", wrong, right);
+            }
+            if user.is_some() && tls == SmtpTls::None {
+                let wrong = "\"none\" would send SMTP_PASSWORD in the open";
+                let right = "outside of development, use starttls (port 587) or tls (port 465)";
+                reader.problem("SMTP_TLS", wrong, right);
+            }
+        }
         Some(Self {
-            host: reader.optional_text("SMTP_HOST")?,
+            host: host?,
             port,
             credentials: user.zip(password),
             tls,
         })
     }
-}
-
-/// Whether `text` holds only directives that a person can have meant.
-///
-/// [`EnvFilter`] takes a bare word that is no level for a target, so that `verbose` would silence
-/// everything else; here a target needs its level.
-fn is_filter(text: &str) -> bool {
-    EnvFilter::try_new(text).is_ok()
-        && text.split(',').all(|directive| {
-            directive.contains('=') || directive.trim().parse::<LevelFilter>().is_ok()
-        })
-}
-
-fn is_base_url(text: &str) -> bool {
-    text.parse::<Uri>().is_ok_and(|uri| {
-        matches!(uri.scheme_str(), Some("http" | "https"))
-            && uri.host().is_some_and(|host| !host.is_empty())
-            && uri.query().is_none()
-            && !text.contains(['@', '#'])
-    })
-}
-
-fn is_origin(text: &str) -> bool {
-    is_base_url(text)
-        && text
-            .split_once("://")
-            .is_some_and(|(_, host)| !host.contains(['/', '*']))
 }

@@ -38,17 +38,20 @@ fn read(pairs: &[(&str, &str)]) -> Result<All, String> {
 
 fn read_exactly<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<All, String> {
     Reader::from_pairs(pairs)
-        .read(|reader| All {
-            environment: Environment::read(reader),
-            telemetry: Telemetry::read(reader),
-            shutdown: Shutdown::read(reader),
-            http: Http::read(reader),
-            auth: Auth::read(reader),
-            database: Database::read(reader),
-            redis: Redis::read(reader),
-            queue: Queue::read(reader),
-            worker: Worker::read(reader),
-            mail: Mail::read(reader),
+        .read(|reader| {
+            let environment = Environment::read(reader);
+            All {
+                environment,
+                telemetry: Telemetry::read(reader),
+                shutdown: Shutdown::read(reader),
+                http: Http::read(reader, environment),
+                auth: Auth::read(reader),
+                database: Database::read(reader),
+                redis: Redis::read(reader),
+                queue: Queue::read(reader),
+                worker: Worker::read(reader),
+                mail: Mail::read(reader, environment),
+            }
         })
         .map_err(|error| error.to_string())
 }
@@ -145,6 +148,60 @@ fn a_dozen_mistakes_are_told_at_once_and_no_secret_with_them() {
         );
     }
     assert!(!told.contains("tooShort9Zk") && !told.contains("ChangeMe"));
+}
+
+#[test]
+fn what_only_a_developer_may_leave_as_it_is_is_refused_elsewhere() {
+    let right = [
+        ("PUBLIC_URL", "https://app.test"),
+        ("SMTP_HOST", "mail.test"),
+        ("SMTP_USER", "postman"),
+        ("SMTP_PASSWORD", "short"),
+    ];
+    for environment in ["staging", "production"] {
+        let told = |changes: &[(&'static str, &'static str)]| {
+            let mut all = vec![("APP_ENV", environment)];
+            all.extend(right);
+            all.extend(changes);
+            read(&all).map(drop)
+        };
+        told(&[]).unwrap();
+        // A server on the same network that wants no password may go without encryption.
+        let relay = [
+            ("SMTP_TLS", "none"),
+            ("SMTP_USER", ""),
+            ("SMTP_PASSWORD", ""),
+        ];
+        told(&relay).unwrap();
+
+        let told = told(&[("PUBLIC_URL", ""), ("SMTP_HOST", ""), ("SMTP_TLS", "none")]);
+        let told = told.unwrap_err();
+        assert!(told.starts_with("3 settings are wrong:"), "{told}");
+        for (name, advice) in [
+            ("PUBLIC_URL", "set it to the address that users reach"),
+            ("SMTP_HOST", "set it to the name of a mail server"),
+            ("SMTP_TLS", "use starttls (port 587) or tls (port 465)"),
+        ] {
+            let line = told.lines().find(|line| line.trim().starts_with(name));
+            assert!(line.is_some_and(|line| line.contains(advice)), "{told}");
+        }
+    }
+    for url in [
+        "http://localhost:8000",
+        "https://LOCALHOST",
+        "http://api.localhost",
+        "http://127.8.0.1",
+        "http://[::1]:8000",
+        "http://0.0.0.0:8000",
+    ] {
+        read(&[("PUBLIC_URL", url)]).unwrap();
+        let told = read(&[
+            ("APP_ENV", "staging"),
+            ("PUBLIC_URL", url),
+            ("SMTP_HOST", "mail.test"),
+        ]);
+        assert!(told.unwrap_err().contains("to their own machine"), "{url}");
+    }
 }
 
 #[test]

@@ -273,6 +273,8 @@ async fn outside_of_development_a_redis_that_may_lose_jobs_is_refused() {
     };
     let mut process = Process::new(&database, dir.path());
     process.set("APP_ENV", &"staging");
+    process.set("PUBLIC_URL", &"https://app.example.org");
+    process.set("SMTP_HOST", &"mail.example.org");
     process.set("REDIS_HOST", &"127.0.0.1");
     process.set("REDIS_PORT", &port);
     process.set("REDIS_USER", &"default");

@@ -100,7 +100,20 @@ pub(crate) async fn run(mut conn: PgConnection, wait: u64) -> anyhow::Result<Exi
 async fn apply(conn: &mut PgConnection, migration: &Migration) -> anyhow::Result<Duration> {
     lock_timeout(conn, migration).await?;
     let took = conn.apply(&MIGRATOR.table_name, migration).await;
-    took.with_context(|| format!("{} failed and was rolled back", title(migration)))
+    took.with_context(|| failed(migration))
+}
+
+/// What a failed migration leaves behind.
+fn failed(migration: &Migration) -> String {
+    let title = title(migration);
+    if migration.no_tx {
+        format!(
+            "{title} failed and was not rolled back, for it runs without a transaction: remove \
+             what it left behind (an index that is INVALID, say) before you run it again"
+        )
+    } else {
+        format!("{title} failed and was rolled back")
+    }
 }
 
 pub(crate) async fn status(mut conn: PgConnection, json: bool) -> anyhow::Result<ExitCode> {
@@ -253,4 +266,23 @@ async fn lock_timeout(conn: &mut PgConnection, migration: &Migration) -> sqlx::R
 
 fn title(migration: &Migration) -> String {
     format!("{} {}", migration.version, migration.description)
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::SqlSafeStr as _;
+    use sqlx::migrate::MigrationType;
+
+    use super::*;
+
+    #[test]
+    fn only_what_ran_in_a_transaction_is_said_to_be_rolled_back() {
+        let failed = |no_tx| {
+            let sql = "SELECT 1".into_sql_str();
+            let kind = MigrationType::ReversibleUp;
+            failed(&Migration::new(7, "seven".into(), kind, sql, no_tx))
+        };
+        assert_eq!(failed(false), "7 seven failed and was rolled back");
+        assert!(failed(true).starts_with("7 seven failed and was not rolled back"));
+    }
 }

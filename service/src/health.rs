@@ -15,7 +15,7 @@ use std::{
 use axum::{
     Json, Router,
     extract::State,
-    http::StatusCode,
+    http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -29,6 +29,9 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long [`check`] waits for each step of its exchange.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// After how many seconds it is worth to ask again.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("2");
 
 /// What readiness depends on.
 #[derive(Clone)]
@@ -116,11 +119,13 @@ impl Health {
 
 async fn readyz(State(health): State<Health>) -> Response {
     let readiness = health.readiness().await;
-    let status = match readiness.status {
-        Status::Ready => StatusCode::OK,
-        Status::Unavailable | Status::Draining => StatusCode::SERVICE_UNAVAILABLE,
-    };
-    (status, Json(readiness)).into_response()
+    match readiness.status {
+        Status::Ready => Json(readiness).into_response(),
+        Status::Unavailable | Status::Draining => {
+            let later = [(header::RETRY_AFTER, RETRY_AFTER)];
+            (StatusCode::SERVICE_UNAVAILABLE, later, Json(readiness)).into_response()
+        }
+    }
 }
 
 /// Answers probes on a listener of their own, for a process that serves nothing else.

@@ -7,6 +7,8 @@ use super::{ENDPOINTS, Endpoint};
 pub(super) struct Index {
     name: &'static str,
     version: &'static str,
+    /// Where more is written than in the list below.
+    documentation: &'static str,
     endpoints: &'static [Endpoint],
 }
 
@@ -15,6 +17,7 @@ pub(super) async fn show() -> Json<Index> {
     Json(Index {
         name: "slipway",
         version: env!("CARGO_PKG_VERSION"),
+        documentation: "README.md and the folder docs, in the repository of this service",
         endpoints: &ENDPOINTS,
     })
 }

@@ -97,6 +97,7 @@ async fn without_postgres_requests_get_503_and_then_their_answer() {
     let report = report.expect(StatusCode::SERVICE_UNAVAILABLE).json();
     assert_ne!(report["checks"]["postgres"], "ok");
     assert_eq!(report["checks"]["redis"], "ok");
+    assert_eq!(app.get("/readyz").await.header("retry-after"), "2");
     app.get("/livez").await.expect(StatusCode::OK);
 
     cable.line.send_replace(Line::Whole);

@@ -16,6 +16,13 @@ async fn the_index_names_the_service_and_only_what_exists() {
     let index = answer.expect(StatusCode::OK).json();
     assert_eq!(index["name"], "slipway");
     assert_eq!(index["version"], env!("CARGO_PKG_VERSION"));
+    // It names what is there.
+    let documentation = index["documentation"].as_str().unwrap();
+    let repository = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    for name in ["README.md", "docs"] {
+        assert!(documentation.contains(name), "{documentation}");
+        assert!(repository.join(name).exists(), "{name}");
+    }
     let listed = index["endpoints"].as_array().unwrap();
     assert_eq!(listed.len(), ENDPOINTS.len());
 

@@ -144,15 +144,23 @@ fn converse(mut stream: UnixStream, request: &Value) -> Result<String> {
     Ok(line)
 }
 
-/// Makes the supervisor run exactly these services; starts a supervisor when there is none.
-/// Services whose spec is the same go on undisturbed.
-pub(crate) fn apply(project: &Project, plan: &[Spec]) -> Result<()> {
+/// What `apply` does with services that run and are not in its plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Others {
+    Stop,
+    Keep,
+}
+
+/// Makes the supervisor run these services; starts a supervisor when there is none. Services whose
+/// spec is the same go on undisturbed.
+pub(crate) fn apply(project: &Project, plan: &[Spec], others: Others) -> Result<()> {
     let place = Place::at(project.root());
     if status(&place)?.is_none() {
         start_supervisor(&place)?;
     }
     let plan: Vec<Value> = plan.iter().map(Spec::to_json).collect();
-    match ask(&place, &json!({ "do": "apply", "plan": plan }))? {
+    let request = json!({ "do": "apply", "plan": plan, "keep": others == Others::Keep });
+    match ask(&place, &request)? {
         Some(_) => Ok(()),
         None => bail!(
             "the supervisor is gone; its log is {}",

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 
 use super::account;
 use super::binaries;
-use super::control::{self, Place, Status};
+use super::control::{self, Others, Place, Status};
 use super::environment::{self, Ports};
 use super::logs;
 use super::plan::{Spec, stamp};
@@ -103,8 +103,13 @@ pub(super) fn up(project: &Project, place: &Place, options: &UpOptions) -> Resul
         services(project, ports, &binaries)?
     };
 
-    // Unchanged services go on through both steps; at the first start the database comes first.
-    start_infra(project, place, &infra, &services)?;
+    // A full start leaves our own services as they run until the schema is theirs; `--infra` ends them.
+    let others = if options.infra {
+        Others::Stop
+    } else {
+        Others::Keep
+    };
+    control::apply(project, &infra, others)?;
     wait_until_healthy(place, &["postgres", "redis"])?;
     postgres::make_roles(project, place, &server, ports.postgres)?;
     if options.infra {
@@ -112,17 +117,8 @@ pub(super) fn up(project: &Project, place: &Place, options: &UpOptions) -> Resul
     }
     migrate(project, ports, &binaries, &["run".to_owned()])?;
     fs::create_dir_all(environment::mail_folder(project)?)?;
-    control::apply(project, &[infra, services].concat())?;
+    control::apply(project, &[infra, services].concat(), Others::Stop)?;
     wait_until_healthy(place, &["api", "worker"])
-}
-
-/// Starts the servers, and keeps those of our services that run and stay as they are: a migration
-/// must fit the running code anyway, and a needless restart would only take time.
-fn start_infra(project: &Project, place: &Place, infra: &[Spec], services: &[Spec]) -> Result<()> {
-    let running = control::status(place)?.unwrap_or_default();
-    let runs = |spec: &&Spec| running.iter().any(|status| status.name == spec.name);
-    let kept: Vec<Spec> = services.iter().filter(runs).cloned().collect();
-    control::apply(project, &[infra.to_vec(), kept].concat())
 }
 
 fn build(project: &Project) -> Result<BTreeMap<String, PathBuf>> {

@@ -146,7 +146,8 @@ impl Supervisor<'_> {
             ),
             Some("apply") => {
                 let plan = request["plan"].as_array().context("apply without a plan")?;
-                self.apply(plan.iter().map(Spec::from_json).collect::<Result<_>>()?);
+                let plan = plan.iter().map(Spec::from_json).collect::<Result<_>>()?;
+                self.apply(plan, request["keep"] == true);
                 Ok(json!({}))
             }
             Some("start") => self.on(named, Service::start_again),
@@ -172,21 +173,30 @@ impl Supervisor<'_> {
         Ok(json!({}))
     }
 
-    /// Makes the services those of the plan: stops what is not in it or differs, last first, then
-    /// starts what is missing in the plan's order.
-    fn apply(&mut self, plan: Vec<Spec>) {
+    /// Makes the services those of the plan: stops what differs or, unless it is to be kept, is not
+    /// in it, last first; then starts what is missing, in the plan's order.
+    fn apply(&mut self, plan: Vec<Spec>, keeps_others: bool) {
         for service in self.services.iter_mut().rev() {
-            if !plan.iter().any(|spec| service.runs(spec)) {
+            let is_other = plan.iter().all(|spec| spec.name != service.name());
+            let stays = plan.iter().any(|spec| service.runs(spec)) || (is_other && keeps_others);
+            if !stays {
                 service.stop();
             }
         }
         let mut before = std::mem::take(&mut self.services);
+        before.retain(|service| keeps_others || plan.iter().any(|spec| service.runs(spec)));
         for spec in plan {
-            let position = before.iter().position(|service| service.runs(&spec));
-            let mut service = position.map_or_else(|| Service::new(spec), |at| before.remove(at));
+            let same_name = before
+                .iter()
+                .position(|service| service.name() == spec.name);
+            let current = same_name
+                .map(|at| before.remove(at))
+                .filter(|service| service.runs(&spec));
+            let mut service = current.unwrap_or_else(|| Service::new(spec));
             service.start_unless_running(self.place);
             self.services.push(service);
         }
+        self.services.append(&mut before);
     }
 
     fn keep_record(&mut self) -> Result<()> {

@@ -59,7 +59,7 @@ impl FromStr for JobId {
 pub trait Job: Serialize + DeserializeOwned + Send + 'static {
     /// The kind's name in Redis: lower case letters, digits, `_`, `-` and `.`.
     const NAME: &'static str;
-    /// Version of the payload's shape; a worker that knows another one parks the job.
+    /// Version of the payload's shape; a worker that does not know it parks the job.
     const VERSION: u16 = 1;
     /// The queue it goes to; the same alphabet as [`Job::NAME`].
     const QUEUE: &'static str = "default";

@@ -246,6 +246,28 @@ async fn a_job_that_never_finishes_is_sent_ever_more_rarely_and_then_set_aside()
 }
 
 #[tokio::test]
+async fn a_sweep_that_fails_does_not_stop_the_relay() {
+    let (database, redis) = (database().await, Redis::new().await);
+    enqueue(&database.pool, 0..1).await;
+    let settings = Settings {
+        // More than an interval of Postgres can hold.
+        resend_after: Duration::MAX,
+        max_backoff: Duration::from_millis(50),
+        ..Settings::default()
+    };
+    let relay = Relay::with_settings(database.pool.clone(), redis.queue.clone(), settings);
+    relay.sweep().await.unwrap_err();
+    let cancel = CancellationToken::new();
+    let running = tokio::spawn(relay.run(cancel.clone()));
+    until("the job is in Redis", async || {
+        redis.ready().await.len() == 1
+    })
+    .await;
+    cancel.cancel();
+    running.await.unwrap();
+}
+
+#[tokio::test]
 async fn a_nudge_saves_the_wait() {
     let (database, redis) = (database().await, Redis::new().await);
     let settings = Settings {

@@ -79,8 +79,8 @@ async fn a_killed_workers_jobs_run_again_within_lease_and_scan() {
     })
     .await;
     let took = killed.elapsed();
-    // One lease of grace comes on top, because the queue is young.
-    let limit = LEASE * 2 + settings.tuning.scan + Duration::from_secs(1);
+    // Half a lease of grace comes on top, because the queue is young.
+    let limit = LEASE + LEASE / 2 + settings.tuning.scan + Duration::from_secs(1);
     assert!(took < limit, "took {took:?}");
     until_done(&log, 4).await;
     assert_settled(&queue, 0).await;

@@ -35,6 +35,27 @@ async fn a_delayed_job_is_never_early() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_was_set_back_stops_nothing() {
+    let settings = settings();
+    let queue = Queue::connect(settings.clone()).await.unwrap();
+    let log = Arc::new(Log::default());
+    let ahead = SystemTime::now() + Duration::from_secs(3600);
+    let ahead = ahead.duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    let meta = format!("{{{}:default}}:m", settings.namespace);
+    let mut connection = connection(&settings).await;
+    let ticked = ["HSET", &meta, "tick", &ahead.as_millis().to_string()];
+    let _: u64 = query(&mut connection, &ticked).await;
+    let worker = start(&queue, &log, 2);
+    let delay = Duration::from_millis(50);
+    let id = queue.enqueue_in(&task(Act::Succeed), delay).await.unwrap();
+    until_done(&log, 1).await;
+    assert_settled(&queue, 0).await;
+    log.assert_each_done_once(&[id]);
+    worker.stop().await;
+    assert_no_leak(&settings).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn many_due_jobs_are_moved_in_order_of_their_time() {
     let settings = settings();
     let queue = Queue::connect(settings.clone()).await.unwrap();

@@ -107,6 +107,37 @@ async fn a_payload_of_another_shape_is_kept_as_a_dead_letter() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_outcome_that_redis_refuses_holds_up_no_other() {
+    let settings = settings();
+    let queue = Queue::connect(settings.clone()).await.unwrap();
+    let log = Arc::new(Log::default());
+    let tag = format!("{{{}:default}}", settings.namespace);
+    let (stream, dead) = (format!("{tag}:s:0"), format!("{tag}:dead"));
+    let mut connection = connection(&settings).await;
+    // No stream, so a dead letter is refused.
+    let () = query(&mut connection, &["SET", &dead, "x"]).await;
+    let worker = start(&queue, &log, 1);
+    let id = queue.enqueue(&task(Act::Discard)).await.unwrap();
+    until("it has run", async || {
+        log.starts_of(id) == 1 && log.running.load(Ordering::SeqCst) == 0
+    })
+    .await;
+    queue
+        .enqueue_many(&vec![task(Act::Succeed); 20])
+        .await
+        .unwrap();
+    until("the others are settled", async || {
+        let left: u64 = query(&mut connection, &["XLEN", &stream]).await;
+        log.done_count() == 20 && left == 1
+    })
+    .await;
+    let _: u64 = query(&mut connection, &["DEL", &dead]).await;
+    assert_settled(&queue, 1).await;
+    worker.stop().await;
+    assert_no_leak(&settings).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_long_job_on_a_live_worker_runs_once() {
     let settings = settings();
     let queue = Queue::connect(settings.clone()).await.unwrap();

@@ -86,6 +86,32 @@ async fn a_relay_may_be_repeated() {
     assert_no_leak(&settings).await;
 }
 
+#[tokio::test]
+async fn a_relay_of_a_job_for_later_is_remembered_until_after_it() {
+    let settings = settings();
+    let queue = Queue::connect(settings.clone()).await.unwrap();
+    let mut connection = connection(&settings).await;
+    let hour = Duration::from_secs(3600);
+    for (later, at_least) in [(hour * 24, hour * 24), (hour * 24 * 365 * 5000, hour * 24)] {
+        let envelope = Envelope::new(&task(Act::Succeed)).unwrap().once();
+        let relayed = Relayed {
+            envelope: envelope.encode(),
+            id: envelope.id,
+            queue: envelope.queue,
+            run_at: Some(SystemTime::now() + later),
+        };
+        queue.relay(&[relayed]).await.unwrap();
+        let marker = format!("{{{}:default}}:once:{}", settings.namespace, envelope.id);
+        let left: u64 = query(&mut connection, &["PTTL", &marker]).await;
+        assert!(Duration::from_millis(left) > at_least, "{left} ms");
+        let _: u64 = query(&mut connection, &["DEL", &marker]).await;
+    }
+    for name in ["j", "delayed"] {
+        let key = format!("{{{}:default}}:{name}", settings.namespace);
+        let _: u64 = query(&mut connection, &["DEL", &key]).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_relay_does_not_bring_a_dead_or_waiting_job_back() {
     let settings = settings();

@@ -3,8 +3,9 @@
 use anyhow::{Result, bail};
 
 use crate::cli;
+use crate::docker;
 use crate::project::Project;
-use crate::stack;
+use crate::stack::{self, Mode};
 use crate::terminal;
 
 /// Stops the stack that runs.
@@ -12,16 +13,15 @@ pub(crate) fn run(project: &Project, args: &cli::Down) -> Result<()> {
     if args.volumes {
         permit_removal(project, args.yes)?;
     }
-    let stack = match stack::current(project) {
-        Ok(stack) => stack,
-        // Taking down what is not up is no failure, but then no mode tells whose data to remove.
-        Err(_) if !args.volumes => {
+    match project.mode() {
+        Some(mode) => stack::of(mode, project)?.down(args.volumes)?,
+        None if args.volumes => remove_all(project)?,
+        None => {
+            // Taking down what is not up is no failure.
             terminal::note("nothing runs");
             return Ok(());
         }
-        Err(error) => return Err(error.context("whose data to remove is not known")),
-    };
-    stack.down(args.volumes)?;
+    }
     // After a plain `down` the mode stays known, so that `down --volumes` still finds the data.
     if args.volumes {
         project.remember_mode(None)?;
@@ -32,6 +32,16 @@ pub(crate) fn run(project: &Project, args: &cli::Down) -> Result<()> {
         "stopped; data kept"
     });
     Ok(())
+}
+
+/// Removes the data of both modes, where it is not known which one made some (`e2e` forgets its own).
+fn remove_all(project: &Project) -> Result<()> {
+    stack::of(Mode::Native, project)?.down(true)?;
+    match docker::usable(project) {
+        Ok(()) => stack::of(Mode::Docker, project)?.down(true),
+        // Without an engine there are no volumes to be seen, let alone removed.
+        Err(_) => Ok(()),
+    }
 }
 
 /// Whether data may be removed: never where `.env` says that it matters, and not without a yes.

@@ -72,16 +72,24 @@ const STEPS: [(&str, Step); 10] = [
 /// Runs the scenario against the stack, which is brought up first where it is
 /// not, and is left as it was found.
 pub(crate) fn run(project: &Project, mode: Option<Mode>) -> Result<()> {
-    let found = project.mode();
-    let mode = mode.or(found);
+    let mode = mode.or(project.mode());
+    let found = runs(project, mode);
     crate::up::bring_up(project, mode)?;
     let stack = stack::current(project)?;
     let outcome = scenario(project, stack.as_ref());
-    if found.is_none() {
+    if !found {
         stack.down(false)?;
-        project.remember_mode(None)?;
     }
     outcome
+}
+
+/// Whether the stack of this mode was up before.
+fn runs(project: &Project, mode: Option<Mode>) -> bool {
+    let Ok(stack) = stack::current(project) else {
+        return false;
+    };
+    let services = stack.ps().unwrap_or_default();
+    mode == Some(stack.mode()) && services.iter().any(|service| service.state == "running")
 }
 
 fn scenario(project: &Project, stack: &dyn Stack) -> Result<()> {

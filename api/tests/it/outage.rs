@@ -117,21 +117,26 @@ async fn connections_that_fell_silent_are_replaced() {
     let pool = pool(&database, cable.port);
     let mut settings = settings();
     settings.http.request_timeout = Duration::from_millis(500);
-    let app = TestApp::over(database, pool, queue::testing::settings(), &settings).await;
-    let all_at_once = async || {
-        let answers = ["a@a.test", "b@b.test", "c@c.test", "d@d.test"].map(|who| app.sign_up(who));
-        futures_util::future::join_all(answers).await
-    };
-    for answer in all_at_once().await {
-        answer.expect(StatusCode::ACCEPTED);
+    let app = TestApp::over(
+        database,
+        pool.clone(),
+        queue::testing::settings(),
+        &settings,
+    )
+    .await;
+    // As many as the pool may have: there is none to fall back on.
+    let all = futures_util::future::join_all([pool.acquire(), pool.acquire(), pool.acquire()]);
+    drop(all.await);
+    while pool.num_idle() < 3 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 
     cable.line.send_replace(Line::Silent);
-    for answer in all_at_once().await {
+    let who = ["a@a.test", "b@b.test", "c@c.test", "d@d.test"];
+    for answer in futures_util::future::join_all(who.map(|who| app.sign_up(who))).await {
         assert_unavailable(&answer);
     }
-    // Every connection of the pool has been given back in the middle of a statement, and none of
-    // them will ever answer again.
+    // Every connection was given back in the middle of a statement and will never answer again.
     cable.line.send_replace(Line::Whole);
     until_ready(&app).await;
     let mut answer = app.sign_up("eve@example.com").await;

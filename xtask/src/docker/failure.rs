@@ -12,11 +12,15 @@ use crate::stack::ServiceFailure;
 const LINES: usize = 15;
 
 /// The first service, in the order of their start, that failed. None when all look well.
+///
+/// One that never started comes before all others: Compose gives up at once, and those that it was
+/// still waiting for then look as if they had been too slow.
 pub(super) fn find(compose: &Compose) -> Result<Option<ServiceFailure>> {
-    let mut containers = containers::list(compose)?;
-    containers.sort_by_key(|container| order(&container.service));
+    let containers = containers::list(compose)?;
     let details = containers::details(&containers)?;
-    for (container, details) in containers.iter().zip(&details) {
+    let mut both: Vec<_> = containers.iter().zip(&details).collect();
+    both.sort_by_key(|(container, details)| (details.error.is_empty(), order(&container.service)));
+    for (container, details) in both {
         if let Some(cause) = cause(container, details) {
             let last_lines = last_lines(container, details)?;
             return Ok(Some(ServiceFailure {

@@ -25,6 +25,14 @@ pub(super) fn run(docker: &Docker, options: &UpOptions) -> Result<Vec<ServiceSta
 
     let before = containers::list(&docker.compose()?)?;
     let began = started(&before)?;
+    if !options.infra {
+        let compose = docker.compose()?;
+        build(project, &compose, options.dev)?;
+        if options.dev && !before.iter().any(is_healthy_builder) {
+            first_build(&compose)?;
+        }
+    }
+    // After the build, which may take minutes: a port that was free before it may be taken now.
     let profiles = docker.profiles()?;
     for port in PORTS.iter().filter(|port| !port.dev || docker.is_dev()) {
         let is_optional = matches!(port.service, "maildev" | "proxy");
@@ -41,12 +49,6 @@ pub(super) fn run(docker: &Docker, options: &UpOptions) -> Result<Vec<ServiceSta
     let compose = docker.compose()?;
     if options.infra {
         remove_left_out(&compose, &before)?;
-    }
-    if !options.infra {
-        build(project, &compose, options.dev)?;
-        if options.dev && !before.iter().any(is_healthy_builder) {
-            first_build(&compose)?;
-        }
     }
     settle_secrets(project, &compose, &before)?;
 

@@ -1,4 +1,7 @@
-//! `secrets/`: made on the first run, one file per secret, never overwritten.
+//! `secrets/`: made on the first run, one file per secret.
+//!
+//! A secret is never overwritten. The file of Redis' users is derived, so it follows its password
+//! and this code.
 //!
 //! The folder is closed (0700) and its files are open inside it (0444): containers read them with
 //! a user id of their own. The alphabet is `[A-Za-z0-9]`, because `$`, `@` or `#` break in URLs,

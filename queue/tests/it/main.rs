@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod backlog;
+mod broker;
 mod crash;
 mod delayed;
 mod drain;
@@ -12,5 +13,6 @@ mod lease;
 mod outage;
 mod outcomes;
 mod parked;
+mod prefix;
 mod produce;
 mod server;

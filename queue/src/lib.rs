@@ -19,7 +19,7 @@ mod worker;
 pub use redis;
 
 pub use crate::{
-    envelope::Envelope,
+    envelope::{Envelope, UniqueHash},
     error::{DecodeError, EnqueueError, Error, WorkerError},
     inspect::{Counts, DeadLetter},
     job::{Job, JobContext, JobError, JobId},

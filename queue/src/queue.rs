@@ -85,7 +85,7 @@ impl Queue {
     /// been enqueued all the same: a repeat can double it. Where that matters, use
     /// the outbox.
     pub async fn enqueue<J: Job>(&self, job: &J) -> Result<JobId, EnqueueError> {
-        let (id, bytes) = seal(job)?;
+        let (id, bytes) = seal(job, None)?;
         self.connection()
             .one(&add(&self.keys(J::QUEUE), &bytes))
             .await?;
@@ -115,7 +115,7 @@ impl Queue {
         for chunk in jobs.chunks(CHUNK) {
             let mut pipeline = Pipeline::with_capacity(chunk.len());
             for job in chunk {
-                let (id, bytes) = seal(job)?;
+                let (id, bytes) = seal(job, None)?;
                 pipeline.add_command(add(&keys, &bytes));
                 ids.push(id);
             }
@@ -163,7 +163,7 @@ impl Queue {
 
     async fn schedule<J: Job>(&self, job: &J, mode: &str, ms: u64) -> Result<JobId, EnqueueError> {
         let keys = self.keys(J::QUEUE);
-        let (id, bytes) = seal(job)?;
+        let (id, bytes) = seal(job, None)?;
         let mut cmd = scripts::call(&scripts::SCHEDULE, &[&keys.payloads, &keys.delayed]);
         cmd.arg(id.to_string()).arg(bytes).arg(mode).arg(ms);
         self.connection().one(&cmd).await?;

@@ -2,7 +2,7 @@ use std::{ops::RangeInclusive, time::Duration};
 
 use redis::ConnectionInfo;
 
-use crate::{Error, job::is_name};
+use crate::{Error, envelope, job::is_name};
 
 /// What Redis takes as an expiry, with room to spare: with 0 a script would stop
 /// half way, and its repeat double the job.
@@ -20,6 +20,8 @@ pub struct Settings {
     pub lease: Duration,
     /// What rarely needs a change.
     pub tuning: Tuning,
+    /// The newest envelope that is read and written; only tests set it back.
+    pub(crate) newest_envelope: u8,
 }
 
 impl Settings {
@@ -30,6 +32,7 @@ impl Settings {
             namespace: namespace.into(),
             lease: Duration::from_secs(6),
             tuning: Tuning::default(),
+            newest_envelope: envelope::NEWEST,
         }
     }
 

@@ -83,7 +83,8 @@ impl<C: Clone + Send + Sync + 'static> Runners<C> {
             lane.let_go([entry.id]);
             return;
         };
-        let (header, payload) = match Header::read(&entry.envelope) {
+        let newest = lane.settings.newest_envelope;
+        let (header, payload) = match Header::read(&entry.envelope, newest) {
             Ok(parts) => parts,
             Err(error) => return refuse(lane, entry, &error),
         };

@@ -138,7 +138,7 @@ impl<C: Clone + Send + Sync + 'static> Worker<C> {
             .registry
             .kinds()
             .map(|kind| kind_prefix(kind.name, kind.version))
-            .chain([envelope_prefix(envelope::VERSION)])
+            .chain((envelope::PLAIN..=settings.newest_envelope).map(envelope_prefix))
             .collect();
         let mut lanes = Vec::new();
         let mut outcomes = Vec::new();

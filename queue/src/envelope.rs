@@ -254,7 +254,8 @@ fn check_size(size: usize) -> Result<(), EnqueueError> {
     Ok(())
 }
 
-fn whole_ms(time: Duration) -> u64 {
+/// Whole milliseconds; all that fit where there are more.
+pub(crate) fn whole_ms(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 

@@ -62,6 +62,7 @@ impl Lane {
         let header = header.ok().map(|(header, _)| header);
         let job = header.map(|header| header.id());
         let once = header.is_some_and(|header| header.once());
+        let unique = header.and_then(|header| header.unique);
         tracing::error!(
             job.id = job.map(tracing::field::display),
             queue.name = self.queue,
@@ -78,6 +79,7 @@ impl Lane {
                 attempts: starts,
                 envelope: entry.envelope,
                 once,
+                unique,
             },
         );
     }

@@ -13,4 +13,6 @@ mod outage;
 mod outcomes;
 mod parked;
 mod produce;
+mod replay;
 mod server;
+mod unique;

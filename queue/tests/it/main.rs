@@ -14,5 +14,6 @@ mod outcomes;
 mod parked;
 mod produce;
 mod replay;
+mod rights;
 mod server;
 mod unique;

@@ -290,7 +290,7 @@ async fn a_job_that_killed_its_workers_frees_its_key() {
         "XCLAIM",
         &stream,
         "g",
-        "gone",
+        "~",
         "0",
         id,
         "RETRYCOUNT",

@@ -5,7 +5,7 @@ mod namespace;
 use redis::IntoConnectionInfo;
 
 pub use self::namespace::Namespace;
-use crate::{Settings, scripts};
+use crate::{Settings, envelope, scripts};
 
 /// The address of the Redis that tests may use.
 ///
@@ -45,4 +45,14 @@ pub fn settings() -> Settings {
 /// The Lua scripts: file name and source of each.
 pub fn scripts() -> impl Iterator<Item = (&'static str, &'static str)> {
     scripts::SOURCES.iter().copied()
+}
+
+/// Makes a queue and its workers behave as the release before does.
+///
+/// They know only version 1 of the envelope: a worker parks unique jobs, and a
+/// queue panics when it is to enqueue one.
+#[must_use]
+pub fn release_before(mut settings: Settings) -> Settings {
+    settings.newest_envelope = envelope::PLAIN;
+    settings
 }

@@ -190,7 +190,8 @@ impl Fixture {
         Self::over(quick(Settings::new(server, testing::namespace()))).await
     }
 
-    async fn over(settings: Settings) -> Self {
+    /// With all of its settings.
+    pub(crate) async fn over(settings: Settings) -> Self {
         Self {
             queue: Queue::connect(settings.clone()).await.unwrap(),
             log: Arc::default(),

@@ -15,4 +15,7 @@ mod outcomes;
 mod parked;
 mod prefix;
 mod produce;
+mod replay;
+mod rights;
 mod server;
+mod unique;

@@ -9,6 +9,7 @@ mod job;
 mod keys;
 mod queue;
 mod registry;
+mod schedule;
 mod scripts;
 mod settings;
 #[cfg(feature = "testing")]
@@ -25,6 +26,7 @@ pub use crate::{
     job::{Job, JobContext, JobError, JobId},
     queue::{Queue, Relayed},
     registry::Registry,
+    schedule::{CatchUp, Schedule},
     settings::{Settings, Tuning, WorkerSettings},
     worker::Worker,
 };

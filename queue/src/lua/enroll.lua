@@ -12,9 +12,10 @@
 -- began last is in force, until all that have it are gone. A rule that stays, the
 -- first line of the spec, keeps its slot, so nothing due is lost by a release.
 --
--- Invariant: what is in cron has a spec: added to it last, removed from it first. The
--- rule changes only to a slot that is not past, so none fires under both rules. The
--- memory that it takes is bounded by the schedules in the code.
+-- Invariant: what is in cron has a spec, and a slot of that spec's rule: it is taken
+-- out before the spec changes, and put in after, so a repeat mends a stop after any
+-- write. The rule changes only to a slot that is not past, so none fires under both
+-- rules. The memory that this takes is bounded by the schedules in the code.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local mine, ttl = tonumber(ARGV[1]), tonumber(ARGV[2])
@@ -34,6 +35,9 @@ for i = 3, #ARGV, 3 do
       began = math.max(mine, tonumber(began))
     else
       began = mine
+    end
+    if moves then
+      redis.call('ZREM', KEYS[1], name)
     end
     redis.call('HSET', KEYS[2], name, string.format('%.0f %.0f %s', now, began, spec))
     if moves then

@@ -129,6 +129,8 @@ impl Look {
     async fn at(&mut self, keys: &[(&str, &str)], found: &mut Found) {
         let mut indexed = BTreeSet::new();
         let mut payloads = BTreeSet::new();
+        let mut scheduled: BTreeSet<String> = BTreeSet::new();
+        let mut specs = BTreeSet::new();
         for &(kind, key) in keys {
             match kind {
                 "dead" => {}
@@ -139,6 +141,9 @@ impl Look {
                     }
                 }
                 "s:0" => self.stream(key, found).await,
+                // Schedules stay while a release may come back that knows them.
+                "cron" => scheduled = self.ask(&["ZRANGE", key, "0", "-1"]).await,
+                "cronspec" => specs = self.ask(&["HKEYS", key]).await,
                 "j" => payloads = self.ask(&["HKEYS", key]).await,
                 "delayed" => {
                     let members: Vec<String> = self.ask(&["ZRANGE", key, "0", "-1"]).await;
@@ -169,6 +174,10 @@ impl Look {
         }
         for id in indexed.difference(&payloads) {
             found.residue.push(format!("{id} without its payload"));
+        }
+        for name in scheduled.difference(&specs) {
+            let text = format!("the slot of {name}, which has no spec");
+            found.residue.push(text);
         }
     }
 

@@ -6,6 +6,7 @@
 mod backlog;
 mod broker;
 mod crash;
+mod cron;
 mod delayed;
 mod drain;
 mod harness;

@@ -2,7 +2,7 @@
 //! so the tests write what would be in Redis that long after.
 
 use crate::{
-    broker::{Broker, taken},
+    broker::{Broker, job, taken},
     harness::*,
 };
 
@@ -33,7 +33,7 @@ async fn end(fixture: Fixture, mut broker: Broker) {
 async fn a_dead_workers_entries_are_taken_when_its_lease_ends() {
     let fixture = Fixture::new().await;
     let mut broker = Broker::new(&fixture, LEASE).await;
-    broker.entry_of("dead").await;
+    broker.entry_of("dead", job()).await;
     broker.beaten("dead", LEASE - 1000).await;
     broker.beaten("me", 1000).await;
     broker.last_beat(1000).await;
@@ -51,7 +51,7 @@ async fn an_outage_shorter_than_the_lease_makes_nobody_look_dead() {
     let mut broker = Broker::new(&fixture, LEASE).await;
     // Redis stalled for 0.8 of a lease, a quarter after the peer's last beat.
     let stall = LEASE * 8 / 10;
-    broker.entry_of("peer").await;
+    broker.entry_of("peer", job()).await;
     broker.beaten("peer", stall + LEASE / 4).await;
     broker.beaten("me", stall).await;
     broker.last_beat(stall).await;
@@ -73,7 +73,7 @@ async fn an_outage_shorter_than_the_lease_makes_nobody_look_dead() {
 async fn a_consumer_that_never_fetched_is_forgotten() {
     let fixture = Fixture::new().await;
     let mut broker = Broker::new(&fixture, LEASE).await;
-    broker.entry_of("me").await;
+    broker.entry_of("me", job()).await;
     broker.expire("never").await;
     broker.beaten("me", 1000).await;
     broker.last_beat(1000).await;

@@ -25,6 +25,6 @@ pub use crate::{
     job::{Job, JobContext, JobError, JobId},
     queue::{Queue, Relayed},
     registry::Registry,
-    settings::{Settings, Tuning, WorkerSettings},
+    settings::{QueueSettings, Settings, Tuning, WorkerSettings},
     worker::Worker,
 };

@@ -34,6 +34,6 @@ pub use crate::{
     parked::{Parked, Unknown},
     queue::{Queue, Relayed},
     registry::Registry,
-    settings::{Settings, Tuning, WorkerSettings},
+    settings::{QueueSettings, Settings, Tuning, WorkerSettings},
     worker::Worker,
 };

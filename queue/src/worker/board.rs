@@ -32,14 +32,33 @@ struct State {
 }
 
 /// What is in hand from one queue.
-#[derive(Default)]
 struct Hand {
+    /// Most jobs of the queue at once.
+    limit: usize,
+    running: usize,
     ready: VecDeque<Entry>,
     suspects: VecDeque<Entry>,
     /// Every entry from its arrival until Redis has confirmed its outcome.
     held: HashSet<EntryId>,
     /// The reader wants to be woken at this number of ready entries.
     low: usize,
+}
+
+impl Hand {
+    fn new(limit: usize) -> Self {
+        Self {
+            limit,
+            running: 0,
+            ready: VecDeque::new(),
+            suspects: VecDeque::new(),
+            held: HashSet::new(),
+            low: 0,
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.running >= self.limit
+    }
 }
 
 /// An entry to run now.
@@ -64,10 +83,11 @@ pub(super) enum Next {
 }
 
 impl Board {
-    pub(super) fn new(lanes: usize, concurrency: usize) -> Self {
+    /// `limits`: jobs at once of each lane; `concurrency`: of all together.
+    pub(super) fn new(limits: &[usize], concurrency: usize) -> Self {
         Self {
             state: Mutex::new(State {
-                lanes: (0..lanes).map(|_| Hand::default()).collect(),
+                lanes: limits.iter().copied().map(Hand::new).collect(),
                 next: 0,
                 running: 0,
                 suspect_running: false,
@@ -75,7 +95,7 @@ impl Board {
             }),
             concurrency,
             work: Notify::new(),
-            wanted: (0..lanes).map(|_| Notify::new()).collect(),
+            wanted: limits.iter().map(|_| Notify::new()).collect(),
         }
     }
 
@@ -149,6 +169,9 @@ impl Board {
             }
             let may_suspect = !state.suspect_running;
             let hand = &mut state.lanes[lane];
+            if hand.is_full() {
+                continue;
+            }
             let (entry, suspect) = match hand.suspects.pop_front() {
                 Some(entry) if may_suspect => (entry, true),
                 other => {
@@ -161,6 +184,7 @@ impl Board {
                     }
                 }
             };
+            hand.running += 1;
             let low = hand.ready.len() <= hand.low;
             state.next = (lane + 1) % lanes;
             state.running += 1;
@@ -179,12 +203,18 @@ impl Board {
     }
 
     /// A runner is done with an entry; its slot is free before the outcome lands.
-    pub(super) fn ran(&self, suspect: bool) {
+    pub(super) fn ran(&self, lane: usize, suspect: bool) {
         let mut state = self.state();
         state.running -= 1;
+        let hand = &mut state.lanes[lane];
+        // Others may have passed over what waits in a full lane, and be asleep.
+        let passed_over = hand.is_full() && !(hand.ready.is_empty() && hand.suspects.is_empty());
+        hand.running -= 1;
         if suspect {
             state.suspect_running = false;
-            drop(state);
+        }
+        drop(state);
+        if suspect || passed_over {
             self.work.notify_one();
         }
     }
@@ -210,6 +240,7 @@ impl Board {
         let mut state = self.state();
         let free = self.concurrency.saturating_sub(state.running);
         let hand = &mut state.lanes[lane];
+        let free = free.min(hand.limit.saturating_sub(hand.running));
         if hand.held.len() >= MAX_UNCONFIRMED {
             hand.low = 0;
             return 0;
@@ -227,10 +258,14 @@ impl Board {
     ///
     /// A full buffer is no reason to leave them: under a backlog it is always full.
     pub(super) fn claimable(&self, lane: usize, window: usize) -> usize {
-        if self.state().lanes[lane].held.len() >= MAX_UNCONFIRMED {
-            return 0;
-        }
-        self.room(lane, window).max(self.concurrency)
+        let slots = {
+            let hand = &self.state().lanes[lane];
+            if hand.held.len() >= MAX_UNCONFIRMED {
+                return 0;
+            }
+            hand.limit.min(self.concurrency)
+        };
+        self.room(lane, window).max(slots)
     }
 
     /// Waits until [`Board::room`] may have grown.
@@ -327,17 +362,17 @@ mod tests {
 
     #[test]
     fn suspects_run_one_at_a_time() {
-        let board = Board::new(1, 4);
+        let board = Board::new(&[4], 4);
         board.put(0, vec![entry("1-0", 3), entry("1-1", 3)], Place::Back, 3);
         assert!(run(&board).unwrap().suspect);
         assert!(run(&board).is_none());
-        board.ran(true);
+        board.ran(0, true);
         assert!(run(&board).unwrap().suspect);
     }
 
     #[test]
     fn lanes_take_turns() {
-        let board = Board::new(2, 4);
+        let board = Board::new(&[4, 4], 4);
         board.put(0, vec![entry("1-0", 1), entry("1-1", 1)], Place::Back, 3);
         board.put(1, vec![entry("2-0", 1), entry("2-1", 1)], Place::Back, 3);
         let lanes: Vec<_> = std::iter::from_fn(|| run(&board))
@@ -347,8 +382,22 @@ mod tests {
     }
 
     #[test]
+    fn a_full_lane_is_passed_over_until_one_of_its_jobs_ends() {
+        let board = Board::new(&[1, 4], 4);
+        board.put(0, vec![entry("1-0", 1), entry("1-1", 1)], Place::Back, 3);
+        board.put(1, vec![entry("2-0", 1), entry("2-1", 1)], Place::Back, 3);
+        let lanes: Vec<_> = std::iter::from_fn(|| run(&board))
+            .map(|taken| taken.lane)
+            .collect();
+        assert_eq!(lanes, [0, 1, 1], "the second of the full lane waits");
+        assert_eq!(board.room(0, 1), 0);
+        board.ran(0, false);
+        assert_eq!(run(&board).unwrap().lane, 0);
+    }
+
+    #[test]
     fn what_is_held_is_not_taken_twice() {
-        let board = Board::new(1, 4);
+        let board = Board::new(&[4], 4);
         board.put(0, vec![entry("1-0", 1)], Place::Back, 3);
         board.put(0, vec![entry("1-0", 1)], Place::Back, 3);
         assert!(run(&board).is_some());
@@ -359,7 +408,7 @@ mod tests {
 
     #[test]
     fn what_was_taken_over_runs_first_in_its_order() {
-        let board = Board::new(1, 4);
+        let board = Board::new(&[4], 4);
         board.put(0, vec![entry("2-0", 1), entry("2-1", 1)], Place::Back, 3);
         board.put(0, vec![entry("1-0", 2), entry("1-1", 2)], Place::Front, 3);
         let order: Vec<_> = std::iter::from_fn(|| run(&board))
@@ -370,7 +419,7 @@ mod tests {
 
     #[test]
     fn fetches_come_in_batches() {
-        let board = Board::new(1, 2);
+        let board = Board::new(&[2], 2);
         assert_eq!(board.room(0, 8), 10);
         board.put(
             0,
@@ -379,7 +428,11 @@ mod tests {
             3,
         );
         assert_eq!(board.room(0, 8), 0);
+        for _ in 0..2 {
+            run(&board).unwrap();
+        }
         while board.room(0, 8) == 0 {
+            board.ran(0, false);
             run(&board).unwrap();
         }
         assert_eq!(

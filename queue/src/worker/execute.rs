@@ -69,7 +69,7 @@ impl<C: Clone + Send + Sync + 'static> Runners<C> {
             };
             let lane = &self.lanes[lane];
             self.handle(lane, entry).await;
-            self.board.ran(suspect);
+            self.board.ran(lane.number, suspect);
             if suspect {
                 lane.scan.notify_one();
             }

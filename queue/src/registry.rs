@@ -1,5 +1,6 @@
 use std::{collections::HashMap, future::Future};
 
+use foldhash::fast::RandomState;
 use futures_util::{FutureExt, future::BoxFuture};
 
 use crate::{Job, JobContext, JobError, job::is_name};
@@ -24,13 +25,13 @@ pub(crate) struct Kind<C> {
 /// `C` is the application's context, handed to each handler: usually an `Arc`.
 pub struct Registry<C> {
     /// By name, then by version.
-    kinds: HashMap<&'static str, HashMap<u16, Kind<C>>>,
+    kinds: HashMap<&'static str, HashMap<u16, Kind<C>, RandomState>, RandomState>,
 }
 
 impl<C> Default for Registry<C> {
     fn default() -> Self {
         Self {
-            kinds: HashMap::new(),
+            kinds: HashMap::default(),
         }
     }
 }

@@ -1,5 +1,6 @@
 use std::{collections::HashMap, error::Error as StdError, ops::RangeInclusive, time::Duration};
 
+use foldhash::fast::RandomState;
 use futures_util::{FutureExt, future::BoxFuture};
 
 use crate::{Job, JobContext, JobError, job::is_name};
@@ -37,13 +38,13 @@ pub(crate) struct Kind<C> {
 /// `C` is the application's context, handed to each handler: usually an `Arc`.
 pub struct Registry<C> {
     /// By name; their versions do not overlap.
-    kinds: HashMap<&'static str, Vec<Kind<C>>>,
+    kinds: HashMap<&'static str, Vec<Kind<C>>, RandomState>,
 }
 
 impl<C> Default for Registry<C> {
     fn default() -> Self {
         Self {
-            kinds: HashMap::new(),
+            kinds: HashMap::default(),
         }
     }
 }

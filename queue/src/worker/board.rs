@@ -4,9 +4,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use foldhash::fast::RandomState;
 use tokio::sync::Notify;
 
 use super::entry::{Entry, EntryId};
+
+/// Ids that Redis made, so nobody chooses them to collide: a quick hash will do.
+pub(super) type EntryIds = HashSet<EntryId, RandomState>;
 
 /// Entries whose outcome Redis has not confirmed; above it nothing is fetched.
 const MAX_UNCONFIRMED: usize = 8192;
@@ -31,6 +35,18 @@ struct State {
     closed: bool,
 }
 
+impl State {
+    /// Frees a slot; returns whether another runner may be asleep over it.
+    fn ran(&mut self, lane: usize) -> bool {
+        self.running -= 1;
+        let hand = &mut self.lanes[lane];
+        // Others have passed over what waits in a full lane.
+        let passed_over = hand.is_full() && !(hand.ready.is_empty() && hand.suspects.is_empty());
+        hand.running -= 1;
+        passed_over
+    }
+}
+
 /// What is in hand from one queue.
 struct Hand {
     /// Most jobs of the queue at once.
@@ -39,7 +55,7 @@ struct Hand {
     ready: VecDeque<Entry>,
     suspects: VecDeque<Entry>,
     /// Every entry from its arrival until Redis has confirmed its outcome.
-    held: HashSet<EntryId>,
+    held: EntryIds,
     /// The reader wants to be woken at this number of ready entries.
     low: usize,
 }
@@ -51,7 +67,7 @@ impl Hand {
             running: 0,
             ready: VecDeque::new(),
             suspects: VecDeque::new(),
-            held: HashSet::new(),
+            held: EntryIds::default(),
             low: 0,
         }
     }
@@ -136,16 +152,22 @@ impl Board {
     }
 
     /// The next entry to run, from the lanes in turn; waits until there is one.
-    pub(super) async fn next(&self, usable: impl Fn(usize) -> bool) -> Next {
+    ///
+    /// `ended` is the lane of the caller's last entry: one lock for both.
+    pub(super) async fn next(
+        &self,
+        mut ended: Option<usize>,
+        usable: impl Fn(usize) -> bool,
+    ) -> Next {
         loop {
-            if let Some(next) = self.try_next(&usable) {
+            if let Some(next) = self.try_next(ended.take(), &usable) {
                 return next;
             }
             let woken = self.work.notified();
             tokio::pin!(woken);
             // Listening before the second look, so that no wake-up falls between.
             woken.as_mut().enable();
-            if let Some(next) = self.try_next(&usable) {
+            if let Some(next) = self.try_next(None, &usable) {
                 return next;
             }
             // Nothing waits here, whoever took it: the readers shall know.
@@ -156,8 +178,11 @@ impl Board {
         }
     }
 
-    fn try_next(&self, usable: &impl Fn(usize) -> bool) -> Option<Next> {
+    fn try_next(&self, ended: Option<usize>, usable: &impl Fn(usize) -> bool) -> Option<Next> {
         let mut state = self.state();
+        if ended.is_some_and(|lane| state.ran(lane)) {
+            self.work.notify_one();
+        }
         if state.closed {
             return Some(Next::Closed);
         }
@@ -202,21 +227,13 @@ impl Board {
         None
     }
 
-    /// A runner is done with an entry; its slot is free before the outcome lands.
-    pub(super) fn ran(&self, lane: usize, suspect: bool) {
+    /// A suspect has ended; its slot is free before its outcome lands.
+    pub(super) fn suspect_ran(&self, lane: usize) {
         let mut state = self.state();
-        state.running -= 1;
-        let hand = &mut state.lanes[lane];
-        // Others may have passed over what waits in a full lane, and be asleep.
-        let passed_over = hand.is_full() && !(hand.ready.is_empty() && hand.suspects.is_empty());
-        hand.running -= 1;
-        if suspect {
-            state.suspect_running = false;
-        }
+        state.ran(lane);
+        state.suspect_running = false;
         drop(state);
-        if suspect || passed_over {
-            self.work.notify_one();
-        }
+        self.work.notify_one();
     }
 
     /// Redis has confirmed these outcomes.
@@ -279,7 +296,7 @@ impl Board {
         !state.suspect_running && state.lanes.iter().all(|hand| hand.suspects.is_empty())
     }
 
-    pub(super) fn held(&self, lane: usize) -> HashSet<EntryId> {
+    pub(super) fn held(&self, lane: usize) -> EntryIds {
         self.state().lanes[lane].held.clone()
     }
 
@@ -354,7 +371,7 @@ mod tests {
     }
 
     fn run(board: &Board) -> Option<Taken> {
-        match board.try_next(&|_| true) {
+        match board.try_next(None, &|_| true) {
             Some(Next::Run(taken)) => Some(taken),
             _ => None,
         }
@@ -366,7 +383,7 @@ mod tests {
         board.put(0, vec![entry("1-0", 3), entry("1-1", 3)], Place::Back, 3);
         assert!(run(&board).unwrap().suspect);
         assert!(run(&board).is_none());
-        board.ran(0, true);
+        board.suspect_ran(0);
         assert!(run(&board).unwrap().suspect);
     }
 
@@ -391,8 +408,8 @@ mod tests {
             .collect();
         assert_eq!(lanes, [0, 1, 1], "the second of the full lane waits");
         assert_eq!(board.room(0, 1), 0);
-        board.ran(0, false);
-        assert_eq!(run(&board).unwrap().lane, 0);
+        let next = board.try_next(Some(0), &|_| true);
+        assert!(matches!(next, Some(Next::Run(taken)) if taken.lane == 0));
     }
 
     #[test]
@@ -432,8 +449,7 @@ mod tests {
             run(&board).unwrap();
         }
         while board.room(0, 8) == 0 {
-            board.ran(0, false);
-            run(&board).unwrap();
+            assert!(board.try_next(Some(0), &|_| true).is_some());
         }
         assert_eq!(
             board.room(0, 8),

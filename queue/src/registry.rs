@@ -5,6 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use foldhash::fast::RandomState;
 use futures_util::{FutureExt, future::BoxFuture};
 
 use crate::{Error, Job, JobContext, JobError, Schedule, job::is_name, schedule::Plan};
@@ -42,7 +43,7 @@ pub(crate) struct Kind<C> {
 /// `C` is the application's context, handed to each handler: usually an `Arc`.
 pub struct Registry<C> {
     /// By name; their versions do not overlap.
-    kinds: HashMap<&'static str, Vec<Kind<C>>>,
+    kinds: HashMap<&'static str, Vec<Kind<C>>, RandomState>,
     pub(crate) schedules: Vec<Plan>,
     /// What is wrong with the schedules.
     mistakes: Vec<String>,
@@ -51,7 +52,7 @@ pub struct Registry<C> {
 impl<C> Default for Registry<C> {
     fn default() -> Self {
         Self {
-            kinds: HashMap::new(),
+            kinds: HashMap::default(),
             schedules: Vec::new(),
             mistakes: Vec::new(),
         }

@@ -170,17 +170,45 @@ impl Default for Tuning {
 #[derive(Debug, Clone)]
 pub struct WorkerSettings {
     /// The queues it serves, in turn.
-    pub queues: Vec<String>,
+    pub queues: Vec<QueueSettings>,
     /// Jobs at once, over all queues.
     pub concurrency: usize,
     /// How long running jobs may go on after the shutdown signal.
     pub drain_timeout: Duration,
 }
 
+/// A queue that a worker serves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueSettings {
+    /// Its name, as in [`crate::Job::QUEUE`].
+    pub name: String,
+    /// Jobs of this queue at once in this process; `None`: as many as the worker runs.
+    pub concurrency: Option<usize>,
+}
+
+impl QueueSettings {
+    /// The queue, with at most this many of its jobs at once in this process.
+    pub fn limited(name: impl Into<String>, concurrency: usize) -> Self {
+        Self {
+            name: name.into(),
+            concurrency: Some(concurrency),
+        }
+    }
+}
+
+impl From<&str> for QueueSettings {
+    fn from(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            concurrency: None,
+        }
+    }
+}
+
 impl Default for WorkerSettings {
     fn default() -> Self {
         Self {
-            queues: vec!["default".to_owned()],
+            queues: vec!["default".into()],
             concurrency: 16,
             drain_timeout: Duration::from_secs(20),
         }
@@ -201,11 +229,15 @@ impl WorkerSettings {
             wrong.push("queues: at least one".to_owned());
         }
         for (at, queue) in self.queues.iter().enumerate() {
-            if !is_name(queue) {
-                wrong.push(format!("queue {queue:?}: use a-z, 0-9, '_', '-', '.'"));
+            let name = &queue.name;
+            if !is_name(name) {
+                wrong.push(format!("queue {name:?}: use a-z, 0-9, '_', '-', '.'"));
             }
-            if self.queues[..at].contains(queue) {
-                wrong.push(format!("queue {queue:?} stands twice"));
+            if self.queues[..at].iter().any(|other| other.name == *name) {
+                wrong.push(format!("queue {name:?} stands twice"));
+            }
+            if queue.concurrency == Some(0) {
+                wrong.push(format!("queue {name:?}: concurrency: at least 1"));
             }
         }
         if wrong.is_empty() {
@@ -241,5 +273,18 @@ mod tests {
             panic!("accepted");
         };
         assert_eq!(wrong.len(), 8, "{wrong:?}");
+    }
+
+    #[test]
+    fn a_worker_needs_queues_that_can_run() {
+        let settings = WorkerSettings {
+            queues: vec!["a".into(), "a".into(), QueueSettings::limited("B", 0)],
+            concurrency: 0,
+            ..WorkerSettings::default()
+        };
+        let Err(Error::Settings(wrong)) = settings.check() else {
+            panic!("accepted");
+        };
+        assert_eq!(wrong.len(), 4, "{wrong:?}");
     }
 }

@@ -441,3 +441,22 @@ async fn the_release_before_runs_plain_jobs_and_parks_unique_ones() {
     worker.stop().await;
     bench.end(0).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_jobs_end_together_and_a_strange_lock_is_in_nobodys_way() {
+    let mut bench = Bench::new().await;
+    bench.new_job(Act::Succeed, "strange").await;
+    let lock = bench.locks().await.remove(0);
+    let _: u64 = query(&mut bench.redis, &["DEL", &lock]).await;
+    let _: u64 = query(&mut bench.redis, &["LPUSH", &lock, "no text"]).await;
+    for key in 0..300 {
+        bench.new_job(Act::Succeed, &key.to_string()).await;
+    }
+    let worker = start(&bench.queue, &bench.log, 16);
+    until_done(&bench.log, 301).await;
+    assert_settled(&bench.queue, 0).await;
+    worker.stop().await;
+    assert_eq!(bench.locks().await, [lock.clone()]);
+    let _: u64 = query(&mut bench.redis, &["DEL", &lock]).await;
+    bench.end(0).await;
+}

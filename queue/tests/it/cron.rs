@@ -578,7 +578,7 @@ async fn a_rule_does_not_begin_with_a_slot_that_is_past() {
         assert_eq!(tower.next("chime").await, known);
         assert_eq!(tower.specs().await.is_empty(), known.is_none());
     }
-    let _: u64 = query(&mut tower.connection, &["DEL", &cron, &specs]).await;
+    tower.fixture.end().await;
 }
 
 /// What a caller does whose answer was lost, and one that was late.

@@ -11,6 +11,7 @@ mod delayed;
 mod drain;
 mod harness;
 mod lease;
+mod model;
 mod outage;
 mod outcomes;
 mod parked;

@@ -75,14 +75,6 @@ impl Broker {
         let _: String = self.ask(&["XADD", &dead, "*", "why", "attempts"]).await;
     }
 
-    /// The id of the newest dead letter.
-    pub(crate) async fn last_letter(&mut self) -> String {
-        let dead = self.key("dead");
-        let newest = ["XREVRANGE", &dead, "+", "-", "COUNT", "1"];
-        let newest: redis::streams::StreamRangeReply = self.ask(&newest).await;
-        newest.ids[0].id.clone()
-    }
-
     /// Fetches: the entries and their jobs. Fails when the group is gone.
     pub(crate) async fn fetch(
         &mut self,
@@ -170,6 +162,34 @@ impl Broker {
         let _: u64 = self.ask(&["PERSIST", &key]).await;
     }
 
+    /// The lock ends by itself.
+    pub(crate) async fn unlock(&mut self, job: &Envelope) {
+        let key = self.key(&lock(job).unwrap());
+        let _: u64 = self.ask(&["DEL", &key]).await;
+    }
+
+    /// The time of a delayed job has come.
+    pub(crate) async fn come(&mut self, id: &str, since: u64) {
+        let delayed = self.key("delayed");
+        let _: u64 = self.ask(&["ZADD", &delayed, &since.to_string(), id]).await;
+    }
+
+    /// The ids of all dead letters, oldest first.
+    pub(crate) async fn letters(&mut self) -> Vec<String> {
+        let dead = self.key("dead");
+        let all: redis::streams::StreamRangeReply = self.ask(&["XRANGE", &dead, "-", "+"]).await;
+        all.ids.into_iter().map(|letter| letter.id).collect()
+    }
+
+    /// Redis starts again, without the data of this queue.
+    pub(crate) async fn lose_data(&mut self) {
+        let pattern = format!("{}*", self.tag);
+        let keys: Vec<String> = self.ask(&["KEYS", &pattern]).await;
+        for key in keys {
+            let _: u64 = self.ask(&["DEL", &key]).await;
+        }
+    }
+
     /// The schedule is known: its next slot, and how long nobody has told of it.
     pub(crate) async fn enrolled(&mut self, slot: i64, silent: i64) {
         let [name, spec] = SCHEDULE;
@@ -205,7 +225,7 @@ pub(crate) fn unique(key: u8) -> Envelope {
 }
 
 /// The name of a unique job's lock.
-fn lock(job: &Envelope) -> Option<String> {
+pub(crate) fn lock(job: &Envelope) -> Option<String> {
     let hash = u128::from_be_bytes(job.unique?);
     Some(format!("u:{hash:032x}"))
 }

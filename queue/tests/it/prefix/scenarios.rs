@@ -240,8 +240,8 @@ async fn outcomes(broker: &mut Broker, script: &str, what: &str) -> Given {
         "replay.lua" => {
             let call = broker.dead("me", &entry, &held);
             broker.run(&call).await.unwrap();
-            let letter = broker.last_letter().await;
-            broker.replay(&letter, &held)
+            let letters = broker.letters().await;
+            broker.replay(&letters[0], &held)
         }
         "set_aside.lua" if what.contains("park") => broker.park("me", &entry, &held),
         "set_aside.lua" => broker.retry("me", &entry, &held, 100),

@@ -33,14 +33,28 @@ impl Both {
             range.arg(&["0", "-1", "WITHSCORES"]);
         }
         pipe.cmd("HGETALL").arg(self.broker.key("j"));
-        let (stream, dead, delayed, parked, alive, payloads): (
+        let locks = (0..KEYS).map(|key| self.broker.key(&lock(&unique(key)).unwrap()));
+        let locks: Vec<_> = locks.collect();
+        pipe.cmd("MGET").arg(&locks);
+        pipe.cmd("TIME");
+        for lock in &locks {
+            pipe.cmd("PTTL").arg(lock);
+        }
+        type All = (
             StreamRangeReply,
             StreamRangeReply,
             Scores,
             Scores,
             Scores,
             Payloads,
-        ) = self.broker.at_once(&pipe).await;
+            Vec<Option<String>>,
+            (f64, f64),
+            i64,
+            i64,
+        );
+        let all: All = self.broker.at_once(&pipe).await;
+        let (stream, dead, delayed, parked, alive, payloads, locks, time, ..) = all;
+        let left = [all.8, all.9];
         let mut seen = Seen::default();
         let mut entries = self.pending().await;
         for (id, envelope) in envelopes(&stream) {
@@ -78,16 +92,10 @@ impl Both {
             let id = member.rsplit(' ').next().unwrap();
             seen.parked.insert(self.number_of(id));
         }
-        #[expect(clippy::cast_precision_loss, reason = "ms of this century")]
-        let now = self.broker.now().await as f64;
-        seen.alive = alive
-            .into_iter()
-            .map(|(name, ends)| (name, ends >= now))
-            .collect();
-        for key in 0..KEYS {
-            let name = self.broker.key(&lock(&unique(key)).unwrap());
-            let holder: Option<String> = self.broker.ask(&["GET", &name]).await;
-            let left: i64 = self.broker.ask(&["PTTL", &name]).await;
+        let now = time.0 * 1e3 + time.1 / 1e3;
+        let alive = alive.into_iter().map(|(name, ends)| (name, ends >= now));
+        seen.alive = alive.collect();
+        for ((key, holder), left) in (0..).zip(locks).zip(left) {
             if let Some(holder) = holder {
                 let job = self.number_of(&holder);
                 let endless = left == -1;

@@ -136,8 +136,8 @@ impl Tower {
         let _: u64 = query(&mut self.connection, &["ZADD", &key, &slot, name]).await;
     }
 
-    /// The specs in force.
-    async fn specs(&mut self) -> HashMap<String, String> {
+    /// The rules in force, with their times.
+    async fn rules(&mut self) -> HashMap<String, String> {
         let key = self.key("cronspec");
         query(&mut self.connection, &["HGETALL", &key]).await
     }
@@ -260,8 +260,8 @@ async fn where_releases_differ_the_worker_that_began_last_is_followed() {
     settings.tuning.schedule_ttl = Duration::from_secs(1);
     let mut tower = Tower::new(settings).await;
     let in_force = async |tower: &mut Tower, rule: &str| {
-        let specs = tower.specs().await;
-        specs.get("chime").is_some_and(|spec| spec.contains(rule))
+        let rules = tower.rules().await;
+        rules.get("chime").is_some_and(|held| held.contains(rule))
     };
     let old = tower.worker([Schedule::cron("chime", "0 6 1 1 *")]);
     until("the old rule holds", async || {
@@ -341,8 +341,8 @@ async fn schedules_of_removed_code_disappear() {
         tower.next("removed").await.is_none()
     })
     .await;
-    until("its spec too", async || {
-        !tower.specs().await.contains_key("removed")
+    until("its rule too", async || {
+        !tower.rules().await.contains_key("removed")
     })
     .await;
     assert!(tower.next("kept").await.is_some());
@@ -367,16 +367,16 @@ async fn schedules_whose_workers_come_back_late_are_still_there() {
     let mark = ms(SystemTime::now()) + 12_345_678;
     tower.after_downtime(every_age("chime"), mark).await;
     // Nobody was there for half a century.
-    let specs = tower.key("cronspec");
-    let spec = tower.specs().await.remove("chime").unwrap();
-    let spec = format!("0 0 {}", spec.splitn(3, ' ').nth(2).unwrap());
-    let _: u64 = query(&mut tower.connection, &["HSET", &specs, "chime", &spec]).await;
+    let rules = tower.key("cronspec");
+    let told = tower.rules().await.remove("chime").unwrap();
+    let told = format!("0 0 {}", told.splitn(3, ' ').nth(2).unwrap());
+    let _: u64 = query(&mut tower.connection, &["HSET", &rules, "chime", &told]).await;
     let other = tower.worker([every_age("other")]);
     tower.until_known("other").await;
-    assert_eq!(tower.specs().await["chime"], spec, "not judged at once");
+    assert_eq!(tower.rules().await["chime"], told, "not judged at once");
     let back = tower.worker([every_age("chime")]);
     until("it is told of again", async || {
-        tower.specs().await["chime"] != spec
+        tower.rules().await["chime"] != told
     })
     .await;
     assert_eq!(tower.next("chime").await, Some(mark));
@@ -391,6 +391,7 @@ async fn a_worker_fires_for_the_queues_that_it_serves() {
     let mut tower = Tower::new(settings()).await;
     let registry = tower
         .kinds()
+        .register::<Elsewhere, _, _>(async |_, _: JobContext<Arc<Log>>| Ok::<(), JobError>(()))
         .schedule(every_age("chime"), chime)
         .schedule(every_age("elsewhere"), |_| Elsewhere);
     let worker = tower.worker_with(registry);
@@ -560,18 +561,18 @@ async fn without_memory_slots_wait_and_delayed_jobs_do_not() {
 async fn a_rule_does_not_begin_with_a_slot_that_is_past() {
     let mut tower = Tower::new(settings()).await;
     let script = include_str!("../../src/lua/enroll.lua");
-    let (cron, specs) = (tower.key("cron"), tower.key("cronspec"));
+    let (cron, rules) = (tower.key("cron"), tower.key("cronspec"));
     let now = ms(SystemTime::now());
     for (slot, late, known) in [(now - 1, 1, None), (now + AGE, 0, Some(now + AGE))] {
         let slot = slot.to_string();
-        let call = ["EVAL", script, "2", &cron, &specs, "7", ""];
-        let call = [&call[..], &["chime", "every 5 s\nskip", &slot]].concat();
+        let call = ["EVAL", script, "2", &cron, &rules, "7", ""];
+        let call = [&call[..], &["chime", "every 5000 ms", &slot]].concat();
         let told: (u64, Vec<String>) = query(&mut tower.connection, &call).await;
         assert_eq!(told, (late, Vec::new()));
         assert_eq!(tower.next("chime").await, known);
-        assert_eq!(tower.specs().await.is_empty(), known.is_none());
+        assert_eq!(tower.rules().await.is_empty(), known.is_none());
     }
-    let _: u64 = query(&mut tower.connection, &["DEL", &cron, &specs]).await;
+    let _: u64 = query(&mut tower.connection, &["DEL", &cron, &rules]).await;
 }
 
 /// What a caller does whose answer was lost, and one that was late.
@@ -579,25 +580,25 @@ async fn a_rule_does_not_begin_with_a_slot_that_is_past() {
 async fn a_repeated_fire_changes_nothing() {
     let mut tower = Tower::new(settings()).await;
     tower.set_next("chime", 5000).await;
-    let specs = tower.key("cronspec");
-    let stored = "7 7 every 5 s\nskip";
-    let _: u64 = query(&mut tower.connection, &["HSET", &specs, "chime", stored]).await;
+    let rules = tower.key("cronspec");
+    let stored = "7 7 every 5000 ms";
+    let _: u64 = query(&mut tower.connection, &["HSET", &rules, "chime", stored]).await;
     let script = include_str!("../../src/lua/cron.lua");
     let (stream, cron) = (tower.key("s:0"), tower.key("cron"));
-    let mut fire = async |spec: &str, due: &str, next: &str| -> u64 {
-        let call = ["EVAL", script, "3", &stream, &cron, &specs, "chime", spec];
+    let mut fire = async |rule: &str, due: &str, next: &str| -> u64 {
+        let call = ["EVAL", script, "3", &stream, &cron, &rules, "chime", rule];
         let call = [&call[..], &[due, next, due, "envelope"]].concat();
         query(&mut tower.connection, &call).await
     };
-    let spec = "every 5 s\nskip";
+    let rule = "every 5000 ms";
     assert_eq!(
-        fire("every 5 s\none", "5000", "10000").await,
+        fire("every 6000 ms", "5000", "10000").await,
         0,
         "not in force"
     );
-    assert_eq!(fire(spec, "4000", "9000").await, 0, "not due");
-    assert_eq!(fire(spec, "5000", "10000").await, 1);
-    assert_eq!(fire(spec, "5000", "10000").await, 0, "repeated");
+    assert_eq!(fire(rule, "4000", "9000").await, 0, "not due");
+    assert_eq!(fire(rule, "5000", "10000").await, 1);
+    assert_eq!(fire(rule, "5000", "10000").await, 0, "repeated");
     assert_eq!(tower.next("chime").await, Some(10_000));
     let stream = tower.key("s:0");
     let jobs: u64 = query(&mut tower.connection, &["XLEN", &stream]).await;

@@ -6,13 +6,14 @@ use std::{
 };
 
 use futures_util::{StreamExt, TryStreamExt, stream::FuturesOrdered};
-use redis::{Cmd, Pipeline};
+use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisWrite, Value};
 
 use crate::{
-    EnqueueError, Envelope, Error, Job, JobId,
+    EnqueueError, Enqueued, Envelope, Error, Job, JobId, Options, Run, UniqueHash,
     connection::{Connection, first_error},
-    envelope::{epoch_ms, seal},
+    envelope::{epoch_ms, seal, unique_hash, whole_ms},
     keys::{ENVELOPE, Keys},
+    reply::parse,
     scripts,
     settings::Settings,
 };
@@ -21,6 +22,8 @@ use crate::{
 const CHUNK: usize = 512;
 /// Writes of [`Queue::enqueue_many`] under way at once.
 const CHUNKS_IN_FLIGHT: usize = 4;
+/// Bytes to begin a command with, so that that of a usual job need not grow.
+const ENVELOPE_CAPACITY: usize = 400;
 /// Limit for [`Queue::ping`], which stands in readiness probes.
 const PING_TIMEOUT: Duration = Duration::from_millis(900);
 
@@ -85,23 +88,62 @@ impl Queue {
     /// been enqueued all the same: a repeat can double it. Where that matters, use
     /// the outbox.
     pub async fn enqueue<J: Job>(&self, job: &J) -> Result<JobId, EnqueueError> {
-        let (id, bytes) = seal(job)?;
-        self.connection()
-            .one(&add(&self.keys(J::QUEUE), &bytes))
-            .await?;
+        let (id, cmd) = add_job(&self.keys(J::QUEUE), job)?;
+        self.connection().one(&cmd).await?;
         Ok(id)
     }
 
-    /// Enqueues a job that is in an envelope already, for example one with a
-    /// trace context.
+    /// Enqueues a job unless another one of its kind holds this key.
+    ///
+    /// The key is held until the job is done or a dead letter; the README says
+    /// what that is worth.
     ///
     /// # Errors
-    /// As [`Queue::enqueue`].
-    pub async fn enqueue_envelope(&self, envelope: &Envelope) -> Result<JobId, EnqueueError> {
-        let keys = self.keys(&envelope.queue);
-        let cmd = add(&keys, &envelope.encode());
-        self.connection().one(&cmd).await?;
-        Ok(envelope.id)
+    /// As [`Queue::enqueue`]; a repeat tells a duplicate, if the job was enqueued.
+    pub async fn enqueue_unique<J: Job>(
+        &self,
+        job: &J,
+        key: impl Into<String>,
+    ) -> Result<Enqueued, EnqueueError> {
+        let options = Options {
+            unique: Some(key.into()),
+            ..Options::default()
+        };
+        self.enqueue_with(job, &options).await
+    }
+
+    /// Enqueues a job to run at its time, unless another one holds its key.
+    ///
+    /// # Errors
+    /// As [`Queue::enqueue_unique`].
+    pub async fn enqueue_with<J: Job>(
+        &self,
+        job: &J,
+        options: &Options,
+    ) -> Result<Enqueued, EnqueueError> {
+        let key = options.unique.as_deref();
+        let unique = key.map(|key| unique_hash(J::NAME, key));
+        let mut envelope = Vec::new();
+        let id = seal(job, unique, &mut envelope)?;
+        self.submit(J::QUEUE, id, &envelope, options.run, unique)
+            .await
+    }
+
+    /// Enqueues a job that is in an envelope already, for example one with a
+    /// trace context; with [`Envelope::unique`], unless another one holds the key.
+    ///
+    /// # Errors
+    /// As [`Queue::enqueue_unique`].
+    pub async fn enqueue_envelope(&self, envelope: &Envelope) -> Result<Enqueued, EnqueueError> {
+        let bytes = envelope.encode();
+        self.submit(
+            &envelope.queue,
+            envelope.id,
+            &bytes,
+            Run::Now,
+            envelope.unique,
+        )
+        .await
     }
 
     /// Enqueues many jobs, 512 to a write.
@@ -115,8 +157,8 @@ impl Queue {
         for chunk in jobs.chunks(CHUNK) {
             let mut pipeline = Pipeline::with_capacity(chunk.len());
             for job in chunk {
-                let (id, bytes) = seal(job)?;
-                pipeline.add_command(add(&keys, &bytes));
+                let (id, cmd) = add_job(&keys, job)?;
+                pipeline.add_command(cmd);
                 ids.push(id);
             }
             // Redis works on the writes before, while the next is put together.
@@ -145,8 +187,11 @@ impl Queue {
         job: &J,
         delay: Duration,
     ) -> Result<JobId, EnqueueError> {
-        let ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
-        self.schedule(job, "in", ms).await
+        let mut envelope = Vec::new();
+        let id = seal(job, None, &mut envelope)?;
+        let run = Run::In(delay);
+        let enqueued = self.submit(J::QUEUE, id, &envelope, run, None).await?;
+        Ok(enqueued.id())
     }
 
     /// Enqueues a job to run at this time, by the server's clock.
@@ -158,16 +203,63 @@ impl Queue {
         job: &J,
         time: SystemTime,
     ) -> Result<JobId, EnqueueError> {
-        self.schedule(job, "at", epoch_ms(time)).await
+        let mut envelope = Vec::new();
+        let id = seal(job, None, &mut envelope)?;
+        let run = Run::At(time);
+        let enqueued = self.submit(J::QUEUE, id, &envelope, run, None).await?;
+        Ok(enqueued.id())
     }
 
-    async fn schedule<J: Job>(&self, job: &J, mode: &str, ms: u64) -> Result<JobId, EnqueueError> {
-        let keys = self.keys(J::QUEUE);
-        let (id, bytes) = seal(job)?;
-        let mut cmd = scripts::call(&scripts::SCHEDULE, &[&keys.payloads, &keys.delayed]);
-        cmd.arg(id.to_string()).arg(bytes).arg(mode).arg(ms);
-        self.connection().one(&cmd).await?;
-        Ok(id)
+    async fn submit(
+        &self,
+        queue: &str,
+        id: JobId,
+        envelope: &[u8],
+        run: Run,
+        unique: Option<UniqueHash>,
+    ) -> Result<Enqueued, EnqueueError> {
+        let keys = self.keys(queue);
+        let (mode, ms) = match run {
+            Run::Now => ("now", 0),
+            Run::In(delay) => ("in", whole_ms(delay)),
+            Run::At(time) => ("at", epoch_ms(time)),
+        };
+        let Some(unique) = unique else {
+            let cmd = if run == Run::Now {
+                add(&keys, envelope)
+            } else {
+                let mut cmd = scripts::call(&scripts::SCHEDULE, &[&keys.payloads, &keys.delayed]);
+                cmd.arg(id.to_string()).arg(envelope).arg(mode).arg(ms);
+                cmd
+            };
+            self.connection().one(&cmd).await?;
+            return Ok(Enqueued::New(id));
+        };
+        #[cfg(feature = "testing")]
+        assert!(
+            self.settings().newest_envelope > crate::envelope::PLAIN,
+            "the release before knows no unique jobs"
+        );
+        let lock = keys.lock(unique);
+        let mut cmd = scripts::call(
+            &scripts::UNIQUE,
+            &[&keys.stream, &keys.payloads, &keys.delayed, &lock],
+        );
+        cmd.arg(id.to_string())
+            .arg(envelope)
+            .arg(mode)
+            .arg(ms)
+            .arg(whole_ms(self.settings().tuning.unique_ttl));
+        match self.connection().one(&cmd).await? {
+            Value::Nil => Ok(Enqueued::New(id)),
+            holder => match parse(&holder) {
+                Some(holder) => Ok(Enqueued::Duplicate(holder)),
+                None => {
+                    let what = "unique.lua answered in an unknown form";
+                    Err(RedisError::from((ErrorKind::UnexpectedReturnType, what)).into())
+                }
+            },
+        }
     }
 
     /// Takes jobs over from the outbox; those that are known are passed over.
@@ -178,8 +270,7 @@ impl Queue {
     /// # Errors
     /// As [`Queue::enqueue`].
     pub async fn relay(&self, jobs: &[Relayed]) -> Result<(), EnqueueError> {
-        let marker_ttl = self.settings().tuning.marker_ttl.as_millis();
-        let marker_ttl = u64::try_from(marker_ttl).unwrap_or(u64::MAX);
+        let marker_ttl = whole_ms(self.settings().tuning.marker_ttl);
         for chunk in jobs.chunks(CHUNK) {
             let mut pipeline = Pipeline::with_capacity(chunk.len());
             for job in chunk {
@@ -223,12 +314,21 @@ impl Queue {
     }
 }
 
+/// The command that adds an envelope; the job is written right into it.
+fn add_job<J: Job>(keys: &Keys, job: &J) -> Result<(JobId, Cmd), EnqueueError> {
+    let mut cmd = Cmd::with_capacity(5, ENVELOPE_CAPACITY);
+    begin_add(&mut cmd, keys);
+    let id = seal(job, None, &mut cmd.writer_for_next_arg())?;
+    Ok((id, cmd))
+}
+
 fn add(keys: &Keys, envelope: &[u8]) -> Cmd {
     let mut cmd = Cmd::with_capacity(5, envelope.len() + 64);
-    cmd.arg("XADD")
-        .arg(&keys.stream)
-        .arg("*")
-        .arg(ENVELOPE)
-        .arg(envelope);
+    begin_add(&mut cmd, keys);
+    cmd.arg(envelope);
     cmd
+}
+
+fn begin_add(cmd: &mut Cmd, keys: &Keys) {
+    cmd.arg("XADD").arg(&keys.stream).arg("*").arg(ENVELOPE);
 }

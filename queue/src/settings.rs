@@ -2,7 +2,7 @@ use std::{ops::RangeInclusive, time::Duration};
 
 use redis::ConnectionInfo;
 
-use crate::{Error, job::is_name};
+use crate::{Error, envelope, job::is_name};
 
 /// What Redis takes as an expiry, with room to spare: with 0 a script would stop
 /// half way, and its repeat double the job.
@@ -20,6 +20,8 @@ pub struct Settings {
     pub lease: Duration,
     /// What rarely needs a change.
     pub tuning: Tuning,
+    /// The newest envelope that is read and written; only tests set it back.
+    pub(crate) newest_envelope: u8,
 }
 
 impl Settings {
@@ -30,6 +32,7 @@ impl Settings {
             namespace: namespace.into(),
             lease: Duration::from_secs(6),
             tuning: Tuning::default(),
+            newest_envelope: envelope::NEWEST,
         }
     }
 
@@ -85,6 +88,10 @@ impl Settings {
                 "schedule_ttl: at least 1 s, and ten times tick",
             ),
             (
+                TIMES_TO_LIVE.contains(&tuning.unique_ttl),
+                "unique_ttl: 1 ms to 10 years",
+            ),
+            (
                 TIMES_TO_LIVE.contains(&tuning.dead_max_age),
                 "dead_max_age: 1 ms to 10 years",
             ),
@@ -127,6 +134,8 @@ pub struct Tuning {
     pub marker_ttl: Duration,
     /// A schedule that no worker has told of for this long is gone: its code was removed.
     pub schedule_ttl: Duration,
+    /// How long after its time a unique job that vanished may hold its key.
+    pub unique_ttl: Duration,
     /// Dead letters older than this are trimmed, and counted.
     pub dead_max_age: Duration,
     /// Dead letters above this number are trimmed, oldest first, and counted.
@@ -149,6 +158,7 @@ impl Default for Tuning {
             poison_after: 5,
             marker_ttl: Duration::from_secs(60 * 60),
             schedule_ttl: Duration::from_secs(10 * 60),
+            unique_ttl: Duration::from_secs(24 * 60 * 60),
             dead_max_age: Duration::from_secs(14 * 24 * 60 * 60),
             dead_max_len: 100_000,
             require_noeviction: false,
@@ -160,17 +170,45 @@ impl Default for Tuning {
 #[derive(Debug, Clone)]
 pub struct WorkerSettings {
     /// The queues it serves, in turn.
-    pub queues: Vec<String>,
+    pub queues: Vec<QueueSettings>,
     /// Jobs at once, over all queues.
     pub concurrency: usize,
     /// How long running jobs may go on after the shutdown signal.
     pub drain_timeout: Duration,
 }
 
+/// A queue that a worker serves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueSettings {
+    /// Its name, as in [`crate::Job::QUEUE`].
+    pub name: String,
+    /// Jobs of this queue at once in this process; `None`: as many as the worker runs.
+    pub concurrency: Option<usize>,
+}
+
+impl QueueSettings {
+    /// The queue, with at most this many of its jobs at once in this process.
+    pub fn limited(name: impl Into<String>, concurrency: usize) -> Self {
+        Self {
+            name: name.into(),
+            concurrency: Some(concurrency),
+        }
+    }
+}
+
+impl From<&str> for QueueSettings {
+    fn from(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            concurrency: None,
+        }
+    }
+}
+
 impl Default for WorkerSettings {
     fn default() -> Self {
         Self {
-            queues: vec!["default".to_owned()],
+            queues: vec!["default".into()],
             concurrency: 16,
             drain_timeout: Duration::from_secs(20),
         }
@@ -191,11 +229,15 @@ impl WorkerSettings {
             wrong.push("queues: at least one".to_owned());
         }
         for (at, queue) in self.queues.iter().enumerate() {
-            if !is_name(queue) {
-                wrong.push(format!("queue {queue:?}: use a-z, 0-9, '_', '-', '.'"));
+            let name = &queue.name;
+            if !is_name(name) {
+                wrong.push(format!("queue {name:?}: use a-z, 0-9, '_', '-', '.'"));
             }
-            if self.queues[..at].contains(queue) {
-                wrong.push(format!("queue {queue:?} stands twice"));
+            if self.queues[..at].iter().any(|other| other.name == *name) {
+                wrong.push(format!("queue {name:?} stands twice"));
+            }
+            if queue.concurrency == Some(0) {
+                wrong.push(format!("queue {name:?}: concurrency: at least 1"));
             }
         }
         if wrong.is_empty() {
@@ -224,11 +266,25 @@ mod tests {
         let mut settings = Settings::new(redis, "a{b");
         settings.lease = Duration::from_millis(1);
         settings.tuning.marker_ttl = Duration::ZERO;
+        settings.tuning.unique_ttl = Duration::ZERO;
         settings.tuning.dead_max_age = Duration::MAX;
         settings.tuning.schedule_ttl = Duration::ZERO;
         let Err(Error::Settings(wrong)) = settings.check() else {
             panic!("accepted");
         };
-        assert_eq!(wrong.len(), 7, "{wrong:?}");
+        assert_eq!(wrong.len(), 8, "{wrong:?}");
+    }
+
+    #[test]
+    fn a_worker_needs_queues_that_can_run() {
+        let settings = WorkerSettings {
+            queues: vec!["a".into(), "a".into(), QueueSettings::limited("B", 0)],
+            concurrency: 0,
+            ..WorkerSettings::default()
+        };
+        let Err(Error::Settings(wrong)) = settings.check() else {
+            panic!("accepted");
+        };
+        assert_eq!(wrong.len(), 4, "{wrong:?}");
     }
 }

@@ -4,6 +4,7 @@ use std::{
     any::Any,
     panic::AssertUnwindSafe,
     sync::Arc,
+    task::Poll,
     time::{Duration, Instant},
 };
 
@@ -57,21 +58,24 @@ enum End {
 impl<C: Clone + Send + Sync + 'static> Runners<C> {
     /// Runs entries until the board is closed.
     pub(super) async fn run(&self) {
+        let mut ended = None;
         loop {
             let usable = |lane: usize| self.lanes[lane].tenure.is_trusted();
             let Next::Run(Taken {
                 lane,
                 entry,
                 suspect,
-            }) = self.board.next(usable).await
+            }) = self.board.next(ended.take(), usable).await
             else {
                 return;
             };
             let lane = &self.lanes[lane];
             self.handle(lane, entry).await;
-            self.board.ran(suspect);
             if suspect {
+                self.board.suspect_ran(lane.number);
                 lane.scan.notify_one();
+            } else {
+                ended = Some(lane.number);
             }
         }
     }
@@ -83,7 +87,8 @@ impl<C: Clone + Send + Sync + 'static> Runners<C> {
             lane.let_go([entry.id]);
             return;
         };
-        let (header, payload) = match Header::read(&entry.envelope) {
+        let newest = lane.settings.newest_envelope;
+        let (header, payload) = match Header::read(&entry.envelope, newest) {
             Ok(parts) => parts,
             Err(error) => return refuse(lane, entry, &error),
         };
@@ -100,7 +105,7 @@ impl<C: Clone + Send + Sync + 'static> Runners<C> {
             trace.id = header.traceparent.and_then(trace::id),
         );
         let started = Instant::now();
-        let run = self.attempt(kind, &header, payload, &lease);
+        let run = self.attempt(kind, &header, payload, &lease, started);
         let run = trace::inherit(header.traceparent, run);
         let end = run.instrument(span.clone()).await;
         lane.pace.served(started.elapsed());
@@ -118,6 +123,7 @@ impl<C: Clone + Send + Sync + 'static> Runners<C> {
         header: &Header<'_>,
         payload: &[u8],
         lease: &Lease,
+        started: Instant,
     ) -> End {
         let cancel = CancellationToken::new();
         let context = JobContext {
@@ -130,17 +136,20 @@ impl<C: Clone + Send + Sync + 'static> Runners<C> {
             cancel: cancel.clone(),
         };
         let work = async {
-            match (kind.run)(payload, context) {
+            match (kind.run)(header.version, payload, context) {
                 Ok(handler) => handler.await,
-                Err(error) => Err(JobError::discard(Misfit(error))),
+                Err(misfit) => Err(JobError::discard(misfit)),
             }
         };
         let work = AssertUnwindSafe(work).catch_unwind();
         tokio::pin!(work);
-        let timeout = tokio::time::sleep(Duration::from_millis(header.timeout_ms));
+        // A job that never waits needs neither a timer nor a look at the tokens.
+        if let Poll::Ready(result) = futures_util::poll!(&mut work) {
+            return returned(result);
+        }
+        let timeout = tokio::time::sleep_until(deadline(started, header.timeout_ms));
         tokio::pin!(timeout);
         let mut doubted = false;
-        // A job that finishes at its first poll touches none of the other branches.
         let why = loop {
             tokio::select! {
                 biased;
@@ -177,6 +186,14 @@ impl<C: Clone + Send + Sync + 'static> Runners<C> {
     }
 }
 
+/// When the attempt has taken too long: practically never, for a time-out too long
+/// to count.
+fn deadline(started: Instant, timeout_ms: u64) -> tokio::time::Instant {
+    const NEVER: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+    let timeout = Duration::from_millis(timeout_ms).min(NEVER);
+    (started + timeout).into()
+}
+
 fn returned(result: Result<Outcome, Box<dyn Any + Send>>) -> End {
     match result {
         Ok(outcome) => End::Returned(outcome),
@@ -191,11 +208,6 @@ fn returned(result: Result<Outcome, Box<dyn Any + Send>>) -> End {
     }
 }
 
-/// The payload is JSON, but not of this job.
-#[derive(Debug, thiserror::Error)]
-#[error("the payload does not fit the job: {0}")]
-struct Misfit(#[source] serde_json::Error);
-
 /// Turns the end of an attempt into the entry's fate; `None` when it has none.
 fn conclude<C>(
     kind: &Kind<C>,
@@ -206,7 +218,11 @@ fn conclude<C>(
     let error = match end {
         End::Returned(Ok(())) => {
             tracing::debug!("job done");
-            return Some(Settlement::Done);
+            let job = header.id();
+            return Some(match header.unique {
+                None => Settlement::Done,
+                Some(unique) => Settlement::DoneUnique { job, unique },
+            });
         }
         End::HandBack => {
             tracing::info!("job handed back");
@@ -243,6 +259,7 @@ fn conclude<C>(
         job: header.id(),
         envelope: next.write(payload),
         after,
+        unique: header.unique,
     })
 }
 
@@ -254,6 +271,7 @@ fn dead(header: &Header<'_>, payload: &[u8], why: &'static str, error: String) -
         attempts: u32::from(header.attempt),
         envelope: header.write(payload),
         once: header.once(),
+        unique: header.unique,
     }
 }
 
@@ -270,6 +288,7 @@ fn park(lane: &Lane, header: &Header<'_>, entry: &Entry) {
         field: header.id().to_string(),
         prefix: kind_prefix(header.name, header.version),
         envelope: entry.envelope.clone(),
+        unique: header.unique,
     };
     lane.settle(entry.id, &entry.consumer, settlement);
 }
@@ -282,6 +301,7 @@ fn refuse(lane: &Lane, entry: Entry, error: &DecodeError) {
             field: id.to_string(),
             prefix: envelope_prefix(*version),
             envelope: entry.envelope,
+            unique: None,
         },
         DecodeError::Empty | DecodeError::Header(_) => Settlement::Dead {
             job: None::<JobId>,
@@ -290,6 +310,7 @@ fn refuse(lane: &Lane, entry: Entry, error: &DecodeError) {
             attempts: entry.deliveries,
             envelope: entry.envelope,
             once: false,
+            unique: None,
         },
     };
     tracing::error!(queue.name = lane.queue, %error, "cannot read a job");

@@ -14,4 +14,7 @@ mod outage;
 mod outcomes;
 mod parked;
 mod produce;
+mod replay;
+mod rights;
 mod server;
+mod unique;

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use redis::{Cmd, Script};
+use redis::{Cmd, Script, ToRedisArgs};
 
 macro_rules! scripts {
     ($($name:ident = $file:literal;)*) => {
@@ -12,8 +12,9 @@ macro_rules! scripts {
                 LazyLock::new(|| Script::new(include_str!(concat!("lua/", $file))));
         )*
 
-        /// The sources, to load them all at once.
-        pub(crate) const SOURCES: &[&str] = &[$(include_str!(concat!("lua/", $file))),*];
+        /// File and source of each, to load them all at once.
+        pub(crate) const SOURCES: &[(&str, &str)] =
+            &[$(($file, include_str!(concat!("lua/", $file)))),*];
     };
 }
 
@@ -39,7 +40,7 @@ scripts! {
 /// An `EVALSHA` of the script with its keys; arguments may be added to it.
 ///
 /// [`crate::connection::Connection`] loads the scripts where they are missing.
-pub(crate) fn call(script: &Script, keys: &[&str]) -> Cmd {
+pub(crate) fn call(script: &Script, keys: &[impl ToRedisArgs]) -> Cmd {
     let mut cmd = redis::cmd("EVALSHA");
     cmd.arg(script.get_hash()).arg(keys.len()).arg(keys);
     cmd
@@ -51,7 +52,7 @@ mod tests {
 
     #[test]
     fn every_script_says_what_it_takes_and_keeps() {
-        for source in SOURCES {
+        for (file, source) in SOURCES {
             for word in [
                 "#!lua",
                 "-- KEYS 1",
@@ -59,7 +60,7 @@ mod tests {
                 "-- Returns",
                 "-- Invariant",
             ] {
-                assert!(source.contains(word), "{word} is missing in:\n{source}");
+                assert!(source.contains(word), "{word} is missing in {file}");
             }
         }
     }

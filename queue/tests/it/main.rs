@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod backlog;
+mod broker;
 mod crash;
 mod cron;
 mod delayed;
@@ -13,6 +14,7 @@ mod lease;
 mod outage;
 mod outcomes;
 mod parked;
+mod prefix;
 mod produce;
 mod replay;
 mod rights;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use queue::{
-    Enqueued, Envelope, Job, JobId, Options, Queue, Registry, Run, Settings, Unknown,
+    Enqueued, Envelope, Job, JobId, Options, Queue, Registry, Run, Unknown,
     redis::{Script, aio::MultiplexedConnection},
     testing,
 };
@@ -18,7 +18,7 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A test's queue, and a look behind it.
 struct Bench {
-    settings: Settings,
+    fixture: Fixture,
     queue: Queue,
     log: Arc<Log>,
     redis: MultiplexedConnection,
@@ -26,17 +26,17 @@ struct Bench {
 
 impl Bench {
     async fn new() -> Self {
-        let settings = settings();
+        let fixture = Fixture::new().await;
         Self {
-            queue: Queue::connect(settings.clone()).await.unwrap(),
-            log: Arc::new(Log::default()),
-            redis: connection(&settings).await,
-            settings,
+            queue: fixture.queue.clone(),
+            log: Arc::clone(&fixture.log),
+            redis: fixture.connection().await,
+            fixture,
         }
     }
 
     fn key(&self, name: &str) -> String {
-        format!("{{{}:default}}:{name}", self.settings.namespace)
+        self.fixture.key(name)
     }
 
     async fn unique(&self, act: Act, key: &str) -> Enqueued {
@@ -67,7 +67,7 @@ impl Bench {
     async fn end(mut self, dead: u64) {
         assert_settled(&self.queue, dead).await;
         assert_eq!(self.locks().await, Vec::<String>::new());
-        assert_no_leak(&self.settings).await;
+        self.fixture.end().await;
     }
 }
 
@@ -409,7 +409,7 @@ async fn a_parked_job_holds_its_key_for_as_long_as_it_waits() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_release_before_runs_plain_jobs_and_parks_unique_ones() {
     let bench = Bench::new().await;
-    let old = testing::release_before(bench.settings.clone());
+    let old = testing::release_before(bench.fixture.settings().clone());
     let old = Queue::connect(old).await.unwrap();
     let plain = [
         bench.queue.enqueue(&task(Act::Succeed)).await.unwrap(),
@@ -439,5 +439,24 @@ async fn the_release_before_runs_plain_jobs_and_parks_unique_ones() {
     let worker = start(&bench.queue, &bench.log, 2);
     until_done(&bench.log, 3).await;
     worker.stop().await;
+    bench.end(0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_jobs_end_together_and_a_strange_lock_is_in_nobodys_way() {
+    let mut bench = Bench::new().await;
+    bench.new_job(Act::Succeed, "strange").await;
+    let lock = bench.locks().await.remove(0);
+    let _: u64 = query(&mut bench.redis, &["DEL", &lock]).await;
+    let _: u64 = query(&mut bench.redis, &["LPUSH", &lock, "no text"]).await;
+    for key in 0..300 {
+        bench.new_job(Act::Succeed, &key.to_string()).await;
+    }
+    let worker = start(&bench.queue, &bench.log, 16);
+    until_done(&bench.log, 301).await;
+    assert_settled(&bench.queue, 0).await;
+    worker.stop().await;
+    assert_eq!(bench.locks().await, [lock.clone()]);
+    let _: u64 = query(&mut bench.redis, &["DEL", &lock]).await;
     bench.end(0).await;
 }

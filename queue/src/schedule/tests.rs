@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::*;
-use crate::{Error, Registry};
+use crate::{Error, JobContext, JobError, Registry};
 
 #[derive(Serialize, Deserialize)]
 struct Report {
@@ -242,23 +242,22 @@ fn a_job_that_cannot_be_made_is_an_error_and_no_panic() {
 }
 
 #[test]
-fn the_spec_is_the_rule_and_then_the_rest() {
-    let spaced = Schedule::cron("report", " 0  6 * * * ")
-        .zone("europe/berlin")
-        .catch_up(CatchUp::All { at_most: 3 });
-    assert_eq!(
-        plan(spaced).spec,
-        "cron 0 6 * * * Europe/Berlin\nall 3, report 1"
-    );
+fn a_rule_reads_the_same_however_it_is_written() {
+    let spaced = Schedule::cron("report", " 0  6 * * * ").zone("europe/berlin");
+    assert_eq!(plan(spaced).rule, "cron 0 6 * * * Europe/Berlin");
     let every = Schedule::every("report", Duration::from_secs(90));
-    assert_eq!(plan(every).spec, "every 90000 ms\nskip, report 1");
+    assert_eq!(plan(every).rule, "every 90000 ms");
 }
 
 #[test]
 fn all_mistakes_are_told_at_once_with_what_would_be_right() {
     let report = |slot| Report { slot };
     let all_zero = CatchUp::All { at_most: 0 };
+    async fn run(_: Report, _: JobContext<()>) -> Result<(), JobError> {
+        Ok(())
+    }
     let wrong = Registry::<()>::new()
+        .register::<Report, _, _>(run)
         .schedule(Schedule::cron("a", "0 6 * * *"), report)
         .schedule(Schedule::cron("a", "0 7 * * *"), report)
         .schedule(Schedule::cron("B!", "0 25 * * *").zone("Mars/Base"), report)
@@ -279,7 +278,7 @@ fn all_mistakes_are_told_at_once_with_what_would_be_right() {
         "schedule \"B!\": the zone \"Mars/Base\" is unknown: use a name of the IANA",
         "schedule \"B!\": \"0 25 * * *\" is no cron expression (",
         "schedule \"c\": \"0 0 6 * * *\" is no cron expression (",
-        "schedule \"d\": at_most: at least 1",
+        "schedule \"d\": at_most 0: 1 to 1000",
         "schedule \"d\": \"0 0 30 2 *\" never comes",
         "schedule \"e\": the period 999ms: use whole milliseconds, 1 s to 10 years",
         "schedule \"f\": a period has no zone",
@@ -291,4 +290,15 @@ fn all_mistakes_are_told_at_once_with_what_would_be_right() {
     assert_eq!(wrong.len(), 11, "{wrong:#?}");
     let five = "use five fields, minute, hour, day of month, month, day of week";
     assert!(wrong[3].contains(five), "{}", wrong[3]);
+}
+
+#[test]
+fn a_schedule_needs_a_handler_for_its_job() {
+    let every = Schedule::every("hourly", Duration::from_hours(1));
+    let registry = Registry::<()>::new().schedule(every, |slot| Report { slot });
+    let error = registry.check().unwrap_err().to_string();
+    assert!(
+        error.contains("schedule \"hourly\": register a handler for report of version 1"),
+        "{error}"
+    );
 }

@@ -181,7 +181,7 @@ async fn many_jobs_end_together_and_a_strange_lock_is_in_nobodys_way() {
     until_done(&bench.log, 301).await;
     assert_settled(&bench.queue, 0).await;
     worker.stop().await;
-    assert_eq!(bench.locks().await, [lock.clone()]);
+    assert_eq!(bench.locks().await, std::slice::from_ref(&lock));
     let _: u64 = query(&mut bench.redis, &["DEL", &lock]).await;
     bench.end(0).await;
 }

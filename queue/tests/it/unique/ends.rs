@@ -147,13 +147,18 @@ async fn a_job_leaves_the_key_alone_that_another_one_holds() {
         payload: serde_json::to_vec(&task(Act::FailTimes(99))).unwrap(),
         ..envelope_of(&lock)
     };
-    let () = query(&mut bench.redis, &["DEL", &lock]).await;
+    assert_settled(&bench.queue, 0).await;
+    let holder: String = query(&mut bench.redis, &["GETDEL", &lock]).await;
+    assert_eq!(holder, other, "done has not freed it");
     bench.queue.enqueue_envelope(&fails).await.unwrap();
     let () = query(&mut bench.redis, &["SET", &lock, &other]).await;
     assert_settled(&bench.queue, 1).await;
     worker.stop().await;
     let holder: String = query(&mut bench.redis, &["GETDEL", &lock]).await;
-    assert_eq!(holder, other, "neither done, retry nor dead have taken it");
+    assert_eq!(
+        holder, other,
+        "neither retry nor dead have taken or freed it"
+    );
     bench.log.assert_each_done_once(&[id]);
     bench.end(1).await;
 }

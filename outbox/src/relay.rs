@@ -1,16 +1,20 @@
-//! From Postgres to Redis: the relay, and the sweeper that sends again what nobody finished.
+//! From Postgres to Redis: the relay.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use queue::{JobId, Queue, Relayed};
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 use tokio::sync::Notify;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::Error;
+use crate::{Error, sweep::jitter};
+
+/// Postgres mostly finds an empty outbox when it gathers statistics. By those it would, where there
+/// is a backlog, read and sort all of it for each batch. This leaves it the front of the index.
+const BEGIN: &str = "BEGIN; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_seqscan = off;
+                     SET LOCAL jit = off";
 
 /// How the relay paces itself. The defaults are right for most.
 #[derive(Debug, Clone, Copy)]
@@ -20,12 +24,19 @@ pub struct Settings {
     pub poll: Duration,
     /// Rows taken at once. They stay locked until Redis has them.
     pub batch: i64,
-    /// How often to look for jobs that were sent and never finished.
+    /// A batch ends with the row that makes it larger than this, in bytes of its envelopes: each
+    /// can have a quarter of a megabyte, and a relay holds some of its batches three times over.
+    pub batch_bytes: i64,
+    /// The longest wait between two looks for jobs that were sent and never finished, and for
+    /// those that were done long ago.
     pub sweep: Duration,
     /// How long a sent job may stay unfinished before it is sent again; doubled each time.
     pub resend_after: Duration,
     /// How often a job is sent again before it is set aside.
     pub max_resends: i16,
+    /// How long [`mark_done`](crate::mark_done) is remembered. Longer than a job can stay in
+    /// Redis, as a delayed job, a dead letter that is replayed, or in a backup of its data.
+    pub keep_done: Duration,
     /// The longest one step may take: a server that hangs must not hold the rows' locks.
     pub step_timeout: Duration,
     /// The longest wait after an error; the first is a fiftieth of it.
@@ -37,9 +48,11 @@ impl Default for Settings {
         Self {
             poll: Duration::from_millis(200),
             batch: 500,
+            batch_bytes: 4 * 1024 * 1024,
             sweep: Duration::from_secs(30),
             resend_after: Duration::from_secs(600),
             max_resends: 10,
+            keep_done: Duration::from_secs(30 * 24 * 60 * 60),
             step_timeout: Duration::from_secs(10),
             max_backoff: Duration::from_secs(5),
         }
@@ -61,9 +74,9 @@ impl Nudge {
 
 /// Moves jobs from the outbox to the queue. Any number may run at the same time.
 pub struct Relay {
-    pool: PgPool,
+    pub(crate) pool: PgPool,
     queue: Queue,
-    settings: Settings,
+    pub(crate) settings: Settings,
     nudge: Nudge,
 }
 
@@ -90,22 +103,34 @@ impl Relay {
 
     /// Runs until `cancel`. It does not fail: while Redis or Postgres is away it waits for them.
     pub async fn run(self, cancel: CancellationToken) {
-        let mut next_sweep = Instant::now();
-        let mut failures = 0;
+        tokio::join!(self.keep_relaying(&cancel), self.keep_sweeping(&cancel));
+    }
+
+    async fn keep_relaying(&self, cancel: &CancellationToken) {
+        let (mut failures, mut more) = (0, false);
         while !cancel.is_cancelled() {
-            let wait = match self.step(&mut next_sweep).await {
+            let step = async {
+                if failures > 0 {
+                    // Rows that are taken for nothing would be dead versions to clean up after.
+                    self.queue.ping().await?;
+                }
+                self.move_batches(more).await
+            };
+            let wait = match self.within(step).await {
                 Ok(moved) => {
                     if failures > 0 {
                         tracing::info!(outbox.failures = failures, "the outbox is relayed again");
                     }
                     failures = 0;
-                    if moved > 0 && moved == self.settings.batch.unsigned_abs() {
-                        continue; // A full batch: there is more.
+                    more = moved.more;
+                    if more {
+                        continue;
                     }
-                    self.settings.poll.mul_f64(0.5 + fastrand::f64() / 2.0)
+                    self.settings.poll
                 }
                 Err(error) => {
                     failures += 1;
+                    more = false;
                     // The first says what is wrong, the rest would only repeat it.
                     if failures == 1 {
                         tracing::warn!(
@@ -118,23 +143,18 @@ impl Relay {
             };
             tokio::select! {
                 () = cancel.cancelled() => {}
-                () = tokio::time::sleep(wait) => {}
+                () = tokio::time::sleep(jitter(wait)) => {}
                 () = self.nudge.0.notified(), if failures == 0 => {}
             }
         }
     }
 
-    /// One look: sweeps when it is time to, then moves a batch.
-    async fn step(&self, next_sweep: &mut Instant) -> Result<u64, Error> {
-        let step = async {
-            if Instant::now() >= *next_sweep {
-                // First, so that a sweep that fails, or takes too long, does not stop the relay.
-                *next_sweep = Instant::now() + self.settings.sweep;
-                self.sweep().await?;
-            }
-            self.relay_batch().await
-        };
-        // Dropping the step rolls its transaction back. What Redis already has is sent again.
+    /// The step, unless it takes too long. Dropping it rolls its transaction back; what Redis
+    /// already has is sent again.
+    pub(crate) async fn within<T>(
+        &self,
+        step: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
         tokio::time::timeout(self.settings.step_timeout, step)
             .await
             .unwrap_or(Err(Error::TimedOut(self.settings.step_timeout)))
@@ -145,17 +165,45 @@ impl Relay {
     /// # Errors
     /// When Postgres or Redis fails; the rows then still wait.
     pub async fn relay_batch(&self) -> Result<u64, Error> {
-        let mut tx = self.pool.begin().await?;
+        Ok(self.move_batch().await?.jobs)
+    }
+
+    /// Two batches at once where there is more than one: one is written while the other is read.
+    async fn move_batches(&self, more: bool) -> Result<Moved, Error> {
+        if !more {
+            return Box::pin(self.move_batch()).await;
+        }
+        let (one, other) =
+            tokio::try_join!(Box::pin(self.move_batch()), Box::pin(self.move_batch()))?;
+        Ok(Moved {
+            jobs: one.jobs + other.jobs,
+            more: one.more || other.more,
+        })
+    }
+
+    async fn move_batch(&self) -> Result<Moved, Error> {
+        let mut tx = self.pool.begin_with(BEGIN).await?;
         let rows = sqlx::query!(
-            "SELECT id, queue, envelope, run_at, once FROM job_outbox
-             WHERE state = 0 ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED",
-            self.settings.batch
+            r#"SELECT id AS "id!", queue AS "queue!", envelope AS "envelope!", run_at,
+                      once AS "once!", found AS "found!"
+             FROM (SELECT *, count(*) OVER () AS found,
+                          sum(octet_length(envelope)) OVER (ORDER BY id) AS bytes
+                   FROM (SELECT id, queue, envelope, run_at, once FROM job_outbox
+                         WHERE state = 0 ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED) AS waiting
+                  ) AS measured
+             WHERE bytes - octet_length(envelope) < $2 ORDER BY id"#,
+            self.settings.batch,
+            self.settings.batch_bytes,
         )
         .fetch_all(&mut *tx)
         .await?;
-        if rows.is_empty() {
-            return Ok(0);
-        }
+        let Some(first) = rows.first() else {
+            return Ok(Moved::default());
+        };
+        let moved = Moved {
+            jobs: rows.len() as u64,
+            more: first.found == self.settings.batch || (rows.len() as i64) < first.found,
+        };
 
         let (mut once, mut plain): (Vec<Uuid>, Vec<Uuid>) = (Vec::new(), Vec::new());
         let mut jobs = Vec::with_capacity(rows.len());
@@ -172,71 +220,48 @@ impl Relay {
                 run_at: row.run_at.map(Into::into),
             });
         }
-        // Before the commit: a crash in between sends a job twice, never zero times.
-        self.queue.relay(&jobs).await?;
-
-        if !once.is_empty() {
-            sqlx::query!(
-                "UPDATE job_outbox SET state = 1, sent_at = now() WHERE id = ANY($1)",
-                &once
-            )
-            .execute(&mut *tx)
-            .await?;
-        }
-        if !plain.is_empty() {
-            sqlx::query!("DELETE FROM job_outbox WHERE id = ANY($1)", &plain)
-                .execute(&mut *tx)
-                .await?;
-        }
+        // Side by side, and both before the commit: a crash in between sends a job twice, never
+        // zero times.
+        tokio::try_join!(
+            async { Ok(self.queue.relay(&jobs).await?) },
+            mark_sent(&mut tx, &once, &plain)
+        )?;
         tx.commit().await?;
-        tracing::debug!(outbox.moved = jobs.len(), "relayed");
-        Ok(jobs.len() as u64)
+        tracing::debug!(outbox.moved = moved.jobs, "relayed");
+        Ok(moved)
     }
 
-    /// Lets jobs that were sent and not finished be sent again, and returns how many.
-    ///
-    /// Each time a job waits twice as long: one that is merely retried for hours must not pile up
-    /// copies of itself. After the last time it is set aside, so that a job which kills its
-    /// worker does not come back for ever.
-    ///
-    /// # Errors
-    /// When Postgres fails.
-    pub async fn sweep(&self) -> Result<u64, Error> {
-        let swept = sqlx::query!(
-            "UPDATE job_outbox
-             SET state = CASE WHEN resends < $2 THEN 0 ELSE 2 END,
-                 resends = CASE WHEN resends < $2 THEN resends + 1 ELSE resends END
-             WHERE id IN (
-                 SELECT id FROM job_outbox
-                 WHERE state = 1
-                   AND sent_at < now() - make_interval(secs => $1)
-                   AND greatest(sent_at, run_at) < now() - make_interval(secs => $1 * 2 ^ resends)
-                 ORDER BY sent_at LIMIT $3 FOR UPDATE SKIP LOCKED)
-             RETURNING id, state, resends",
-            self.settings.resend_after.as_secs_f64(),
-            self.settings.max_resends,
-            self.settings.batch,
-        )
-        .fetch_all(&self.pool)
-        .await?;
-        for row in &swept {
-            if row.state == 2 {
-                tracing::error!(job.id = %row.id, job.resends = row.resends,
-                    "set aside: sent again and again, never finished");
-            } else {
-                tracing::warn!(job.id = %row.id, job.resends = row.resends,
-                    "not finished in time, sending it again");
-            }
-        }
-        Ok(swept.len() as u64)
-    }
-
-    /// Doubles from a fiftieth of the longest wait up to it, with jitter.
+    /// Doubles from a fiftieth of the longest wait up to it.
     fn backoff(&self, failures: u32) -> Duration {
         let first = self.settings.max_backoff / 50;
-        let wait = first
+        first
             .saturating_mul(1 << (failures - 1).min(6))
-            .min(self.settings.max_backoff);
-        wait.mul_f64(0.5 + fastrand::f64() / 2.0)
+            .min(self.settings.max_backoff)
     }
+}
+
+/// What a look at the outbox has done.
+#[derive(Clone, Copy, Default)]
+struct Moved {
+    jobs: u64,
+    /// There were more rows than it could take.
+    more: bool,
+}
+
+/// The rows of once-jobs stay as their tokens, those of plain jobs go.
+async fn mark_sent(conn: &mut PgConnection, once: &[Uuid], plain: &[Uuid]) -> Result<(), Error> {
+    if !once.is_empty() {
+        sqlx::query!(
+            "UPDATE job_outbox SET state = 1, sent_at = now() WHERE id = ANY($1)",
+            once
+        )
+        .execute(&mut *conn)
+        .await?;
+    }
+    if !plain.is_empty() {
+        sqlx::query!("DELETE FROM job_outbox WHERE id = ANY($1)", plain)
+            .execute(&mut *conn)
+            .await?;
+    }
+    Ok(())
 }

@@ -40,6 +40,7 @@ async fn moves_rows_in_their_order_and_keeps_the_tokens() {
     assert_eq!(ready.iter().map(|job| job.id).collect::<Vec<_>>(), ids);
     let sent = "SELECT count(*) FROM job_outbox WHERE state = 1 AND sent_at IS NOT NULL";
     assert_eq!(count(&database, sent).await, 1200);
+    redis.end(1200, 0).await;
 }
 
 #[tokio::test]
@@ -57,6 +58,7 @@ async fn a_plain_job_leaves_the_outbox_when_redis_has_it() {
     assert_eq!(relay.relay_batch().await.unwrap(), 1);
     assert!(!outbox::is_pending(&database.pool, id).await.unwrap());
     assert_eq!(redis.ready().await[0].id, id);
+    redis.end(1, 0).await;
 }
 
 #[tokio::test]
@@ -70,6 +72,7 @@ async fn a_job_for_later_is_delayed() {
     let relay = Relay::new(database.pool.clone(), redis.queue.clone());
     assert_eq!(relay.relay_batch().await.unwrap(), 1);
     assert_eq!((redis.ready().await.len(), redis.delayed().await), (0, 1));
+    redis.end(0, 1).await;
 }
 
 #[tokio::test]
@@ -98,6 +101,7 @@ async fn relays_side_by_side_move_each_row_once() {
         moved += relay.await.unwrap();
     }
     assert_eq!((moved, redis.ready().await.len()), (2000, 2000));
+    redis.end(2000, 0).await;
 }
 
 #[tokio::test]
@@ -132,6 +136,7 @@ async fn a_crash_between_redis_and_the_commit_sends_nothing_twice() {
             .collect::<Vec<_>>(),
         ids
     );
+    redis.end(3, 0).await;
 }
 
 #[tokio::test]
@@ -162,6 +167,7 @@ async fn what_redis_lost_is_sent_again() {
             .collect::<Vec<_>>(),
         ids[1..]
     );
+    redis.end(2, 0).await;
 }
 
 #[tokio::test]
@@ -178,6 +184,7 @@ async fn what_redis_still_has_is_not_doubled_by_the_sweeper() {
         assert_eq!(relay.sweep().await.unwrap(), 1);
     }
     assert_eq!(redis.ready().await.len(), 1);
+    redis.end(1, 0).await;
 }
 
 #[tokio::test]
@@ -195,6 +202,7 @@ async fn a_job_for_later_is_not_swept_before_its_time() {
     let relay = Relay::with_settings(database.pool.clone(), redis.queue.clone(), settings);
     assert_eq!(relay.relay_batch().await.unwrap(), 1);
     assert_eq!(relay.sweep().await.unwrap(), 0);
+    redis.end(0, 1).await;
 }
 
 #[tokio::test]
@@ -232,6 +240,7 @@ async fn a_job_that_never_finishes_is_sent_ever_more_rarely_and_then_set_aside()
         outbox::is_pending(&database.pool, id).await.unwrap(),
         "a replay finds its token"
     );
+    redis.end(1, 0).await;
 }
 
 #[tokio::test]
@@ -254,6 +263,7 @@ async fn all_that_redis_lost_is_sent_again_not_just_a_batch_of_it() {
     until("all are in Redis", async || redis.ready().await.len() == 95).await;
     cancel.cancel();
     running.await.unwrap();
+    redis.end(95, 0).await;
 }
 
 #[tokio::test]
@@ -276,6 +286,7 @@ async fn a_sweep_that_fails_does_not_stop_the_relay() {
     .await;
     cancel.cancel();
     running.await.unwrap();
+    redis.end(1, 0).await;
 }
 
 #[tokio::test]
@@ -297,6 +308,7 @@ async fn a_nudge_saves_the_wait() {
     .await;
     cancel.cancel();
     running.await.unwrap();
+    redis.end(1, 0).await;
 }
 
 #[tokio::test]
@@ -332,6 +344,7 @@ async fn waits_for_redis_and_loses_nothing() {
     .await;
     cancel.cancel();
     running.await.unwrap();
+    redis.end(20, 0).await;
 }
 
 #[tokio::test]
@@ -367,4 +380,5 @@ async fn waits_for_postgres_and_goes_on() {
     .await;
     cancel.cancel();
     running.await.unwrap();
+    redis.end(20, 0).await;
 }

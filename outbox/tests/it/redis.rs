@@ -53,6 +53,12 @@ impl Redis {
         self.conn.clone().zcard(self.key("delayed")).await.unwrap()
     }
 
+    /// How many jobs of another queue are ready.
+    pub(crate) async fn ready_in(&self, queue: &str) -> usize {
+        let key = format!("{{{}:{queue}}}:s:0", self.settings.namespace);
+        self.conn.clone().xlen(key).await.unwrap()
+    }
+
     /// Loses everything, as a restart without data would. Other tests' keys stay.
     pub(crate) async fn lose_everything(&self) {
         let mut conn = self.conn.clone();

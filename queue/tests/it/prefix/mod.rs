@@ -47,6 +47,7 @@ async fn stop_after(write: usize, repeat: bool, script: &str, what: &str) -> Opt
         broker.expire(name).await;
     }
     broker.end_grace().await;
+    broker.all_come().await;
     let worker = fixture.start(4);
     settled(&fixture, stopped).await;
     worker.stop().await;

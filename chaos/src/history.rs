@@ -204,3 +204,30 @@ pub(crate) struct Final {
     /// Exit deadline after SIGTERM.
     pub(crate) drain_ms: u64,
 }
+
+impl Snapshot {
+    /// Where a job is, in words.
+    pub(crate) fn place_of(&self, job: JobId) -> String {
+        let mut places = Vec::new();
+        for (_, owner) in self.stream.iter().filter(|(id, _)| *id == job) {
+            places.push(match owner {
+                Some(owner) => format!("the stream, owned by {owner}"),
+                None => "the stream".to_owned(),
+            });
+        }
+        let lists = [(&self.delayed, "the delayed"), (&self.parked, "the parked")];
+        for (list, place) in lists {
+            if list.contains(&job) {
+                places.push(place.to_owned());
+            }
+        }
+        for letter in self.dead.iter().filter(|letter| letter.id == job) {
+            let DeadJob { why, attempts, .. } = letter;
+            places.push(format!("the dead letters ({why}, {attempts})"));
+        }
+        if places.is_empty() {
+            places.push("nothing".to_owned());
+        }
+        places.join(" and ")
+    }
+}

@@ -1,0 +1,221 @@
+//! A worker process: the queue's worker and the outbox' relay, as in the product,
+//! with handlers that write down when they begin and end.
+
+use std::{future::Future, time::Duration};
+
+use anyhow::Result;
+use queue::{JobContext, JobError, Queue, Registry, Worker, WorkerSettings};
+use rustix::process::{Signal, getpid, kill_process};
+use sqlx::PgPool;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    brief::Brief,
+    history::{Event, How, Kind, Release},
+    jobs::{Delayed, Failing, Long, Once, Plain, Poison, Task, Unknown, VersionedV1, VersionedV2},
+    journal::Journal,
+    process,
+};
+
+/// What every handler gets.
+#[derive(Clone)]
+struct App {
+    journal: Journal,
+    pool: PgPool,
+}
+
+type Context = JobContext<App>;
+type Outcome = Result<(), JobError>;
+
+/// Runs until SIGTERM.
+pub(crate) async fn run(brief: Brief) -> Result<()> {
+    let shutdown = process::on_sigterm()?;
+    let journal = brief.journal()?;
+    silence_injected_panics();
+    journal.write(Event::Up {
+        pid: std::process::id(),
+        release: brief.release,
+    });
+    let pool = brief.database(20)?;
+    let queue = Queue::connect(brief.queue()?).await?;
+    let relay = outbox::Relay::with_settings(
+        pool.clone(),
+        queue.clone(),
+        outbox::Settings {
+            sweep: brief.lease / 4,
+            resend_after: brief.lease * 3 / 2,
+            step_timeout: brief.lease,
+            max_backoff: brief.lease / 2,
+            ..outbox::Settings::default()
+        },
+    );
+    let settings = WorkerSettings {
+        drain_timeout: brief.drain().timeout,
+        ..WorkerSettings::default()
+    };
+    let app = App { journal, pool };
+    let worker = Worker::new(queue, registry(&brief), app, settings);
+    let (worked, ()) = tokio::join!(
+        worker.run(shutdown.clone(), CancellationToken::new()),
+        relay.run(shutdown),
+    );
+    Ok(worked?)
+}
+
+fn registry(brief: &Brief) -> Registry<App> {
+    let registry = Registry::new()
+        .register(|Plain(task), cx| attempt(Kind::Plain, None, task, cx))
+        .register(|Long(task), cx| attempt(Kind::Long, None, task, cx))
+        .register(|Poison(task), cx| attempt(Kind::Poison, None, task, cx))
+        .register(|Once(task), cx| attempt(Kind::Once, None, task, cx))
+        .register(|Delayed(task), cx| attempt(Kind::Delayed, None, task, cx))
+        .register(|VersionedV1(task), cx| attempt(Kind::Versioned, Some(1), task, cx));
+    let registry = match brief.release {
+        Release::Old => registry,
+        Release::New => {
+            registry.register(|VersionedV2(task), cx| attempt(Kind::Versioned, Some(2), task, cx))
+        }
+    };
+    if brief.knows_all {
+        registry.register(|Unknown(task), cx| attempt(Kind::Unknown, None, task, cx))
+    } else {
+        registry
+    }
+}
+
+/// One attempt at any kind of job.
+async fn attempt(kind: Kind, version: Option<u16>, task: Task, cx: Context) -> Outcome {
+    let mut run = Run::begin(kind, version, &task, &cx);
+    match kind {
+        Kind::Poison => {
+            // As an abort would end it, without a core file.
+            kill_process(getpid(), Signal::KILL)?;
+            std::future::pending().await
+        }
+        Kind::Long => {
+            tokio::time::sleep(Duration::from_millis(task.ms)).await;
+            run.how = How::Ok;
+            Ok(())
+        }
+        Kind::Once => {
+            let mut tx = run.or_fail(cx.app.pool.begin()).await?;
+            if run.or_fail(outbox::once(&mut tx, cx.id)).await? {
+                let effect = effect(&mut tx, &task, &cx);
+                run.or_fail(effect).await?;
+                run.work(&task, &cx).await?;
+                run.or_fail(tx.commit()).await?;
+            }
+            run.how = How::Ok;
+            Ok(())
+        }
+        _ => {
+            run.work(&task, &cx).await?;
+            run.how = How::Ok;
+            Ok(())
+        }
+    }
+}
+
+/// What a job does to the world: a row that says so.
+async fn effect(
+    conn: &mut sqlx::PgConnection,
+    task: &Task,
+    cx: &Context,
+) -> Result<(), sqlx::Error> {
+    sqlx::query("INSERT INTO chaos_effects (job, serial) VALUES ($1, $2)")
+        .bind(cx.id.as_uuid())
+        .bind(i64::try_from(task.serial).unwrap_or(i64::MAX))
+        .execute(conn)
+        .await
+        .map(drop)
+}
+
+/// An attempt under way; when it is dropped, its end is written down.
+struct Run {
+    journal: Journal,
+    end: Event,
+    how: How,
+}
+
+impl Run {
+    fn begin(kind: Kind, version: Option<u16>, task: &Task, cx: &Context) -> Self {
+        let journal = cx.app.journal.clone();
+        journal.write(Event::Start {
+            serial: task.serial,
+            id: cx.id,
+            attempt: cx.attempt,
+            kind,
+            slot: None,
+            version,
+        });
+        Self {
+            journal,
+            end: Event::End {
+                serial: task.serial,
+                id: cx.id,
+                attempt: cx.attempt,
+                how: How::Cancelled,
+            },
+            how: How::Cancelled,
+        }
+    }
+
+    /// Takes its time, and fails as often as it shall. The token ends it before.
+    async fn work(&mut self, task: &Task, cx: &Context) -> Outcome {
+        tokio::select! {
+            biased;
+            () = cx.cancel.cancelled() => return Err(JobError::retry("told to end")),
+            () = tokio::time::sleep(Duration::from_millis(task.ms)) => {}
+        }
+        if cx.attempt > task.failures {
+            return Ok(());
+        }
+        match task.failing {
+            Failing::Error => {
+                self.how = How::Fail;
+                Err(JobError::retry(INJECTED))
+            }
+            Failing::Discard => {
+                self.how = How::Discard;
+                Err(JobError::discard(INJECTED))
+            }
+            Failing::Panic => std::panic::panic_any(INJECTED),
+        }
+    }
+
+    /// The result of a step in Postgres, which may be away: then the attempt fails.
+    async fn or_fail<T, E: std::error::Error + Send + Sync + 'static>(
+        &mut self,
+        step: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, JobError> {
+        let result = step.await;
+        if result.is_err() {
+            self.how = How::Fail;
+        }
+        Ok(result?)
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        if let Event::End { how, .. } = &mut self.end {
+            *how = if std::thread::panicking() {
+                How::Panic
+            } else {
+                self.how
+            };
+        }
+        self.journal.write(self.end.clone());
+    }
+}
+
+const INJECTED: &str = "as the task says";
+
+fn silence_injected_panics() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if panic.payload().downcast_ref::<&str>() != Some(&INJECTED) {
+            usual(panic);
+        }
+    }));
+}

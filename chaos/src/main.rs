@@ -4,7 +4,6 @@
 //! breaks them by a seeded plan, and hands everybody's history to the checker.
 
 mod brief;
-#[path = "check_stub.rs"]
 mod check;
 mod conductor;
 mod faults;
@@ -16,6 +15,7 @@ mod process;
 mod producer;
 mod progress;
 mod proxy;
+mod report;
 mod round;
 mod servers;
 mod stage;
@@ -38,6 +38,11 @@ enum Command {
         /// What to do, as JSON
         brief: String,
     },
+    /// Check a kept history once more
+    Check {
+        /// A folder that a run has left: `.../seed-N`
+        folder: std::path::PathBuf,
+    },
     /// A producer process; the conductor calls this
     Producer {
         /// What to do, as JSON
@@ -48,6 +53,7 @@ enum Command {
 fn main() -> ExitCode {
     let done = match Command::parse() {
         Command::Run(options) => conductor::main(&options),
+        Command::Check { folder } => round::check_again(&folder),
         Command::Worker { brief } => process::main(&brief, worker::run),
         Command::Producer { brief } => process::main(&brief, producer::run),
     };

@@ -167,16 +167,32 @@ impl Recovery {
         let Some(longest) = self.alone.last().max(self.mixed.last()) else {
             return Ok(());
         };
-        writeln!(out, "recovery of killed workers' jobs, `#` alone, `+` among other faults:")?;
+        writeln!(
+            out,
+            "recovery of killed workers' jobs, `#` alone, `+` among other faults:"
+        )?;
         let count = |times: &[Micros], from: Micros| {
-            let within = times.iter().filter(|&&took| took >= from && took < from + STEP);
+            let within = times
+                .iter()
+                .filter(|&&took| took >= from && took < from + STEP);
             within.count()
         };
         let steps = 0..=longest / STEP;
         let rows: Vec<_> = steps
-            .map(|step| (step, count(&self.alone, step * STEP), count(&self.mixed, step * STEP)))
+            .map(|step| {
+                (
+                    step,
+                    count(&self.alone, step * STEP),
+                    count(&self.mixed, step * STEP),
+                )
+            })
             .collect();
-        let most = rows.iter().map(|(_, alone, mixed)| alone + mixed).max().unwrap_or(1).max(1);
+        let most = rows
+            .iter()
+            .map(|(_, alone, mixed)| alone + mixed)
+            .max()
+            .unwrap_or(1)
+            .max(1);
         let bar = |count: usize| (count * BAR).div_ceil(most);
         for (step, alone, mixed) in rows {
             writeln!(
@@ -278,15 +294,27 @@ fn history(
     records.sort_by_key(|record| record.at);
     let mut lines = job_lines(violation, &records);
     let at = violation.at.unwrap_or(start);
-    let first = lines.first().map_or(at, |line| line.at).min(at).saturating_sub(BEFORE);
+    let first = lines
+        .first()
+        .map_or(at, |line| line.at)
+        .min(at)
+        .saturating_sub(BEFORE);
     let last = lines.last().map_or(at, |line| line.at).max(at);
     let owned: Vec<Record> = records.iter().map(|record| (*record).clone()).collect();
-    for span in spans(&owned).iter().filter(|span| span.from <= last && span.to >= first) {
+    for span in spans(&owned)
+        .iter()
+        .filter(|span| span.from <= last && span.to >= first)
+    {
         lines.push(fault_line(span, start));
     }
     lines.sort_by_key(|line| line.at);
     for line in &lines {
-        let text = format!("  {:>11} {:<9} {}", seconds(line.at, start), line.by, line.what);
+        let text = format!(
+            "  {:>11} {:<9} {}",
+            seconds(line.at, start),
+            line.by,
+            line.what
+        );
         let text = if line.fault { ink.dim(&text) } else { text };
         writeln!(out, "{text}")?;
     }
@@ -295,7 +323,12 @@ fn history(
 
 fn fault_line(span: &Span, start: Micros) -> Line {
     let what = if span.to > span.from {
-        format!("{:?} of {} until {}", span.fault, span.target, seconds(span.to, start))
+        format!(
+            "{:?} of {} until {}",
+            span.fault,
+            span.target,
+            seconds(span.to, start)
+        )
     } else {
         format!("{:?} of {}", span.fault, span.target)
     };
@@ -342,7 +375,9 @@ fn job_lines(violation: &Violation, records: &[&Record]) -> Vec<Line> {
         });
     }
     // Before its first word a job is nowhere, which says nothing.
-    let first = lines.iter().position(|line| !line.what.starts_with("seen in nothing"));
+    let first = lines
+        .iter()
+        .position(|line| !line.what.starts_with("seen in nothing"));
     lines.drain(..first.unwrap_or(lines.len()));
     lines
 }
@@ -352,7 +387,13 @@ fn about(event: &Event, violation: &Violation, serial: Option<Serial>) -> Option
     let of_job = |id: &JobId| violation.job == Some(*id);
     let of_serial = |of: &Serial| serial == Some(*of);
     match event {
-        Event::Offer { serial, kind, route, due, unique } if of_serial(serial) => {
+        Event::Offer {
+            serial,
+            kind,
+            route,
+            due,
+            unique,
+        } if of_serial(serial) => {
             let mut what = format!("offers it: {kind:?}, {route:?}, serial {serial}");
             if let Some(due) = due {
                 what += &format!(", due {due}");
@@ -363,14 +404,24 @@ fn about(event: &Event, violation: &Violation, serial: Option<Serial>) -> Option
             Some(what)
         }
         Event::Accepted { id, .. } if of_job(id) => Some("is told that it is accepted".to_owned()),
-        Event::Duplicate { serial, of } if of_job(of) || of_serial(serial) => {
-            Some(format!("is told that serial {serial} is a duplicate of {of}"))
-        }
-        Event::Refused { serial, certain, error } if of_serial(serial) => {
+        Event::Duplicate { serial, of } if of_job(of) || of_serial(serial) => Some(format!(
+            "is told that serial {serial} is a duplicate of {of}"
+        )),
+        Event::Refused {
+            serial,
+            certain,
+            error,
+        } if of_serial(serial) => {
             let sure = if *certain { "surely" } else { "perhaps" };
             Some(format!("is told that it is {sure} refused: {error}"))
         }
-        Event::Start { id, attempt, slot, version, .. } if of_job(id) => {
+        Event::Start {
+            id,
+            attempt,
+            slot,
+            version,
+            ..
+        } if of_job(id) => {
             let mut what = format!("starts it, attempt {attempt}");
             if let Some((name, slot)) = slot {
                 what += &format!(", {name} at {slot}");
@@ -380,12 +431,16 @@ fn about(event: &Event, violation: &Violation, serial: Option<Serial>) -> Option
             }
             Some(what)
         }
-        Event::End { id, attempt, how, .. } if of_job(id) => {
-            Some(format!("ends it, attempt {attempt}: {how:?}"))
-        }
-        Event::Exited { process, code, signal } if violation.process.as_ref() == Some(process) => {
-            Some(format!("sees {process} end: code {code:?}, signal {signal:?}"))
-        }
+        Event::End {
+            id, attempt, how, ..
+        } if of_job(id) => Some(format!("ends it, attempt {attempt}: {how:?}")),
+        Event::Exited {
+            process,
+            code,
+            signal,
+        } if violation.process.as_ref() == Some(process) => Some(format!(
+            "sees {process} end: code {code:?}, signal {signal:?}"
+        )),
         _ => None,
     }
 }

@@ -2,7 +2,9 @@
 
 use std::{
     fs,
+    io::{self, IsTerminal},
     path::{Path, PathBuf},
+    process::ExitCode,
     time::{Duration, Instant},
 };
 
@@ -16,12 +18,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     brief::{Brief, scan},
-    check::{self, Report},
+    check,
     faults::Storms,
     fleet::{Fleet, Role},
-    history::{Event, Fault, Final, Release},
+    history::{Event, Fault, Final, Record, Release},
     journal::{self, Journal},
     progress::Progress,
+    report::Report,
     servers::{Postgres, Programs, Redis},
     stage::Stage,
     stall,
@@ -36,6 +39,9 @@ const QUIET_LIMIT: Duration = Duration::from_secs(75);
 const LOOK_EVERY: Duration = Duration::from_millis(300);
 /// Keys that are there for as long as a queue is.
 const LASTING_KEYS: [&str; 3] = ["s:0", "dead", "m"];
+
+/// File of the state after all have ended, beside the history.
+const FINAL: &str = "final.json";
 
 /// What a round is to be.
 #[derive(Debug, Clone)]
@@ -80,8 +86,29 @@ pub(crate) async fn run(
         journal: journal.clone(),
     };
     let end = round.play(redis, postgres).await?;
-    let records = journal::read(&history)?;
-    Ok(check::check(&records, &end))
+    fs::write(folder.join(FINAL), serde_json::to_vec(&end)?)?;
+    judge(&journal::read(&history)?, &end)
+}
+
+/// Checks the history in a folder that an earlier run has left.
+pub(crate) fn check_again(folder: &Path) -> Result<ExitCode> {
+    let end = serde_json::from_slice(&fs::read(folder.join(FINAL))?)?;
+    let report = judge(&journal::read(&folder.join("history"))?, &end)?;
+    println!("{report}");
+    Ok(if report.violations.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Checks a history, and prints all but the figures.
+fn judge(records: &[Record], end: &Final) -> Result<Report> {
+    let report = check::check(records, end);
+    let mut out = io::stdout();
+    let colour = out.is_terminal();
+    report.print(&mut out, records, end, colour)?;
+    Ok(report)
 }
 
 /// What does not change during a round.

@@ -1,0 +1,377 @@
+//! What was done to whom, when, and how long its effects may last.
+//!
+//! A checker that excuses too much proves nothing, so the windows here follow from
+//! what the queue promises (its README, "Guarantees") and from nothing else: a lease
+//! is lost only by a worker that could not beat for a whole lease, while others could.
+
+use std::collections::BTreeMap;
+
+use crate::history::{Event, Fault, Final, Micros, Record};
+
+/// How long an outcome may be under way when nothing is wrong.
+const OUTCOME: Micros = 300_000;
+
+/// Times that the limits are made of.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// Silence after which a worker's jobs are taken over.
+    pub(super) lease: Micros,
+    /// How often ended leases are looked for.
+    pub(super) scan: Micros,
+    /// From a healed fault to the first beat that succeeds: one attempt in vain
+    /// (a quarter of the lease), the pause after it, and a new connection.
+    pub(super) recover: Micros,
+    /// From a healed fault to confirmed outcomes: a command in vain (half a lease),
+    /// a pause and a new connection (a quarter each).
+    pub(super) resend: Micros,
+}
+
+impl Limits {
+    pub(super) fn new(end: &Final) -> Self {
+        let lease = end.lease_ms * 1000;
+        Self {
+            lease,
+            scan: end.scan_ms * 1000,
+            recover: lease / 4 + lease / 16 + 200_000,
+            resend: lease + OUTCOME,
+        }
+    }
+
+    /// After which everything is as if there had been no fault.
+    pub(super) fn calm_after(&self) -> Micros {
+        2 * self.lease + self.scan
+    }
+}
+
+/// One fault, from its beginning until it was undone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Span {
+    pub(crate) fault: Fault,
+    pub(crate) target: String,
+    pub(crate) from: Micros,
+    pub(crate) to: Micros,
+}
+
+impl Span {
+    /// Whether it was done to this process, by its name or by that of its slot.
+    pub(crate) fn hits(&self, process: &str) -> bool {
+        self.target == process
+            || process
+                .strip_prefix(&*self.target)
+                .is_some_and(|life| life.starts_with('.'))
+    }
+
+    /// Whether it was done to Redis, and so to everybody.
+    pub(crate) fn hits_redis(&self) -> bool {
+        matches!(
+            self.fault,
+            Fault::RedisRestart | Fault::RedisLoss | Fault::RedisPause
+        )
+    }
+
+    /// Whether it keeps one process from Redis, or from running.
+    fn isolates(&self) -> bool {
+        matches!(
+            self.fault,
+            Fault::Stop
+                | Fault::Cut
+                | Fault::Refuse
+                | Fault::SwallowReplies
+                | Fault::BlackHole
+                | Fault::Delay
+        )
+    }
+}
+
+/// A time in which a process may not have reached Redis: faults that follow each
+/// other so closely that no beat need have got through in between.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Window {
+    pub(super) from: Micros,
+    pub(super) to: Micros,
+    /// Others may have reached Redis meanwhile, so the outage guard does not hold.
+    pub(super) alone: bool,
+    /// The process did not run for a part of it, so it could not look at its clock.
+    pub(super) frozen: bool,
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Death {
+    /// The last moment at which it may have done something.
+    pub(super) at: Micros,
+    /// By itself, with code 0: its outcomes were confirmed first.
+    pub(super) graceful: bool,
+}
+
+/// All that was done, and its consequences.
+#[derive(Debug)]
+pub(super) struct Faults {
+    pub(super) limits: Limits,
+    pub(super) spans: Vec<Span>,
+    deaths: BTreeMap<String, Death>,
+    /// When this machine did not run the conductor: from and to.
+    stalls: Vec<(Micros, Micros)>,
+    windows: BTreeMap<String, Vec<Window>>,
+    redis: Vec<Window>,
+}
+
+impl Faults {
+    /// Reads the faults out of a history in the order of time.
+    pub(super) fn new(records: &[Record], end: &Final) -> Self {
+        let limits = Limits::new(end);
+        let spans = spans(records);
+        let stalls = records
+            .iter()
+            .filter_map(|record| match record.event {
+                Event::Stall { ms } => Some((record.at.saturating_sub(ms * 1000), record.at)),
+                _ => None,
+            })
+            .collect();
+        let mut faults = Self {
+            limits,
+            deaths: deaths(records, &spans),
+            spans,
+            stalls,
+            windows: BTreeMap::new(),
+            redis: Vec::new(),
+        };
+        faults.redis = faults.windows_of(None);
+        for record in records {
+            if matches!(record.event, Event::Up { .. }) {
+                let windows = faults.windows_of(Some(&record.by));
+                faults.windows.insert(record.by.clone(), windows);
+            }
+        }
+        faults
+    }
+
+    fn windows_of(&self, process: Option<&str>) -> Vec<Window> {
+        let mut windows: Vec<Window> = self
+            .spans
+            .iter()
+            .filter(|span| {
+                let isolated = process.is_some_and(|process| span.hits(process));
+                span.hits_redis() || isolated && span.isolates()
+            })
+            .map(|span| Window {
+                from: span.from,
+                to: span.to,
+                alone: span.isolates(),
+                frozen: span.fault == Fault::Stop,
+            })
+            .collect();
+        // A machine that stands still for long enough is a fault of its own.
+        let long = self.limits.lease / 4;
+        windows.extend(
+            self.stalls
+                .iter()
+                .filter(|(from, to)| to - from >= long)
+                .map(|&(from, to)| Window {
+                    from,
+                    to,
+                    alone: true,
+                    frozen: true,
+                }),
+        );
+        windows.sort_by_key(|window| window.from);
+        let mut merged: Vec<Window> = Vec::new();
+        for window in windows {
+            match merged.last_mut() {
+                Some(last) if window.from <= last.to + self.limits.recover => {
+                    last.to = last.to.max(window.to);
+                    last.alone |= window.alone;
+                    last.frozen |= window.frozen;
+                }
+                _ => merged.push(window),
+            }
+        }
+        merged
+    }
+
+    fn windows(&self, process: &str) -> &[Window] {
+        self.windows.get(process).map_or(&self.redis, Vec::as_slice)
+    }
+
+    /// For how long this process may have been without a beat around a window.
+    fn silence(&self, window: &Window) -> Micros {
+        let limits = &self.limits;
+        let beat = limits.lease / 4;
+        let until = window.to + limits.recover;
+        until.saturating_sub(window.from)
+            + beat
+            + self.stalled(window.from.saturating_sub(beat), until)
+    }
+
+    /// The windows in which this process' lease may have ended while others looked
+    /// on, with the earliest moment at which its jobs can have been taken.
+    ///
+    /// An outage of Redis alone is none: nobody is declared dead for half a lease
+    /// after it. Nor is anything shorter than a lease with all that belongs to it.
+    pub(super) fn lost_leases(&self, process: &str) -> impl Iterator<Item = (&Window, Micros)> {
+        let lease = self.limits.lease;
+        self.windows(process)
+            .iter()
+            .filter(move |window| window.alone && self.silence(window) >= lease)
+            .map(move |window| (window, (window.from + lease / 4 * 3).saturating_sub(50_000)))
+    }
+
+    /// Whether this process may have lost its jobs to others within these times.
+    pub(super) fn lost_lease(&self, process: &str, from: Micros, to: Micros) -> bool {
+        self.lost_leases(process)
+            .any(|(window, earliest)| window.to + self.limits.recover >= from && earliest <= to)
+    }
+
+    /// Whether this process may have been in doubt of its lease at a moment, or have
+    /// learnt then that it was lost, and so have cancelled what ran.
+    pub(super) fn doubts(&self, process: &str, at: Micros) -> bool {
+        let limits = &self.limits;
+        self.windows(process).iter().any(|window| {
+            let until = window.to + limits.recover + limits.lease / 4;
+            window.from <= at
+                && at <= until + self.stalled(window.from, until)
+                && self.silence(window) >= limits.lease / 5 * 4
+        })
+    }
+
+    /// Whether this process stood still across a moment, or until just before it, for
+    /// so long that it may have acted on a lease that had ended.
+    pub(super) fn was_frozen(&self, process: &str, at: Micros) -> bool {
+        self.lost_leases(process).any(|(window, earliest)| {
+            window.frozen
+                && earliest <= at + self.limits.recover
+                && at <= window.to + self.limits.recover
+        })
+    }
+
+    /// When an outcome that came up at this moment surely is in Redis, if its worker
+    /// and Redis both lived on; and whether a fault was in its way.
+    pub(super) fn outcome_landed(&self, process: &str, at: Micros) -> (Micros, bool) {
+        let mut landed = at;
+        let mut disturbed = false;
+        for window in self.windows(process) {
+            let until = window.to + self.limits.resend;
+            if window.from <= landed + OUTCOME && until > landed {
+                landed = until;
+                disturbed = true;
+            }
+        }
+        let stalled = self.stalled(at, landed + OUTCOME);
+        (landed + OUTCOME + stalled, disturbed)
+    }
+
+    /// How this process ended, if it did.
+    pub(super) fn death(&self, process: &str) -> Option<Death> {
+        self.deaths.get(process).copied()
+    }
+
+    /// All deaths of workers.
+    pub(super) fn deaths(&self) -> impl Iterator<Item = (&str, Death)> {
+        let deaths = self.deaths.iter();
+        deaths.map(|(process, death)| (process.as_str(), *death))
+    }
+
+    /// When this process was told to end, if it was.
+    pub(super) fn told_to_end(&self, process: &str) -> Option<Micros> {
+        let mut spans = self.spans.iter();
+        let told = spans.find(|span| span.fault == Fault::Term && span.hits(process));
+        told.map(|span| span.from)
+    }
+
+    /// The losses of Redis' data that a job may have fallen victim to, which was
+    /// offered at one moment and finished, if it was, at another.
+    pub(super) fn losses(&self, offered: Micros, finished: Micros) -> impl Iterator<Item = &Span> {
+        let losses = self.spans.iter();
+        losses.filter(move |span| {
+            span.fault == Fault::RedisLoss && offered <= span.to && span.from <= finished
+        })
+    }
+
+    /// For how long this machine stood still within these times, at most.
+    pub(super) fn stalled(&self, from: Micros, to: Micros) -> Micros {
+        let stalls = self.stalls.iter();
+        let within = stalls.filter(|stall| stall.0 <= to && stall.1 >= from);
+        within.map(|stall| stall.1 - stall.0).sum()
+    }
+
+    /// Whether no fault has any effect left within these times.
+    pub(super) fn calm(&self, from: Micros, to: Micros) -> bool {
+        let after = self.limits.calm_after();
+        let begun = |at: Micros, until: Micros| at <= to && until + after >= from;
+        !self.spans.iter().any(|span| begun(span.from, span.to))
+            && !self.deaths.values().any(|death| begun(death.at, death.at))
+    }
+
+    /// The faults that were in force at some moment within these times.
+    pub(super) fn within(&self, from: Micros, to: Micros) -> impl Iterator<Item = &Span> {
+        let spans = self.spans.iter();
+        spans.filter(move |span| span.from <= to && span.to >= from)
+    }
+}
+
+/// The faults of a history in the order of time.
+pub(crate) fn spans(records: &[Record]) -> Vec<Span> {
+    let last = records.last().map_or(0, |record| record.at);
+    let mut spans: Vec<Span> = Vec::new();
+    let mut open: Vec<usize> = Vec::new();
+    for record in records {
+        match &record.event {
+            Event::Fault { fault, target } => {
+                let momentary = matches!(
+                    fault,
+                    Fault::Kill | Fault::Term | Fault::Cut | Fault::ScriptFlush
+                );
+                if !momentary {
+                    open.push(spans.len());
+                }
+                spans.push(Span {
+                    fault: *fault,
+                    target: target.clone(),
+                    from: record.at,
+                    to: if momentary { record.at } else { last },
+                });
+            }
+            Event::Healed { fault, target } => {
+                let of = open
+                    .iter()
+                    .position(|&at| spans[at].fault == *fault && spans[at].target == *target);
+                if let Some(of) = of {
+                    spans[open.remove(of)].to = record.at;
+                }
+            }
+            _ => {}
+        }
+    }
+    spans
+}
+
+/// How each process ended.
+fn deaths(records: &[Record], spans: &[Span]) -> BTreeMap<String, Death> {
+    let mut last_words: BTreeMap<&str, Micros> = BTreeMap::new();
+    let mut deaths = BTreeMap::new();
+    for record in records {
+        last_words.insert(&record.by, record.at);
+        if let Event::Exited { process, code, .. } = &record.event {
+            // What was found out later happened right after its last words.
+            deaths.insert(process.clone(), (record.at, *code == Some(0)));
+        }
+    }
+    for span in spans.iter().filter(|span| span.fault == Fault::Kill) {
+        deaths.insert(span.target.clone(), (span.from, false));
+    }
+    deaths
+        .into_iter()
+        .map(|(process, (found, graceful))| {
+            let killed = spans
+                .iter()
+                .find(|span| span.fault == Fault::Kill && span.target == process);
+            let spoke = last_words.get(&*process).copied().unwrap_or(found);
+            let at = match killed {
+                Some(span) => span.from.max(spoke),
+                None if graceful => found,
+                None => spoke,
+            };
+            (process, Death { at, graceful })
+        })
+        .collect()
+}

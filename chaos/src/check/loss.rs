@@ -1,0 +1,188 @@
+//! I1, I5, I20: every job is somewhere, in one place, until it is done or dead.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use queue::JobId;
+
+use super::{
+    evidence::{Answer, Evidence, Job},
+    starts::outcome_may_be_lost,
+};
+use crate::{
+    history::{How, Kind, Micros, Snapshot},
+    report::Violation,
+};
+
+/// I1: every accepted job ends done or dead.
+///
+/// Accepted is what the queue, or the commit, has said yes to, and what was ever seen
+/// to run. Done is a handler that succeeded. Excused: jobs without a token in the
+/// outbox that were offered before the end of a loss of Redis' data and were not done
+/// before it.
+pub(super) fn every_job_ends(evidence: &Evidence) -> Vec<Violation> {
+    let unfinished = |job: &&Job| {
+        job.done_at().is_none()
+            && !evidence.dead.contains_key(&job.id)
+            && !evidence.may_be_lost(job)
+    };
+    let jobs = evidence.accepted().filter(unfinished);
+    jobs.map(|job| {
+        let at = job.runs.last().map_or(job.since(), |run| run.at);
+        job.violates("I1", at, "was accepted, and is neither done nor dead")
+    })
+    .collect()
+}
+
+/// I1: a job has one end: it is done, or it is one dead letter.
+///
+/// The letter says truly why: `discarded` after a handler said so, `attempts` after one
+/// failed. Excused is a success on a process that died or lost its lease before
+/// the outcome can have been confirmed: others then ran the job to another end.
+pub(super) fn every_job_ends_once(evidence: &Evidence) -> Vec<Violation> {
+    let mut found = Vec::new();
+    for (id, letters) in &evidence.dead {
+        let Some(job) = evidence.jobs.get(id) else {
+            continue;
+        };
+        let at = job.runs.last().map_or(job.since(), |run| run.at);
+        if letters.len() > 1 {
+            let sentence = format!("is a dead letter {} times", letters.len());
+            found.push(job.violates("I1", at, sentence));
+        }
+        let again = evidence
+            .faults
+            .losses(job.since(), Micros::MAX)
+            .next()
+            .is_some();
+        for run in &job.runs {
+            if let Some((ended, How::Ok)) = run.end
+                && !outcome_may_be_lost(evidence, run, ended)
+                && !again
+            {
+                let sentence = format!("is done on {}, and a dead letter as well", run.by);
+                found.push(job.violates("I1", ended, sentence));
+            }
+        }
+        for letter in letters {
+            let lies = match &*letter.why {
+                "discarded" => job.ended(&[How::Discard]).next().is_none(),
+                "attempts" => job.ended(&[How::Fail, How::Panic]).next().is_none(),
+                // I9 looks at these.
+                "crash" => false,
+                _ => true,
+            };
+            if lies {
+                let sentence = format!("is a dead letter for {:?}, which never was", letter.why);
+                found.push(job.violates("I1", at, sentence));
+            }
+        }
+    }
+    found
+}
+
+/// I1: what was refused for certain never runs, and nothing runs that nobody offered.
+///
+/// A job also keeps the id that its producer was told.
+pub(super) fn only_offered_jobs_run(evidence: &Evidence) -> Vec<Violation> {
+    let mut found = Vec::new();
+    for job in evidence.jobs.values() {
+        let Some(run) = job.runs.first() else {
+            continue;
+        };
+        let sentence = match &job.offer {
+            None if job.kind == Kind::Scheduled => continue,
+            None => "runs, but nobody offered it",
+            Some(offer) => match offer.answer {
+                Answer::Refused { certain: true } => "runs, but was refused for certain",
+                Answer::Duplicate(of) if of != job.id => "runs, but was passed over as a duplicate",
+                Answer::Accepted(id) if id != job.id => "runs under an id that nobody was told",
+                _ => continue,
+            },
+        };
+        found.push(job.violates("I1", run.at, sentence));
+    }
+    found
+}
+
+/// I5: in no snapshot is a job in two places, or twice in one.
+///
+/// The places are the stream, the delayed, the parked and the dead letters. The
+/// delayed and the parked have their payloads, and nothing else has. No excuses.
+pub(super) fn jobs_are_in_one_place(evidence: &Evidence) -> Vec<Violation> {
+    let mut found = Vec::new();
+    let last = (evidence.last, &evidence.end.snapshot);
+    for &(at, snapshot) in evidence.snapshots.iter().chain([&last]) {
+        let mut places: BTreeMap<JobId, Vec<&str>> = BTreeMap::new();
+        for (id, place) in all_places(snapshot) {
+            places.entry(id).or_default().push(place);
+        }
+        for (id, places) in &places {
+            if places.len() > 1 {
+                let sentence = format!("is in {} at once", places.join(" and "));
+                found.push(Violation::new("I5", sentence).at(at).job(*id));
+            }
+        }
+        let waiting: BTreeSet<JobId> = snapshot
+            .delayed
+            .iter()
+            .chain(&snapshot.parked)
+            .copied()
+            .collect();
+        let payloads: BTreeSet<JobId> = snapshot.payloads.iter().copied().collect();
+        for id in waiting.difference(&payloads) {
+            let sentence = "is delayed or parked, but its payload is gone";
+            found.push(Violation::new("I5", sentence).at(at).job(*id));
+        }
+        for id in payloads.difference(&waiting) {
+            let sentence = "has a payload, but is neither delayed nor parked";
+            found.push(Violation::new("I5", sentence).at(at).job(*id));
+        }
+    }
+    // One sentence a job: what is misplaced once mostly stays so.
+    let mut seen = BTreeSet::new();
+    found.retain(|violation| seen.insert((violation.job, violation.sentence.clone())));
+    found
+}
+
+/// I20: in every snapshot, each job that is accepted and not done is in some place.
+///
+/// Looked for are jobs that were in Redis before the snapshot was asked for (those
+/// from the outbox: since they first ran) and whose first success came after the
+/// answer. Excused is what Redis lost with its data.
+pub(super) fn jobs_are_somewhere(evidence: &Evidence) -> Vec<Violation> {
+    let mut jobs: Vec<(Micros, &Job)> = evidence
+        .jobs
+        .values()
+        .filter_map(|job| Some((job.in_redis_since()?, job)))
+        .collect();
+    jobs.sort_by_key(|(since, _)| *since);
+    let mut missing = BTreeMap::new();
+    for &(at, snapshot) in &evidence.snapshots {
+        let present: BTreeSet<JobId> = all_places(snapshot).map(|(id, _)| id).collect();
+        let until = jobs.partition_point(|(since, _)| *since < snapshot.asked);
+        for (_, job) in &jobs[..until] {
+            let gone = job.done_at().is_none_or(|done| done > at)
+                && !present.contains(&job.id)
+                && evidence.faults.losses(job.since(), at).next().is_none();
+            if gone {
+                missing.entry(job.id).or_insert((at, *job));
+            }
+        }
+    }
+    let missing = missing.into_values();
+    missing
+        .map(|(at, job)| job.violates("I20", at, "is accepted and not done, but nowhere in Redis"))
+        .collect()
+}
+
+/// Each job with each place where a snapshot has it.
+fn all_places(snapshot: &Snapshot) -> impl Iterator<Item = (JobId, &'static str)> {
+    let stream = snapshot.stream.iter().map(|(id, _)| (*id, "the stream"));
+    let delayed = snapshot.delayed.iter().map(|id| (*id, "the delayed"));
+    let parked = snapshot.parked.iter().map(|id| (*id, "the parked"));
+    let dead = snapshot
+        .dead
+        .iter()
+        .map(|letter| (letter.id, "the dead letters"));
+    stream.chain(delayed).chain(parked).chain(dead)
+}

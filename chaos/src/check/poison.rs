@@ -1,0 +1,110 @@
+//! I9: what kills its workers ends as a dead letter, and takes no other job with it.
+
+use super::evidence::{Evidence, Job};
+use crate::{
+    history::{Kind, Micros},
+    report::Violation,
+};
+
+/// Runs that ended with their worker, below which no job is taken for poison: the
+/// deliveries before may have been to workers that died before it started.
+const LEAST_LOST_RUNS: usize = 3;
+
+/// I9: a job that kills its worker is started `poison_after` times at most.
+///
+/// It is then a dead letter for `crash`. Fewer starts are right only where as many
+/// workers died for other reasons, or lost their lease, while it was in the queue:
+/// deliveries to them count too. That it ends at all is I1.
+pub(super) fn poison_is_limited(evidence: &Evidence) -> Vec<Violation> {
+    let limit = usize::try_from(evidence.end.poison_after).unwrap_or(usize::MAX);
+    let mut found = Vec::new();
+    for job in evidence
+        .jobs
+        .values()
+        .filter(|job| job.kind == Kind::Poison)
+    {
+        let starts = job.runs.len();
+        let at = job.runs.last().map_or(job.since(), |run| run.at);
+        if starts > limit {
+            let sentence = format!("poison was started {starts} times, {limit} are allowed");
+            found.push(job.violates("I9", at, sentence));
+        }
+        let Some(letter) = evidence
+            .dead
+            .get(&job.id)
+            .and_then(|letters| letters.first())
+        else {
+            continue;
+        };
+        if letter.why != "crash" {
+            let sentence = format!(
+                "poison is a dead letter for {:?}, not for a crash",
+                letter.why
+            );
+            found.push(job.violates("I9", at, sentence));
+        }
+        let others = other_losses(evidence, job);
+        if starts + others < limit {
+            let sentence = format!(
+                "poison was buried after {starts} starts instead of {limit}, \
+                 and only {others} workers were lost otherwise"
+            );
+            found.push(job.violates("I9", at, sentence));
+        }
+    }
+    found
+}
+
+/// I9: no other job is a dead letter for `crash`, unless at least three of its own
+/// runs ended with the death of their worker or the loss of its lease.
+pub(super) fn neighbours_survive(evidence: &Evidence) -> Vec<Violation> {
+    let mut found = Vec::new();
+    for (id, letters) in &evidence.dead {
+        let Some(job) = evidence.jobs.get(id) else {
+            continue;
+        };
+        if job.kind == Kind::Poison || letters.iter().all(|letter| letter.why != "crash") {
+            continue;
+        }
+        let lost = job.runs.iter().filter(|run| {
+            let until = evidence.run_until(run);
+            let died = run.end.is_none() && evidence.faults.death(&run.by).is_some();
+            died || evidence.faults.lost_lease(&run.by, run.at, until)
+        });
+        let lost = lost.count();
+        if lost < LEAST_LOST_RUNS {
+            let at = job.runs.last().map_or(job.since(), |run| run.at);
+            let sentence = format!("was buried as poison after {lost} runs that ended so");
+            found.push(job.violates("I9", at, sentence));
+        }
+    }
+    found
+}
+
+/// Deaths and lost leases of workers while a job was in the queue, but for those that
+/// it caused.
+fn other_losses(evidence: &Evidence, job: &Job) -> usize {
+    let life = job.since()..=buried(evidence, job);
+    let caused = |process: &str| job.runs.iter().any(|run| run.by == process);
+    let deaths = evidence.faults.deaths();
+    let deaths = deaths
+        .filter(|(process, death)| {
+            process.starts_with('w') && !caused(process) && life.contains(&death.at)
+        })
+        .count();
+    let leases = evidence
+        .workers()
+        .flat_map(|(process, _)| evidence.faults.lost_leases(process));
+    deaths
+        + leases
+            .filter(|(_, earliest)| life.contains(earliest))
+            .count()
+}
+
+/// When a job was first seen as a dead letter.
+fn buried(evidence: &Evidence, job: &Job) -> Micros {
+    let mut snapshots = evidence.snapshots.iter();
+    let seen =
+        snapshots.find(|(_, snapshot)| snapshot.dead.iter().any(|letter| letter.id == job.id));
+    seen.map_or(evidence.last, |(at, _)| *at)
+}

@@ -1,0 +1,107 @@
+//! I8: the jobs of a killed worker start elsewhere in time.
+
+use super::{
+    evidence::{Evidence, Job},
+    faults::Death,
+};
+use crate::{
+    history::{Fault, Kind, Micros, Release},
+    report::{Recovery, Violation},
+};
+
+/// From the limit of the design: lease, scan and this.
+const SLACK: Micros = 500_000;
+/// A worker needs to be up for as long before it can take jobs over.
+const SETTLED: Micros = 1_000_000;
+
+/// I8: after the sudden death of a worker, each job that ran there starts elsewhere
+/// within a lease, a scan and half a second.
+///
+/// Judged are deaths with no other fault around them (faults of Postgres, of Redis'
+/// memory and of its scripts do not matter here), while another worker of this release
+/// was up before and to the end. Not judged are jobs that have seen two deaths before:
+/// they are suspects, and wait for their turn. A job that the older release does not
+/// know has one scan more, because it may be parked on the way. What this machine
+/// stood still is added. Every recovery is in the histogram, judged or not.
+pub(super) fn recovery_is_quick(evidence: &Evidence) -> (Vec<Violation>, Recovery) {
+    let limits = &evidence.faults.limits;
+    let mut found = Vec::new();
+    let mut recovery = Recovery::default();
+    for (process, death) in evidence.faults.deaths() {
+        if death.graceful || !process.starts_with('w') {
+            continue;
+        }
+        for (job, again) in orphans(evidence, process, death) {
+            let took = again - death.at;
+            if !is_alone(evidence, process, death, again) || is_suspect(evidence, job, death) {
+                recovery.mixed.push(took);
+                continue;
+            }
+            recovery.alone.push(took);
+            let parked = match job.kind {
+                Kind::Versioned | Kind::Unique => limits.scan,
+                _ => 0,
+            };
+            let stalled = evidence.faults.stalled(death.at, again);
+            let limit = limits.lease + limits.scan + SLACK + parked + stalled;
+            if took > limit {
+                let sentence = format!(
+                    "started again {} ms after the death of {process}, {} ms too late",
+                    took / 1000,
+                    (took - limit) / 1000
+                );
+                found.push(job.violates("I8", again, sentence));
+            }
+        }
+    }
+    recovery.alone.sort_unstable();
+    recovery.mixed.sort_unstable();
+    (found, recovery)
+}
+
+/// Jobs that ran on a process when it died, with their next start.
+fn orphans<'a>(
+    evidence: &'a Evidence,
+    process: &str,
+    death: Death,
+) -> impl Iterator<Item = (&'a Job, Micros)> {
+    let jobs = evidence.jobs.values();
+    jobs.filter_map(move |job| {
+        let mut runs = job.runs.iter();
+        runs.find(|run| run.by == process && run.at <= death.at && run.end.is_none())?;
+        let again = job.runs.iter().find(|run| run.at > death.at)?;
+        (job.kind != Kind::Unknown).then_some((job, again.at))
+    })
+}
+
+fn is_alone(evidence: &Evidence, process: &str, death: Death, again: Micros) -> bool {
+    let faults = &evidence.faults;
+    let from = death.at.saturating_sub(faults.limits.calm_after());
+    let harmless = [Fault::PostgresRestart, Fault::RedisOom, Fault::ScriptFlush];
+    let mut others = faults.within(from, again);
+    let faulty = others.any(|span| span.target != process && !harmless.contains(&span.fault));
+    let mut deaths = faults.deaths();
+    let others_died = deaths.any(|(other, death)| {
+        other != process && other.starts_with('w') && death.at >= from && death.at <= again
+    });
+    let helped = evidence.workers().any(|(other, life)| {
+        let dies = faults.death(other).map_or(Micros::MAX, |death| death.at);
+        other != process
+            && life.release == Release::New
+            && life.up + SETTLED <= death.at
+            && dies > again
+    });
+    !faulty && !others_died && helped
+}
+
+/// Whether a job may have been delivered twice before, to workers that died or lost
+/// their lease: then it runs alone, when it is its turn.
+fn is_suspect(evidence: &Evidence, job: &Job, death: Death) -> bool {
+    let mut deaths = evidence.faults.deaths();
+    let before = job.since()..death.at;
+    deaths
+        .by_ref()
+        .filter(|(_, other)| !other.graceful && before.contains(&other.at))
+        .count()
+        >= 2
+}

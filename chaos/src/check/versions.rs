@@ -1,0 +1,78 @@
+//! I19: two releases side by side.
+
+use super::evidence::{Evidence, Job};
+use crate::{
+    history::{Kind, Release},
+    report::Violation,
+};
+
+/// I19: a job starts only where its payload and its envelope are known.
+///
+/// On a worker of the release before neither the second version of a payload nor a
+/// job with a key (whose envelope is a newer one) ever starts. The handler sees the
+/// version that the producer's release wrote. That newer jobs are done by newer
+/// workers, and older ones by both, is I1.
+pub(super) fn old_workers_run_what_they_know(evidence: &Evidence) -> Vec<Violation> {
+    let mut found = Vec::new();
+    for job in evidence.jobs.values() {
+        let written = job.offer.as_ref().and_then(|offer| {
+            let producer = evidence.processes.get(&*offer.by)?;
+            Some(match producer.release {
+                Release::Old => 1,
+                Release::New => 2,
+            })
+        });
+        for run in &job.runs {
+            let old = evidence
+                .processes
+                .get(&*run.by)
+                .is_some_and(|process| process.release == Release::Old);
+            let newer = run.version.is_some_and(|version| version > 1)
+                || run.kind == Kind::Versioned && written == Some(2)
+                || run.kind == Kind::Unique;
+            if old && newer {
+                let sentence = format!("is of a newer version, and started on {}", run.by);
+                found.push(job.violates("I19", run.at, sentence));
+            }
+            if run.kind == Kind::Versioned
+                && let (Some(seen), Some(written)) = (run.version, written)
+                && seen != written
+            {
+                let sentence = format!("was written in version {written}, and seen in {seen}");
+                found.push(job.violates("I19", run.at, sentence));
+            }
+        }
+    }
+    found
+}
+
+/// I19: a job of a kind that nobody knows is parked until somebody does.
+///
+/// It does not start before all is quiet, when such a worker comes. In calm times it
+/// is among the parked within a second and two scans; that it is not lost is I20.
+pub(super) fn unknown_jobs_wait(evidence: &Evidence) -> Vec<Violation> {
+    let limits = &evidence.faults.limits;
+    let mut found = Vec::new();
+    let unknown = |job: &&Job| job.kind == Kind::Unknown;
+    for job in evidence.jobs.values().filter(unknown) {
+        if let Some(run) = job.runs.first()
+            && run.at < evidence.quiet
+        {
+            found.push(job.violates("I19", run.at, "started, but nobody knew it"));
+        }
+        let Some(since) = job.in_redis_since() else {
+            continue;
+        };
+        let late = since + 1_000_000 + 2 * limits.scan;
+        let waits = evidence.snapshots.iter().find(|(at, snapshot)| {
+            snapshot.asked > late + evidence.faults.stalled(since, *at)
+                && *at < evidence.quiet
+                && evidence.faults.calm(since, *at)
+                && !snapshot.parked.contains(&job.id)
+        });
+        if let Some((at, _)) = waits {
+            found.push(job.violates("I19", *at, "is not parked, though nobody knows it"));
+        }
+    }
+    found
+}

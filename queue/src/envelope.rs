@@ -1,16 +1,26 @@
 //! A job as bytes: one version byte, a header in postcard, the payload in JSON.
 //!
+//! Version 1 is a plain job. Version 2 is a unique one: the hash of its key, 16
+//! bytes, stands between the header and the payload.
+//!
 //! Architecture invariant: a change of the header's fields is a new version byte,
-//! and the version before it stays readable, because releases overlap.
+//! and the versions before it stay readable, because releases overlap. A job is
+//! written in the oldest version that can express it: the release before runs what
+//! it can, and parks only what it does not know.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::{DecodeError, EnqueueError, Job, JobId, job::is_name, trace};
 
-/// The version byte that this release writes.
-pub(crate) const VERSION: u8 = 1;
+/// Version byte of a job that is not unique, the oldest there is.
+pub(crate) const PLAIN: u8 = 1;
+/// Version byte of a unique job.
+const UNIQUE: u8 = 2;
+/// The newest version that this release reads and writes.
+pub(crate) const NEWEST: u8 = UNIQUE;
 /// Bit of [`Header::flags`]: the outbox holds a token for this job.
 const ONCE: u8 = 1;
 
@@ -35,10 +45,28 @@ pub struct Envelope {
     pub timeout_ms: u64,
     /// Whether the outbox holds a token that makes its effects happen once.
     pub once: bool,
+    /// Hash of the key that it holds until it is done or dead, of a unique job.
+    pub unique: Option<UniqueHash>,
     /// W3C trace context of what enqueued it.
     pub traceparent: Option<String>,
     /// The job as JSON.
     pub payload: Vec<u8>,
+}
+
+/// What two unique jobs must not share: half a SHA-256 of the kind's name and the key.
+///
+/// Half of it is short, and no two keys of an application ever meet in 128 bits.
+pub type UniqueHash = [u8; 16];
+
+/// The hash of a key among the jobs of one kind.
+pub(crate) fn unique_hash(name: &str, key: &str) -> UniqueHash {
+    // No name has a NUL, so no other pair of name and key gives the same bytes.
+    let hash = Sha256::new()
+        .chain_update(name)
+        .chain_update([0])
+        .chain_update(key)
+        .finalize();
+    std::array::from_fn(|at| hash[at])
 }
 
 /// The header as it stands in the bytes, borrowed from them where it is text.
@@ -54,23 +82,35 @@ pub(crate) struct Header<'a> {
     pub(crate) timeout_ms: u64,
     pub(crate) flags: u8,
     pub(crate) traceparent: Option<&'a str>,
+    /// Not among the fields of version 1, which are the header in every version.
+    #[serde(skip)]
+    pub(crate) unique: Option<UniqueHash>,
 }
 
 impl<'a> Header<'a> {
     /// The header and the payload behind it, without a copy.
-    pub(crate) fn read(bytes: &'a [u8]) -> Result<(Self, &'a [u8]), DecodeError> {
-        match bytes.split_first() {
-            None => Err(DecodeError::Empty),
-            Some((&VERSION, rest)) => Ok(postcard::take_from_bytes(rest)?),
-            Some((&other, _)) => Err(DecodeError::Version(other)),
+    ///
+    /// `newest` is [`NEWEST`], but in tests of the release before.
+    pub(crate) fn read(bytes: &'a [u8], newest: u8) -> Result<(Self, &'a [u8]), DecodeError> {
+        let (&version, rest) = bytes.split_first().ok_or(DecodeError::Empty)?;
+        if !(PLAIN..=newest).contains(&version) {
+            return Err(DecodeError::Version(version));
         }
+        let (mut header, rest): (Self, _) = postcard::take_from_bytes(rest)?;
+        if version == PLAIN {
+            return Ok((header, rest));
+        }
+        let (unique, payload) = postcard::take_from_bytes(rest)?;
+        header.unique = Some(unique);
+        Ok((header, payload))
     }
 
     pub(crate) fn write(&self, payload: &[u8]) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(payload.len() + 256);
-        bytes.push(VERSION);
+        bytes.push(if self.unique.is_none() { PLAIN } else { UNIQUE });
         let mut bytes = postcard::to_extend(self, bytes)
             .expect("a header is plain data, and a Vec takes all of it");
+        bytes.extend_from_slice(self.unique.as_ref().map_or(&[], |hash| &hash[..]));
         bytes.extend_from_slice(payload);
         bytes
     }
@@ -107,6 +147,7 @@ impl Envelope {
             enqueued_at_ms: epoch_ms(SystemTime::now()),
             timeout_ms: whole_ms(J::TIMEOUT),
             once: false,
+            unique: None,
             traceparent: trace::current(),
             payload,
         })
@@ -140,6 +181,7 @@ impl Envelope {
             timeout_ms: self.timeout_ms,
             flags: if self.once { ONCE } else { 0 },
             traceparent: self.traceparent.as_deref(),
+            unique: self.unique,
         }
         .write(&self.payload)
     }
@@ -149,7 +191,7 @@ impl Envelope {
     /// # Errors
     /// [`DecodeError::Version`] for a newer release's envelope, else damaged bytes.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let (header, payload) = Header::read(bytes)?;
+        let (header, payload) = Header::read(bytes, NEWEST)?;
         Ok(Self {
             id: header.id(),
             queue: header.queue.to_owned(),
@@ -160,6 +202,7 @@ impl Envelope {
             enqueued_at_ms: header.enqueued_at_ms,
             timeout_ms: header.timeout_ms,
             once: header.once(),
+            unique: header.unique,
             traceparent: header.traceparent.map(ToOwned::to_owned),
             payload: payload.to_vec(),
         })
@@ -168,7 +211,10 @@ impl Envelope {
 
 /// A job as bytes, for its first attempt: what [`Envelope::new`] and
 /// [`Envelope::encode`] make, with fewer copies on the way.
-pub(crate) fn seal<J: Job>(job: &J) -> Result<(JobId, Vec<u8>), EnqueueError> {
+pub(crate) fn seal<J: Job>(
+    job: &J,
+    unique: Option<UniqueHash>,
+) -> Result<(JobId, Vec<u8>), EnqueueError> {
     check_names::<J>();
     let id = JobId::new();
     let traceparent = trace::current();
@@ -183,6 +229,7 @@ pub(crate) fn seal<J: Job>(job: &J) -> Result<(JobId, Vec<u8>), EnqueueError> {
         timeout_ms: whole_ms(J::TIMEOUT),
         flags: 0,
         traceparent: traceparent.as_deref(),
+        unique,
     }
     .write(&[]);
     let header = bytes.len();
@@ -207,7 +254,8 @@ fn check_size(size: usize) -> Result<(), EnqueueError> {
     Ok(())
 }
 
-fn whole_ms(time: Duration) -> u64 {
+/// Whole milliseconds; all that fit where there are more.
+pub(crate) fn whole_ms(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
@@ -229,6 +277,7 @@ mod tests {
             name in ".{0,20}",
             numbers: (u16, u16, u16, u64, u64),
             once: bool,
+            unique: Option<UniqueHash>,
             traceparent in proptest::option::of(".{0,60}"),
             payload: Vec<u8>,
         ) -> Envelope {
@@ -236,7 +285,7 @@ mod tests {
             Envelope {
                 id: uuid::Uuid::from_u128(id).into(),
                 queue, name, version, attempt, max_attempts,
-                enqueued_at_ms, timeout_ms, once, traceparent, payload,
+                enqueued_at_ms, timeout_ms, once, unique, traceparent, payload,
             }
         }
     }
@@ -263,21 +312,68 @@ mod tests {
 
     #[test]
     fn the_short_way_makes_the_same_bytes() {
-        let (id, bytes) = seal(&Ping(7)).unwrap();
-        let sealed = Envelope::decode(&bytes).unwrap();
-        let mut long = Envelope::new(&Ping(7)).unwrap();
-        long.id = id;
-        long.enqueued_at_ms = sealed.enqueued_at_ms;
-        assert_eq!(sealed, long);
+        for unique in [None, Some(unique_hash(Ping::NAME, "a"))] {
+            let (id, bytes) = seal(&Ping(7), unique).unwrap();
+            let sealed = Envelope::decode(&bytes).unwrap();
+            let mut long = Envelope::new(&Ping(7)).unwrap();
+            long.id = id;
+            long.unique = unique;
+            long.enqueued_at_ms = sealed.enqueued_at_ms;
+            assert_eq!(sealed, long);
+        }
+    }
+
+    /// The bytes that each release must read for ever, and write for such a job.
+    #[test]
+    fn the_bytes_of_each_version_stay_as_they_are() {
+        let plain = Envelope {
+            id: uuid::Uuid::from_u128(0x0192_0000_0000_7000_8000_0000_0000_00ff).into(),
+            queue: "net".to_owned(),
+            name: "ping".to_owned(),
+            version: 300,
+            attempt: 2,
+            max_attempts: 20,
+            enqueued_at_ms: 1_700_000_000_000,
+            timeout_ms: 60_000,
+            once: true,
+            unique: None,
+            traceparent: Some("00-ab".to_owned()),
+            payload: b"7".to_vec(),
+        };
+        let unique = Envelope {
+            unique: Some(unique_hash("ping", "a")),
+            ..plain.clone()
+        };
+        let header = b"\x01\x92\0\0\0\0\x70\0\x80\0\0\0\0\0\0\xff\
+            \x03net\x04ping\xac\x02\x02\x14\x80\xd0\x95\xff\xbc\x31\xe0\xd4\x03\x01\x01\x0500-ab";
+        // printf 'ping\0a' | sha256sum
+        let hash = b"\x60\x4e\x34\x91\x5e\x76\x42\xc8\x24\xbb\x8d\x8b\x87\x73\xb9\xcb";
+        for (envelope, version, hash) in [(plain, 1, &[][..]), (unique, 2, &hash[..])] {
+            let golden = [&[version], &header[..], hash, b"7"].concat();
+            assert_eq!(envelope.encode(), golden);
+            assert_eq!(Envelope::decode(&golden), Ok(envelope));
+        }
+    }
+
+    #[test]
+    fn names_and_keys_do_not_run_into_each_other() {
+        assert_ne!(unique_hash("a", "bc"), unique_hash("ab", "c"));
+        assert_ne!(unique_hash("a", ""), unique_hash("a", "\0"));
     }
 
     #[test]
     fn newer_versions_are_told_from_damage() {
         assert_eq!(Envelope::decode(&[]), Err(DecodeError::Empty));
-        assert_eq!(Envelope::decode(&[2, 0]), Err(DecodeError::Version(2)));
-        assert!(matches!(
-            Envelope::decode(&[1, 0]),
-            Err(DecodeError::Header(_))
-        ));
+        for unknown in [0, 3] {
+            let refused = Err(DecodeError::Version(unknown));
+            assert_eq!(Envelope::decode(&[unknown, 0]), refused);
+        }
+        for known in [1, 2] {
+            let damaged = Envelope::decode(&[known, 0]);
+            assert!(matches!(damaged, Err(DecodeError::Header(_))));
+        }
+        let (_, unique) = seal(&Ping(7), Some(UniqueHash::default())).unwrap();
+        let seen_before = Header::read(&unique, PLAIN).map(drop);
+        assert_eq!(seen_before, Err(DecodeError::Version(UNIQUE)));
     }
 }

@@ -1,5 +1,7 @@
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
+use crate::EntryId;
+
 /// What can go wrong between this crate and Redis.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -16,6 +18,14 @@ pub enum Error {
     /// Redis is away, or refused a command.
     #[error("Redis: {0}")]
     Redis(#[from] RedisError),
+    /// A dead letter has no envelope that this release reads, so it cannot be a job again.
+    #[error("dead letter {id}: {source}")]
+    Letter {
+        /// The letter.
+        id: EntryId,
+        /// What is wrong with its envelope.
+        source: DecodeError,
+    },
     /// Redis answered in a form that the crate does not know.
     #[error("unexpected reply from Redis to {0}")]
     Reply(&'static str),

@@ -2,12 +2,7 @@
 
 use redis::{Pipeline, Value};
 
-use crate::{
-    Error, Queue,
-    connection::first_error,
-    error::Trouble,
-    keys::{ENVELOPE, GROUP},
-};
+use crate::{Error, Queue, connection::first_error, error::Trouble, keys::GROUP, reply::number};
 
 /// How many jobs are where.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -24,20 +19,6 @@ pub struct Counts {
     pub dead: u64,
     /// Dead letters that were trimmed, since the queue began.
     pub dead_trimmed: u64,
-}
-
-/// A job that no worker runs any more.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DeadLetter {
-    /// The job as it was last; [`crate::Envelope::decode`] reads it.
-    pub envelope: Vec<u8>,
-    /// `attempts` used up, `discarded` by its handler, `crash` of its workers, or
-    /// an `envelope` that is damaged.
-    pub why: String,
-    /// The last error with its sources.
-    pub error: String,
-    /// Attempts, or deliveries where no attempt ended.
-    pub attempts: u32,
 }
 
 impl Queue {
@@ -79,65 +60,4 @@ impl Queue {
             dead_trimmed: number(trimmed),
         })
     }
-
-    /// The newest dead letters of a queue, at most `limit`.
-    ///
-    /// # Errors
-    /// [`Error::Redis`].
-    pub async fn dead_letters(&self, queue: &str, limit: usize) -> Result<Vec<DeadLetter>, Error> {
-        let mut cmd = redis::cmd("XREVRANGE");
-        cmd.arg(&self.keys(queue).dead)
-            .arg("+")
-            .arg("-")
-            .arg("COUNT")
-            .arg(limit);
-        let Value::Array(rows) = self.connection().one(&cmd).await? else {
-            return Err(Error::Reply("XREVRANGE"));
-        };
-        Ok(rows.into_iter().filter_map(dead_letter).collect())
-    }
-}
-
-fn number(value: &Value) -> u64 {
-    match value {
-        Value::Int(number) => u64::try_from(*number).unwrap_or(0),
-        Value::BulkString(bytes) => std::str::from_utf8(bytes)
-            .ok()
-            .and_then(|text| text.parse().ok())
-            .unwrap_or(0),
-        _ => 0,
-    }
-}
-
-fn dead_letter(row: Value) -> Option<DeadLetter> {
-    let Value::Array(mut parts) = row else {
-        return None;
-    };
-    let Value::Array(fields) = parts.pop()? else {
-        return None;
-    };
-    let mut letter = DeadLetter {
-        envelope: Vec::new(),
-        why: String::new(),
-        error: String::new(),
-        attempts: 0,
-    };
-    let mut fields = fields.into_iter();
-    while let (Some(Value::BulkString(field)), Some(value)) = (fields.next(), fields.next()) {
-        match (field.as_slice(), value) {
-            (field, Value::BulkString(bytes)) if field == ENVELOPE.as_bytes() => {
-                letter.envelope = bytes;
-            }
-            (b"why", Value::BulkString(bytes)) => letter.why = text(bytes),
-            (b"error", Value::BulkString(bytes)) => letter.error = text(bytes),
-            (b"n", value) => letter.attempts = u32::try_from(number(&value)).unwrap_or(u32::MAX),
-            _ => {}
-        }
-    }
-    Some(letter)
-}
-
-fn text(bytes: Vec<u8>) -> String {
-    String::from_utf8(bytes)
-        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }

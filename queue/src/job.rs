@@ -61,6 +61,8 @@ pub trait Job: Serialize + DeserializeOwned + Send + 'static {
     const NAME: &'static str;
     /// Version of the payload's shape; a worker that does not know it parks the job.
     const VERSION: u16 = 1;
+    /// The oldest version that [`Job::upcast`] can lift; at most [`Job::VERSION`].
+    const OLDEST_VERSION: u16 = Self::VERSION;
     /// The queue it goes to; the same alphabet as [`Job::NAME`].
     const QUEUE: &'static str = "default";
     /// Attempts in all before the job is a dead letter; at least 1.
@@ -72,6 +74,22 @@ pub trait Job: Serialize + DeserializeOwned + Send + 'static {
     #[must_use]
     fn backoff(attempt: u16) -> Duration {
         backoff::full_jitter(attempt)
+    }
+
+    /// Lifts a payload of version `from` to the shape of version `from + 1`.
+    ///
+    /// It is called once for each version from the job's own up to
+    /// [`Job::VERSION`], before the handler runs. What is stored keeps its shape:
+    /// workers of the release before can still run the job's next attempt.
+    ///
+    /// # Errors
+    /// When the payload cannot be lifted: the job becomes a dead letter at once.
+    fn upcast(
+        from: u16,
+        payload: serde_json::Value,
+    ) -> Result<serde_json::Value, Box<dyn StdError + Send + Sync>> {
+        drop(payload);
+        Err(format!("{} has no upcast from version {from}", Self::NAME).into())
     }
 }
 

@@ -4,7 +4,7 @@
 //! that all of them live in one slot of a Redis Cluster and a script may touch
 //! several at once.
 
-use crate::JobId;
+use crate::{JobId, UniqueHash};
 
 /// Consumer group of the stream; made at id 0, so that nothing is ever skipped.
 pub(crate) const GROUP: &str = "g";
@@ -58,6 +58,13 @@ impl Keys {
     pub(crate) fn once(&self, id: JobId) -> String {
         format!("{}:once:{id}", self.tag)
     }
+
+    /// STRING, the id of the unique job that holds this key until it is done or dead.
+    ///
+    /// It has a time to live, but for a parked job's.
+    pub(crate) fn lock(&self, unique: UniqueHash) -> String {
+        format!("{}:u:{:032x}", self.tag, u128::from_be_bytes(unique))
+    }
 }
 
 #[cfg(test)]
@@ -68,6 +75,8 @@ mod tests {
     fn all_keys_of_a_queue_share_one_hash_tag() {
         let keys = Keys::new("slipway", "mail");
         let once = keys.once(JobId::new());
+        let lock = keys.lock([0xab; 16]);
+        assert_eq!(lock, format!("{{slipway:mail}}:u:{}", "ab".repeat(16)));
         for key in [
             &keys.stream,
             &keys.delayed,
@@ -77,6 +86,7 @@ mod tests {
             &keys.dead,
             &keys.meta,
             &once,
+            &lock,
         ] {
             assert!(key.starts_with("{slipway:mail}:"), "{key}");
         }

@@ -2,13 +2,18 @@
 
 mod backoff;
 mod connection;
+mod entry_id;
 mod envelope;
 mod error;
 mod inspect;
 mod job;
 mod keys;
+mod letters;
+mod options;
+mod parked;
 mod queue;
 mod registry;
+mod reply;
 mod scripts;
 mod settings;
 #[cfg(feature = "testing")]
@@ -19,10 +24,14 @@ mod worker;
 pub use redis;
 
 pub use crate::{
-    envelope::Envelope,
+    entry_id::{EntryId, InvalidEntryId},
+    envelope::{Envelope, UniqueHash},
     error::{DecodeError, EnqueueError, Error, WorkerError},
-    inspect::{Counts, DeadLetter},
+    inspect::Counts,
     job::{Job, JobContext, JobError, JobId},
+    letters::{DeadLetter, Replay},
+    options::{Enqueued, Options, Run},
+    parked::{Parked, Unknown},
     queue::{Queue, Relayed},
     registry::Registry,
     settings::{Settings, Tuning, WorkerSettings},

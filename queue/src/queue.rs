@@ -6,13 +6,14 @@ use std::{
 };
 
 use futures_util::{StreamExt, TryStreamExt, stream::FuturesOrdered};
-use redis::{Cmd, Pipeline};
+use redis::{Cmd, ErrorKind, Pipeline, RedisError, Value};
 
 use crate::{
-    EnqueueError, Envelope, Error, Job, JobId,
+    EnqueueError, Enqueued, Envelope, Error, Job, JobId, Options, Run, UniqueHash,
     connection::{Connection, first_error},
-    envelope::{epoch_ms, seal},
+    envelope::{epoch_ms, seal, unique_hash, whole_ms},
     keys::{ENVELOPE, Keys},
+    reply::parse,
     scripts,
     settings::Settings,
 };
@@ -85,23 +86,63 @@ impl Queue {
     /// been enqueued all the same: a repeat can double it. Where that matters, use
     /// the outbox.
     pub async fn enqueue<J: Job>(&self, job: &J) -> Result<JobId, EnqueueError> {
-        let (id, bytes) = seal(job)?;
+        let (id, bytes) = seal(job, None)?;
         self.connection()
             .one(&add(&self.keys(J::QUEUE), &bytes))
             .await?;
         Ok(id)
     }
 
-    /// Enqueues a job that is in an envelope already, for example one with a
-    /// trace context.
+    /// Enqueues a job unless another one of its kind holds this key.
+    ///
+    /// The key is held until the job is done or a dead letter; the README says
+    /// what that is worth.
     ///
     /// # Errors
-    /// As [`Queue::enqueue`].
-    pub async fn enqueue_envelope(&self, envelope: &Envelope) -> Result<JobId, EnqueueError> {
-        let keys = self.keys(&envelope.queue);
-        let cmd = add(&keys, &envelope.encode());
-        self.connection().one(&cmd).await?;
-        Ok(envelope.id)
+    /// As [`Queue::enqueue`]; a repeat tells a duplicate, if the job was enqueued.
+    pub async fn enqueue_unique<J: Job>(
+        &self,
+        job: &J,
+        key: impl Into<String>,
+    ) -> Result<Enqueued, EnqueueError> {
+        let options = Options {
+            unique: Some(key.into()),
+            ..Options::default()
+        };
+        self.enqueue_with(job, &options).await
+    }
+
+    /// Enqueues a job to run at its time, unless another one holds its key.
+    ///
+    /// # Errors
+    /// As [`Queue::enqueue_unique`].
+    pub async fn enqueue_with<J: Job>(
+        &self,
+        job: &J,
+        options: &Options,
+    ) -> Result<Enqueued, EnqueueError> {
+        let key = options.unique.as_deref();
+        let unique = key.map(|key| unique_hash(J::NAME, key));
+        let (id, envelope) = seal(job, unique)?;
+        self.submit(J::QUEUE, id, &envelope, options.run, unique)
+            .await
+    }
+
+    /// Enqueues a job that is in an envelope already, for example one with a
+    /// trace context; with [`Envelope::unique`], unless another one holds the key.
+    ///
+    /// # Errors
+    /// As [`Queue::enqueue_unique`].
+    pub async fn enqueue_envelope(&self, envelope: &Envelope) -> Result<Enqueued, EnqueueError> {
+        let bytes = envelope.encode();
+        self.submit(
+            &envelope.queue,
+            envelope.id,
+            &bytes,
+            Run::Now,
+            envelope.unique,
+        )
+        .await
     }
 
     /// Enqueues many jobs, 512 to a write.
@@ -115,7 +156,7 @@ impl Queue {
         for chunk in jobs.chunks(CHUNK) {
             let mut pipeline = Pipeline::with_capacity(chunk.len());
             for job in chunk {
-                let (id, bytes) = seal(job)?;
+                let (id, bytes) = seal(job, None)?;
                 pipeline.add_command(add(&keys, &bytes));
                 ids.push(id);
             }
@@ -145,8 +186,10 @@ impl Queue {
         job: &J,
         delay: Duration,
     ) -> Result<JobId, EnqueueError> {
-        let ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
-        self.schedule(job, "in", ms).await
+        let (id, envelope) = seal(job, None)?;
+        let run = Run::In(delay);
+        let enqueued = self.submit(J::QUEUE, id, &envelope, run, None).await?;
+        Ok(enqueued.id())
     }
 
     /// Enqueues a job to run at this time, by the server's clock.
@@ -158,16 +201,62 @@ impl Queue {
         job: &J,
         time: SystemTime,
     ) -> Result<JobId, EnqueueError> {
-        self.schedule(job, "at", epoch_ms(time)).await
+        let (id, envelope) = seal(job, None)?;
+        let run = Run::At(time);
+        let enqueued = self.submit(J::QUEUE, id, &envelope, run, None).await?;
+        Ok(enqueued.id())
     }
 
-    async fn schedule<J: Job>(&self, job: &J, mode: &str, ms: u64) -> Result<JobId, EnqueueError> {
-        let keys = self.keys(J::QUEUE);
-        let (id, bytes) = seal(job)?;
-        let mut cmd = scripts::call(&scripts::SCHEDULE, &[&keys.payloads, &keys.delayed]);
-        cmd.arg(id.to_string()).arg(bytes).arg(mode).arg(ms);
-        self.connection().one(&cmd).await?;
-        Ok(id)
+    async fn submit(
+        &self,
+        queue: &str,
+        id: JobId,
+        envelope: &[u8],
+        run: Run,
+        unique: Option<UniqueHash>,
+    ) -> Result<Enqueued, EnqueueError> {
+        let keys = self.keys(queue);
+        let (mode, ms) = match run {
+            Run::Now => ("now", 0),
+            Run::In(delay) => ("in", whole_ms(delay)),
+            Run::At(time) => ("at", epoch_ms(time)),
+        };
+        let Some(unique) = unique else {
+            let cmd = if run == Run::Now {
+                add(&keys, envelope)
+            } else {
+                let mut cmd = scripts::call(&scripts::SCHEDULE, &[&keys.payloads, &keys.delayed]);
+                cmd.arg(id.to_string()).arg(envelope).arg(mode).arg(ms);
+                cmd
+            };
+            self.connection().one(&cmd).await?;
+            return Ok(Enqueued::New(id));
+        };
+        #[cfg(feature = "testing")]
+        assert!(
+            self.settings().newest_envelope > crate::envelope::PLAIN,
+            "the release before knows no unique jobs"
+        );
+        let lock = keys.lock(unique);
+        let mut cmd = scripts::call(
+            &scripts::UNIQUE,
+            &[&keys.stream, &keys.payloads, &keys.delayed, &lock],
+        );
+        cmd.arg(id.to_string())
+            .arg(envelope)
+            .arg(mode)
+            .arg(ms)
+            .arg(whole_ms(self.settings().tuning.unique_ttl));
+        match self.connection().one(&cmd).await? {
+            Value::Nil => Ok(Enqueued::New(id)),
+            holder => match parse(&holder) {
+                Some(holder) => Ok(Enqueued::Duplicate(holder)),
+                None => {
+                    let what = "unique.lua answered in an unknown form";
+                    Err(RedisError::from((ErrorKind::UnexpectedReturnType, what)).into())
+                }
+            },
+        }
     }
 
     /// Takes jobs over from the outbox; those that are known are passed over.
@@ -178,8 +267,7 @@ impl Queue {
     /// # Errors
     /// As [`Queue::enqueue`].
     pub async fn relay(&self, jobs: &[Relayed]) -> Result<(), EnqueueError> {
-        let marker_ttl = self.settings().tuning.marker_ttl.as_millis();
-        let marker_ttl = u64::try_from(marker_ttl).unwrap_or(u64::MAX);
+        let marker_ttl = whole_ms(self.settings().tuning.marker_ttl);
         for chunk in jobs.chunks(CHUNK) {
             let mut pipeline = Pipeline::with_capacity(chunk.len());
             for job in chunk {

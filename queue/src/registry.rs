@@ -1,30 +1,43 @@
-use std::{collections::HashMap, future::Future};
+use std::{collections::HashMap, error::Error as StdError, ops::RangeInclusive, time::Duration};
 
 use futures_util::{FutureExt, future::BoxFuture};
 
 use crate::{Job, JobContext, JobError, job::is_name};
 
-type Run<C> = dyn Fn(&[u8], JobContext<C>) -> Result<BoxFuture<'static, Outcome>, serde_json::Error>
-    + Send
-    + Sync;
+/// Takes the payload's version, the payload and the context.
+type Handle<C> =
+    dyn Fn(u16, &[u8], JobContext<C>) -> Result<BoxFuture<'static, Outcome>, Misfit> + Send + Sync;
 
 /// What a handler returns.
 pub(crate) type Outcome = Result<(), JobError>;
 
+/// Why a payload is not of the job that its envelope names.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Misfit {
+    #[error("the payload does not fit the job: {0}")]
+    Shape(#[from] serde_json::Error),
+    #[error("the payload cannot be lifted from version {from}: {source}")]
+    Upcast {
+        from: u16,
+        source: Box<dyn StdError + Send + Sync>,
+    },
+}
+
 /// One kind of job and what runs it.
 pub(crate) struct Kind<C> {
     pub(crate) name: &'static str,
-    pub(crate) version: u16,
-    pub(crate) backoff: fn(u16) -> std::time::Duration,
-    pub(crate) run: Box<Run<C>>,
+    /// The payload versions that it takes.
+    pub(crate) versions: RangeInclusive<u16>,
+    pub(crate) backoff: fn(u16) -> Duration,
+    pub(crate) run: Box<Handle<C>>,
 }
 
 /// The kinds of jobs that a worker knows: one visible list.
 ///
 /// `C` is the application's context, handed to each handler: usually an `Arc`.
 pub struct Registry<C> {
-    /// By name, then by version.
-    kinds: HashMap<&'static str, HashMap<u16, Kind<C>>>,
+    /// By name; their versions do not overlap.
+    kinds: HashMap<&'static str, Vec<Kind<C>>>,
 }
 
 impl<C> Default for Registry<C> {
@@ -42,10 +55,12 @@ impl<C: Send + 'static> Registry<C> {
         Self::default()
     }
 
-    /// Adds a kind of job with its handler; each version of a name is a kind.
+    /// Adds a kind of job with its handler, for the versions of its payload from
+    /// [`Job::OLDEST_VERSION`] to [`Job::VERSION`].
     ///
     /// # Panics
-    /// When name and version are registered already: two jobs would share one payload.
+    /// When a version of this name is registered already: two jobs would share one
+    /// payload.
     #[must_use]
     pub fn register<J, F, Fut>(mut self, handler: F) -> Self
     where
@@ -55,28 +70,30 @@ impl<C: Send + 'static> Registry<C> {
     {
         const {
             assert!(is_name(J::NAME), "Job::NAME: use a-z, 0-9, '_', '-', '.'");
+            assert!(
+                J::OLDEST_VERSION <= J::VERSION,
+                "Job::OLDEST_VERSION must not be above Job::VERSION"
+            );
         }
-        let run: Box<Run<C>> = Box::new(move |payload, context| {
-            let job: J = serde_json::from_slice(payload)?;
-            Ok(handler(job, context).boxed())
-        });
-        let kind = Kind {
+        let versions = J::OLDEST_VERSION..=J::VERSION;
+        let kinds = self.kinds.entry(J::NAME).or_default();
+        for other in &*kinds {
+            let (ours, theirs) = (&versions, &other.versions);
+            assert!(
+                ours.end() < theirs.start() || theirs.end() < ours.start(),
+                "job {} is registered twice: for versions {ours:?} and {theirs:?}",
+                J::NAME,
+            );
+        }
+        kinds.push(Kind {
             name: J::NAME,
-            version: J::VERSION,
+            versions,
             backoff: J::backoff,
-            run,
-        };
-        let other = self
-            .kinds
-            .entry(J::NAME)
-            .or_default()
-            .insert(J::VERSION, kind);
-        assert!(
-            other.is_none(),
-            "job {} of version {} is registered twice",
-            J::NAME,
-            J::VERSION
-        );
+            run: Box::new(move |version, payload, context| {
+                let job = read::<J>(version, payload)?;
+                Ok(handler(job, context).boxed())
+            }),
+        });
         self
     }
 
@@ -89,10 +106,104 @@ impl<C: Send + 'static> Registry<C> {
     }
 
     pub(crate) fn find(&self, name: &str, version: u16) -> Option<&Kind<C>> {
-        self.kinds.get(name)?.get(&version)
+        let mut kinds = self.kinds.get(name)?.iter();
+        kinds.find(|kind| kind.versions.contains(&version))
     }
 
     pub(crate) fn kinds(&self) -> impl Iterator<Item = &Kind<C>> {
-        self.kinds.values().flat_map(HashMap::values)
+        self.kinds.values().flatten()
+    }
+}
+
+/// Reads a payload; only one of an older version pays for the way over a tree.
+fn read<J: Job>(version: u16, payload: &[u8]) -> Result<J, Misfit> {
+    if version == J::VERSION {
+        return Ok(serde_json::from_slice(payload)?);
+    }
+    let mut tree = serde_json::from_slice(payload)?;
+    for from in version..J::VERSION {
+        tree = J::upcast(from, tree).map_err(|source| Misfit::Upcast { from, source })?;
+    }
+    Ok(serde_json::from_value(tree)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::{Deserialize, Serialize};
+    use serde_json::Value;
+
+    /// Version 3; each version adds a field.
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Move {
+        x: i32,
+        y: i32,
+        z: i32,
+    }
+
+    impl Job for Move {
+        const NAME: &'static str = "move";
+        const VERSION: u16 = 3;
+        const OLDEST_VERSION: u16 = 1;
+
+        fn upcast(from: u16, mut payload: Value) -> Result<Value, Box<dyn StdError + Send + Sync>> {
+            let fields = payload.as_object_mut().ok_or("not an object")?;
+            let field = if from == 1 { "y" } else { "z" };
+            fields.insert(field.to_owned(), from.into());
+            Ok(payload)
+        }
+    }
+
+    #[derive(Serialize, Deserialize)]
+    struct Older;
+
+    impl Job for Older {
+        const NAME: &'static str = "move";
+        const VERSION: u16 = 2;
+    }
+
+    #[test]
+    fn a_payload_is_lifted_version_by_version() {
+        let payloads = [
+            (1, r#"{"x":9}"#, (9, 1, 2)),
+            (2, r#"{"x":9,"y":8}"#, (9, 8, 2)),
+            (3, r#"{"x":9,"y":8,"z":7}"#, (9, 8, 7)),
+        ];
+        for (version, payload, (x, y, z)) in payloads {
+            let job: Move = read(version, payload.as_bytes()).unwrap();
+            assert_eq!(job, Move { x, y, z });
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_lifted_says_why() {
+        let error = read::<Move>(1, b"7").unwrap_err();
+        let text = "the payload cannot be lifted from version 1: not an object";
+        assert_eq!(error.to_string(), text);
+        let error = read::<Move>(1, b"{}").unwrap_err();
+        assert!(matches!(error, Misfit::Shape(_)), "{error}");
+        let error = Older::upcast(1, Value::Null).unwrap_err();
+        assert_eq!(error.to_string(), "move has no upcast from version 1");
+    }
+
+    async fn nothing<J>(_: J, _: JobContext<()>) -> Outcome {
+        Ok(())
+    }
+
+    #[test]
+    fn each_version_has_one_handler() {
+        let registry = Registry::new().register::<Move, _, _>(nothing);
+        for version in 1..=3 {
+            assert!(registry.find("move", version).is_some());
+        }
+        assert!(registry.find("move", 0).is_none());
+        assert!(registry.find("move", 4).is_none());
+    }
+
+    #[test]
+    #[should_panic(expected = "job move is registered twice: for versions 2..=2 and 1..=3")]
+    fn overlapping_versions_are_refused() {
+        let registry = Registry::new().register::<Move, _, _>(nothing);
+        drop(registry.register::<Older, _, _>(nothing));
     }
 }

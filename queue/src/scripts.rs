@@ -20,13 +20,17 @@ macro_rules! scripts {
 scripts! {
     BEAT = "beat.lua";
     DEAD = "dead.lua";
+    FINISH = "finish.lua";
     HAND_BACK = "hand_back.lua";
     LEAVE = "leave.lua";
     RECLAIM = "reclaim.lua";
     RELAY = "relay.lua";
+    REPLAY = "replay.lua";
     SCHEDULE = "schedule.lua";
     SET_ASIDE = "set_aside.lua";
     TICK = "tick.lua";
+    TRIM = "trim.lua";
+    UNIQUE = "unique.lua";
     UNPARK = "unpark.lua";
 }
 

@@ -2,7 +2,7 @@ use std::{ops::RangeInclusive, time::Duration};
 
 use redis::ConnectionInfo;
 
-use crate::{Error, job::is_name};
+use crate::{Error, envelope, job::is_name};
 
 /// What Redis takes as an expiry, with room to spare: with 0 a script would stop
 /// half way, and its repeat double the job.
@@ -20,6 +20,8 @@ pub struct Settings {
     pub lease: Duration,
     /// What rarely needs a change.
     pub tuning: Tuning,
+    /// The newest envelope that is read and written; only tests set it back.
+    pub(crate) newest_envelope: u8,
 }
 
 impl Settings {
@@ -30,6 +32,7 @@ impl Settings {
             namespace: namespace.into(),
             lease: Duration::from_secs(6),
             tuning: Tuning::default(),
+            newest_envelope: envelope::NEWEST,
         }
     }
 
@@ -81,6 +84,10 @@ impl Settings {
                 "marker_ttl: 1 ms to 10 years",
             ),
             (
+                TIMES_TO_LIVE.contains(&tuning.unique_ttl),
+                "unique_ttl: 1 ms to 10 years",
+            ),
+            (
                 TIMES_TO_LIVE.contains(&tuning.dead_max_age),
                 "dead_max_age: 1 ms to 10 years",
             ),
@@ -121,6 +128,8 @@ pub struct Tuning {
     pub poison_after: u32,
     /// How long a relayed job is remembered, to drop a second relay.
     pub marker_ttl: Duration,
+    /// How long after its time a unique job that vanished may hold its key.
+    pub unique_ttl: Duration,
     /// Dead letters older than this are trimmed, and counted.
     pub dead_max_age: Duration,
     /// Dead letters above this number are trimmed, oldest first, and counted.
@@ -142,6 +151,7 @@ impl Default for Tuning {
             quarantine_at: 3,
             poison_after: 5,
             marker_ttl: Duration::from_secs(60 * 60),
+            unique_ttl: Duration::from_secs(24 * 60 * 60),
             dead_max_age: Duration::from_secs(14 * 24 * 60 * 60),
             dead_max_len: 100_000,
             require_noeviction: false,
@@ -217,10 +227,11 @@ mod tests {
         let mut settings = Settings::new(redis, "a{b");
         settings.lease = Duration::from_millis(1);
         settings.tuning.marker_ttl = Duration::ZERO;
+        settings.tuning.unique_ttl = Duration::ZERO;
         settings.tuning.dead_max_age = Duration::MAX;
         let Err(Error::Settings(wrong)) = settings.check() else {
             panic!("accepted");
         };
-        assert_eq!(wrong.len(), 6, "{wrong:?}");
+        assert_eq!(wrong.len(), 7, "{wrong:?}");
     }
 }

@@ -2,7 +2,7 @@
 
 use redis::IntoConnectionInfo;
 
-use crate::Settings;
+use crate::{Settings, envelope};
 
 /// The address of the Redis that tests may use.
 ///
@@ -37,4 +37,14 @@ pub fn settings() -> Settings {
         .into_connection_info()
         .expect("TEST_REDIS_URL is an address of Redis");
     Settings::new(redis, namespace())
+}
+
+/// Makes a queue and its workers behave as the release before does.
+///
+/// They know only version 1 of the envelope: a worker parks unique jobs, and a
+/// queue panics when it is to enqueue one.
+#[must_use]
+pub fn release_before(mut settings: Settings) -> Settings {
+    settings.newest_envelope = envelope::PLAIN;
+    settings
 }

@@ -83,7 +83,8 @@ impl<C: Clone + Send + Sync + 'static> Runners<C> {
             lane.let_go([entry.id]);
             return;
         };
-        let (header, payload) = match Header::read(&entry.envelope) {
+        let newest = lane.settings.newest_envelope;
+        let (header, payload) = match Header::read(&entry.envelope, newest) {
             Ok(parts) => parts,
             Err(error) => return refuse(lane, entry, &error),
         };
@@ -130,9 +131,9 @@ impl<C: Clone + Send + Sync + 'static> Runners<C> {
             cancel: cancel.clone(),
         };
         let work = async {
-            match (kind.run)(payload, context) {
+            match (kind.run)(header.version, payload, context) {
                 Ok(handler) => handler.await,
-                Err(error) => Err(JobError::discard(Misfit(error))),
+                Err(misfit) => Err(JobError::discard(misfit)),
             }
         };
         let work = AssertUnwindSafe(work).catch_unwind();
@@ -191,11 +192,6 @@ fn returned(result: Result<Outcome, Box<dyn Any + Send>>) -> End {
     }
 }
 
-/// The payload is JSON, but not of this job.
-#[derive(Debug, thiserror::Error)]
-#[error("the payload does not fit the job: {0}")]
-struct Misfit(#[source] serde_json::Error);
-
 /// Turns the end of an attempt into the entry's fate; `None` when it has none.
 fn conclude<C>(
     kind: &Kind<C>,
@@ -206,7 +202,11 @@ fn conclude<C>(
     let error = match end {
         End::Returned(Ok(())) => {
             tracing::debug!("job done");
-            return Some(Settlement::Done);
+            let job = header.id();
+            return Some(match header.unique {
+                None => Settlement::Done,
+                Some(unique) => Settlement::DoneUnique { job, unique },
+            });
         }
         End::HandBack => {
             tracing::info!("job handed back");
@@ -243,6 +243,7 @@ fn conclude<C>(
         job: header.id(),
         envelope: next.write(payload),
         after,
+        unique: header.unique,
     })
 }
 
@@ -254,6 +255,7 @@ fn dead(header: &Header<'_>, payload: &[u8], why: &'static str, error: String) -
         attempts: u32::from(header.attempt),
         envelope: header.write(payload),
         once: header.once(),
+        unique: header.unique,
     }
 }
 
@@ -270,6 +272,7 @@ fn park(lane: &Lane, header: &Header<'_>, entry: &Entry) {
         field: header.id().to_string(),
         prefix: kind_prefix(header.name, header.version),
         envelope: entry.envelope.clone(),
+        unique: header.unique,
     };
     lane.settle(entry.id, &entry.consumer, settlement);
 }
@@ -282,6 +285,7 @@ fn refuse(lane: &Lane, entry: Entry, error: &DecodeError) {
             field: id.to_string(),
             prefix: envelope_prefix(*version),
             envelope: entry.envelope,
+            unique: None,
         },
         DecodeError::Empty | DecodeError::Header(_) => Settlement::Dead {
             job: None::<JobId>,
@@ -290,6 +294,7 @@ fn refuse(lane: &Lane, entry: Entry, error: &DecodeError) {
             attempts: entry.deliveries,
             envelope: entry.envelope,
             once: false,
+            unique: None,
         },
     };
     tracing::error!(queue.name = lane.queue, %error, "cannot read a job");

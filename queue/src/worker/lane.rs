@@ -14,7 +14,7 @@ use super::{
     lease::Tenure,
     settle::{Settled, Settlement},
 };
-use crate::{Envelope, connection::Connection, keys::Keys, settings::Settings};
+use crate::{connection::Connection, envelope::Header, keys::Keys, settings::Settings};
 
 /// One queue as this worker serves it: what its tasks share.
 pub(super) struct Lane {
@@ -58,8 +58,11 @@ impl Lane {
     fn bury_poison(&self, entry: Entry) {
         let starts = entry.deliveries - 1;
         let error = format!("{starts} workers died or vanished while they held the job");
-        let once = Envelope::decode(&entry.envelope).map(|envelope| (envelope.id, envelope.once));
-        let (job, once) = once.map_or((None, false), |(id, once)| (Some(id), once));
+        let header = Header::read(&entry.envelope, self.settings.newest_envelope);
+        let header = header.ok().map(|(header, _)| header);
+        let job = header.map(|header| header.id());
+        let once = header.is_some_and(|header| header.once());
+        let unique = header.and_then(|header| header.unique);
         tracing::error!(
             job.id = job.map(tracing::field::display),
             queue.name = self.queue,
@@ -76,6 +79,7 @@ impl Lane {
                 attempts: starts,
                 envelope: entry.envelope,
                 once,
+                unique,
             },
         );
     }

@@ -137,8 +137,12 @@ impl<C: Clone + Send + Sync + 'static> Worker<C> {
         let known: Vec<String> = self
             .registry
             .kinds()
-            .map(|kind| kind_prefix(kind.name, kind.version))
-            .chain([envelope_prefix(envelope::VERSION)])
+            .flat_map(|kind| {
+                kind.versions
+                    .clone()
+                    .map(|version| kind_prefix(kind.name, version))
+            })
+            .chain((envelope::PLAIN..=settings.newest_envelope).map(envelope_prefix))
             .collect();
         let mut lanes = Vec::new();
         let mut outcomes = Vec::new();

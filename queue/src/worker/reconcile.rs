@@ -6,11 +6,11 @@ use redis::{Pipeline, RedisResult, Value};
 
 use super::{
     board::Place,
-    entry::{Entry, EntryId, envelope, parse_id, parse_number},
+    entry::{Entry, EntryId, envelope, parse_number},
     lane::Lane,
     lease::Lease,
 };
-use crate::{connection::first_error, keys::GROUP};
+use crate::{connection::first_error, keys::GROUP, reply::parse};
 
 /// Pending entries in one answer.
 const PAGE: usize = 1000;
@@ -64,7 +64,7 @@ fn parse_pending(row: &Value) -> Option<(EntryId, u32)> {
     let Value::Array(columns) = row else {
         return None;
     };
-    let id = parse_id(columns.first()?)?;
+    let id = parse(columns.first()?)?;
     let deliveries = parse_number(columns.get(3)?)?;
     Some((id, u32::try_from(deliveries).unwrap_or(u32::MAX)))
 }

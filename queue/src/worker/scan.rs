@@ -1,5 +1,5 @@
-//! Once a second: dead workers' jobs, parked jobs that are known now, and jobs
-//! that wait here while others could run them.
+//! Once a second: dead workers' jobs, parked jobs that are known now, jobs that
+//! wait here while others could run them, and dead letters that are too old.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -15,7 +15,7 @@ use super::{
     lane::{Lane, jittered},
     settle::Settlement,
 };
-use crate::scripts;
+use crate::{envelope::whole_ms, scripts};
 
 /// Most entries taken over in one script, which blocks Redis while it runs.
 const MAX_RECLAIM: usize = 100;
@@ -56,6 +56,9 @@ pub(super) async fn scan_until(lane: Arc<Lane>, known: Vec<String>, stop: Cancel
         if let Err(error) = unpark(&lane, &known).await {
             tracing::debug!(queue.name = lane.queue, %error, "unpark failed");
         }
+        if let Err(error) = trim(&lane).await {
+            tracing::debug!(queue.name = lane.queue, %error, "trimming dead letters failed");
+        }
     }
 }
 
@@ -88,7 +91,7 @@ async fn reclaim(lane: &Lane) -> RedisResult<Reclaimed> {
     let mut cmd = scripts::call(&scripts::RECLAIM, &[&keys.stream, &keys.alive, &keys.meta]);
     cmd.arg(&*lease.consumer)
         .arg(room)
-        .arg(u64::try_from(lane.settings.lease.as_millis()).unwrap_or(u64::MAX))
+        .arg(whole_ms(lane.settings.lease))
         .arg(tuning.quarantine_at)
         .arg(u8::from(lane.board.may_suspect()))
         .arg(tuning.poison_after);
@@ -133,6 +136,23 @@ async fn unpark(lane: &Lane, known: &[String]) -> RedisResult<()> {
     cmd.arg(MAX_UNPARK).arg(known);
     if let Some(moved @ 1..) = parse_number(&lane.connection.one(&cmd).await?) {
         tracing::info!(queue.name = lane.queue, jobs = moved, "unparked jobs");
+    }
+    Ok(())
+}
+
+/// Here, and not where letters are written: they grow old without new ones, too.
+async fn trim(lane: &Lane) -> RedisResult<()> {
+    let tuning = &lane.settings.tuning;
+    let keys = &lane.keys;
+    let mut cmd = scripts::call(&scripts::TRIM, &[&keys.dead, &keys.meta]);
+    cmd.arg(whole_ms(tuning.dead_max_age))
+        .arg(tuning.dead_max_len);
+    if let Some(trimmed @ 1..) = parse_number(&lane.connection.one(&cmd).await?) {
+        tracing::warn!(
+            queue.name = lane.queue,
+            letters = trimmed,
+            "trimmed dead letters"
+        );
     }
     Ok(())
 }

@@ -13,7 +13,7 @@ use super::{
     entry::EntryId,
     lane::{Lane, Pause},
 };
-use crate::{JobId, error::Trouble, keys::GROUP, scripts};
+use crate::{JobId, UniqueHash, envelope::whole_ms, error::Trouble, keys::GROUP, scripts};
 
 /// Most outcomes in one pipeline.
 const MAX_BATCH: usize = 1024;
@@ -31,11 +31,14 @@ pub(super) struct Settled {
 pub(super) enum Settlement {
     /// The job is done.
     Done,
+    /// The job is done, and its key is free.
+    DoneUnique { job: JobId, unique: UniqueHash },
     /// Another attempt, later.
     Retry {
         job: JobId,
         envelope: Vec<u8>,
         after: Duration,
+        unique: Option<UniqueHash>,
     },
     /// It waits for a worker that knows it.
     Park {
@@ -44,6 +47,7 @@ pub(super) enum Settlement {
         /// `name version `: what such a worker asks for.
         prefix: String,
         envelope: Vec<u8>,
+        unique: Option<UniqueHash>,
     },
     /// No attempt is left, or none makes sense.
     Dead {
@@ -53,6 +57,7 @@ pub(super) enum Settlement {
         attempts: u32,
         envelope: Vec<u8>,
         once: bool,
+        unique: Option<UniqueHash>,
     },
     /// Another worker takes it, as if this one never had.
     HandBack,
@@ -236,34 +241,44 @@ fn commands<'a>(lane: &Lane, pending: &'a [Settled]) -> (Pipeline, Vec<SettledBy
 /// The command for an outcome that has one of its own.
 fn command(lane: &Lane, settled: &Settled) -> Option<Cmd> {
     let keys = &lane.keys;
+    let tuning = &lane.settings.tuning;
+    let call = |script, named: &[&str], unique: &Option<UniqueHash>| match unique {
+        // The last key, where a script knows of locks.
+        Some(unique) => scripts::call(script, &[named, &[&keys.lock(*unique)]].concat()),
+        None => scripts::call(script, named),
+    };
     let cmd = match &settled.what {
         Settlement::Done | Settlement::HandBack => return None,
+        Settlement::DoneUnique { job, unique } => {
+            let mut cmd = call(&scripts::FINISH, &[&keys.stream], &Some(*unique));
+            cmd.write_arg_fmt(settled.id);
+            cmd.write_arg_fmt(job);
+            cmd
+        }
         Settlement::Retry {
             job,
             envelope,
             after,
+            unique,
         } => {
-            let mut cmd = scripts::call(
-                &scripts::SET_ASIDE,
-                &[&keys.stream, &keys.payloads, &keys.delayed],
-            );
+            let named = [&keys.stream[..], &keys.payloads, &keys.delayed];
+            let mut cmd = call(&scripts::SET_ASIDE, &named, unique);
             cmd.arg(&*settled.consumer);
             cmd.write_arg_fmt(settled.id);
             cmd.write_arg_fmt(job);
             cmd.arg(&envelope[..]);
             cmd.write_arg_fmt(job);
-            cmd.arg(ms(*after));
+            cmd.arg(whole_ms(*after)).arg(whole_ms(tuning.unique_ttl));
             cmd
         }
         Settlement::Park {
             field,
             prefix,
             envelope,
+            unique,
         } => {
-            let mut cmd = scripts::call(
-                &scripts::SET_ASIDE,
-                &[&keys.stream, &keys.payloads, &keys.parked],
-            );
+            let named = [&keys.stream[..], &keys.payloads, &keys.parked];
+            let mut cmd = call(&scripts::SET_ASIDE, &named, unique);
             cmd.arg(&*settled.consumer);
             cmd.write_arg_fmt(settled.id);
             cmd.arg(field).arg(&envelope[..]);
@@ -278,29 +293,25 @@ fn command(lane: &Lane, settled: &Settled) -> Option<Cmd> {
             attempts,
             envelope,
             once,
+            unique,
         } => {
-            let tuning = &lane.settings.tuning;
             // Without an id there is no once-job either; the key is only named.
             let marker = keys.once(job.unwrap_or_else(JobId::new));
-            let mut cmd = scripts::call(
-                &scripts::DEAD,
-                &[&keys.stream, &keys.dead, &keys.meta, &marker],
-            );
+            let named = [&keys.stream[..], &keys.dead, &marker];
+            let mut cmd = call(&scripts::DEAD, &named, unique);
             cmd.arg(&*settled.consumer);
             cmd.write_arg_fmt(settled.id);
-            cmd.arg(&envelope[..])
-                .arg(why)
-                .arg(error)
-                .arg(attempts)
-                .arg(ms(tuning.dead_max_age))
-                .arg(tuning.dead_max_len)
-                .arg(u8::from(*once));
+            cmd.arg(&envelope[..]).arg(why).arg(error).arg(attempts);
+            match once {
+                true => cmd.arg(whole_ms(tuning.dead_max_age)),
+                false => cmd.arg(""),
+            };
+            match job {
+                Some(job) => cmd.arg(job.to_string()),
+                None => cmd.arg(""),
+            };
             cmd
         }
     };
     Some(cmd)
-}
-
-fn ms(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

@@ -81,7 +81,7 @@ async fn an_entry_that_came_back_while_it_was_held_runs_again() {
     // Runs on without a lease, because its token in Postgres protects it.
     let mut envelope = Envelope::new(&task(Act::Hang)).unwrap().once();
     envelope.timeout_ms = 2000;
-    let id = queue.enqueue_envelope(&envelope).await.unwrap();
+    let id = queue.enqueue_envelope(&envelope).await.unwrap().id();
     until("it hangs", async || log.starts_of(id) == 1).await;
     let mut redis = connection(&settings).await;
     let alive = format!("{{{}:default}}:alive", settings.namespace);

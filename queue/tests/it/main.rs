@@ -13,4 +13,7 @@ mod outage;
 mod outcomes;
 mod parked;
 mod produce;
+mod replay;
+mod rights;
 mod server;
+mod unique;

@@ -248,10 +248,16 @@ async fn out_of_memory_is_a_typed_error_and_outcomes_still_land() {
     let settings = settings_at(&server.url());
     let queue = Queue::connect(settings.clone()).await.unwrap();
     let log = Arc::new(Log::default());
-    let ids = queue
+    let mut ids = queue
         .enqueue_many(&vec![task(Act::FailTimes(1)); 50])
         .await
         .unwrap();
+    for key in ["a", "b"] {
+        let job = task(Act::FailTimes(1));
+        ids.push(queue.enqueue_unique(&job, key).await.unwrap().id());
+    }
+    let doomed = queue.enqueue_unique(&task(Act::Discard), "c").await;
+    let doomed = doomed.unwrap().id();
     let client = queue::redis::Client::open(server.url()).unwrap();
     let mut connection = client.get_multiplexed_async_connection().await.unwrap();
     let mut limit = async |bytes: &str| {
@@ -272,13 +278,20 @@ async fn out_of_memory_is_a_typed_error_and_outcomes_still_land() {
             .enqueue_in(&task(Act::Succeed), Duration::ZERO)
             .await
             .unwrap_err(),
+        queue
+            .enqueue_unique(&task(Act::Succeed), "d")
+            .await
+            .unwrap_err(),
     ];
     for error in errors {
         assert!(matches!(error, EnqueueError::OutOfMemory), "{error}");
     }
     until_done(&log, ids.len()).await;
-    assert_settled(&queue, 0).await;
+    assert_settled(&queue, 1).await;
     log.assert_each_done_once(&ids);
+    assert_eq!(queue.replay_all("default").await.unwrap(), 1);
+    until("it runs again", async || log.starts_of(doomed) == 2).await;
+    assert_settled(&queue, 1).await;
     limit("0").await;
     worker.stop().await;
     assert_no_leak(&settings).await;

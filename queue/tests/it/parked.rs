@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use queue::{Envelope, Job, JobContext, JobError, Queue, Registry};
+use queue::{Envelope, Job, JobContext, JobError, Queue, Registry, Unknown};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::harness::*;
 
@@ -41,6 +42,23 @@ async fn unknown_names_and_versions_wait_for_a_worker_that_knows_them() {
     .await;
     until_done(&log, 1).await;
     old.stop().await;
+    let parked = queue.parked("default", 10).await.unwrap();
+    let reasons: Vec<_> = parked.iter().map(|job| job.reason.to_string()).collect();
+    assert_eq!(
+        reasons,
+        [
+            "no handler for quick of version 1",
+            "no handler for task of version 2"
+        ]
+    );
+    assert_eq!(
+        parked.iter().map(|job| job.id).collect::<Vec<_>>(),
+        [Some(unknown), Some(newer)]
+    );
+    let envelope = Envelope::decode(&parked[1].envelope).unwrap();
+    assert_eq!((envelope.id, envelope.version), (newer, 2));
+    assert_eq!(queue.parked("default", 1).await.unwrap(), parked[..1]);
+    assert_eq!(queue.parked("default", 0).await.unwrap(), []);
 
     let new = start_with(
         &queue,
@@ -76,6 +94,95 @@ async fn two_versions_of_a_job_run_side_by_side() {
     let started = log.starts.lock().unwrap().clone();
     assert_eq!(started, [(ids[0], 1)], "each by its own handler");
     worker.stop().await;
+    assert_no_leak(&settings).await;
+}
+
+/// The task of a release in which a number became a text.
+#[derive(Serialize, Deserialize)]
+struct Lifted {
+    number: String,
+    act: Act,
+}
+
+impl Job for Lifted {
+    const NAME: &'static str = "task";
+    const VERSION: u16 = 3;
+    const OLDEST_VERSION: u16 = 1;
+
+    fn backoff(_attempt: u16) -> std::time::Duration {
+        std::time::Duration::from_millis(30)
+    }
+
+    fn upcast(
+        from: u16,
+        mut payload: Value,
+    ) -> Result<Value, Box<dyn std::error::Error + Send + Sync>> {
+        let number = payload.get_mut("number").ok_or("no number")?;
+        *number = match from {
+            1 => (number.as_u64().ok_or("not a number")? + 1).into(),
+            _ => number.to_string().into(),
+        };
+        Ok(payload)
+    }
+}
+
+async fn run_lifted(job: Lifted, cx: JobContext<Arc<Log>>) -> Result<(), JobError> {
+    assert_eq!(job.number, "8");
+    run_task(
+        Task {
+            number: 8,
+            act: job.act,
+        },
+        cx,
+    )
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn older_payloads_are_lifted_also_those_that_were_parked() {
+    let settings = settings();
+    let queue = Queue::connect(settings.clone()).await.unwrap();
+    let log = Arc::new(Log::default());
+    let patience = std::time::Duration::from_secs(5);
+    let older = |act| Task { number: 7, act };
+    let id = queue.enqueue(&older(Act::FailTimes(1))).await.unwrap();
+    // A release that no longer knew the version, and could not lift it.
+    let registry = Registry::new().register::<Newer, _, _>(run_newer);
+    let worker = start_with(&queue, registry, &log, 1, patience);
+    until("it is parked", async || {
+        queue.counts("default").await.unwrap().parked == 1
+    })
+    .await;
+    let reason = Unknown::Kind {
+        name: "task".to_owned(),
+        version: 1,
+    };
+    assert_eq!(queue.parked("default", 9).await.unwrap()[0].reason, reason);
+    worker.stop().await;
+
+    let registry = || Registry::new().register::<Lifted, _, _>(run_lifted);
+    let worker = start_with(&queue, registry(), &log, 1, patience);
+    until_done(&log, 1).await;
+    assert_settled(&queue, 0).await;
+    let starts = log.starts.lock().unwrap().clone();
+    assert_eq!(starts, [(id, 1), (id, 2)]);
+    log.assert_each_done_once(&[id]);
+
+    let mut misfit = Envelope::new(&older(Act::Succeed)).unwrap();
+    misfit.payload = br#"{"number":"seven"}"#.to_vec();
+    queue.enqueue_envelope(&misfit).await.unwrap();
+    let dead = queue.enqueue(&older(Act::Discard)).await.unwrap();
+    assert_settled(&queue, 2).await;
+    worker.stop().await;
+    for letter in queue.dead_letters("default", 10).await.unwrap() {
+        let envelope = Envelope::decode(&letter.envelope).unwrap();
+        assert_eq!(envelope.version, 1, "what is stored keeps its shape");
+        if envelope.id != dead {
+            let text = "the payload cannot be lifted from version 1: not a number";
+            assert_eq!(letter.error, text);
+            assert_eq!(envelope.payload, misfit.payload);
+        }
+    }
     assert_no_leak(&settings).await;
 }
 

@@ -1,0 +1,169 @@
+//! Dead letters: the jobs that no worker runs any more, and their way back.
+
+use redis::Value;
+
+use crate::{
+    EntryId, Envelope, Error, JobId, Queue,
+    envelope::whole_ms,
+    keys::ENVELOPE,
+    reply::{number, parse, text},
+    scripts,
+};
+
+/// Letters in one answer to [`Queue::replay_all`].
+const PAGE: usize = 100;
+
+/// A job that no worker runs any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// Its place among the letters, for [`Queue::replay`].
+    pub id: EntryId,
+    /// The job as it was last; [`Envelope::decode`] reads it.
+    pub envelope: Vec<u8>,
+    /// `attempts` used up, `discarded` by its handler, `crash` of its workers, or
+    /// an `envelope` that is damaged.
+    pub why: String,
+    /// The last error with its sources.
+    pub error: String,
+    /// Attempts, or deliveries where no attempt ended.
+    pub attempts: u32,
+}
+
+/// What became of a dead letter that was to be a job again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replay {
+    /// It is this job again, with the id that it had and all of its attempts.
+    Replayed(JobId),
+    /// There is no such letter (any more): it was replayed already, or trimmed.
+    Gone,
+    /// The letter stays, because this job holds the key of the unique job in it.
+    Duplicate(JobId),
+}
+
+impl Queue {
+    /// The newest dead letters of a queue, at most `limit`.
+    ///
+    /// # Errors
+    /// [`Error::Redis`].
+    pub async fn dead_letters(&self, queue: &str, limit: usize) -> Result<Vec<DeadLetter>, Error> {
+        self.letters("XREVRANGE", queue, ["+", "-"], limit).await
+    }
+
+    /// Makes a dead letter a job again, to run as soon as a worker is free.
+    ///
+    /// Of two replays of a letter only one finds it.
+    ///
+    /// # Errors
+    /// [`Error::Letter`] for one that cannot be read; it stays. [`Error::Redis`]:
+    /// when the answer was lost, the job may be there.
+    pub async fn replay(&self, queue: &str, letter: EntryId) -> Result<Replay, Error> {
+        let id = letter.to_string();
+        let found = self.letters("XRANGE", queue, [&id, &id], 1).await?;
+        match found.first() {
+            Some(letter) => self.revive(queue, letter).await,
+            None => Ok(Replay::Gone),
+        }
+    }
+
+    /// Replays all letters of a queue that are there now, oldest first.
+    ///
+    /// Returns how many. The others stay: those that cannot be read, and those of
+    /// unique jobs whose key is held.
+    ///
+    /// # Errors
+    /// [`Error::Redis`]; some may have been replayed.
+    pub async fn replay_all(&self, queue: &str) -> Result<u64, Error> {
+        let newest = self.dead_letters(queue, 1).await?;
+        let Some(newest) = newest.first() else {
+            return Ok(0);
+        };
+        // A job that dies again meanwhile is a letter behind this one.
+        let end = newest.id.to_string();
+        let mut start = "-".to_owned();
+        let mut replayed = 0;
+        loop {
+            let page = self.letters("XRANGE", queue, [&start, &end], PAGE).await?;
+            let Some(last) = page.last() else {
+                return Ok(replayed);
+            };
+            start = format!("({}", last.id);
+            for letter in &page {
+                match self.revive(queue, letter).await {
+                    Ok(Replay::Replayed(_)) => replayed += 1,
+                    Ok(Replay::Gone | Replay::Duplicate(_)) | Err(Error::Letter { .. }) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+    }
+
+    async fn revive(&self, queue: &str, letter: &DeadLetter) -> Result<Replay, Error> {
+        let id = letter.id;
+        let decoded = Envelope::decode(&letter.envelope);
+        let mut envelope = decoded.map_err(|source| Error::Letter { id, source })?;
+        envelope.attempt = 1;
+        let keys = self.keys(queue);
+        let lock = envelope.unique.map(|unique| keys.lock(unique));
+        let mut named = vec![&keys.stream[..], &keys.dead];
+        named.extend(lock.as_deref());
+        let mut cmd = scripts::call(&scripts::REPLAY, &named);
+        cmd.arg(id.to_string())
+            .arg(envelope.encode())
+            .arg(envelope.id.to_string())
+            .arg(whole_ms(self.settings().tuning.unique_ttl));
+        match self.connection().one(&cmd).await? {
+            Value::Int(1) => Ok(Replay::Replayed(envelope.id)),
+            Value::Int(_) => Ok(Replay::Gone),
+            holder => match parse(&holder) {
+                Some(holder) => Ok(Replay::Duplicate(holder)),
+                None => Err(Error::Reply("replay.lua")),
+            },
+        }
+    }
+
+    async fn letters(
+        &self,
+        command: &'static str,
+        queue: &str,
+        [from, to]: [&str; 2],
+        limit: usize,
+    ) -> Result<Vec<DeadLetter>, Error> {
+        let mut cmd = redis::cmd(command);
+        cmd.arg(&self.keys(queue).dead).arg(from).arg(to);
+        cmd.arg("COUNT").arg(limit);
+        match self.connection().one(&cmd).await? {
+            Value::Array(rows) => Ok(rows.into_iter().filter_map(dead_letter).collect()),
+            _ => Err(Error::Reply(command)),
+        }
+    }
+}
+
+/// Reads `[id, [field, value, ...]]`.
+fn dead_letter(row: Value) -> Option<DeadLetter> {
+    let Value::Array(mut parts) = row else {
+        return None;
+    };
+    let Value::Array(fields) = parts.pop()? else {
+        return None;
+    };
+    let mut letter = DeadLetter {
+        id: parse(&parts.pop()?)?,
+        envelope: Vec::new(),
+        why: String::new(),
+        error: String::new(),
+        attempts: 0,
+    };
+    let mut fields = fields.into_iter();
+    while let (Some(Value::BulkString(field)), Some(value)) = (fields.next(), fields.next()) {
+        match (field.as_slice(), value) {
+            (field, Value::BulkString(bytes)) if field == ENVELOPE.as_bytes() => {
+                letter.envelope = bytes;
+            }
+            (b"why", Value::BulkString(bytes)) => letter.why = text(bytes),
+            (b"error", Value::BulkString(bytes)) => letter.error = text(bytes),
+            (b"n", value) => letter.attempts = u32::try_from(number(&value)).unwrap_or(u32::MAX),
+            _ => {}
+        }
+    }
+    Some(letter)
+}

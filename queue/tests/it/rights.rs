@@ -1,0 +1,85 @@
+//! The Redis user that the README gives.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use queue::{Envelope, Options, Queue, Registry, Relayed, Run, redis::Value};
+
+use crate::{harness::*, server::Server};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_users_rights_are_enough_for_all_that_the_queue_does() {
+    let server = Server::start(false);
+    let admin = settings_at(&server.url());
+    let mut redis = connection(&admin).await;
+    let readme = include_str!("../../README.md");
+    let line = readme
+        .lines()
+        .find(|line| line.starts_with("user slipway "));
+    let line = line.unwrap().replace(">PASSWORD", ">x");
+    let mut words = vec!["ACL", "SETUSER"];
+    words.extend(line.split(' ').skip(1));
+    let () = query(&mut redis, &words).await;
+
+    let mut settings = settings_at(&server.url().replace("//", "//slipway:x@"));
+    settings.namespace = "slipway".to_owned();
+    let queue = Queue::connect(settings.clone()).await.unwrap();
+    let log = Arc::new(Log::default());
+    let later = Options {
+        run: Run::In(Duration::from_millis(1)),
+        unique: Some("b".to_owned()),
+    };
+    queue.ping().await.unwrap();
+    queue
+        .enqueue_many(&[
+            task(Act::FailTimes(1)),
+            task(Act::Discard),
+            task(Act::Sleep(5000)),
+        ])
+        .await
+        .unwrap();
+    let retried = task(Act::FailTimes(1));
+    queue.enqueue_unique(&retried, "a").await.unwrap();
+    queue.enqueue_unique(&retried, "a").await.unwrap();
+    queue.enqueue_with(&retried, &later).await.unwrap();
+    queue.enqueue_at(&retried, SystemTime::now()).await.unwrap();
+    let envelope = Envelope::new(&task(Act::Discard)).unwrap().once();
+    let relayed = Relayed {
+        envelope: envelope.encode(),
+        id: envelope.id,
+        queue: envelope.queue,
+        run_at: Some(SystemTime::now()),
+    };
+    queue.relay(&[relayed]).await.unwrap();
+    queue
+        .enqueue_unique(&Quick { act: Act::Succeed }, "a")
+        .await
+        .unwrap();
+
+    let patience = Duration::from_millis(10);
+    let registry = Registry::new().register::<Task, _, _>(run_task);
+    let stranger = start_with(&queue, registry, &log, 4, patience);
+    until("all but two have ended", async || {
+        let counts = queue.counts("default").await.unwrap();
+        (log.done_count(), counts.dead, counts.parked) == (4, 2, 1)
+    })
+    .await;
+    stranger.stop().await;
+    queue
+        .enqueue_unique(&Quick { act: Act::Succeed }, "a")
+        .await
+        .unwrap();
+    assert_eq!(queue.parked("default", 9).await.unwrap().len(), 1);
+    assert_eq!(queue.replay_all("default").await.unwrap(), 2);
+    let mut settings = settings;
+    settings.tuning.dead_max_len = 0;
+    let queue = Queue::connect(settings).await.unwrap();
+    let worker = start(&queue, &log, 4);
+    until_done(&log, 5).await;
+    worker.abort.cancel();
+    worker.ended().await;
+    let refused: Vec<Value> = query(&mut redis, &["ACL", "LOG"]).await;
+    assert!(refused.is_empty(), "{refused:#?}");
+}

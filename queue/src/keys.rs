@@ -33,6 +33,11 @@ pub(crate) struct Keys {
     pub(crate) alive: String,
     /// STREAM of dead letters: envelope, `why`, `error`, `n` (attempts).
     pub(crate) dead: String,
+    /// ZSET schedule → its next slot (ms of the server's clock).
+    pub(crate) cron: String,
+    /// HASH schedule → `SEEN BEGAN SPEC`: the rule, policy and job in force, when a
+    /// worker that follows it last said so, and when the latest of them began.
+    pub(crate) cronspec: String,
     /// HASH of the queue's own state: `beat`, `grace`, `life`, `tick`,
     /// `dead_trimmed`.
     pub(crate) meta: String,
@@ -49,6 +54,8 @@ impl Keys {
             payloads: format!("{tag}:j"),
             alive: format!("{tag}:alive"),
             dead: format!("{tag}:dead"),
+            cron: format!("{tag}:cron"),
+            cronspec: format!("{tag}:cronspec"),
             meta: format!("{tag}:m"),
             tag,
         }
@@ -84,6 +91,8 @@ mod tests {
             &keys.payloads,
             &keys.alive,
             &keys.dead,
+            &keys.cron,
+            &keys.cronspec,
             &keys.meta,
             &once,
             &lock,

@@ -14,6 +14,7 @@ mod parked;
 mod queue;
 mod registry;
 mod reply;
+mod schedule;
 mod scripts;
 mod settings;
 #[cfg(feature = "testing")]
@@ -34,6 +35,7 @@ pub use crate::{
     parked::{Parked, Unknown},
     queue::{Queue, Relayed},
     registry::Registry,
+    schedule::{CatchUp, Schedule},
     settings::{Settings, Tuning, WorkerSettings},
     worker::Worker,
 };

@@ -1,8 +1,13 @@
-use std::{collections::HashMap, error::Error as StdError, ops::RangeInclusive, time::Duration};
+use std::{
+    collections::HashMap,
+    error::Error as StdError,
+    ops::RangeInclusive,
+    time::{Duration, SystemTime},
+};
 
 use futures_util::{FutureExt, future::BoxFuture};
 
-use crate::{Job, JobContext, JobError, job::is_name};
+use crate::{Error, Job, JobContext, JobError, Schedule, job::is_name, schedule::Plan};
 
 /// Takes the payload's version, the payload and the context.
 type Handle<C> =
@@ -38,12 +43,17 @@ pub(crate) struct Kind<C> {
 pub struct Registry<C> {
     /// By name; their versions do not overlap.
     kinds: HashMap<&'static str, Vec<Kind<C>>>,
+    pub(crate) schedules: Vec<Plan>,
+    /// What is wrong with the schedules.
+    mistakes: Vec<String>,
 }
 
 impl<C> Default for Registry<C> {
     fn default() -> Self {
         Self {
             kinds: HashMap::new(),
+            schedules: Vec::new(),
+            mistakes: Vec::new(),
         }
     }
 }
@@ -95,6 +105,42 @@ impl<C: Send + 'static> Registry<C> {
             }),
         });
         self
+    }
+
+    /// Adds jobs that come by themselves; `job` makes the one of a slot, given its time.
+    ///
+    /// They go to the job's queue, and workers that serve it see to it; `job` has no
+    /// context, because it says what to do, and the handler does it. It should not
+    /// block. A slot for which it panics, or makes too large a job, is passed over.
+    ///
+    /// Mistakes in the schedule are told by [`Registry::check`].
+    #[must_use]
+    pub fn schedule<J, F>(mut self, schedule: Schedule, job: F) -> Self
+    where
+        J: Job,
+        F: Fn(SystemTime) -> J + Send + Sync + 'static,
+    {
+        match Plan::new(schedule, job) {
+            Ok(plan) if self.schedules.iter().any(|other| other.name == plan.name) => {
+                let mistake = format!("schedule {:?} stands twice", plan.name);
+                self.mistakes.push(mistake);
+            }
+            Ok(plan) => self.schedules.push(plan),
+            Err(mistakes) => self.mistakes.extend(mistakes),
+        }
+        self
+    }
+
+    /// Checks the schedules, as a worker does at start; an application's test can too.
+    ///
+    /// # Errors
+    /// [`Error::Settings`] with all that is wrong at once.
+    pub fn check(&self) -> Result<(), Error> {
+        if self.mistakes.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::Settings(self.mistakes.clone()))
+        }
     }
 
     /// The names of all kinds, sorted.

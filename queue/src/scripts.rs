@@ -19,7 +19,9 @@ macro_rules! scripts {
 
 scripts! {
     BEAT = "beat.lua";
+    CRON = "cron.lua";
     DEAD = "dead.lua";
+    ENROLL = "enroll.lua";
     FINISH = "finish.lua";
     HAND_BACK = "hand_back.lua";
     LEAVE = "leave.lua";

@@ -88,6 +88,10 @@ impl Settings {
                 "unique_ttl: 1 ms to 10 years",
             ),
             (
+                tuning.schedule_ttl >= Duration::from_secs(1).max(tuning.tick.saturating_mul(10)),
+                "schedule_ttl: at least 1 s, and ten times tick",
+            ),
+            (
                 TIMES_TO_LIVE.contains(&tuning.dead_max_age),
                 "dead_max_age: 1 ms to 10 years",
             ),
@@ -130,6 +134,8 @@ pub struct Tuning {
     pub marker_ttl: Duration,
     /// How long after its time a unique job that vanished may hold its key.
     pub unique_ttl: Duration,
+    /// A schedule that no worker has told of for this long is gone: its code was removed.
+    pub schedule_ttl: Duration,
     /// Dead letters older than this are trimmed, and counted.
     pub dead_max_age: Duration,
     /// Dead letters above this number are trimmed, oldest first, and counted.
@@ -152,6 +158,7 @@ impl Default for Tuning {
             poison_after: 5,
             marker_ttl: Duration::from_secs(60 * 60),
             unique_ttl: Duration::from_secs(24 * 60 * 60),
+            schedule_ttl: Duration::from_secs(10 * 60),
             dead_max_age: Duration::from_secs(14 * 24 * 60 * 60),
             dead_max_len: 100_000,
             require_noeviction: false,
@@ -229,9 +236,10 @@ mod tests {
         settings.tuning.marker_ttl = Duration::ZERO;
         settings.tuning.unique_ttl = Duration::ZERO;
         settings.tuning.dead_max_age = Duration::MAX;
+        settings.tuning.schedule_ttl = Duration::ZERO;
         let Err(Error::Settings(wrong)) = settings.check() else {
             panic!("accepted");
         };
-        assert_eq!(wrong.len(), 7, "{wrong:?}");
+        assert_eq!(wrong.len(), 8, "{wrong:?}");
     }
 }

@@ -1,9 +1,11 @@
 #!lua flags=allow-oom
--- Moves delayed jobs that are due into the stream.
+-- Moves delayed jobs that are due into the stream, and tells the schedules that are.
 --
--- KEYS 1 stream  2 payloads (HASH)  3 delayed (ZSET)  4 meta (HASH)
--- ARGV 1 most jobs to move  2 ms: do nothing when the last tick is younger
--- Returns {moved, ms until the next is due or -1}.
+-- KEYS 1 stream  2 payloads (HASH)  3 delayed (ZSET)  4 meta (HASH)  5 cron (ZSET)
+-- ARGV 1 most jobs to move  2 ms: move nothing when the last tick is younger
+--      3 most schedules to tell
+-- Returns {moved, ms until the next job or slot or -1, now in ms, life of the data or
+--   nil, {name, slot, ...} of the schedules that are due}.
 --
 -- Invariant: a job is in the stream before it leaves the index, by the server's
 -- clock never early. Moving frees what it takes, so it goes on without memory.
@@ -25,8 +27,15 @@ if since >= tonumber(ARGV[2]) or since < 0 then
     redis.call('HDEL', KEYS[2], id)
   end
 end
+local wait = -1
 local first = redis.call('ZRANGE', KEYS[3], 0, 0, 'WITHSCORES')
-if #first == 0 then
-  return {moved, -1}
+if first[2] then
+  wait = math.max(tonumber(first[2]) - now, 0)
 end
-return {moved, math.max(tonumber(first[2]) - now, 0)}
+local slots = redis.call('ZRANGEBYSCORE', KEYS[5], '-inf', now, 'WITHSCORES', 'LIMIT', 0, ARGV[3])
+-- What is due may be another worker's to fire: only what is not yet is waited for.
+local later = redis.call('ZRANGEBYSCORE', KEYS[5], '(' .. now, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
+if later[2] and (wait < 0 or later[2] - now < wait) then
+  wait = later[2] - now
+end
+return {moved, wait, now, redis.call('HGET', KEYS[4], 'life'), slots}

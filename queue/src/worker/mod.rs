@@ -1,5 +1,6 @@
 mod board;
 mod check;
+mod cron;
 mod entry;
 mod execute;
 mod fetch;
@@ -27,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::{
     board::Board,
+    cron::Schedules,
     execute::{Runners, envelope_prefix, kind_prefix},
     lane::{Lane, Pace, Pause},
     lease::{Heartbeat, Tenure},
@@ -76,7 +78,7 @@ impl<C: Clone + Send + Sync + 'static> Worker<C> {
         shutdown: CancellationToken,
         abort: CancellationToken,
     ) -> Result<(), WorkerError> {
-        self.settings.check()?;
+        self.check()?;
         let connection = Connection::new(
             self.queue.settings(),
             self.queue.settings().tuning.response_timeout,
@@ -97,6 +99,22 @@ impl<C: Clone + Send + Sync + 'static> Worker<C> {
         let drained = running.drain(drain_timeout, &abort).await;
         died.or(drained)
             .map_or(Ok(()), |part| Err(WorkerError::Part(part)))
+    }
+
+    /// Checks settings and schedules; all that is wrong is told at once.
+    fn check(&self) -> Result<(), Error> {
+        let mut wrong = Vec::new();
+        for checked in [self.settings.check(), self.registry.check()] {
+            match checked {
+                Err(Error::Settings(mistakes)) => wrong.extend(mistakes),
+                checked => checked?,
+            }
+        }
+        if wrong.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::Settings(wrong))
+        }
     }
 
     /// Waits for Redis, and for a look at its settings.
@@ -124,7 +142,7 @@ impl<C: Clone + Send + Sync + 'static> Worker<C> {
     }
 
     fn start(
-        self,
+        mut self,
         connection: &Connection,
         abort: &CancellationToken,
     ) -> Result<Running, WorkerError> {
@@ -181,7 +199,10 @@ impl<C: Clone + Send + Sync + 'static> Worker<C> {
                 known.clone(),
                 stop.clone(),
             ));
-            intake.spawn(tick::tick_until(Arc::clone(lane), stop.clone()));
+            let plans = &mut self.registry.schedules;
+            let plans = plans.extract_if(.., |plan| plan.queue == lane.queue);
+            let schedules = Schedules::new(plans.collect());
+            intake.spawn(tick::tick_until(Arc::clone(lane), schedules, stop.clone()));
             intake.spawn(follow_lease(Arc::clone(lane), stop.clone()));
             settling.spawn(settle::settle_all(
                 Arc::clone(lane),

@@ -1,4 +1,4 @@
-//! Moves delayed jobs into the stream when they are due.
+//! Moves delayed jobs into the stream when they are due, and lets schedules fire.
 
 use std::{
     sync::Arc,
@@ -9,6 +9,7 @@ use redis::{RedisResult, Value};
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    cron::Schedules,
     entry::parse_number,
     lane::{Lane, Pause, jittered},
 };
@@ -16,23 +17,26 @@ use crate::scripts;
 
 /// Most jobs moved in one script, which blocks Redis while it runs.
 const MAX_MOVE: u64 = 500;
+/// Most schedules told by one script; more than any code has at one moment.
+const MAX_DUE: u64 = 1000;
 
 /// Ticks until `stop`.
-pub(super) async fn tick_until(lane: Arc<Lane>, stop: CancellationToken) {
-    let tick = lane.settings.tuning.tick;
+pub(super) async fn tick_until(lane: Arc<Lane>, mut schedules: Schedules, stop: CancellationToken) {
+    let tick_every = lane.settings.tuning.tick;
     let mut pause = Pause::new(lane.settings.lease);
     // Two workers need not tick right after each other.
-    let mut spare = tick / 2;
+    let mut spare = tick_every / 2;
     loop {
-        let sleep = match move_due(&lane, spare).await {
-            Ok(moved) if moved.jobs >= MAX_MOVE && !stop.is_cancelled() => {
-                spare = Duration::ZERO;
-                continue;
-            }
-            Ok(moved) => {
+        let sleep = match tick(&lane, spare).await {
+            Ok(ticked) => {
+                let fired = schedules.follow(&lane, &ticked).await;
+                if (fired || ticked.moved >= MAX_MOVE) && !stop.is_cancelled() {
+                    spare = Duration::ZERO;
+                    continue;
+                }
                 pause.reset();
-                spare = tick / 2;
-                jittered(moved.next.map_or(tick, |next| next.min(tick)))
+                spare = tick_every / 2;
+                jittered(ticked.next.map_or(tick_every, |next| next.min(tick_every)))
             }
             Err(error) => {
                 tracing::debug!(queue.name = lane.queue, %error, "tick failed");
@@ -50,33 +54,69 @@ pub(super) async fn tick_until(lane: Arc<Lane>, stop: CancellationToken) {
     }
 }
 
-struct Moved {
-    jobs: u64,
-    /// Until the next job is due.
+/// What a tick has done and seen.
+pub(super) struct Ticked {
+    /// Delayed jobs that were moved.
+    moved: u64,
+    /// Until the next delayed job or slot.
     next: Option<Duration>,
+    /// The server's time in ms of the Unix epoch.
+    pub(super) now: u64,
+    /// What `beat.lua` calls the data; empty before the first beat.
+    pub(super) life: Vec<u8>,
+    /// Schedules with a slot that is due, and the slot in ms.
+    pub(super) due: Vec<(String, u64)>,
 }
 
-async fn move_due(lane: &Lane, spare: Duration) -> RedisResult<Moved> {
+async fn tick(lane: &Lane, spare: Duration) -> RedisResult<Ticked> {
     let keys = &lane.keys;
     let mut cmd = scripts::call(
         &scripts::TICK,
-        &[&keys.stream, &keys.payloads, &keys.delayed, &keys.meta],
+        &[
+            &keys.stream,
+            &keys.payloads,
+            &keys.delayed,
+            &keys.meta,
+            &keys.cron,
+        ],
     );
     cmd.arg(MAX_MOVE)
-        .arg(u64::try_from(spare.as_millis()).unwrap_or(0));
+        .arg(u64::try_from(spare.as_millis()).unwrap_or(0))
+        .arg(MAX_DUE);
     let sent = Instant::now();
     let answer = lane.connection.one(&cmd).await?;
     lane.pace.tripped(sent);
-    let Value::Array(parts) = answer else {
+    parse(answer).ok_or_else(|| {
         let what = "tick.lua answered in an unknown form";
-        return Err((redis::ErrorKind::UnexpectedReturnType, what).into());
-    };
-    Ok(Moved {
-        jobs: parts.first().and_then(parse_number).unwrap_or(0),
-        // -1 is no number here: nothing is delayed.
-        next: parts
-            .get(1)
-            .and_then(parse_number)
-            .map(Duration::from_millis),
+        (redis::ErrorKind::UnexpectedReturnType, what).into()
     })
+}
+
+fn parse(answer: Value) -> Option<Ticked> {
+    let Value::Array(parts) = answer else {
+        return None;
+    };
+    let [moved, next, now, life, due] = <[Value; 5]>::try_from(parts).ok()?;
+    let Value::Array(due) = due else {
+        return None;
+    };
+    Some(Ticked {
+        moved: parse_number(&moved)?,
+        // -1 is no number here: nothing is to come.
+        next: parse_number(&next).map(Duration::from_millis),
+        now: parse_number(&now)?,
+        life: match life {
+            Value::BulkString(life) => life,
+            _ => Vec::new(),
+        },
+        due: due.chunks_exact(2).filter_map(parse_slot).collect(),
+    })
+}
+
+fn parse_slot(pair: &[Value]) -> Option<(String, u64)> {
+    let [Value::BulkString(name), Value::BulkString(slot)] = pair else {
+        return None;
+    };
+    let slot = std::str::from_utf8(slot).ok()?.parse().ok()?;
+    Some((String::from_utf8(name.clone()).ok()?, slot))
 }

@@ -7,8 +7,11 @@ use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+mod done;
 mod relay;
+mod sweep;
 
+pub use done::mark_done;
 pub use relay::{Nudge, Relay, Settings};
 
 /// Why the outbox could not do what it was asked.

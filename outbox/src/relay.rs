@@ -1,4 +1,4 @@
-//! From Postgres to Redis: the relay, and the sweeper that sends again what nobody finished.
+//! From Postgres to Redis: the relay.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,11 +6,10 @@ use std::time::Duration;
 use queue::{JobId, Queue, Relayed};
 use sqlx::PgPool;
 use tokio::sync::Notify;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::Error;
+use crate::{Error, sweep::jitter};
 
 /// How the relay paces itself. The defaults are right for most.
 #[derive(Debug, Clone, Copy)]
@@ -20,12 +19,16 @@ pub struct Settings {
     pub poll: Duration,
     /// Rows taken at once. They stay locked until Redis has them.
     pub batch: i64,
-    /// How often to look for jobs that were sent and never finished.
+    /// The longest wait between two looks for jobs that were sent and never finished, and for
+    /// those that were done long ago.
     pub sweep: Duration,
     /// How long a sent job may stay unfinished before it is sent again; doubled each time.
     pub resend_after: Duration,
     /// How often a job is sent again before it is set aside.
     pub max_resends: i16,
+    /// How long [`mark_done`](crate::mark_done) is remembered. Longer than a job can stay in
+    /// Redis, as a delayed job, a dead letter that is replayed, or in a backup of its data.
+    pub keep_done: Duration,
     /// The longest one step may take: a server that hangs must not hold the rows' locks.
     pub step_timeout: Duration,
     /// The longest wait after an error; the first is a fiftieth of it.
@@ -40,6 +43,7 @@ impl Default for Settings {
             sweep: Duration::from_secs(30),
             resend_after: Duration::from_secs(600),
             max_resends: 10,
+            keep_done: Duration::from_secs(30 * 24 * 60 * 60),
             step_timeout: Duration::from_secs(10),
             max_backoff: Duration::from_secs(5),
         }
@@ -61,9 +65,9 @@ impl Nudge {
 
 /// Moves jobs from the outbox to the queue. Any number may run at the same time.
 pub struct Relay {
-    pool: PgPool,
+    pub(crate) pool: PgPool,
     queue: Queue,
-    settings: Settings,
+    pub(crate) settings: Settings,
     nudge: Nudge,
 }
 
@@ -90,10 +94,13 @@ impl Relay {
 
     /// Runs until `cancel`. It does not fail: while Redis or Postgres is away it waits for them.
     pub async fn run(self, cancel: CancellationToken) {
-        let mut next_sweep = Instant::now();
+        tokio::join!(self.keep_relaying(&cancel), self.keep_sweeping(&cancel));
+    }
+
+    async fn keep_relaying(&self, cancel: &CancellationToken) {
         let mut failures = 0;
         while !cancel.is_cancelled() {
-            let wait = match self.step(&mut next_sweep).await {
+            let wait = match self.within(self.relay_batch()).await {
                 Ok(moved) => {
                     if failures > 0 {
                         tracing::info!(outbox.failures = failures, "the outbox is relayed again");
@@ -102,7 +109,7 @@ impl Relay {
                     if moved > 0 && moved == self.settings.batch.unsigned_abs() {
                         continue; // A full batch: there is more.
                     }
-                    self.settings.poll.mul_f64(0.5 + fastrand::f64() / 2.0)
+                    self.settings.poll
                 }
                 Err(error) => {
                     failures += 1;
@@ -118,23 +125,18 @@ impl Relay {
             };
             tokio::select! {
                 () = cancel.cancelled() => {}
-                () = tokio::time::sleep(wait) => {}
+                () = tokio::time::sleep(jitter(wait)) => {}
                 () = self.nudge.0.notified(), if failures == 0 => {}
             }
         }
     }
 
-    /// One look: sweeps when it is time to, then moves a batch.
-    async fn step(&self, next_sweep: &mut Instant) -> Result<u64, Error> {
-        let step = async {
-            if Instant::now() >= *next_sweep {
-                // First, so that a sweep that fails, or takes too long, does not stop the relay.
-                *next_sweep = Instant::now() + self.settings.sweep;
-                self.sweep().await?;
-            }
-            self.relay_batch().await
-        };
-        // Dropping the step rolls its transaction back. What Redis already has is sent again.
+    /// The step, unless it takes too long. Dropping it rolls its transaction back; what Redis
+    /// already has is sent again.
+    pub(crate) async fn within<T>(
+        &self,
+        step: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
         tokio::time::timeout(self.settings.step_timeout, step)
             .await
             .unwrap_or(Err(Error::TimedOut(self.settings.step_timeout)))
@@ -193,50 +195,11 @@ impl Relay {
         Ok(jobs.len() as u64)
     }
 
-    /// Lets jobs that were sent and not finished be sent again, and returns how many.
-    ///
-    /// Each time a job waits twice as long: one that is merely retried for hours must not pile up
-    /// copies of itself. After the last time it is set aside, so that a job which kills its
-    /// worker does not come back for ever.
-    ///
-    /// # Errors
-    /// When Postgres fails.
-    pub async fn sweep(&self) -> Result<u64, Error> {
-        let swept = sqlx::query!(
-            "UPDATE job_outbox
-             SET state = CASE WHEN resends < $2 THEN 0 ELSE 2 END,
-                 resends = CASE WHEN resends < $2 THEN resends + 1 ELSE resends END
-             WHERE id IN (
-                 SELECT id FROM job_outbox
-                 WHERE state = 1
-                   AND sent_at < now() - make_interval(secs => $1)
-                   AND greatest(sent_at, run_at) < now() - make_interval(secs => $1 * 2 ^ resends)
-                 ORDER BY sent_at LIMIT $3 FOR UPDATE SKIP LOCKED)
-             RETURNING id, state, resends",
-            self.settings.resend_after.as_secs_f64(),
-            self.settings.max_resends,
-            self.settings.batch,
-        )
-        .fetch_all(&self.pool)
-        .await?;
-        for row in &swept {
-            if row.state == 2 {
-                tracing::error!(job.id = %row.id, job.resends = row.resends,
-                    "set aside: sent again and again, never finished");
-            } else {
-                tracing::warn!(job.id = %row.id, job.resends = row.resends,
-                    "not finished in time, sending it again");
-            }
-        }
-        Ok(swept.len() as u64)
-    }
-
-    /// Doubles from a fiftieth of the longest wait up to it, with jitter.
+    /// Doubles from a fiftieth of the longest wait up to it.
     fn backoff(&self, failures: u32) -> Duration {
         let first = self.settings.max_backoff / 50;
-        let wait = first
+        first
             .saturating_mul(1 << (failures - 1).min(6))
-            .min(self.settings.max_backoff);
-        wait.mul_f64(0.5 + fastrand::f64() / 2.0)
+            .min(self.settings.max_backoff)
     }
 }

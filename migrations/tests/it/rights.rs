@@ -95,6 +95,8 @@ async fn the_app_role_may_touch_rows_and_nothing_else() {
         "UPDATE accounts SET verified_at = now(), password_hash = '$argon2id$x'",
         "DELETE FROM accounts",
         "SELECT * FROM job_outbox FOR UPDATE",
+        "INSERT INTO job_done VALUES (gen_random_uuid())",
+        "DELETE FROM job_done",
         // The services compare the version with what they expect.
         "SELECT max(version) FROM _sqlx_migrations",
     ] {

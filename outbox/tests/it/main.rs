@@ -2,11 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod done;
 mod enqueue;
 mod gate;
 mod once;
 mod redis;
 mod relay;
+
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -18,4 +21,15 @@ struct Count {
 
 impl queue::Job for Count {
     const NAME: &'static str = "count";
+}
+
+/// Waits for what has to become true; how long it takes is not the test's concern.
+async fn until<F: Future<Output = bool>>(what: &str, condition: impl Fn() -> F) {
+    let patience = async {
+        while !condition().await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let done = tokio::time::timeout(Duration::from_secs(30), patience).await;
+    done.unwrap_or_else(|_| panic!("never: {what}"));
 }

@@ -11,9 +11,9 @@ use sqlx::postgres::PgPoolOptions;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::Count;
 use super::gate::Gate;
 use super::redis::Redis;
+use super::{Count, until};
 
 async fn enqueue(pool: &PgPool, numbers: std::ops::Range<i64>) -> Vec<JobId> {
     let jobs: Vec<_> = numbers.map(|number| Count { number }).collect();
@@ -26,17 +26,6 @@ async fn count(database: &TestDatabase, query: &'static str) -> i64 {
         .fetch_one(&database.pool)
         .await
         .unwrap()
-}
-
-/// Waits for what has to become true; how long it takes is not the test's concern.
-async fn until<F: Future<Output = bool>>(what: &str, condition: impl Fn() -> F) {
-    let patience = async {
-        while !condition().await {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    let done = tokio::time::timeout(Duration::from_secs(30), patience).await;
-    done.unwrap_or_else(|_| panic!("never: {what}"));
 }
 
 #[tokio::test]
@@ -243,6 +232,28 @@ async fn a_job_that_never_finishes_is_sent_ever_more_rarely_and_then_set_aside()
         outbox::is_pending(&database.pool, id).await.unwrap(),
         "a replay finds its token"
     );
+}
+
+#[tokio::test]
+async fn all_that_redis_lost_is_sent_again_not_just_a_batch_of_it() {
+    let (database, redis) = (database().await, Redis::new().await);
+    enqueue(&database.pool, 0..95).await;
+    let relay = Relay::new(database.pool.clone(), redis.queue.clone());
+    assert_eq!(relay.relay_batch().await.unwrap(), 95);
+    redis.lose_everything().await;
+    let settings = Settings {
+        batch: 10,
+        resend_after: Duration::from_millis(1),
+        sweep: Duration::from_secs(3600),
+        ..Settings::default()
+    };
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    let relay = Relay::with_settings(database.pool.clone(), redis.queue.clone(), settings);
+    let cancel = CancellationToken::new();
+    let running = tokio::spawn(relay.run(cancel.clone()));
+    until("all are in Redis", async || redis.ready().await.len() == 95).await;
+    cancel.cancel();
+    running.await.unwrap();
 }
 
 #[tokio::test]

@@ -1,27 +1,31 @@
 #!lua
--- Takes one job over from the outbox, unless it has been taken already.
+-- Takes jobs of one queue over from the outbox, but none that has been taken already.
 --
--- KEYS 1 stream  2 payloads (HASH)  3 delayed (ZSET)  4 once marker (STRING)
--- ARGV 1 job id  2 envelope  3 due time in ms of the Unix epoch, or '' for now
---      4 time to live of the marker in ms, from the due time on
--- Returns 1, or 0 when the job is known.
+-- KEYS 1 stream  2 payloads (HASH)  3 delayed (ZSET)  4.. once marker of each job (STRING)
+-- ARGV 1 time to live of a marker in ms, from the due time on
+--      2.. for each job: id, envelope, due time in ms of the Unix epoch or '' for now
+-- Returns how many were not known.
 --
--- Invariant: the marker is written last. Stopping before it can double the job,
--- which the once-token in Postgres absorbs, but never lose it.
-if redis.call('EXISTS', KEYS[4]) == 1 or redis.call('HEXISTS', KEYS[2], ARGV[1]) == 1 then
-  return 0
-end
+-- Invariant: a job's marker is written after the job. Stopping before it can double the
+-- job, which the once-token in Postgres absorbs, but never lose it.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local due = tonumber(ARGV[3])
-local keep = tonumber(ARGV[4])
-if due and due > now then
-  redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])
-  redis.call('ZADD', KEYS[3], due, ARGV[1])
-  -- At most ten years more: Redis refuses what its clock cannot count to.
-  keep = keep + math.min(due - now, 315360000000)
-else
-  redis.call('XADD', KEYS[1], '*', 'e', ARGV[2])
+local taken = 0
+for job = 1, #KEYS - 3 do
+  local marker, id, envelope = KEYS[job + 3], ARGV[3 * job - 1], ARGV[3 * job]
+  if redis.call('EXISTS', marker) == 0 and redis.call('HEXISTS', KEYS[2], id) == 0 then
+    local keep = tonumber(ARGV[1])
+    local due = tonumber(ARGV[3 * job + 1])
+    if due and due > now then
+      redis.call('HSET', KEYS[2], id, envelope)
+      redis.call('ZADD', KEYS[3], due, id)
+      -- At most ten years more: Redis refuses what its clock cannot count to.
+      keep = keep + math.min(due - now, 315360000000)
+    else
+      redis.call('XADD', KEYS[1], '*', 'e', envelope)
+    end
+    redis.call('SET', marker, '1', 'PX', string.format('%.0f', keep))
+    taken = taken + 1
+  end
 end
-redis.call('SET', KEYS[4], '1', 'PX', string.format('%.0f', keep))
-return 1
+return taken

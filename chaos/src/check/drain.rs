@@ -36,6 +36,7 @@ pub(super) fn drains_are_in_time(evidence: &Evidence, records: &[Record]) -> Vec
             _ => None,
         });
         let (at, code) = exit.unwrap_or((evidence.last, Some(0)));
+        let took = at.saturating_sub(told);
         let hindered =
             |span: &&Span| span.hits_redis() || span.hits(process) && span.fault != Fault::Term;
         let spans = faults.within(told, at).filter(hindered);
@@ -43,11 +44,11 @@ pub(super) fn drains_are_in_time(evidence: &Evidence, records: &[Record]) -> Vec
             .map(|span| span.to.min(at) - span.from.max(told) + faults.limits.resend)
             .sum();
         let limit = evidence.end.drain_ms * 1000 + NOTICED + lost + faults.stalled(told, at);
-        if at - told > limit {
+        if took > limit {
             let sentence = format!(
                 "{process} took {} ms to end, {} ms too long",
-                (at - told) / 1000,
-                (at - told - limit) / 1000
+                took / 1000,
+                (took - limit) / 1000
             );
             found.push(Violation::new("I10", sentence).at(at).process(process));
         }
@@ -100,4 +101,70 @@ fn died_of_poison(evidence: &Evidence, process: &str) -> bool {
             .iter()
             .any(|run| run.by == process && run.end.is_none())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{
+        check::story::Story,
+        history::{Fault, Kind},
+    };
+
+    #[test]
+    fn a_worker_ends_in_time_and_in_order() {
+        for (took, code, lawful) in [
+            (9000, Some(0), true),
+            (11_000, Some(0), false),
+            (1000, Some(1), false),
+            (1000, None, false),
+        ] {
+            let mut story = Story::new();
+            story.fault(100, 100, Fault::Term, "w1.1");
+            story.exit(100 + took, "w1.1", code);
+            if lawful {
+                story.is_lawful();
+            } else {
+                story.breaks("I10");
+            }
+        }
+    }
+
+    #[test]
+    fn a_worker_that_never_ends_is_found() {
+        let mut story = Story::new();
+        story.fault(100, 100, Fault::Term, "w1.1");
+        story.exit(12_000, "w2.1", Some(0));
+        story.fault(11_000, 11_000, Fault::Term, "w2.1");
+        story.breaks("I10");
+    }
+
+    #[test]
+    fn a_kill_after_it_is_an_end_too() {
+        let mut story = Story::new();
+        story.fault(100, 100, Fault::Term, "w1.1");
+        story.kill(1000, "w1.1");
+        story.is_lawful();
+    }
+
+    #[test]
+    fn an_outage_of_redis_takes_its_time() {
+        let mut story = Story::new();
+        story.fault(100, 100, Fault::Term, "w1.1");
+        story.fault(200, 3000, Fault::RedisRestart, "redis");
+        story.exit(12_000, "w1.1", Some(0));
+        story.is_lawful();
+    }
+
+    #[test]
+    fn nobody_ends_by_himself() {
+        let mut story = Story::new();
+        story.exit(100, "w1.1", Some(101));
+        story.breaks("I10");
+
+        let mut story = Story::new();
+        let job = story.enqueue(0, Kind::Poison);
+        story.start(90, "w1.1", &job, 1);
+        story.exit(100, "w1.1", None);
+        assert!(!story.broken().contains("I10"));
+    }
 }

@@ -186,3 +186,160 @@ fn all_places(snapshot: &Snapshot) -> impl Iterator<Item = (JobId, &'static str)
         .map(|letter| (letter.id, "the dead letters"));
     stream.chain(delayed).chain(parked).chain(dead)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{
+        check::story::{Story, letter},
+        history::{Fault, How, Kind, Route},
+    };
+
+    #[test]
+    fn what_is_accepted_ends() {
+        let mut story = Story::new();
+        let job = story.enqueue(0, Kind::Plain);
+        story.run(10, "w1.1", &job, 1);
+        story.is_lawful();
+
+        let mut story = Story::new();
+        story.enqueue(0, Kind::Plain);
+        story.breaks("I1");
+    }
+
+    #[test]
+    fn a_loss_of_redis_excuses_what_was_offered_before_it_directly() {
+        for (offered, route, lawful) in [
+            (100, Route::Direct, true),
+            (100, Route::Outbox, true),
+            (900, Route::Direct, false),
+        ] {
+            let mut story = Story::new();
+            let job = story.offer(offered, Kind::Plain, |offer| offer.route = route);
+            story.accepted(offered + 1, &job);
+            story.fault(200, 600, Fault::RedisLoss, "redis");
+            if lawful {
+                story.is_lawful();
+            } else {
+                story.breaks("I1");
+            }
+        }
+        let mut story = Story::new();
+        story.enqueue(100, Kind::Once);
+        story.fault(200, 600, Fault::RedisLoss, "redis");
+        assert!(story.broken().contains("I1"), "its token is in the outbox");
+        let mut story = Story::new();
+        story.enqueue(100, Kind::Plain);
+        story.fault(200, 600, Fault::RedisRestart, "redis");
+        story.breaks("I1");
+    }
+
+    #[test]
+    fn what_is_done_is_no_dead_letter() {
+        let mut story = Story::new();
+        let job = story.enqueue(0, Kind::Plain);
+        story.start(10, "w1.1", &job, 1);
+        story.end(20, "w1.1", &job, 1, How::Discard);
+        story.end.snapshot.dead.push(letter(&job, "discarded"));
+        story.is_lawful();
+
+        story.run(500, "w2.1", &job, 1);
+        assert!(story.broken().contains("I1"));
+    }
+
+    #[test]
+    fn a_letter_tells_the_truth() {
+        let mut story = Story::new();
+        let job = story.enqueue(0, Kind::Plain);
+        story.start(10, "w1.1", &job, 1);
+        story.end(20, "w1.1", &job, 1, How::Fail);
+        story.end.snapshot.dead.push(letter(&job, "discarded"));
+        story.breaks("I1");
+    }
+
+    #[test]
+    fn what_was_refused_does_not_run() {
+        for (certain, lawful) in [(false, true), (true, false)] {
+            let mut story = Story::new();
+            let job = story.offer(0, Kind::Plain, |_| {});
+            story.refused(1, &job, certain);
+            story.run(10, "w1.1", &job, 1);
+            if lawful {
+                story.is_lawful();
+            } else {
+                story.breaks("I1");
+            }
+        }
+    }
+
+    #[test]
+    fn a_job_keeps_its_id() {
+        let mut story = Story::new();
+        let job = story.enqueue(0, Kind::Plain);
+        story.run(10, "w1.1", &job, 1);
+        let mut other = job;
+        other.id = queue::JobId::new();
+        story.run(20, "w1.1", &other, 1);
+        story.breaks("I1");
+    }
+
+    #[test]
+    fn a_job_is_in_one_place() {
+        let mut story = Story::new();
+        let job = story.enqueue(0, Kind::Plain);
+        story.snapshot(5, |seen| {
+            seen.delayed.push(job.id);
+            seen.payloads.push(job.id);
+        });
+        story.run(10, "w1.1", &job, 1);
+        story.is_lawful();
+        story.snapshot(6, |seen| {
+            seen.stream.push((job.id, None));
+            seen.delayed.push(job.id);
+            seen.payloads.push(job.id);
+        });
+        story.breaks("I5");
+    }
+
+    #[test]
+    fn what_waits_has_a_payload_and_nothing_else_has() {
+        for waits in [true, false] {
+            let mut story = Story::new();
+            let job = story.enqueue(0, Kind::Plain);
+            story.snapshot(5, |seen| {
+                if waits {
+                    seen.parked.push(job.id);
+                } else {
+                    seen.payloads.push(job.id);
+                    seen.stream.push((job.id, None));
+                }
+            });
+            story.run(10, "w1.1", &job, 1);
+            story.breaks("I5");
+        }
+    }
+
+    #[test]
+    fn a_job_is_somewhere_until_it_is_done() {
+        let mut story = Story::new();
+        let job = story.enqueue(0, Kind::Plain);
+        story.snapshot(5, |seen| seen.stream.push((job.id, None)));
+        story.start(10, "w1.1", &job, 1);
+        story.end(20, "w1.1", &job, 1, How::Ok);
+        story.snapshot(21, |_| {});
+        story.is_lawful();
+        story.snapshot(15, |_| {});
+        story.breaks("I20");
+    }
+
+    #[test]
+    fn what_is_in_the_outbox_need_not_be_in_redis() {
+        let mut story = Story::new();
+        let job = story.offer(0, Kind::Plain, |offered| offered.route = Route::Outbox);
+        story.accepted(1, &job);
+        story.snapshot(5, |_| {});
+        story.run(10, "w1.1", &job, 1);
+        story.is_lawful();
+        story.snapshot(15, |_| {});
+        story.breaks("I20");
+    }
+}

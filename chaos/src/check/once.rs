@@ -55,3 +55,70 @@ pub(super) fn outbox_is_empty(evidence: &Evidence) -> Vec<Violation> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{
+        check::story::{Story, letter},
+        history::{Fault, How, Kind},
+    };
+
+    #[test]
+    fn one_job_has_one_effect() {
+        for (rows, lawful) in [(0, false), (1, true), (2, false)] {
+            let mut story = Story::new();
+            let job = story.enqueue(0, Kind::Once);
+            story.run(10, "w1.1", &job, 1);
+            story.end.effects = vec![(job.id, job.serial); rows];
+            if lawful {
+                story.is_lawful();
+            } else {
+                story.breaks("I2");
+            }
+        }
+    }
+
+    #[test]
+    fn the_dead_need_none_and_may_keep_their_token() {
+        let mut story = Story::new();
+        let job = story.enqueue(0, Kind::Once);
+        story.start(10, "w1.1", &job, 1);
+        story.end(20, "w1.1", &job, 1, How::Discard);
+        story.end.snapshot.dead.push(letter(&job, "discarded"));
+        story.end.outbox.push((job.id, 1));
+        story.is_lawful();
+    }
+
+    #[test]
+    fn a_token_of_the_living_must_not_be_left() {
+        let mut story = Story::new();
+        let job = story.enqueue(0, Kind::Once);
+        story.run(10, "w1.1", &job, 1);
+        story.end.effects.push((job.id, job.serial));
+        story.end.outbox.push((job.id, 1));
+        story.breaks("I2");
+    }
+
+    #[test]
+    fn direct_jobs_that_mark_their_effects_have_one() {
+        let mut story = Story::new();
+        let job = story.enqueue(0, Kind::Done);
+        story.run(10, "w1.1", &job, 1);
+        story.end.effects = vec![(job.id, job.serial)];
+        story.is_lawful();
+        story.end.effects = vec![(job.id, job.serial); 2];
+        story.breaks("I2");
+
+        let mut story = Story::new();
+        story.enqueue(0, Kind::Done);
+        story.fault(20, 300, Fault::RedisLoss, "redis");
+        story.is_lawful();
+    }
+
+    #[test]
+    fn effects_of_nobody_are_found() {
+        let mut story = Story::new();
+        story.end.effects.push((queue::JobId::new(), 99));
+        story.breaks("I2");
+    }
+}

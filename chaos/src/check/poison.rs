@@ -108,3 +108,83 @@ fn buried(evidence: &Evidence, job: &Job) -> Micros {
         snapshots.find(|(_, snapshot)| snapshot.dead.iter().any(|letter| letter.id == job.id));
     seen.map_or(evidence.last, |(at, _)| *at)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{
+        check::story::{Story, Told, letter},
+        history::{Fault, How, Kind, Release},
+    };
+
+    const LIVES: [&str; 6] = ["w1.1", "w1.2", "w1.3", "w1.4", "w1.5", "w1.6"];
+
+    /// A job that kills the first worker in each of so many lives.
+    fn killer(story: &mut Story, kind: Kind, starts: usize) -> Told {
+        let job = story.enqueue(0, kind);
+        for (life, at) in LIVES.iter().zip((10..).step_by(3000)).take(starts) {
+            if at > 10 {
+                story.up(at - 5, life, Release::New);
+            }
+            story.start(at, life, &job, 1);
+            story.exit(at + 5, life, None);
+        }
+        job
+    }
+
+    #[test]
+    fn poison_is_started_as_often_as_it_may() {
+        for (starts, lawful) in [(5, true), (6, false), (4, false)] {
+            let mut story = Story::new();
+            let job = killer(&mut story, Kind::Poison, starts);
+            story.end.snapshot.dead.push(letter(&job, "crash"));
+            if lawful {
+                story.is_lawful();
+            } else {
+                story.breaks("I9");
+            }
+        }
+    }
+
+    #[test]
+    fn deliveries_to_others_who_died_count() {
+        let mut story = Story::new();
+        let job = killer(&mut story, Kind::Poison, 4);
+        story.kill(5000, "w2.1");
+        story.end.snapshot.dead.push(letter(&job, "crash"));
+        story.is_lawful();
+    }
+
+    #[test]
+    fn poison_dies_of_nothing_else() {
+        let mut story = Story::new();
+        let job = killer(&mut story, Kind::Poison, 5);
+        story.end.snapshot.dead.push(letter(&job, "attempts"));
+        assert!(story.broken().contains("I9"));
+    }
+
+    #[test]
+    fn a_neighbour_survives() {
+        let mut story = Story::new();
+        let job = story.enqueue(0, Kind::Plain);
+        story.start(10, "w2.1", &job, 1);
+        story.end(30, "w2.1", &job, 1, How::Fail);
+        story.end.snapshot.dead.push(letter(&job, "crash"));
+        story.breaks("I9");
+    }
+
+    #[test]
+    fn who_lost_three_workers_may_be_taken_for_poison() {
+        let mut story = Story::new();
+        let job = story.enqueue(0, Kind::Plain);
+        for (life, at) in LIVES.iter().zip((10..).step_by(3000)).take(5) {
+            if at > 10 {
+                story.up(at - 5, life, Release::New);
+            }
+            story.start(at, life, &job, 1);
+            story.fault(at + 1, at + 1, Fault::Kill, life);
+            story.exit(at + 5, life, None);
+        }
+        story.end.snapshot.dead.push(letter(&job, "crash"));
+        story.is_lawful();
+    }
+}

@@ -105,3 +105,68 @@ fn is_suspect(evidence: &Evidence, job: &Job, death: Death) -> bool {
         .count()
         >= 2
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{
+        check::story::Story,
+        history::{Event, Fault, How, Kind},
+    };
+
+    /// A worker dies at 6 s, and its job starts again so many ms later.
+    fn story(took: u64) -> Story {
+        let mut story = Story::new();
+        let job = story.enqueue(5900, Kind::Plain);
+        story.start(5950, "w1.1", &job, 1);
+        story.kill(6000, "w1.1");
+        story.run(6000 + took, "w2.1", &job, 1);
+        story
+    }
+
+    #[test]
+    fn a_lease_a_scan_and_half_a_second_are_enough() {
+        let good = story(2800);
+        good.is_lawful();
+        assert_eq!(good.report().recovery.alone, [2_800_000]);
+        story(3000).breaks("I8");
+    }
+
+    #[test]
+    fn other_faults_and_a_busy_machine_take_their_time() {
+        let mut busy = story(3000);
+        busy.write(7000, "conductor", Event::Stall { ms: 200 });
+        busy.is_lawful();
+
+        let mut faulty = story(4000);
+        faulty.fault(7000, 7500, Fault::RedisPause, "redis");
+        faulty.is_lawful();
+        assert_eq!(faulty.report().recovery.mixed, [4_000_000]);
+
+        let mut harmless = story(4000);
+        harmless.fault(7000, 7500, Fault::PostgresRestart, "postgres");
+        harmless.breaks("I8");
+    }
+
+    #[test]
+    fn nobody_is_judged_without_help() {
+        let mut story = Story::new();
+        story.fault(100, 100, Fault::Term, "w2.1");
+        story.exit(200, "w2.1", Some(0));
+        let job = story.enqueue(5900, Kind::Plain);
+        story.start(5950, "w1.1", &job, 1);
+        story.kill(6000, "w1.1");
+        story.run(10_000, "w3.1", &job, 1);
+        story.is_lawful();
+        assert_eq!(story.report().recovery.mixed, [4_000_000]);
+    }
+
+    #[test]
+    fn what_had_ended_needs_no_recovery() {
+        let mut story = Story::new();
+        let job = story.enqueue(5900, Kind::Plain);
+        story.start(5950, "w1.1", &job, 1);
+        story.end(5990, "w1.1", &job, 1, How::Ok);
+        story.kill(6000, "w1.1");
+        assert!(story.report().recovery.alone.is_empty());
+    }
+}

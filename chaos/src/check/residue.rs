@@ -37,3 +37,50 @@ pub(super) fn nothing_is_left(evidence: &Evidence) -> Vec<Violation> {
     }
     found
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{
+        check::story::{Story, letter},
+        history::{How, Kind},
+    };
+
+    #[test]
+    fn dead_letters_may_stay() {
+        let mut story = Story::new();
+        let job = story.enqueue(0, Kind::Plain);
+        story.start(10, "w1.1", &job, 1);
+        story.end(20, "w1.1", &job, 1, How::Discard);
+        story.end.snapshot.dead.push(letter(&job, "discarded"));
+        story.is_lawful();
+    }
+
+    #[test]
+    fn nothing_else_may() {
+        let change: [fn(&mut Story); 5] = [
+            |story| story.end.pending = 1,
+            |story| story.end.consumers.push("host:1:x".to_owned()),
+            |story| {
+                story
+                    .end
+                    .residue
+                    .push("once:x has no time to live".to_owned())
+            },
+            |story| {
+                let job = story.enqueue(0, Kind::Plain);
+                story.run(10, "w1.1", &job, 1);
+                story.end.snapshot.stream.push((job.id, None));
+            },
+            |story| {
+                let job = story.enqueue(0, Kind::Plain);
+                story.run(10, "w1.1", &job, 1);
+                story.end.snapshot.locks.push(("u:1".to_owned(), job.id));
+            },
+        ];
+        for change in change {
+            let mut story = Story::new();
+            change(&mut story);
+            story.breaks("I18");
+        }
+    }
+}

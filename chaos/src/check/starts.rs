@@ -215,3 +215,192 @@ fn froze_during(evidence: &Evidence, run: &Run) -> bool {
     let recover = evidence.faults.limits.recover;
     lost.any(|(window, _)| window.frozen && window.from <= until && window.to + recover >= run.at)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{
+        check::story::Story,
+        history::{Event, Fault, How, Kind, Route},
+    };
+
+    #[test]
+    fn a_failure_is_followed_by_the_next_attempt() {
+        let mut story = Story::new();
+        let job = story.enqueue(0, Kind::Plain);
+        story.start(10, "w1.1", &job, 1);
+        story.end(20, "w1.1", &job, 1, How::Fail);
+        story.run(300, "w2.1", &job, 2);
+        story.is_lawful();
+
+        let mut story = Story::new();
+        let job = story.enqueue(0, Kind::Plain);
+        story.run(10, "w1.1", &job, 1);
+        story.run(300, "w2.1", &job, 2);
+        story.breaks("I3");
+    }
+
+    #[test]
+    fn the_first_start_is_the_first_attempt() {
+        let mut story = Story::new();
+        let job = story.enqueue(0, Kind::Plain);
+        story.run(10, "w1.1", &job, 2);
+        story.breaks("I3");
+    }
+
+    #[test]
+    fn a_second_start_without_a_fault_is_found() {
+        let mut story = Story::new();
+        let job = story.enqueue(0, Kind::Plain);
+        story.run(10, "w1.1", &job, 1);
+        story.run(500, "w2.1", &job, 1);
+        story.breaks("I3");
+    }
+
+    #[test]
+    fn a_death_explains_what_ran_and_what_had_just_ended() {
+        for (ended, lawful) in [(None, true), (Some(1990), true), (Some(1000), false)] {
+            let mut story = Story::new();
+            let job = story.enqueue(900, Kind::Plain);
+            story.start(950, "w1.1", &job, 1);
+            if let Some(ms) = ended {
+                story.end(ms, "w1.1", &job, 1, How::Ok);
+            }
+            story.kill(2000, "w1.1");
+            story.run(4300, "w2.1", &job, 1);
+            if lawful {
+                story.is_lawful();
+            } else {
+                story.breaks("I3");
+            }
+        }
+    }
+
+    #[test]
+    fn an_outcome_that_a_black_hole_held_back_may_die_with_its_worker() {
+        let mut story = Story::new();
+        let job = story.enqueue(900, Kind::Plain);
+        story.run(1000, "w1.1", &job, 1);
+        story.fault(900, 2000, Fault::BlackHole, "w1.1");
+        story.kill(2500, "w1.1");
+        story.run(4800, "w2.1", &job, 1);
+        story.is_lawful();
+    }
+
+    #[test]
+    fn only_a_whole_lease_of_silence_is_its_loss() {
+        for (until, lawful) in [(3000, true), (1300, false)] {
+            let mut story = Story::new();
+            let job = story.enqueue(900, Kind::Plain);
+            story.start(950, "w1.1", &job, 1);
+            story.fault(1000, until, Fault::Stop, "w1.1");
+            story.start(2900, "w2.1", &job, 1);
+            story.end(2950, "w2.1", &job, 1, How::Ok);
+            story.end(3010, "w1.1", &job, 1, How::Cancelled);
+            if lawful {
+                story.is_lawful();
+            } else {
+                assert!(story.broken().contains("I3"));
+                assert!(story.broken().contains("I6"));
+            }
+        }
+    }
+
+    #[test]
+    fn a_cut_is_no_excuse() {
+        let mut story = Story::new();
+        let job = story.enqueue(900, Kind::Plain);
+        story.run(1000, "w1.1", &job, 1);
+        story.fault(1005, 1005, Fault::Cut, "w1.1");
+        story.run(3500, "w2.1", &job, 1);
+        story.breaks("I3");
+    }
+
+    #[test]
+    fn an_outage_of_redis_cancels_but_does_not_double() {
+        let mut story = Story::new();
+        let job = story.enqueue(900, Kind::Plain);
+        story.start(1000, "w1.1", &job, 1);
+        story.fault(1010, 4000, Fault::RedisRestart, "redis");
+        story.end(2700, "w1.1", &job, 1, How::Cancelled);
+        story.run(4500, "w2.1", &job, 1);
+        story.is_lawful();
+
+        let mut story = Story::new();
+        let job = story.enqueue(900, Kind::Long);
+        story.start(1000, "w1.1", &job, 1);
+        story.fault(1010, 4000, Fault::RedisRestart, "redis");
+        story.start(4500, "w2.1", &job, 1);
+        story.end(7000, "w1.1", &job, 1, How::Ok);
+        story.end(10_500, "w2.1", &job, 1, How::Ok);
+        assert_eq!(Vec::from_iter(story.broken()), ["I6", "I7"]);
+    }
+
+    #[test]
+    fn a_cancelled_run_needs_a_cause() {
+        let mut story = Story::new();
+        let job = story.enqueue(0, Kind::Plain);
+        story.start(10, "w1.1", &job, 1);
+        story.end(20, "w1.1", &job, 1, How::Cancelled);
+        story.run(300, "w2.1", &job, 1);
+        story.breaks("I3");
+    }
+
+    #[test]
+    fn what_ended_well_before_an_orderly_end_does_not_run_again() {
+        let mut story = Story::new();
+        let job = story.enqueue(0, Kind::Plain);
+        story.start(10, "w1.1", &job, 1);
+        story.fault(20, 20, Fault::Term, "w1.1");
+        story.end(40, "w1.1", &job, 1, How::Ok);
+        story.exit(60, "w1.1", Some(0));
+        story.run(500, "w2.1", &job, 1);
+        story.breaks("I10");
+    }
+
+    #[test]
+    fn what_an_orderly_end_cancelled_keeps_its_attempt() {
+        for (attempt, lawful) in [(1, true), (2, false)] {
+            let mut story = Story::new();
+            let job = story.enqueue(0, Kind::Plain);
+            story.start(10, "w1.1", &job, 1);
+            story.fault(20, 20, Fault::Term, "w1.1");
+            story.end(2040, "w1.1", &job, 1, How::Cancelled);
+            story.exit(2060, "w1.1", Some(0));
+            story.run(2500, "w2.1", &job, attempt);
+            if lawful {
+                story.is_lawful();
+            } else {
+                story.breaks("I10");
+            }
+        }
+    }
+
+    #[test]
+    fn the_outbox_sends_again_what_redis_lost() {
+        let run = |route| {
+            let mut story = Story::new();
+            let job = story.offer(0, Kind::Plain, |offered| offered.route = route);
+            story.accepted(1, &job);
+            story.start(10, "w1.1", &job, 1);
+            story.fault(20, 400, Fault::RedisLoss, "redis");
+            story.end(900, "w1.1", &job, 1, How::Ok);
+            story.run(800, "w2.1", &job, 1);
+            story
+        };
+        run(Route::Outbox).is_lawful();
+        let broken = run(Route::Direct).broken();
+        assert_eq!(Vec::from_iter(broken), ["I3", "I6"]);
+    }
+
+    #[test]
+    fn a_machine_that_stands_still_is_a_fault() {
+        let mut story = Story::new();
+        let job = story.enqueue(900, Kind::Plain);
+        story.start(950, "w1.1", &job, 1);
+        story.write(3500, "conductor", Event::Stall { ms: 2400 });
+        story.start(3400, "w2.1", &job, 1);
+        story.end(3450, "w2.1", &job, 1, How::Ok);
+        story.end(3460, "w1.1", &job, 1, How::Cancelled);
+        story.is_lawful();
+    }
+}

@@ -102,3 +102,92 @@ fn runs<'a>(evidence: &'a Evidence) -> impl Iterator<Item = (&'a Job, &'a Run)> 
     let jobs = evidence.jobs.values();
     jobs.flat_map(|job| job.runs.iter().map(move |run| (job, run)))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{
+        check::story::{Story, Told},
+        history::{Event, Fault, How, Kind},
+    };
+
+    fn scheduled(serial: u64) -> Told {
+        Told {
+            serial,
+            id: queue::JobId::new(),
+            kind: Kind::Scheduled,
+        }
+    }
+
+    #[test]
+    fn a_slot_has_one_job() {
+        let mut story = Story::new();
+        let job = scheduled(1000);
+        story.start_slot(1010, "w1.1", &job, "every", 1000);
+        story.end(1020, "w1.1", &job, 1, How::Ok);
+        let next = scheduled(1001);
+        story.start_slot(2010, "w1.1", &next, "every", 2000);
+        story.end(2020, "w1.1", &next, 1, How::Ok);
+        story.is_lawful();
+
+        let double = scheduled(1002);
+        story.start_slot(2030, "w2.1", &double, "every", 2000);
+        story.end(2040, "w2.1", &double, 1, How::Ok);
+        story.breaks("I11");
+    }
+
+    #[test]
+    fn a_slot_is_not_early() {
+        let mut story = Story::new();
+        let job = scheduled(1000);
+        story.start_slot(999, "w1.1", &job, "every", 1000);
+        story.end(1020, "w1.1", &job, 1, How::Ok);
+        story.breaks("I11");
+    }
+
+    fn delayed(story: &mut Story, offered: u64, due: u64, started: u64) {
+        let job = story.offer(offered, Kind::Delayed, |offered| offered.due = Some(due));
+        story.accepted(offered + 1, &job);
+        story.run(started, "w1.1", &job, 1);
+    }
+
+    #[test]
+    fn none_is_early() {
+        let mut story = Story::new();
+        delayed(&mut story, 0, 1000, 1000);
+        story.is_lawful();
+        delayed(&mut story, 0, 1000, 999);
+        story.breaks("I12");
+    }
+
+    #[test]
+    fn one_of_a_hundred_may_be_late() {
+        let mut story = Story::new();
+        for at in 0..200 {
+            delayed(&mut story, at, 1000 + at, 1100 + at);
+        }
+        delayed(&mut story, 0, 1000, 1500);
+        story.is_lawful();
+        assert_eq!(story.report().figures.lateness, Some(100_000));
+        delayed(&mut story, 0, 1000, 1600);
+        story.is_lawful();
+        delayed(&mut story, 0, 1000, 1700);
+        story.breaks("I12");
+    }
+
+    #[test]
+    fn faults_and_stalls_make_late() {
+        let late = || {
+            let mut story = Story::new();
+            delayed(&mut story, 0, 1000, 1300);
+            delayed(&mut story, 0, 1000, 1310);
+            story
+        };
+        late().breaks("I12");
+        let mut faulty = late();
+        faulty.fault(900, 1100, Fault::RedisPause, "redis");
+        faulty.is_lawful();
+        let mut busy = late();
+        busy.write(1200, "conductor", Event::Stall { ms: 180 });
+        busy.is_lawful();
+    }
+}

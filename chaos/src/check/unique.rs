@@ -156,3 +156,111 @@ fn ended_long_before(evidence: &Evidence, job: &Job, at: Micros) -> Option<Micro
         .any(|run| run.at <= at && evidence.run_until(run) > ended);
     (long && !goes_on).then_some(ended)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{
+        check::story::{Story, Told},
+        history::{Event, Fault, How, Kind},
+    };
+
+    fn unique(story: &mut Story, ms: u64) -> Told {
+        let job = story.offer(ms, Kind::Unique, |offered| offered.unique = Some("key"));
+        story.accepted(ms + 1, &job);
+        job
+    }
+
+    fn duplicate(story: &mut Story, ms: u64, of: &Told) {
+        let job = story.offer(ms, Kind::Unique, |offered| offered.unique = Some("key"));
+        let event = Event::Duplicate {
+            serial: job.serial,
+            of: of.id,
+        };
+        story.write(ms + 1, "p1.1", event);
+    }
+
+    #[test]
+    fn the_next_is_accepted_when_the_holder_has_ended() {
+        for (second, lawful) in [(25, true), (15, false)] {
+            let mut story = Story::new();
+            let first = unique(&mut story, 0);
+            story.start(10, "w1.1", &first, 1);
+            let other = unique(&mut story, second);
+            story.end(20, "w1.1", &first, 1, How::Ok);
+            story.run(30, "w1.1", &other, 1);
+            if lawful {
+                story.is_lawful();
+            } else {
+                story.breaks("I13");
+            }
+        }
+    }
+
+    #[test]
+    fn a_lock_may_be_lost_with_redis() {
+        let mut story = Story::new();
+        let first = unique(&mut story, 0);
+        story.start(10, "w1.1", &first, 1);
+        story.fault(20, 300, Fault::RedisLoss, "redis");
+        let other = unique(&mut story, 400);
+        story.end(500, "w1.1", &first, 1, How::Ok);
+        story.run(600, "w1.1", &other, 1);
+        story.is_lawful();
+    }
+
+    #[test]
+    fn a_lock_ends_with_its_job() {
+        for (asked, lawful) in [(15, true), (900, true), (1500, false)] {
+            let mut story = Story::new();
+            let first = unique(&mut story, 0);
+            story.run(10, "w1.1", &first, 1);
+            duplicate(&mut story, asked, &first);
+            if lawful {
+                story.is_lawful();
+            } else {
+                story.breaks("I13");
+            }
+            let mut story = Story::new();
+            let first = unique(&mut story, 0);
+            story.run(10, "w1.1", &first, 1);
+            story.snapshot(asked, |seen| {
+                seen.stream.push((first.id, None));
+                seen.locks.push(("u:1".to_owned(), first.id));
+            });
+            if lawful {
+                story.is_lawful();
+            } else {
+                story.breaks("I13");
+            }
+        }
+    }
+
+    #[test]
+    fn a_duplicate_names_the_holder_of_its_key() {
+        let mut story = Story::new();
+        let other = story.enqueue(0, Kind::Plain);
+        duplicate(&mut story, 5, &other);
+        story.run(10, "w1.1", &other, 1);
+        story.breaks("I13");
+    }
+
+    #[test]
+    fn the_living_have_locks() {
+        for (locked, lawful) in [(true, true), (false, false)] {
+            let mut story = Story::new();
+            let job = unique(&mut story, 0);
+            story.snapshot(5, |seen| {
+                seen.stream.push((job.id, None));
+                if locked {
+                    seen.locks.push(("u:1".to_owned(), job.id));
+                }
+            });
+            story.run(10, "w1.1", &job, 1);
+            if lawful {
+                story.is_lawful();
+            } else {
+                story.breaks("I13");
+            }
+        }
+    }
+}

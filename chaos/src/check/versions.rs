@@ -76,3 +76,70 @@ pub(super) fn unknown_jobs_wait(evidence: &Evidence) -> Vec<Violation> {
     }
     found
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{
+        check::story::Story,
+        history::{Event, How, Kind},
+    };
+
+    #[test]
+    fn versions_run_where_they_are_known() {
+        for (producer, version, worker, lawful) in [
+            ("p1.1", 2, "w1.1", true),
+            ("p2.1", 1, "w1.1", true),
+            ("p2.1", 1, "w3.1", true),
+            ("p1.1", 2, "w3.1", false),
+            ("p1.1", 1, "w1.1", false),
+        ] {
+            let mut story = Story::new();
+            let job = story.offer(0, Kind::Versioned, |offered| offered.by = producer);
+            story.accepted(1, &job);
+            story.start_version(10, worker, &job, 1, Some(version));
+            story.end(20, worker, &job, 1, How::Ok);
+            if lawful {
+                story.is_lawful();
+            } else {
+                story.breaks("I19");
+            }
+        }
+    }
+
+    #[test]
+    fn a_newer_envelope_runs_on_newer_workers() {
+        let mut story = Story::new();
+        let job = story.offer(0, Kind::Unique, |offered| offered.unique = Some("key"));
+        story.accepted(1, &job);
+        story.run(10, "w3.1", &job, 1);
+        story.breaks("I19");
+    }
+
+    #[test]
+    fn the_unknown_waits() {
+        for (start, parked, lawful) in
+            [(9100, true, true), (100, true, false), (9100, false, false)]
+        {
+            let mut story = Story::new();
+            let job = story.enqueue(0, Kind::Unknown);
+            story.snapshot(50, |seen| seen.stream.push((job.id, None)));
+            if start > 100 {
+                story.snapshot(2000, |seen| {
+                    if parked {
+                        seen.parked.push(job.id);
+                        seen.payloads.push(job.id);
+                    } else {
+                        seen.stream.push((job.id, None));
+                    }
+                });
+            }
+            story.write(9000, "conductor", Event::Quiet);
+            story.run(start, "w1.1", &job, 1);
+            if lawful {
+                story.is_lawful();
+            } else {
+                story.breaks("I19");
+            }
+        }
+    }
+}

@@ -22,8 +22,8 @@ pub(crate) struct Brief {
     /// Number of the life in this slot; 1 is the first.
     pub(crate) life: u64,
     pub(crate) release: Release,
-    /// Whether it knows every kind of job, also the one that nobody knew before.
-    pub(crate) knows_all: bool,
+    /// Whether it came last: it knows a kind of job that nobody knew before, and no schedules.
+    pub(crate) last: bool,
     pub(crate) redis_port: u16,
     pub(crate) database_url: String,
     pub(crate) history: PathBuf,
@@ -48,7 +48,10 @@ impl Brief {
         tuning.response_timeout = self.lease / 2;
         tuning.block = self.lease / 2;
         tuning.reconcile = 3 * self.lease;
-        Ok(settings)
+        Ok(match self.release {
+            Release::New => settings,
+            Release::Old => queue::testing::release_before(settings),
+        })
     }
 
     /// Connects when it is first used; `most` connections.

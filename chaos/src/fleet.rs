@@ -79,10 +79,20 @@ pub(crate) struct Process {
 #[derive(Default)]
 pub(crate) struct Fleet {
     pub(crate) slots: Vec<Arc<Slot>>,
+    /// Slots of other fleets, whose numbers are taken.
+    before: usize,
     keepers: JoinSet<Result<()>>,
 }
 
 impl Fleet {
+    /// An empty fleet whose numbers follow those of another.
+    pub(crate) fn after(other: &Self) -> Self {
+        Self {
+            before: other.before + other.slots.len(),
+            ..Self::default()
+        }
+    }
+
     /// Starts the first life of one more slot; `brief` is of no process in particular.
     pub(crate) async fn add(
         &mut self,
@@ -93,7 +103,7 @@ impl Fleet {
     ) -> Result<()> {
         let proxy = Proxy::open(brief.redis_port).await?;
         let brief = Brief {
-            slot: self.slots.len() as u64 + 1,
+            slot: (self.before + self.slots.len()) as u64 + 1,
             redis_port: proxy.port,
             ..brief
         };

@@ -1,11 +1,12 @@
 //! The kinds of jobs: producers and workers share them.
 
-use std::time::Duration;
+use std::{error::Error, time::Duration};
 
 use queue::Job;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
-use crate::history::Serial;
+use crate::history::{Micros, Serial};
 
 /// What a job is to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,19 +29,23 @@ pub(crate) enum Failing {
     Discard,
 }
 
+/// How long to wait after a failed attempt: short, and the same every time.
+fn backoff(attempt: u16) -> Duration {
+    Duration::from_millis(100 * u64::from(attempt.min(10)))
+}
+
 macro_rules! kinds {
-    ($($(#[$doc:meta])* $kind:ident = $name:literal, version $version:literal, attempts $attempts:literal;)*) => {$(
+    ($($(#[$doc:meta])* $kind:ident = $name:literal, attempts $attempts:literal;)*) => {$(
         $(#[$doc])*
         #[derive(Debug, Serialize, Deserialize)]
         pub(crate) struct $kind(pub(crate) Task);
 
         impl Job for $kind {
             const NAME: &'static str = $name;
-            const VERSION: u16 = $version;
             const MAX_ATTEMPTS: u16 = $attempts;
 
             fn backoff(attempt: u16) -> Duration {
-                Duration::from_millis(100 * u64::from(attempt.min(10)))
+                backoff(attempt)
             }
         }
     )*};
@@ -48,19 +53,60 @@ macro_rules! kinds {
 
 kinds! {
     /// Does what its task says, and obeys its token.
-    Plain = "plain", version 1, attempts 4;
+    Plain = "plain", attempts 4;
     /// Takes three leases, and does not look at its token.
-    Long = "long", version 1, attempts 4;
+    Long = "long", attempts 4;
     /// Kills its process.
-    Poison = "poison", version 1, attempts 4;
+    Poison = "poison", attempts 4;
     /// Has an effect in Postgres, and its token in the outbox.
-    Once = "once", version 1, attempts 200;
+    Once = "once", attempts 200;
+    /// Has an effect in Postgres, which is noted there as done.
+    Done = "done", attempts 200;
     /// Runs at its time.
-    Delayed = "delayed", version 1, attempts 4;
-    /// As the release before wrote it.
-    VersionedV1 = "versioned", version 1, attempts 4;
-    /// As this release writes it.
-    VersionedV2 = "versioned", version 2, attempts 4;
-    /// Known to the last worker alone.
-    Unknown = "unknown", version 1, attempts 4;
+    Delayed = "delayed", attempts 4;
+    /// Holds a key.
+    Unique = "unique", attempts 4;
+    /// Known to the last workers alone.
+    Unknown = "unknown", attempts 4;
+    /// As the release before writes it, and reads it.
+    VersionedV1 = "versioned", attempts 4;
+}
+
+/// As this release writes it; what the release before wrote is lifted.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Versioned {
+    pub(crate) task: Task,
+    /// Version of the payload as it was enqueued.
+    pub(crate) written: u16,
+}
+
+impl Job for Versioned {
+    const NAME: &'static str = "versioned";
+    const VERSION: u16 = 2;
+    const OLDEST_VERSION: u16 = 1;
+    const MAX_ATTEMPTS: u16 = 4;
+
+    fn backoff(attempt: u16) -> Duration {
+        backoff(attempt)
+    }
+
+    fn upcast(from: u16, payload: Value) -> Result<Value, Box<dyn Error + Send + Sync>> {
+        Ok(json!({ "task": payload, "written": from }))
+    }
+}
+
+/// The job of a schedule's slot.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Scheduled {
+    pub(crate) schedule: String,
+    /// The slot's time in the history's units.
+    pub(crate) slot: Micros,
+}
+
+impl Job for Scheduled {
+    const NAME: &'static str = "scheduled";
+
+    fn backoff(attempt: u16) -> Duration {
+        backoff(attempt)
+    }
 }

@@ -8,14 +8,17 @@ use std::{
 
 use anyhow::Result;
 use fastrand::Rng;
-use queue::{EnqueueError, Job, JobId, Queue};
+use queue::{EnqueueError, Enqueued, Job, JobId, Options, Queue, Run};
 use sqlx::PgPool;
 use tokio::{sync::Semaphore, task::JoinSet};
 
 use crate::{
     brief::Brief,
     history::{Event, Kind, Release, Route, Serial},
-    jobs::{Delayed, Failing, Long, Once, Plain, Poison, Task, Unknown, VersionedV1, VersionedV2},
+    jobs::{
+        Delayed, Done, Failing, Long, Once, Plain, Poison, Task, Unique, Unknown, Versioned,
+        VersionedV1,
+    },
     journal::{Journal, micros},
     process,
 };
@@ -24,6 +27,8 @@ use crate::{
 const GAP: Duration = Duration::from_millis(12);
 /// Offers under way at once; more wait, as they would in a service.
 const IN_FLIGHT: usize = 64;
+/// Of unique jobs: few, so that they meet.
+const KEYS: u8 = 8;
 /// How long offers under way may take to end after SIGTERM.
 const LAST_ANSWERS: Duration = Duration::from_secs(6);
 
@@ -34,6 +39,7 @@ struct Offer {
     task: Task,
     /// Not before this long from now.
     delay: Option<Duration>,
+    unique: Option<String>,
     /// The transaction is rolled back, so the job must never be seen.
     rolled_back: bool,
 }
@@ -117,26 +123,33 @@ impl Draw {
             }
             _ => Route::Direct,
         };
-        let delayed = kind == Kind::Delayed || (kind == Kind::Once && self.rng.u8(..8) == 0);
+        let delayed = match kind {
+            Kind::Delayed => true,
+            Kind::Once | Kind::Unique => self.rng.u8(..8) == 0,
+            _ => false,
+        };
         Offer {
             kind,
             route,
             task: self.task(kind),
             delay: delayed.then(|| Duration::from_millis(self.rng.u64(200..6000))),
+            unique: (kind == Kind::Unique).then(|| format!("key-{}", self.rng.u8(..KEYS))),
             rolled_back: route == Route::Outbox && self.rng.u8(..20) == 0,
         }
     }
 
     fn kind(&mut self) -> Kind {
         let new = self.release == Release::New;
-        // The weights are shares of all offers: about one poison job in 20 s.
+        // Poison comes about twice a minute: each takes several workers with it.
         let weights = [
-            (Kind::Plain, 500),
-            (Kind::Delayed, 150),
-            (Kind::Versioned, 60),
-            (Kind::Long, 10),
-            (Kind::Once, if new { 250 } else { 0 }),
-            (Kind::Unknown, if new { 15 } else { 0 }),
+            (Kind::Plain, 1000),
+            (Kind::Delayed, 300),
+            (Kind::Versioned, 200),
+            (Kind::Done, 150),
+            (Kind::Long, 20),
+            (Kind::Once, if new { 500 } else { 0 }),
+            (Kind::Unique, if new { 250 } else { 0 }),
+            (Kind::Unknown, if new { 30 } else { 0 }),
             (Kind::Poison, u32::from(new)),
         ];
         let all: u32 = weights.iter().map(|(_, weight)| weight).sum();
@@ -153,6 +166,8 @@ impl Draw {
     fn task(&mut self, kind: Kind) -> Task {
         let ms = match kind {
             Kind::Long => 3 * u64::try_from(self.lease.as_millis()).unwrap_or(u64::MAX),
+            // Long enough for others to want the same key.
+            Kind::Unique => self.rng.u64(20..600),
             _ => self.rng.u64(1..50),
         };
         let failing = match self.rng.u8(..4) {
@@ -166,11 +181,10 @@ impl Draw {
             1..=3 => self.rng.u16(1..3),
             _ => 0,
         };
-        // A once-job has more attempts, for the sake of Postgres' absences.
-        let failures = if kind == Kind::Once {
-            failures.min(2)
-        } else {
-            failures
+        // These have more attempts, for the sake of Postgres' absences.
+        let failures = match kind {
+            Kind::Once | Kind::Done => failures.min(2),
+            _ => failures,
         };
         Task {
             serial: self.next,
@@ -192,6 +206,7 @@ struct Producer {
 struct Way {
     route: Route,
     run_at: Option<SystemTime>,
+    unique: Option<String>,
     rolled_back: bool,
 }
 
@@ -209,6 +224,7 @@ impl Producer {
         let way = Way {
             route: offer.route,
             run_at: offer.delay.map(in_whole_ms),
+            unique: offer.unique,
             rolled_back: offer.rolled_back,
         };
         self.journal.write(Event::Offer {
@@ -216,7 +232,7 @@ impl Producer {
             kind,
             route: way.route,
             due: way.run_at.map(micros),
-            unique: None,
+            unique: way.unique.clone(),
         });
         let answer = match kind {
             Kind::Long => self.send(&Long(task), &way).await,
@@ -226,12 +242,18 @@ impl Producer {
             Kind::Versioned if self.release == Release::Old => {
                 self.send(&VersionedV1(task), &way).await
             }
-            Kind::Versioned => self.send(&VersionedV2(task), &way).await,
+            Kind::Versioned => {
+                let written = Versioned::VERSION;
+                self.send(&Versioned { task, written }, &way).await
+            }
+            Kind::Done => self.send(&Done(task), &way).await,
+            Kind::Unique => self.send(&Unique(task), &way).await,
             Kind::Unknown => self.send(&Unknown(task), &way).await,
             _ => self.send(&Plain(task), &way).await,
         };
         self.journal.write(match answer {
-            Ok(id) => Event::Accepted { serial, id },
+            Ok(Enqueued::New(id)) => Event::Accepted { serial, id },
+            Ok(Enqueued::Duplicate(of)) => Event::Duplicate { serial, of },
             Err(Refusal { certain, error }) => Event::Refused {
                 serial,
                 certain,
@@ -240,20 +262,19 @@ impl Producer {
         });
     }
 
-    async fn send<J: Job>(&self, job: &J, way: &Way) -> Result<JobId, Refusal> {
-        match way.route {
-            Route::Direct => {
-                let sent = match way.run_at {
-                    None => self.queue.enqueue(job).await,
-                    Some(time) => self.queue.enqueue_at(job, time).await,
-                };
-                sent.map_err(|error| Refusal {
-                    certain: !matches!(error, EnqueueError::Unavailable(_)),
-                    error: error.to_string(),
-                })
-            }
-            Route::Outbox => self.commit(job, way).await,
+    async fn send<J: Job>(&self, job: &J, way: &Way) -> Result<Enqueued, Refusal> {
+        if way.route == Route::Outbox {
+            return self.commit(job, way).await.map(Enqueued::New);
         }
+        let options = Options {
+            run: way.run_at.map_or(Run::Now, Run::At),
+            unique: way.unique.clone(),
+        };
+        let sent = self.queue.enqueue_with(job, &options).await;
+        sent.map_err(|error| Refusal {
+            certain: !matches!(error, EnqueueError::Unavailable(_)),
+            error: error.to_string(),
+        })
     }
 
     async fn commit<J: Job>(&self, job: &J, way: &Way) -> Result<JobId, Refusal> {

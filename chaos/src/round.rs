@@ -38,7 +38,7 @@ const QUIET_LIMIT: Duration = Duration::from_secs(75);
 /// Mean time between two looks at where every job is.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
 /// Keys that are there for as long as a queue is.
-const LASTING_KEYS: [&str; 3] = ["s:0", "dead", "m"];
+const LASTING_KEYS: [&str; 5] = ["s:0", "dead", "m", "cron", "cronspec"];
 
 /// File of the state after all have ended, beside the history.
 const FINAL: &str = "final.json";
@@ -53,7 +53,7 @@ pub(crate) struct Plan {
     pub(crate) faults: Vec<Fault>,
 }
 
-/// Runs one round in `folder`, which then holds its history and logs.
+/// Runs one round in `folder`, which then holds its history and logs, and prints what it showed.
 pub(crate) async fn run(
     plan: &Plan,
     programs: &Programs,
@@ -75,7 +75,7 @@ pub(crate) async fn run(
             slot: 0,
             life: 0,
             release: Release::New,
-            knows_all: false,
+            last: false,
             redis_port: redis.port,
             database_url,
             history: history.clone(),
@@ -122,14 +122,15 @@ struct Round<'a> {
 }
 
 impl Round<'_> {
-    async fn add(&self, fleet: &mut Fleet, role: Role, release: Release) -> Result<()> {
-        let brief = Brief {
-            release,
-            // The last worker comes when the others have been at work for the whole round.
-            knows_all: role == Role::Worker && fleet.slots.len() == self.plan.workers,
-            ..self.brief.clone()
-        };
+    async fn add(&self, fleet: &mut Fleet, role: Role, brief: Brief) -> Result<()> {
         fleet.add(role, brief, &self.logs, &self.journal).await
+    }
+
+    fn of(&self, release: Release) -> Brief {
+        Brief {
+            release,
+            ..self.brief.clone()
+        }
     }
 
     /// From the first job to the silence after the last.
@@ -139,10 +140,12 @@ impl Round<'_> {
         for number in 1..=self.plan.workers {
             let old = number == self.plan.workers && number > 1;
             let release = if old { Release::Old } else { Release::New };
-            self.add(&mut workers, Role::Worker, release).await?;
+            self.add(&mut workers, Role::Worker, self.of(release))
+                .await?;
         }
         for release in [Release::New, Release::Old] {
-            self.add(&mut producers, Role::Producer, release).await?;
+            self.add(&mut producers, Role::Producer, self.of(release))
+                .await?;
         }
         let stage = Stage {
             workers,
@@ -165,7 +168,7 @@ impl Round<'_> {
     async fn show(&self, stage: Stage<'_>) -> Result<Final> {
         self.storm(&stage).await?;
         let Stage {
-            mut workers,
+            workers,
             producers,
             // To its end with this function.
             redis: _redis,
@@ -174,11 +177,20 @@ impl Round<'_> {
         } = stage;
         producers.end(drain.exit).await?;
         self.journal.write(Event::Quiet);
-        self.add(&mut workers, Role::Worker, Release::New).await?;
+        // Without schedules: those of the others end with them.
+        let mut last = Fleet::after(&workers);
+        for _ in 0..2 {
+            let brief = Brief {
+                last: true,
+                ..self.of(Release::New)
+            };
+            self.add(&mut last, Role::Worker, brief).await?;
+        }
+        workers.end(2 * drain.exit).await?;
         let pool = self.brief.database(2)?;
         // When it is not quiet in time, the checker says what is left.
-        let _ = timeout(QUIET_LIMIT, self.quiet(&pool, workers.slots.len())).await;
-        workers.end(2 * drain.exit).await?;
+        let _ = timeout(QUIET_LIMIT, self.quiet(&pool, last.slots.len())).await;
+        last.end(2 * drain.exit).await?;
         self.result(&pool).await
     }
 

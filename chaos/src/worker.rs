@@ -4,16 +4,19 @@
 use std::{future::Future, time::Duration};
 
 use anyhow::Result;
-use queue::{JobContext, JobError, Queue, Registry, Worker, WorkerSettings};
+use queue::{CatchUp, JobContext, JobError, Queue, Registry, Schedule, Worker, WorkerSettings};
 use rustix::process::{Signal, getpid, kill_process};
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     brief::Brief,
-    history::{Event, How, Kind, Release},
-    jobs::{Delayed, Failing, Long, Once, Plain, Poison, Task, Unknown, VersionedV1, VersionedV2},
-    journal::Journal,
+    history::{Event, How, Kind, Micros, Release, Serial},
+    jobs::{
+        Delayed, Done, Failing, Long, Once, Plain, Poison, Scheduled, Task, Unique, Unknown,
+        Versioned, VersionedV1,
+    },
+    journal::{Journal, micros},
     process,
 };
 
@@ -63,57 +66,79 @@ pub(crate) async fn run(brief: Brief) -> Result<()> {
 }
 
 fn registry(brief: &Brief) -> Registry<App> {
-    let registry = Registry::new()
+    let mut registry = Registry::new()
         .register(|Plain(task), cx| attempt(Kind::Plain, None, task, cx))
         .register(|Long(task), cx| attempt(Kind::Long, None, task, cx))
         .register(|Poison(task), cx| attempt(Kind::Poison, None, task, cx))
         .register(|Once(task), cx| attempt(Kind::Once, None, task, cx))
+        .register(|Done(task), cx| attempt(Kind::Done, None, task, cx))
         .register(|Delayed(task), cx| attempt(Kind::Delayed, None, task, cx))
-        .register(|VersionedV1(task), cx| attempt(Kind::Versioned, Some(1), task, cx));
-    let registry = match brief.release {
-        Release::Old => registry,
-        Release::New => {
-            registry.register(|VersionedV2(task), cx| attempt(Kind::Versioned, Some(2), task, cx))
-        }
-    };
-    if brief.knows_all {
-        registry.register(|Unknown(task), cx| attempt(Kind::Unknown, None, task, cx))
-    } else {
-        registry
+        .register(|Unique(task), cx| attempt(Kind::Unique, None, task, cx))
+        .register(slot);
+    if brief.release == Release::Old {
+        return registry
+            .register(|VersionedV1(task), cx| attempt(Kind::Versioned, Some(1), task, cx));
     }
+    registry = registry
+        .register(|job: Versioned, cx| attempt(Kind::Versioned, Some(job.written), job.task, cx));
+    if brief.last {
+        return registry.register(|Unknown(task), cx| attempt(Kind::Unknown, None, task, cx));
+    }
+    for (name, seconds, policy) in SCHEDULES {
+        let schedule = Schedule::every(name, Duration::from_secs(seconds)).catch_up(policy);
+        registry = registry.schedule(schedule, move |slot| Scheduled {
+            schedule: name.to_owned(),
+            slot: micros(slot),
+        });
+    }
+    registry
 }
+
+/// Name, period in seconds, and what becomes of missed slots.
+const SCHEDULES: [(&str, u64, CatchUp); 3] = [
+    ("skip", 1, CatchUp::Skip),
+    ("one", 2, CatchUp::One),
+    ("all", 1, CatchUp::All { at_most: 1000 }),
+];
+
+/// The job of a schedule's slot: nothing but its history.
+async fn slot(job: Scheduled, cx: Context) -> Outcome {
+    let slot = Some((job.schedule, job.slot));
+    let mut run = Run::begin(Kind::Scheduled, NO_SERIAL, slot, None, &cx);
+    run.how = How::Ok;
+    Ok(())
+}
+
+/// The serial of jobs that no producer has offered.
+const NO_SERIAL: Serial = 0;
 
 /// One attempt at any kind of job.
 async fn attempt(kind: Kind, version: Option<u16>, task: Task, cx: Context) -> Outcome {
-    let mut run = Run::begin(kind, version, &task, &cx);
+    let mut run = Run::begin(kind, task.serial, None, version, &cx);
     match kind {
         Kind::Poison => {
             // As an abort would end it, without a core file.
             kill_process(getpid(), Signal::KILL)?;
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
-        Kind::Long => {
-            tokio::time::sleep(Duration::from_millis(task.ms)).await;
-            run.how = How::Ok;
-            Ok(())
-        }
-        Kind::Once => {
+        Kind::Long => tokio::time::sleep(Duration::from_millis(task.ms)).await,
+        Kind::Once | Kind::Done => {
             let mut tx = run.or_fail(cx.app.pool.begin()).await?;
-            if run.or_fail(outbox::once(&mut tx, cx.id)).await? {
-                let effect = effect(&mut tx, &task, &cx);
-                run.or_fail(effect).await?;
+            let first = if kind == Kind::Once {
+                run.or_fail(outbox::once(&mut tx, cx.id)).await?
+            } else {
+                run.or_fail(outbox::mark_done(&mut tx, cx.id)).await?
+            };
+            if first {
+                run.or_fail(effect(&mut tx, &task, &cx)).await?;
                 run.work(&task, &cx).await?;
                 run.or_fail(tx.commit()).await?;
             }
-            run.how = How::Ok;
-            Ok(())
         }
-        _ => {
-            run.work(&task, &cx).await?;
-            run.how = How::Ok;
-            Ok(())
-        }
+        _ => run.work(&task, &cx).await?,
     }
+    run.how = How::Ok;
+    Ok(())
 }
 
 /// What a job does to the world: a row that says so.
@@ -138,20 +163,26 @@ struct Run {
 }
 
 impl Run {
-    fn begin(kind: Kind, version: Option<u16>, task: &Task, cx: &Context) -> Self {
+    fn begin(
+        kind: Kind,
+        serial: Serial,
+        slot: Option<(String, Micros)>,
+        version: Option<u16>,
+        cx: &Context,
+    ) -> Self {
         let journal = cx.app.journal.clone();
         journal.write(Event::Start {
-            serial: task.serial,
+            serial,
             id: cx.id,
             attempt: cx.attempt,
             kind,
-            slot: None,
+            slot,
             version,
         });
         Self {
             journal,
             end: Event::End {
-                serial: task.serial,
+                serial,
                 id: cx.id,
                 attempt: cx.attempt,
                 how: How::Cancelled,

@@ -50,7 +50,7 @@ pub(crate) struct Storms {
 
 /// Every fault, how likely it is, and its name on the command line.
 pub(crate) const FAULTS: [(Fault, u32, &str); 14] = [
-    (Fault::Kill, 6, "kill"),
+    (Fault::Kill, 8, "kill"),
     (Fault::Stop, 4, "stop"),
     (Fault::Term, 4, "term"),
     (Fault::RedisRestart, 3, "redis-restart"),
@@ -143,10 +143,10 @@ impl Iterator for Storms {
             return None;
         }
         // A fault alone shows what it does by itself; together they show the rest.
-        let most = if self.rng.u8(..3) == 0 {
+        let most = if self.rng.u8(..4) == 0 {
             1
         } else {
-            self.rng.usize(2..10)
+            self.rng.usize(2..12)
         };
         let mut steps: Vec<Step> = Vec::new();
         let mut busy_until: HashMap<Target, Duration> = HashMap::new();
@@ -161,10 +161,16 @@ impl Iterator for Storms {
                 steps.push(step);
             }
         }
+        // Long enough for all to be as if nothing had been; or not.
         let calm = 2 * (self.lease + brief::scan(self.lease));
+        let share = if self.rng.bool() {
+            1.0 + self.rng.f64() / 5.0
+        } else {
+            self.rng.f64() / 4.0
+        };
         Some(Storm {
             steps,
-            calm: calm.mul_f64(1.0 + self.rng.f64() / 2.0),
+            calm: calm.mul_f64(share),
         })
     }
 }

@@ -122,6 +122,18 @@ impl Fleet {
         Ok(())
     }
 
+    /// The ids of the living processes.
+    pub(crate) async fn pids(&self) -> Vec<u32> {
+        let mut pids = Vec::new();
+        for slot in &self.slots {
+            let process = slot.process.lock().await;
+            if process.is_alive() {
+                pids.push(process.pid.as_raw_nonzero().get().unsigned_abs());
+            }
+        }
+        pids
+    }
+
     /// Ends all by SIGTERM; by SIGKILL what takes longer than `limit`.
     pub(crate) async fn end(mut self, limit: Duration) -> Result<()> {
         let ends = self.slots.iter().map(|slot| slot.end(limit));

@@ -203,6 +203,18 @@ pub(crate) struct Final {
     pub(crate) poison_after: u32,
     /// Exit deadline after SIGTERM.
     pub(crate) drain_ms: u64,
+    /// The schedules that workers of this release follow.
+    #[serde(default)]
+    pub(crate) schedules: Vec<Planned>,
+}
+
+/// A schedule with slots at the multiples of its period.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Planned {
+    pub(crate) name: String,
+    pub(crate) every_ms: u64,
+    /// Whether every slot has a job, however late; else the latest of a gap has one.
+    pub(crate) all: bool,
 }
 
 impl Snapshot {

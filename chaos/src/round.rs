@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::Result;
+use queue::CatchUp;
 use sqlx::{PgPool, Row};
 use tokio::{
     sync::Mutex,
@@ -21,7 +22,7 @@ use crate::{
     check,
     faults::Storms,
     fleet::{Fleet, Role},
-    history::{Event, Fault, Final, Record, Release},
+    history::{Event, Fault, Final, Planned, Record, Release},
     journal::{self, Journal},
     progress::Progress,
     report::Report,
@@ -29,6 +30,7 @@ use crate::{
     stage::Stage,
     stall,
     view::{Look, View},
+    worker,
 };
 
 /// Before the first fault: what is without faults must be seen too.
@@ -189,7 +191,7 @@ impl Round<'_> {
         workers.end(2 * drain.exit).await?;
         let pool = self.brief.database(2)?;
         // When it is not quiet in time, the checker says what is left.
-        let _ = timeout(QUIET_LIMIT, self.quiet(&pool, last.slots.len())).await;
+        let _ = timeout(QUIET_LIMIT, self.quiet(&pool, &last)).await;
         last.end(2 * drain.exit).await?;
         self.result(&pool).await
     }
@@ -247,8 +249,8 @@ impl Round<'_> {
         view.look().await
     }
 
-    /// Waits until nothing is left to do, and Redis knows of no more than `workers` workers.
-    async fn quiet(&self, pool: &PgPool, workers: usize) {
+    /// Waits until nothing is left to do, and Redis knows of no workers but these.
+    async fn quiet(&self, pool: &PgPool, workers: &Fleet) {
         let mut view = None;
         loop {
             sleep(Duration::from_millis(100)).await;
@@ -257,12 +259,18 @@ impl Round<'_> {
                 continue;
             };
             let seen = &look.snapshot;
+            let pids = workers.pids().await;
+            // A consumer is named after its host, its process and its life.
+            let lives = |consumer: &String| {
+                let pid = consumer.split(':').nth(1).and_then(|pid| pid.parse().ok());
+                pid.is_some_and(|pid| pids.contains(&pid))
+            };
             let is_dead = |id| seen.dead.iter().any(|letter| letter.id == id);
             if seen.stream.is_empty()
                 && look.pending == 0
                 && seen.delayed.is_empty()
                 && seen.parked.is_empty()
-                && look.consumers.len() <= workers
+                && look.consumers.iter().all(lives)
                 && outbox.iter().all(|(id, state)| *state != 0 && is_dead(*id))
             {
                 return;
@@ -299,6 +307,14 @@ impl Round<'_> {
             scan_ms: ms(scan(self.plan.lease)),
             poison_after: self.brief.queue()?.tuning.poison_after,
             drain_ms: ms(self.brief.drain().exit),
+            schedules: worker::SCHEDULES
+                .iter()
+                .map(|(name, seconds, policy)| Planned {
+                    name: (*name).to_owned(),
+                    every_ms: seconds * 1000,
+                    all: matches!(policy, CatchUp::All { .. }),
+                })
+                .collect(),
         })
     }
 }

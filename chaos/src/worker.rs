@@ -95,7 +95,7 @@ fn registry(brief: &Brief) -> Registry<App> {
 }
 
 /// Name, period in seconds, and what becomes of missed slots.
-const SCHEDULES: [(&str, u64, CatchUp); 3] = [
+pub(crate) const SCHEDULES: [(&str, u64, CatchUp); 3] = [
     ("skip", 1, CatchUp::Skip),
     ("one", 2, CatchUp::One),
     ("all", 1, CatchUp::All { at_most: 1000 }),

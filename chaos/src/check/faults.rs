@@ -234,6 +234,25 @@ impl Faults {
         })
     }
 
+    /// The times in which this process surely distrusts its lease: no answer of Redis
+    /// has reached it for most of one, and it was not frozen meanwhile.
+    pub(super) fn surely_in_doubt(&self, process: &str) -> impl Iterator<Item = (Micros, Micros)> {
+        let mute = self.spans.iter().filter(move |span| {
+            let cut_off = matches!(
+                span.fault,
+                Fault::Refuse | Fault::SwallowReplies | Fault::BlackHole
+            );
+            let stops = self.within(span.from, span.to + self.limits.recover);
+            let mut stops = stops.filter(|stop| stop.fault == Fault::Stop);
+            (span.hits_redis() || cut_off && span.hits(process))
+                && !stops.any(|stop| stop.hits(process))
+        });
+        mute.map(|span| {
+            let from = span.from + self.limits.lease / 5 * 4 + 150_000;
+            (from + self.stalled(span.from, from), span.to)
+        })
+    }
+
     /// Whether this process stood still across a moment, or until just before it, for
     /// so long that it may have acted on a lease that had ended.
     pub(super) fn was_frozen(&self, process: &str, at: Micros) -> bool {
@@ -276,6 +295,19 @@ impl Faults {
         let mut spans = self.spans.iter();
         let told = spans.find(|span| span.fault == Fault::Term && span.hits(process));
         told.map(|span| span.from)
+    }
+
+    /// Whether this process, had it anything to do in Redis, surely did it within these
+    /// times: it was well, and long enough after whatever had hit it or Redis.
+    pub(super) fn is_at_work(&self, process: &str, from: Micros, to: Micros) -> bool {
+        let ends = self.death(process).map(|death| death.at);
+        let ends = ends.into_iter().chain(self.told_to_end(process)).min();
+        let mut windows = self.windows(process).iter();
+        let mut spans = self.within(from.saturating_sub(self.limits.resend), to);
+        ends.is_none_or(|at| at > to)
+            && !windows.any(|window| window.from <= to && window.to + self.limits.resend >= from)
+            && !spans.any(|span| span.fault == Fault::RedisOom)
+            && self.stalled(from, to) == 0
     }
 
     /// The losses of Redis' data that a job may have fallen victim to, which was

@@ -9,6 +9,9 @@ use crate::{
     report::Violation,
 };
 
+/// How long a cooperative handler may take to end.
+const SLOW: Micros = 300_000;
+
 /// I3, I4 and, for long jobs, I7: every start but the first has a cause.
 ///
 /// The first start is attempt 1. Each later one follows from what became of the one
@@ -121,6 +124,37 @@ pub(super) fn runs_do_not_overlap(evidence: &Evidence) -> Vec<Violation> {
                     );
                     found.push(job.violates("I6", later.at, sentence));
                 }
+            }
+        }
+    }
+    found
+}
+
+/// I6: a worker that has not reached Redis for most of its lease starts nothing, and
+/// what it runs ends, unless it is deaf (long jobs) or safe (once-jobs).
+///
+/// Judged from the beginning of a fault that surely keeps it from every answer: four
+/// fifths of a lease later, with some slack and what this machine stood still, nothing
+/// starts until the fault is healed, and cooperative handlers have ended.
+pub(super) fn the_doubtful_do_nothing(evidence: &Evidence) -> Vec<Violation> {
+    let mut found = Vec::new();
+    for job in evidence.jobs.values() {
+        let deaf = matches!(
+            job.kind,
+            Kind::Long | Kind::Once | Kind::Done | Kind::Poison
+        );
+        for run in &job.runs {
+            let until = evidence.run_until(run);
+            for (from, to) in evidence.faults.surely_in_doubt(&run.by) {
+                let what = if (from..to).contains(&run.at) {
+                    "started"
+                } else if !deaf && run.at < from && until > from && from + SLOW < to.min(until) {
+                    "went on"
+                } else {
+                    continue;
+                };
+                let sentence = format!("{what} on {}, whose lease was in doubt", run.by);
+                found.push(job.violates("I6", run.at.max(from), sentence));
             }
         }
     }

@@ -1,17 +1,21 @@
 //! I11 and I12: schedules and delays.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use queue::JobId;
 
 use super::evidence::{Evidence, Job, Run};
 use crate::{
-    history::{Kind, Micros},
+    history::{Kind, Micros, Release},
     report::Violation,
 };
 
 /// The most that a delayed job may be late, with the exceptions of a 99th percentile.
 const LATE: Micros = 150_000;
+/// Several ticks of a worker.
+const TICKS: Micros = 400_000;
+/// A worker follows schedules when it has been up for as long.
+const SETTLED: Micros = 2_000_000;
 /// A job that is accepted as shortly before its time as this may be later.
 const IN_GOOD_TIME: Micros = 500_000;
 
@@ -34,6 +38,64 @@ pub(super) fn slots_fire_once(evidence: &Evidence) -> Vec<Violation> {
         }
     }
     found
+}
+
+/// I11: every slot has a job; where only the latest of a gap is to have one, every slot
+/// in which a worker could fire it.
+///
+/// Looked at are the slots after the first that was fired. A worker of this release can
+/// fire when it has been up for a while and undisturbed for four ticks, and neither it nor
+/// Redis was hit shortly before, by a lack of memory neither. Excused are the slots
+/// around a loss of Redis' data, which takes the schedules with it.
+pub(super) fn slots_are_fired(evidence: &Evidence) -> Vec<Violation> {
+    let mut fired: BTreeMap<&str, BTreeSet<Micros>> = BTreeMap::new();
+    for (_, run) in runs(evidence) {
+        if let Some((name, slot)) = &run.slot {
+            fired.entry(name).or_default().insert(*slot);
+        }
+    }
+    let limits = &evidence.faults.limits;
+    let mut found = Vec::new();
+    for planned in &evidence.end.schedules {
+        let period = planned.every_ms * 1000;
+        let name = &*planned.name;
+        let Some(fired) = fired.get(name) else {
+            let sentence = format!("no slot of {name} was ever fired");
+            found.push(Violation::new("I11", sentence));
+            continue;
+        };
+        let first = fired.first().copied().unwrap_or_default();
+        let slots = std::iter::successors(Some(first), |slot| Some(slot + period));
+        for slot in slots.take_while(|slot| slot + period <= evidence.last) {
+            let until = if planned.all {
+                evidence.last
+            } else {
+                slot + period
+            };
+            let around = (
+                slot - period - limits.resend,
+                slot + 2 * limits.lease + limits.scan,
+            );
+            let lost = evidence.faults.losses(around.0, around.1).next().is_some();
+            if !fired.contains(&slot) && !lost && can_fire(evidence, slot, until) {
+                let sentence = format!("the slot {slot} of {name} has no job");
+                found.push(Violation::new("I11", sentence).at(slot));
+            }
+        }
+    }
+    found
+}
+
+/// Whether some worker was there to fire a slot before it was over.
+fn can_fire(evidence: &Evidence, slot: Micros, until: Micros) -> bool {
+    let moments = (slot + TICKS / 2..until.saturating_sub(TICKS * 3 / 2)).step_by(100_000);
+    moments.into_iter().any(|from| {
+        evidence.workers().any(|(process, life)| {
+            life.release == Release::New
+                && life.up + SETTLED <= from
+                && evidence.faults.is_at_work(process, from, from + TICKS)
+        })
+    })
 }
 
 /// I12: no job starts before its time. No excuses: all clocks are one machine's.
@@ -107,7 +169,7 @@ fn runs<'a>(evidence: &'a Evidence) -> impl Iterator<Item = (&'a Job, &'a Run)> 
 mod tests {
     use crate::{
         check::story::{Story, Told},
-        history::{Event, Fault, How, Kind},
+        history::{Event, Fault, How, Kind, Planned},
     };
 
     fn scheduled(serial: u64) -> Told {
@@ -142,6 +204,46 @@ mod tests {
         story.start_slot(999, "w1.1", &job, "every", 1000);
         story.end(1020, "w1.1", &job, 1, How::Ok);
         story.breaks("I11");
+    }
+
+    #[test]
+    fn every_slot_fires_that_can() {
+        let fired = |slots: &[u64]| {
+            let mut story = Story::new();
+            for name in ["one", "all"] {
+                story.end.schedules.push(Planned {
+                    name: name.to_owned(),
+                    every_ms: 1000,
+                    all: name == "all",
+                });
+                for slot in slots {
+                    let job = scheduled(slot + name.len() as u64);
+                    story.start_slot(slot + 10, "w1.1", &job, name, *slot);
+                    story.end(slot + 20, "w1.1", &job, 1, How::Ok);
+                }
+            }
+            story.write(10_500, "conductor", Event::Quiet);
+            story
+        };
+        fired(&[3000, 4000, 5000, 6000, 7000, 8000, 9000]).is_lawful();
+        fired(&[3000, 4000, 5000, 7000, 8000, 9000]).breaks("I11");
+        let mut story = fired(&[3000, 7000, 8000, 9000]);
+        story.fault(3500, 6500, Fault::RedisPause, "redis");
+        let report = story.report();
+        let sentences = report
+            .violations
+            .iter()
+            .map(|violation| &violation.sentence);
+        assert!(sentences.clone().count() == 3, "those of `all`");
+        assert!(
+            sentences
+                .into_iter()
+                .all(|sentence| sentence.contains("of all has"))
+        );
+        let mut story = fired(&[3000, 6000, 7000, 8000, 9000]);
+        story.fault(3500, 3600, Fault::RedisLoss, "redis");
+        story.is_lawful();
+        fired(&[]).breaks("I11");
     }
 
     fn delayed(story: &mut Story, offered: u64, due: u64, started: u64) {

@@ -25,10 +25,12 @@ const POSTGRES_SETTINGS: [&str; 3] = ["fsync=off", "full_page_writes=off", "max_
 pub(crate) fn run(project: &Project, args: &Chaos) -> Result<()> {
     let (postgres, redis) = servers::ensure(false, true)?;
     let redis = redis.context("there is no Redis")?;
-    let program = build(project, args.release)?;
     let folder = std::env::temp_dir().join(format!("slipway-chaos-{}", std::process::id()));
     // Not one that is there already: it could be anybody's.
     fs::create_dir(&folder).with_context(|| format!("{} cannot be made", folder.display()))?;
+    // A copy: it starts itself again and again, also while somebody builds the next one.
+    let harness = folder.join("chaos");
+    fs::copy(build(project, args.release)?, &harness)?;
     let account = account::for_postgres()?;
     let data = folder.join("postgres");
     let cluster = Cluster {
@@ -46,7 +48,7 @@ pub(crate) fn run(project: &Project, args: &Chaos) -> Result<()> {
         "postgres_account": account.map(|account| (account.uid, account.gid)),
         "folder": folder,
     });
-    let mut harness = Harness::start(&program, &args.words(), &programs)?;
+    let mut harness = Harness::start(&harness, &args.words(), &programs)?;
     let status = harness.child.wait()?;
     match status.code() {
         Some(0) => Ok(()),
@@ -89,8 +91,8 @@ struct Harness {
 
 impl Harness {
     /// In a process group of its own: Ctrl-C is for us, and reaches it as the end of its input.
-    fn start(program: &str, args: &[String], programs: &Value) -> Result<Self> {
-        let mut child = Command::new(Path::new(program))
+    fn start(program: &Path, args: &[String], programs: &Value) -> Result<Self> {
+        let mut child = Command::new(program)
             .arg("run")
             .args(args)
             .stdin(Stdio::piped())

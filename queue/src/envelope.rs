@@ -8,7 +8,10 @@
 //! written in the oldest version that can express it: the release before runs what
 //! it can, and parks only what it does not know.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    io::{self, Write},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -107,12 +110,20 @@ impl<'a> Header<'a> {
 
     pub(crate) fn write(&self, payload: &[u8]) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(payload.len() + 256);
-        bytes.push(if self.unique.is_none() { PLAIN } else { UNIQUE });
-        let mut bytes = postcard::to_extend(self, bytes)
-            .expect("a header is plain data, and a Vec takes all of it");
-        bytes.extend_from_slice(self.unique.as_ref().map_or(&[], |hash| &hash[..]));
+        self.write_to(&mut bytes);
         bytes.extend_from_slice(payload);
         bytes
+    }
+
+    /// All that stands before the payload; `out` is memory, and takes all of it.
+    fn write_to(&self, out: &mut impl Write) {
+        const TAKEN: &str = "a header is plain data, and memory takes all of it";
+        let version = if self.unique.is_none() { PLAIN } else { UNIQUE };
+        out.write_all(&[version]).expect(TAKEN);
+        let out = postcard::to_io(self, out).expect(TAKEN);
+        if let Some(hash) = &self.unique {
+            out.write_all(hash).expect(TAKEN);
+        }
     }
 
     pub(crate) fn id(&self) -> JobId {
@@ -209,33 +220,53 @@ impl Envelope {
     }
 }
 
-/// A job as bytes, for its first attempt: what [`Envelope::new`] and
-/// [`Envelope::encode`] make, with fewer copies on the way.
+/// Writes a job for its first attempt into `out`, which is memory: what
+/// [`Envelope::new`] and [`Envelope::encode`] make, without a copy on the way.
 pub(crate) fn seal<J: Job>(
     job: &J,
     unique: Option<UniqueHash>,
-) -> Result<(JobId, Vec<u8>), EnqueueError> {
+    out: &mut impl Write,
+) -> Result<JobId, EnqueueError> {
     check_names::<J>();
     let id = JobId::new();
     let traceparent = trace::current();
-    let mut bytes = Header {
+    let header = Header {
         id: *id.as_uuid().as_bytes(),
         queue: J::QUEUE,
         name: J::NAME,
         version: J::VERSION,
         attempt: 1,
         max_attempts: J::MAX_ATTEMPTS,
-        enqueued_at_ms: epoch_ms(SystemTime::now()),
+        // The clock was read for the id; once is enough.
+        enqueued_at_ms: id.made_at_ms(),
         timeout_ms: whole_ms(J::TIMEOUT),
         flags: 0,
         traceparent: traceparent.as_deref(),
         unique,
+    };
+    header.write_to(out);
+    let mut payload = Counted { out, bytes: 0 };
+    serde_json::to_writer(&mut payload, job)?;
+    check_size(payload.bytes)?;
+    Ok(id)
+}
+
+/// Counts what is written through it.
+struct Counted<W> {
+    out: W,
+    bytes: usize,
+}
+
+impl<W: Write> Write for Counted<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.out.write(bytes)?;
+        self.bytes += written;
+        Ok(written)
     }
-    .write(&[]);
-    let header = bytes.len();
-    serde_json::to_writer(&mut bytes, job)?;
-    check_size(bytes.len() - header)?;
-    Ok((id, bytes))
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
 }
 
 fn check_names<J: Job>() {
@@ -313,11 +344,13 @@ mod tests {
     #[test]
     fn the_short_way_makes_the_same_bytes() {
         for unique in [None, Some(unique_hash(Ping::NAME, "a"))] {
-            let (id, bytes) = seal(&Ping(7), unique).unwrap();
+            let mut bytes = Vec::new();
+            let id = seal(&Ping(7), unique, &mut bytes).unwrap();
             let sealed = Envelope::decode(&bytes).unwrap();
             let mut long = Envelope::new(&Ping(7)).unwrap();
             long.id = id;
             long.unique = unique;
+            assert!(long.enqueued_at_ms.abs_diff(sealed.enqueued_at_ms) < 60_000);
             long.enqueued_at_ms = sealed.enqueued_at_ms;
             assert_eq!(sealed, long);
         }
@@ -372,7 +405,8 @@ mod tests {
             let damaged = Envelope::decode(&[known, 0]);
             assert!(matches!(damaged, Err(DecodeError::Header(_))));
         }
-        let (_, unique) = seal(&Ping(7), Some(UniqueHash::default())).unwrap();
+        let mut unique = Vec::new();
+        seal(&Ping(7), Some(UniqueHash::default()), &mut unique).unwrap();
         let seen_before = Header::read(&unique, PLAIN).map(drop);
         assert_eq!(seen_before, Err(DecodeError::Version(UNIQUE)));
     }

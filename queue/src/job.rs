@@ -19,6 +19,11 @@ impl JobId {
         Self(Uuid::now_v7())
     }
 
+    /// When the id was made, in ms of the Unix epoch: its first 48 bits (RFC 9562).
+    pub(crate) fn made_at_ms(&self) -> u64 {
+        self.0.as_u64_pair().0 >> 16
+    }
+
     /// The id as a UUID, for a column of that type.
     #[must_use]
     pub fn as_uuid(&self) -> &Uuid {

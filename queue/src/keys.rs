@@ -35,8 +35,8 @@ pub(crate) struct Keys {
     pub(crate) dead: String,
     /// ZSET schedule → its next slot (ms of the server's clock).
     pub(crate) cron: String,
-    /// HASH schedule → `SEEN BEGAN SPEC`: the rule, policy and job in force, when a
-    /// worker that follows it last said so, and when the latest of them began.
+    /// HASH schedule → `SEEN BEGAN RULE`: the rule in force, when a worker that has it
+    /// last said so, and when the latest of them began (ms of the server's clock).
     pub(crate) cronspec: String,
     /// HASH of the queue's own state: `beat`, `grace`, `life`, `tick`,
     /// `dead_trimmed`.

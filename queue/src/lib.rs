@@ -36,6 +36,6 @@ pub use crate::{
     queue::{Queue, Relayed},
     registry::Registry,
     schedule::{CatchUp, Schedule},
-    settings::{Settings, Tuning, WorkerSettings},
+    settings::{QueueSettings, Settings, Tuning, WorkerSettings},
     worker::Worker,
 };

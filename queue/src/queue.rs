@@ -6,7 +6,7 @@ use std::{
 };
 
 use futures_util::{StreamExt, TryStreamExt, stream::FuturesOrdered};
-use redis::{Cmd, ErrorKind, Pipeline, RedisError, Value};
+use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisWrite, Value};
 
 use crate::{
     EnqueueError, Enqueued, Envelope, Error, Job, JobId, Options, Run, UniqueHash,
@@ -25,6 +25,8 @@ const CHUNKS_IN_FLIGHT: usize = 4;
 /// Jobs in one script of [`Queue::relay`]: Redis does nothing else for as long as one runs, some
 /// 5 µs for each job.
 const RELAYED_AT_ONCE: usize = 128;
+/// Bytes to begin a command with, so that that of a usual job need not grow.
+const ENVELOPE_CAPACITY: usize = 400;
 /// Limit for [`Queue::ping`], which stands in readiness probes.
 const PING_TIMEOUT: Duration = Duration::from_millis(900);
 
@@ -89,10 +91,8 @@ impl Queue {
     /// been enqueued all the same: a repeat can double it. Where that matters, use
     /// the outbox.
     pub async fn enqueue<J: Job>(&self, job: &J) -> Result<JobId, EnqueueError> {
-        let (id, bytes) = seal(job, None)?;
-        self.connection()
-            .one(&add(&self.keys(J::QUEUE), &bytes))
-            .await?;
+        let (id, cmd) = add_job(&self.keys(J::QUEUE), job)?;
+        self.connection().one(&cmd).await?;
         Ok(id)
     }
 
@@ -126,7 +126,8 @@ impl Queue {
     ) -> Result<Enqueued, EnqueueError> {
         let key = options.unique.as_deref();
         let unique = key.map(|key| unique_hash(J::NAME, key));
-        let (id, envelope) = seal(job, unique)?;
+        let mut envelope = Vec::new();
+        let id = seal(job, unique, &mut envelope)?;
         self.submit(J::QUEUE, id, &envelope, options.run, unique)
             .await
     }
@@ -159,8 +160,8 @@ impl Queue {
         for chunk in jobs.chunks(CHUNK) {
             let mut pipeline = Pipeline::with_capacity(chunk.len());
             for job in chunk {
-                let (id, bytes) = seal(job, None)?;
-                pipeline.add_command(add(&keys, &bytes));
+                let (id, cmd) = add_job(&keys, job)?;
+                pipeline.add_command(cmd);
                 ids.push(id);
             }
             // Redis works on the writes before, while the next is put together.
@@ -189,7 +190,8 @@ impl Queue {
         job: &J,
         delay: Duration,
     ) -> Result<JobId, EnqueueError> {
-        let (id, envelope) = seal(job, None)?;
+        let mut envelope = Vec::new();
+        let id = seal(job, None, &mut envelope)?;
         let run = Run::In(delay);
         let enqueued = self.submit(J::QUEUE, id, &envelope, run, None).await?;
         Ok(enqueued.id())
@@ -204,7 +206,8 @@ impl Queue {
         job: &J,
         time: SystemTime,
     ) -> Result<JobId, EnqueueError> {
-        let (id, envelope) = seal(job, None)?;
+        let mut envelope = Vec::new();
+        let id = seal(job, None, &mut envelope)?;
         let run = Run::At(time);
         let enqueued = self.submit(J::QUEUE, id, &envelope, run, None).await?;
         Ok(enqueued.id())
@@ -322,12 +325,21 @@ impl Queue {
     }
 }
 
+/// The command that adds an envelope; the job is written right into it.
+fn add_job<J: Job>(keys: &Keys, job: &J) -> Result<(JobId, Cmd), EnqueueError> {
+    let mut cmd = Cmd::with_capacity(5, ENVELOPE_CAPACITY);
+    begin_add(&mut cmd, keys);
+    let id = seal(job, None, &mut cmd.writer_for_next_arg())?;
+    Ok((id, cmd))
+}
+
 fn add(keys: &Keys, envelope: &[u8]) -> Cmd {
     let mut cmd = Cmd::with_capacity(5, envelope.len() + 64);
-    cmd.arg("XADD")
-        .arg(&keys.stream)
-        .arg("*")
-        .arg(ENVELOPE)
-        .arg(envelope);
+    begin_add(&mut cmd, keys);
+    cmd.arg(envelope);
     cmd
+}
+
+fn begin_add(cmd: &mut Cmd, keys: &Keys) {
+    cmd.arg("XADD").arg(&keys.stream).arg("*").arg(ENVELOPE);
 }

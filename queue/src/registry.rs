@@ -5,6 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use foldhash::fast::RandomState;
 use futures_util::{FutureExt, future::BoxFuture};
 
 use crate::{Error, Job, JobContext, JobError, Schedule, job::is_name, schedule::Plan};
@@ -42,7 +43,7 @@ pub(crate) struct Kind<C> {
 /// `C` is the application's context, handed to each handler: usually an `Arc`.
 pub struct Registry<C> {
     /// By name; their versions do not overlap.
-    kinds: HashMap<&'static str, Vec<Kind<C>>>,
+    kinds: HashMap<&'static str, Vec<Kind<C>>, RandomState>,
     pub(crate) schedules: Vec<Plan>,
     /// What is wrong with the schedules.
     mistakes: Vec<String>,
@@ -51,7 +52,7 @@ pub struct Registry<C> {
 impl<C> Default for Registry<C> {
     fn default() -> Self {
         Self {
-            kinds: HashMap::new(),
+            kinds: HashMap::default(),
             schedules: Vec::new(),
             mistakes: Vec::new(),
         }
@@ -113,7 +114,8 @@ impl<C: Send + 'static> Registry<C> {
     /// context, because it says what to do, and the handler does it. It should not
     /// block. A slot for which it panics, or makes too large a job, is passed over.
     ///
-    /// Mistakes in the schedule are told by [`Registry::check`].
+    /// Mistakes in the schedule, and a job without a handler, are told by
+    /// [`Registry::check`].
     #[must_use]
     pub fn schedule<J, F>(mut self, schedule: Schedule, job: F) -> Self
     where
@@ -136,10 +138,20 @@ impl<C: Send + 'static> Registry<C> {
     /// # Errors
     /// [`Error::Settings`] with all that is wrong at once.
     pub fn check(&self) -> Result<(), Error> {
-        if self.mistakes.is_empty() {
+        let mut mistakes = self.mistakes.clone();
+        for Plan { name, kind, .. } in &self.schedules {
+            let (job, version) = kind;
+            if self.find(job, *version).is_none() {
+                // It would fire jobs only to park them.
+                mistakes.push(format!(
+                    "schedule {name:?}: register a handler for {job} of version {version}"
+                ));
+            }
+        }
+        if mistakes.is_empty() {
             Ok(())
         } else {
-            Err(Error::Settings(self.mistakes.clone()))
+            Err(Error::Settings(mistakes))
         }
     }
 

@@ -46,7 +46,7 @@ pub enum CatchUp {
     One,
     /// The newest fire, the oldest of them first, however late they are.
     All {
-        /// Most of them; the older ones are skipped. At least 1.
+        /// Most of them, 1 to 1000; the older ones are skipped.
         at_most: u16,
     },
 }
@@ -107,8 +107,10 @@ impl Schedule {
         if !is_name(&self.name) {
             wrong.push("the name: use a-z, 0-9, '_', '-', '.'".to_owned());
         }
-        if self.catch_up == (CatchUp::All { at_most: 0 }) {
-            wrong.push("at_most: at least 1".to_owned());
+        if let CatchUp::All { at_most } = self.catch_up
+            && !(1..=1000).contains(&at_most)
+        {
+            wrong.push(format!("at_most {at_most}: 1 to 1000"));
         }
         let zone = self.zone.as_deref().unwrap_or("UTC");
         let zone = TimeZone::get(zone).map_err(|_| {
@@ -221,9 +223,10 @@ type Make = dyn Fn(SystemTime) -> Result<Envelope, EnqueueError> + Send + Sync;
 pub(crate) struct Plan {
     pub(crate) name: String,
     pub(crate) queue: &'static str,
-    /// All that two workers must agree on, as text: the rule in its first line, then
-    /// the policy and the job. A worker fires only what is in force in Redis.
-    pub(crate) spec: String,
+    /// Name and version of the job's payload.
+    pub(crate) kind: (&'static str, u16),
+    /// The rule as text: two workers with the same one compute the same slots.
+    pub(crate) rule: String,
     slots: Slots,
     catch_up: CatchUp,
     make: Box<Make>,
@@ -254,14 +257,10 @@ impl Plan {
         F: Fn(SystemTime) -> J + Send + Sync + 'static,
     {
         let (slots, rule) = schedule.read()?;
-        let policy = match schedule.catch_up {
-            CatchUp::Skip => "skip".to_owned(),
-            CatchUp::One => "one".to_owned(),
-            CatchUp::All { at_most } => format!("all {at_most}"),
-        };
         Ok(Self {
-            spec: format!("{rule}\n{policy}, {} {}", J::NAME, J::VERSION),
             name: schedule.name,
+            kind: (J::NAME, J::VERSION),
+            rule,
             queue: J::QUEUE,
             slots,
             catch_up: schedule.catch_up,

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use redis::{Cmd, Script};
+use redis::{Cmd, Script, ToRedisArgs};
 
 macro_rules! scripts {
     ($($name:ident = $file:literal;)*) => {
@@ -39,7 +39,7 @@ scripts! {
 /// An `EVALSHA` of the script with its keys; arguments may be added to it.
 ///
 /// [`crate::connection::Connection`] loads the scripts where they are missing.
-pub(crate) fn call(script: &Script, keys: &[&str]) -> Cmd {
+pub(crate) fn call(script: &Script, keys: &[impl ToRedisArgs]) -> Cmd {
     let mut cmd = redis::cmd("EVALSHA");
     cmd.arg(script.get_hash()).arg(keys.len()).arg(keys);
     cmd

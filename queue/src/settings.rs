@@ -84,12 +84,12 @@ impl Settings {
                 "marker_ttl: 1 ms to 10 years",
             ),
             (
-                TIMES_TO_LIVE.contains(&tuning.unique_ttl),
-                "unique_ttl: 1 ms to 10 years",
-            ),
-            (
                 tuning.schedule_ttl >= Duration::from_secs(1).max(tuning.tick.saturating_mul(10)),
                 "schedule_ttl: at least 1 s, and ten times tick",
+            ),
+            (
+                TIMES_TO_LIVE.contains(&tuning.unique_ttl),
+                "unique_ttl: 1 ms to 10 years",
             ),
             (
                 TIMES_TO_LIVE.contains(&tuning.dead_max_age),
@@ -132,10 +132,10 @@ pub struct Tuning {
     pub poison_after: u32,
     /// How long a relayed job is remembered, to drop a second relay.
     pub marker_ttl: Duration,
-    /// How long after its time a unique job that vanished may hold its key.
-    pub unique_ttl: Duration,
     /// A schedule that no worker has told of for this long is gone: its code was removed.
     pub schedule_ttl: Duration,
+    /// How long after its time a unique job that vanished may hold its key.
+    pub unique_ttl: Duration,
     /// Dead letters older than this are trimmed, and counted.
     pub dead_max_age: Duration,
     /// Dead letters above this number are trimmed, oldest first, and counted.
@@ -157,8 +157,8 @@ impl Default for Tuning {
             quarantine_at: 3,
             poison_after: 5,
             marker_ttl: Duration::from_secs(60 * 60),
-            unique_ttl: Duration::from_secs(24 * 60 * 60),
             schedule_ttl: Duration::from_secs(10 * 60),
+            unique_ttl: Duration::from_secs(24 * 60 * 60),
             dead_max_age: Duration::from_secs(14 * 24 * 60 * 60),
             dead_max_len: 100_000,
             require_noeviction: false,
@@ -170,17 +170,45 @@ impl Default for Tuning {
 #[derive(Debug, Clone)]
 pub struct WorkerSettings {
     /// The queues it serves, in turn.
-    pub queues: Vec<String>,
+    pub queues: Vec<QueueSettings>,
     /// Jobs at once, over all queues.
     pub concurrency: usize,
     /// How long running jobs may go on after the shutdown signal.
     pub drain_timeout: Duration,
 }
 
+/// A queue that a worker serves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueSettings {
+    /// Its name, as in [`crate::Job::QUEUE`].
+    pub name: String,
+    /// Jobs of this queue at once in this process; `None`: as many as the worker runs.
+    pub concurrency: Option<usize>,
+}
+
+impl QueueSettings {
+    /// The queue, with at most this many of its jobs at once in this process.
+    pub fn limited(name: impl Into<String>, concurrency: usize) -> Self {
+        Self {
+            name: name.into(),
+            concurrency: Some(concurrency),
+        }
+    }
+}
+
+impl From<&str> for QueueSettings {
+    fn from(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            concurrency: None,
+        }
+    }
+}
+
 impl Default for WorkerSettings {
     fn default() -> Self {
         Self {
-            queues: vec!["default".to_owned()],
+            queues: vec!["default".into()],
             concurrency: 16,
             drain_timeout: Duration::from_secs(20),
         }
@@ -201,11 +229,15 @@ impl WorkerSettings {
             wrong.push("queues: at least one".to_owned());
         }
         for (at, queue) in self.queues.iter().enumerate() {
-            if !is_name(queue) {
-                wrong.push(format!("queue {queue:?}: use a-z, 0-9, '_', '-', '.'"));
+            let name = &queue.name;
+            if !is_name(name) {
+                wrong.push(format!("queue {name:?}: use a-z, 0-9, '_', '-', '.'"));
             }
-            if self.queues[..at].contains(queue) {
-                wrong.push(format!("queue {queue:?} stands twice"));
+            if self.queues[..at].iter().any(|other| other.name == *name) {
+                wrong.push(format!("queue {name:?} stands twice"));
+            }
+            if queue.concurrency == Some(0) {
+                wrong.push(format!("queue {name:?}: concurrency: at least 1"));
             }
         }
         if wrong.is_empty() {
@@ -241,5 +273,18 @@ mod tests {
             panic!("accepted");
         };
         assert_eq!(wrong.len(), 8, "{wrong:?}");
+    }
+
+    #[test]
+    fn a_worker_needs_queues_that_can_run() {
+        let settings = WorkerSettings {
+            queues: vec!["a".into(), "a".into(), QueueSettings::limited("B", 0)],
+            concurrency: 0,
+            ..WorkerSettings::default()
+        };
+        let Err(Error::Settings(wrong)) = settings.check() else {
+            panic!("accepted");
+        };
+        assert_eq!(wrong.len(), 4, "{wrong:?}");
     }
 }

@@ -61,7 +61,7 @@ async fn run() -> anyhow::Result<()> {
         public_url: settings.public_url,
     };
     let jobs = WorkerSettings {
-        queues: jobs::QUEUES.map(str::to_owned).to_vec(),
+        queues: jobs::queues(),
         concurrency: settings.worker.concurrency,
         // The rest of the grace period is for handing back what did not finish.
         drain_timeout: settings.shutdown.grace.mul_f64(0.7),
@@ -75,7 +75,7 @@ async fn run() -> anyhow::Result<()> {
         version = env!("CARGO_PKG_VERSION"),
         environment = ?settings.environment,
         concurrency = jobs.concurrency,
-        queues = ?jobs.queues,
+        queues = jobs.queues.iter().map(|queue| queue.name.as_str()).collect::<Vec<_>>().join(","),
         mail = if settings.mail.smtp.is_some() { "smtp" } else { "folder" },
         probes = %listener.local_addr()?,
         "starting",

@@ -8,12 +8,14 @@ use queue::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{Figures, Options, percentile};
+use crate::{Options, Samples, measure::rate, percentile};
 
 /// Commands in one write, and entries in one read.
 const BATCH: usize = 512;
 /// Writes under way at once.
 const IN_FLIGHT: usize = 4;
+/// Entries one after the other in an idle system.
+const PICKUPS: usize = 1000;
 
 /// A job of the size that the other measurements have.
 #[derive(Serialize, Deserialize)]
@@ -68,6 +70,14 @@ impl Bare {
             .arg(&self.key)
             .cmd("XGROUP")
             .arg(&["CREATE", &self.key, "g", "0", "MKSTREAM"])
+            .query_async(&mut self.connection)
+            .await
+            .unwrap();
+    }
+
+    async fn remove(mut self) {
+        let _: Value = redis::cmd("UNLINK")
+            .arg(&self.key)
             .query_async(&mut self.connection)
             .await
             .unwrap();
@@ -154,11 +164,9 @@ impl Bare {
     }
 }
 
-pub(crate) async fn all(options: &Options, figures: &mut Figures) {
+pub(crate) async fn enqueue_one(options: &Options, samples: &mut Samples) {
     let mut bare = Bare::new(options).await;
-    let rate = |jobs: usize, begun: Instant| jobs as f64 / begun.elapsed().as_secs_f64();
-
-    let jobs = (options.jobs / 10).max(1);
+    let jobs = options.one_by_one();
     let begun = Instant::now();
     for _ in 0..jobs {
         bare.connection
@@ -166,31 +174,40 @@ pub(crate) async fn all(options: &Options, figures: &mut Figures) {
             .await
             .unwrap();
     }
-    figures.insert("limit_enqueue_one", rate(jobs, begun));
-    bare.clear().await;
+    samples.add("limit_enqueue_one", rate(jobs, begun));
+    bare.remove().await;
+}
 
+pub(crate) async fn enqueue_many_and_drain(options: &Options, samples: &mut Samples) {
+    let mut bare = Bare::new(options).await;
     let begun = Instant::now();
     bare.enqueue_many(options.jobs).await;
-    figures.insert("limit_enqueue_many", rate(options.jobs, begun));
+    samples.add("limit_enqueue_many", rate(options.jobs, begun));
 
     let begun = Instant::now();
     bare.drain(options.jobs).await;
-    figures.insert("limit_drain", rate(options.jobs, begun));
-    bare.clear().await;
+    samples.add("limit_drain", rate(options.jobs, begun));
+    bare.remove().await;
+}
 
+pub(crate) async fn steady(options: &Options, samples: &mut Samples) {
+    let bare = Bare::new(options).await;
     let mut reader = Bare::new(options).await;
-    let begun = Instant::now();
     let jobs = options.jobs;
+    let begun = Instant::now();
     let drained = tokio::spawn(async move { reader.drain(jobs).await });
-    bare.enqueue_many(options.jobs).await;
+    bare.enqueue_many(jobs).await;
     drained.await.unwrap();
-    figures.insert("limit_steady", rate(options.jobs, begun));
-    bare.clear().await;
+    samples.add("limit_steady", rate(jobs, begun));
+    bare.remove().await;
+}
 
+pub(crate) async fn pickup(options: &Options, samples: &mut Samples) {
+    let mut bare = Bare::new(options).await;
     let mut reader = Bare::new(options).await;
     let (sender, mut arrived) = tokio::sync::mpsc::unbounded_channel();
     let drained = tokio::spawn(async move {
-        for _ in 0..1000 {
+        for _ in 0..PICKUPS {
             let ids = reader.read().await;
             let _ = sender.send(Instant::now());
             let mut ack = redis::cmd("XACK");
@@ -199,7 +216,7 @@ pub(crate) async fn all(options: &Options, figures: &mut Figures) {
         }
     });
     let mut pickups = Vec::new();
-    for _ in 0..1000 {
+    for _ in 0..PICKUPS {
         tokio::time::sleep(Duration::from_millis(2)).await;
         let sent = Instant::now();
         bare.connection
@@ -210,11 +227,7 @@ pub(crate) async fn all(options: &Options, figures: &mut Figures) {
         pickups.push(at.duration_since(sent).as_secs_f64() * 1e3);
     }
     drained.await.unwrap();
-    figures.insert("limit_pickup_p50_ms", percentile(&mut pickups, 50));
-    figures.insert("limit_pickup_p99_ms", percentile(&mut pickups, 99));
-    let _: Value = redis::cmd("UNLINK")
-        .arg(&bare.key)
-        .query_async(&mut bare.connection)
-        .await
-        .unwrap();
+    samples.add("limit_pickup_p50_ms", percentile(&mut pickups, 50));
+    samples.add("limit_pickup_p99_ms", percentile(&mut pickups, 99));
+    bare.remove().await;
 }

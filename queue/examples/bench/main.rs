@@ -1,8 +1,12 @@
 //! How fast the queue is, beside what a bare program gets from the same Redis.
 //!
 //! `cargo run --release -p queue --example bench -- --redis URL [--jobs N]
-//! [--payload BYTES] [--limit] [--json]`: one worker in this process, at least
-//! once, nothing switched off. Each job is counted, and must be done once.
+//! [--payload BYTES] [--rounds N] [--only FIGURE] [--limit] [--json]`: one worker in this process,
+//! at least once, nothing switched off. Each job is counted, and must be done once.
+//!
+//! A figure is the median of the rounds. With `--limit` the queue and the bare
+//! program take turns within a round, so that both meet the same machine: what
+//! else runs there changes from second to second, and their ratio hardly does.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on ends")]
 #![expect(clippy::cast_precision_loss, reason = "rates need no more")]
@@ -10,7 +14,7 @@
 mod limit;
 mod measure;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, io::IsTerminal};
 
 use queue::redis::IntoConnectionInfo;
 
@@ -20,6 +24,9 @@ struct Options {
     redis: String,
     jobs: usize,
     payload: usize,
+    rounds: usize,
+    /// One figure alone, for a profile of it.
+    only: Option<String>,
     limit: bool,
     json: bool,
 }
@@ -30,6 +37,8 @@ impl Options {
             redis: "redis://127.0.0.1:6379".to_owned(),
             jobs: 100_000,
             payload: 100,
+            rounds: 3,
+            only: None,
             limit: false,
             json: false,
         };
@@ -42,6 +51,10 @@ impl Options {
                 "--payload" => {
                     options.payload = value()?.parse().map_err(|_| "--payload: a number")?;
                 }
+                "--rounds" => {
+                    options.rounds = value()?.parse().map_err(|_| "--rounds: a number")?;
+                }
+                "--only" => options.only = Some(value()?),
                 "--limit" => options.limit = true,
                 "--json" => options.json = true,
                 _ => return Err(format!("unknown argument {word}")),
@@ -49,10 +62,42 @@ impl Options {
         }
         Ok(options)
     }
+
+    fn wants(&self, figure: &str) -> bool {
+        self.only.as_deref().is_none_or(|only| only == figure)
+    }
+
+    /// Jobs where each waits for the one before: a tenth, because each takes a
+    /// round trip.
+    fn one_by_one(&self) -> usize {
+        (self.jobs / 10).max(1)
+    }
 }
 
-/// The figures by name.
-type Figures = BTreeMap<&'static str, f64>;
+/// What was measured so far, by name.
+#[derive(Default)]
+struct Samples {
+    rounds: BTreeMap<&'static str, Vec<f64>>,
+    lost: u64,
+    doubled: u64,
+}
+
+impl Samples {
+    fn add(&mut self, name: &'static str, sample: f64) {
+        self.rounds.entry(name).or_default().push(sample);
+    }
+
+    /// The median of each figure; what was lost or doubled counts over all rounds.
+    fn figures(mut self) -> BTreeMap<&'static str, f64> {
+        let medians = self.rounds.iter_mut();
+        let mut figures: BTreeMap<_, _> = medians
+            .map(|(name, samples)| (*name, percentile(samples, 50)))
+            .collect();
+        figures.insert("lost", self.lost as f64);
+        figures.insert("doubled", self.doubled as f64);
+        figures
+    }
+}
 
 #[tokio::main]
 async fn main() {
@@ -64,11 +109,14 @@ async fn main() {
         options.redis.as_str().into_connection_info().is_ok(),
         "--redis is no address"
     );
-    let mut figures = Figures::new();
-    measure::all(&options, &mut figures).await;
-    if options.limit {
-        limit::all(&options, &mut figures).await;
+    let mut samples = Samples::default();
+    for round in 0..options.rounds.max(1) {
+        if std::io::stderr().is_terminal() {
+            eprintln!("round {} of {}", round + 1, options.rounds.max(1));
+        }
+        one_round(&options, &mut samples).await;
     }
+    let figures = samples.figures();
     if options.json {
         println!("{}", serde_json::to_string(&figures).unwrap());
     } else {
@@ -78,6 +126,43 @@ async fn main() {
     }
     if figures["lost"] + figures["doubled"] > 0.0 {
         std::process::exit(1);
+    }
+}
+
+/// Everything once, each figure beside its limit.
+async fn one_round(options: &Options, samples: &mut Samples) {
+    if options.wants("enqueue_one") {
+        measure::enqueue_one(options, samples).await;
+        if options.limit {
+            limit::enqueue_one(options, samples).await;
+        }
+    }
+    if options.wants("enqueue_concurrent") {
+        measure::enqueue_concurrent(options, samples).await;
+    }
+    if options.wants("enqueue_many") {
+        measure::enqueue_many(options, samples).await;
+    }
+    if options.limit && (options.wants("enqueue_many") || options.wants("drain")) {
+        limit::enqueue_many_and_drain(options, samples).await;
+    }
+    if options.wants("drain") {
+        measure::drain(options, samples).await;
+    }
+    if options.wants("steady") {
+        measure::steady(options, samples).await;
+        if options.limit {
+            limit::steady(options, samples).await;
+        }
+    }
+    if options.wants("retry") {
+        measure::retry(options, samples).await;
+    }
+    if options.wants("pickup") {
+        measure::pickup(options, samples).await;
+        if options.limit {
+            limit::pickup(options, samples).await;
+        }
     }
 }
 

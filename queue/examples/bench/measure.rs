@@ -15,7 +15,7 @@ use queue::{
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Figures, Options, percentile};
+use crate::{Options, Samples, percentile};
 
 /// Jobs one after the other in an idle system.
 const PICKUPS: usize = 1000;
@@ -154,39 +154,33 @@ impl Running {
     }
 }
 
-pub(crate) async fn all(options: &Options, figures: &mut Figures) {
-    figures.insert("lost", 0.0);
-    figures.insert("doubled", 0.0);
-    enqueue(options, figures).await;
-    drain(options, figures).await;
-    steady(options, figures).await;
-    retry(options, figures).await;
-    pickup(options, figures).await;
-}
-
-fn rate(jobs: usize, begun: Instant) -> f64 {
+pub(crate) fn rate(jobs: usize, begun: Instant) -> f64 {
     jobs as f64 / begun.elapsed().as_secs_f64()
 }
 
 /// Counts what was not done, and what was done more than once.
-fn check(tally: &Tally, figures: &mut Figures) {
+fn check(tally: &Tally, samples: &mut Samples) {
     for times in &tally.times {
         match times.load(Ordering::Relaxed) {
-            0 => *figures.entry("lost").or_default() += 1.0,
-            times => *figures.entry("doubled").or_default() += f64::from(times - 1),
+            0 => samples.lost += 1,
+            times => samples.doubled += u64::from(times - 1),
         }
     }
 }
 
-async fn enqueue(options: &Options, figures: &mut Figures) {
+pub(crate) async fn enqueue_one(options: &Options, samples: &mut Samples) {
     let bench = Bench::new(options).await;
-    let jobs = bench.jobs((options.jobs / 10).max(1), false);
+    let jobs = bench.jobs(options.one_by_one(), false);
     let begun = Instant::now();
     for job in &jobs {
         bench.queue.enqueue(job).await.unwrap();
     }
-    figures.insert("enqueue_one", rate(jobs.len(), begun));
+    samples.add("enqueue_one", rate(jobs.len(), begun));
+    bench.remove().await;
+}
 
+pub(crate) async fn enqueue_concurrent(options: &Options, samples: &mut Samples) {
+    let bench = Bench::new(options).await;
     let each = options.jobs.div_ceil(128);
     let jobs: Vec<_> = (0..128).map(|_| bench.jobs(each, false)).collect();
     let begun = Instant::now();
@@ -200,18 +194,20 @@ async fn enqueue(options: &Options, figures: &mut Figures) {
         });
     }
     tasks.join_all().await;
-    figures.insert("enqueue_concurrent", rate(128 * each, begun));
+    samples.add("enqueue_concurrent", rate(128 * each, begun));
     bench.remove().await;
+}
 
+pub(crate) async fn enqueue_many(options: &Options, samples: &mut Samples) {
     let bench = Bench::new(options).await;
     let jobs = bench.jobs(options.jobs, false);
     let begun = Instant::now();
     bench.queue.enqueue_many(&jobs).await.unwrap();
-    figures.insert("enqueue_many", rate(jobs.len(), begun));
+    samples.add("enqueue_many", rate(jobs.len(), begun));
     bench.remove().await;
 }
 
-async fn drain(options: &Options, figures: &mut Figures) {
+pub(crate) async fn drain(options: &Options, samples: &mut Samples) {
     let bench = Bench::new(options).await;
     bench
         .queue
@@ -223,23 +219,23 @@ async fn drain(options: &Options, figures: &mut Figures) {
     let begun = Instant::now();
     let worker = bench.start(&tally);
     tally.reach(options.jobs).await;
-    figures.insert("drain", rate(options.jobs, begun));
+    samples.add("drain", rate(options.jobs, begun));
     worker.stop().await;
     let after = Usage::read(options).await;
     let jobs = options.jobs as f64;
-    figures.insert(
+    samples.add(
         "redis_commands_per_job",
         (after.commands - before.commands) / jobs,
     );
-    figures.insert(
+    samples.add(
         "redis_cpu_us_per_job",
         (after.cpu_us - before.cpu_us) / jobs,
     );
-    check(&tally, figures);
+    check(&tally, samples);
     bench.remove().await;
 }
 
-async fn steady(options: &Options, figures: &mut Figures) {
+pub(crate) async fn steady(options: &Options, samples: &mut Samples) {
     let bench = Bench::new(options).await;
     let tally = Tally::new(options.jobs);
     let worker = bench.start(&tally);
@@ -247,13 +243,13 @@ async fn steady(options: &Options, figures: &mut Figures) {
     let begun = Instant::now();
     bench.queue.enqueue_many(&jobs).await.unwrap();
     tally.reach(options.jobs).await;
-    figures.insert("steady", rate(options.jobs, begun));
+    samples.add("steady", rate(options.jobs, begun));
     worker.stop().await;
-    check(&tally, figures);
+    check(&tally, samples);
     bench.remove().await;
 }
 
-async fn retry(options: &Options, figures: &mut Figures) {
+pub(crate) async fn retry(options: &Options, samples: &mut Samples) {
     let bench = Bench::new(options).await;
     let jobs = (options.jobs / 2).max(1);
     bench
@@ -265,13 +261,13 @@ async fn retry(options: &Options, figures: &mut Figures) {
     let begun = Instant::now();
     let worker = bench.start(&tally);
     tally.reach(jobs).await;
-    figures.insert("retry", rate(jobs, begun));
+    samples.add("retry", rate(jobs, begun));
     worker.stop().await;
-    check(&tally, figures);
+    check(&tally, samples);
     bench.remove().await;
 }
 
-async fn pickup(options: &Options, figures: &mut Figures) {
+pub(crate) async fn pickup(options: &Options, samples: &mut Samples) {
     let bench = Bench::new(options).await;
     let tally = Tally::new(PICKUPS);
     let worker = bench.start(&tally);
@@ -284,10 +280,10 @@ async fn pickup(options: &Options, figures: &mut Figures) {
     }
     tally.reach(PICKUPS).await;
     worker.stop().await;
-    check(&tally, figures);
+    check(&tally, samples);
     let mut pickups = std::mem::take(&mut *tally.pickups.lock().unwrap());
-    figures.insert("pickup_p50_ms", percentile(&mut pickups, 50));
-    figures.insert("pickup_p99_ms", percentile(&mut pickups, 99));
+    samples.add("pickup_p50_ms", percentile(&mut pickups, 50));
+    samples.add("pickup_p99_ms", percentile(&mut pickups, 99));
     bench.remove().await;
 }
 

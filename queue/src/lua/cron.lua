@@ -2,9 +2,9 @@
 -- Fires slots of one schedule, and moves it on to the slot that comes then.
 --
 -- KEYS 1 stream  2 cron (ZSET)  3 cronspec (HASH)
--- ARGV 1 name  2 the caller's spec  3 the slot that it found due (ms)
+-- ARGV 1 name  2 the caller's rule  3 the slot that it found due (ms)
 --      4 the slot that comes after those fired  5.. slot and envelope, oldest first
--- Returns 1, or 0 when another was first, or another spec is in force.
+-- Returns 1, or 0 when another was first, or another rule is in force.
 --
 -- Invariant: only from the slot that is due to a later one, so no slot fires twice.
 -- Each job is in the stream before the schedule moves past its slot: stopping after

@@ -4,34 +4,33 @@
 -- KEYS 1 cron (ZSET)  2 cronspec (HASH)
 -- ARGV 1 when the caller's worker began (ms)
 --      2 ms without a word after which a schedule is gone, or '' not to judge
---      3.. name, spec, and its first slot from now on (ms)
+--      3.. name, rule, and its first slot from now on (ms)
 -- Returns {how many of those slots are past: enroll again, names removed}.
 --
--- A field of cronspec is `SEEN BEGAN SPEC`: when a worker with this spec last said
--- so, and when the latest of them began. Where specs differ, that of the worker which
--- began last is in force, until all that have it are gone. A rule that stays, the
--- first line of the spec, keeps its slot, so nothing due is lost by a release.
+-- A field of cronspec is `SEEN BEGAN RULE`: when a worker with this rule last said so,
+-- and when the latest of them began. Where rules differ, that of the worker which
+-- began last is in force, until all that have it are gone.
 --
--- Invariant: what is in cron has a spec, and a slot of that spec's rule: it is taken
--- out before the spec changes, and put in after, so a repeat mends a stop after any
--- write. The rule changes only to a slot that is not past, so none fires under both
--- rules. The memory that this takes is bounded by the schedules in the code.
+-- Invariant: what is in cron has a rule, and a slot of that rule: it is taken out
+-- before the rule changes, and put in after, so a repeat mends a stop after any write.
+-- A rule begins with a slot that is not past, so none fires under two rules. The
+-- memory that this takes is bounded by the schedules in the code.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local mine, ttl = tonumber(ARGV[1]), tonumber(ARGV[2])
 local known, late, removed = {}, 0, {}
 for i = 3, #ARGV, 3 do
-  local name, spec, slot = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2])
+  local name, rule, slot = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2])
   known[name] = true
   local seen, began, old = string.match(redis.call('HGET', KEYS[2], name) or '', '^(%d+) (%d+) (.*)$')
   local gone = not old or (ttl and now - seen > ttl)
-  local follows = old == spec or gone or mine > tonumber(began)
+  local follows = old == rule or gone or mine > tonumber(began)
   local due = redis.call('ZSCORE', KEYS[1], name)
-  local moves = not due or string.match(old or '', '^[^\n]*') ~= string.match(spec, '^[^\n]*')
+  local moves = not due or old ~= rule
   if follows and moves and slot <= now then
     late = late + 1
   elseif follows then
-    if old == spec then
+    if old == rule then
       began = math.max(mine, tonumber(began))
     else
       began = mine
@@ -39,7 +38,7 @@ for i = 3, #ARGV, 3 do
     if moves then
       redis.call('ZREM', KEYS[1], name)
     end
-    redis.call('HSET', KEYS[2], name, string.format('%.0f %.0f %s', now, began, spec))
+    redis.call('HSET', KEYS[2], name, string.format('%.0f %.0f %s', now, began, rule))
     if moves then
       redis.call('ZADD', KEYS[1], slot, name)
     end
@@ -48,7 +47,7 @@ end
 if ttl then
   local fields = redis.call('HGETALL', KEYS[2])
   for i = 1, #fields, 2 do
-    local name, seen = fields[i], string.match(fields[i + 1], '^%d+')
+    local name, seen = fields[i], string.match(fields[i + 1], '^%d+') or 0
     if not known[name] and now - seen > ttl then
       redis.call('ZREM', KEYS[1], name)
       redis.call('HDEL', KEYS[2], name)

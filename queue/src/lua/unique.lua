@@ -12,7 +12,7 @@ local holder = redis.call('GET', KEYS[4])
 if holder then
   -- Only a parked job's lock has no end. This one was parked, and is not any more.
   if redis.call('PTTL', KEYS[4]) == -1 and redis.call('HEXISTS', KEYS[2], holder) == 0 then
-    redis.call('PEXPIRE', KEYS[4], ARGV[5])
+    redis.call('SET', KEYS[4], holder, 'PX', ARGV[5])
   end
   return holder
 end

@@ -4,9 +4,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use foldhash::fast::RandomState;
 use tokio::sync::Notify;
 
 use super::entry::{Entry, EntryId};
+
+/// Ids that Redis made, so nobody chooses them to collide: a quick hash will do.
+pub(super) type EntryIds = HashSet<EntryId, RandomState>;
 
 /// Entries whose outcome Redis has not confirmed; above it nothing is fetched.
 const MAX_UNCONFIRMED: usize = 8192;
@@ -31,15 +35,46 @@ struct State {
     closed: bool,
 }
 
+impl State {
+    /// Frees a slot; returns whether another runner may be asleep over it.
+    fn ran(&mut self, lane: usize) -> bool {
+        self.running -= 1;
+        let hand = &mut self.lanes[lane];
+        // Others have passed over what waits in a full lane.
+        let passed_over = hand.is_full() && !(hand.ready.is_empty() && hand.suspects.is_empty());
+        hand.running -= 1;
+        passed_over
+    }
+}
+
 /// What is in hand from one queue.
-#[derive(Default)]
 struct Hand {
+    /// Most jobs of the queue at once.
+    limit: usize,
+    running: usize,
     ready: VecDeque<Entry>,
     suspects: VecDeque<Entry>,
     /// Every entry from its arrival until Redis has confirmed its outcome.
-    held: HashSet<EntryId>,
+    held: EntryIds,
     /// The reader wants to be woken at this number of ready entries.
     low: usize,
+}
+
+impl Hand {
+    fn new(limit: usize) -> Self {
+        Self {
+            limit,
+            running: 0,
+            ready: VecDeque::new(),
+            suspects: VecDeque::new(),
+            held: EntryIds::default(),
+            low: 0,
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.running >= self.limit
+    }
 }
 
 /// An entry to run now.
@@ -64,10 +99,11 @@ pub(super) enum Next {
 }
 
 impl Board {
-    pub(super) fn new(lanes: usize, concurrency: usize) -> Self {
+    /// `limits`: jobs at once of each lane; `concurrency`: of all together.
+    pub(super) fn new(limits: &[usize], concurrency: usize) -> Self {
         Self {
             state: Mutex::new(State {
-                lanes: (0..lanes).map(|_| Hand::default()).collect(),
+                lanes: limits.iter().copied().map(Hand::new).collect(),
                 next: 0,
                 running: 0,
                 suspect_running: false,
@@ -75,7 +111,7 @@ impl Board {
             }),
             concurrency,
             work: Notify::new(),
-            wanted: (0..lanes).map(|_| Notify::new()).collect(),
+            wanted: limits.iter().map(|_| Notify::new()).collect(),
         }
     }
 
@@ -116,16 +152,22 @@ impl Board {
     }
 
     /// The next entry to run, from the lanes in turn; waits until there is one.
-    pub(super) async fn next(&self, usable: impl Fn(usize) -> bool) -> Next {
+    ///
+    /// `ended` is the lane of the caller's last entry: one lock for both.
+    pub(super) async fn next(
+        &self,
+        mut ended: Option<usize>,
+        usable: impl Fn(usize) -> bool,
+    ) -> Next {
         loop {
-            if let Some(next) = self.try_next(&usable) {
+            if let Some(next) = self.try_next(ended.take(), &usable) {
                 return next;
             }
             let woken = self.work.notified();
             tokio::pin!(woken);
             // Listening before the second look, so that no wake-up falls between.
             woken.as_mut().enable();
-            if let Some(next) = self.try_next(&usable) {
+            if let Some(next) = self.try_next(None, &usable) {
                 return next;
             }
             // Nothing waits here, whoever took it: the readers shall know.
@@ -136,8 +178,11 @@ impl Board {
         }
     }
 
-    fn try_next(&self, usable: &impl Fn(usize) -> bool) -> Option<Next> {
+    fn try_next(&self, ended: Option<usize>, usable: &impl Fn(usize) -> bool) -> Option<Next> {
         let mut state = self.state();
+        if ended.is_some_and(|lane| state.ran(lane)) {
+            self.work.notify_one();
+        }
         if state.closed {
             return Some(Next::Closed);
         }
@@ -149,6 +194,9 @@ impl Board {
             }
             let may_suspect = !state.suspect_running;
             let hand = &mut state.lanes[lane];
+            if hand.is_full() {
+                continue;
+            }
             let (entry, suspect) = match hand.suspects.pop_front() {
                 Some(entry) if may_suspect => (entry, true),
                 other => {
@@ -161,6 +209,7 @@ impl Board {
                     }
                 }
             };
+            hand.running += 1;
             let low = hand.ready.len() <= hand.low;
             state.next = (lane + 1) % lanes;
             state.running += 1;
@@ -178,15 +227,13 @@ impl Board {
         None
     }
 
-    /// A runner is done with an entry; its slot is free before the outcome lands.
-    pub(super) fn ran(&self, suspect: bool) {
+    /// A suspect has ended; its slot is free before its outcome lands.
+    pub(super) fn suspect_ran(&self, lane: usize) {
         let mut state = self.state();
-        state.running -= 1;
-        if suspect {
-            state.suspect_running = false;
-            drop(state);
-            self.work.notify_one();
-        }
+        state.ran(lane);
+        state.suspect_running = false;
+        drop(state);
+        self.work.notify_one();
     }
 
     /// Redis has confirmed these outcomes.
@@ -210,6 +257,7 @@ impl Board {
         let mut state = self.state();
         let free = self.concurrency.saturating_sub(state.running);
         let hand = &mut state.lanes[lane];
+        let free = free.min(hand.limit.saturating_sub(hand.running));
         if hand.held.len() >= MAX_UNCONFIRMED {
             hand.low = 0;
             return 0;
@@ -227,10 +275,14 @@ impl Board {
     ///
     /// A full buffer is no reason to leave them: under a backlog it is always full.
     pub(super) fn claimable(&self, lane: usize, window: usize) -> usize {
-        if self.state().lanes[lane].held.len() >= MAX_UNCONFIRMED {
-            return 0;
-        }
-        self.room(lane, window).max(self.concurrency)
+        let slots = {
+            let hand = &self.state().lanes[lane];
+            if hand.held.len() >= MAX_UNCONFIRMED {
+                return 0;
+            }
+            hand.limit.min(self.concurrency)
+        };
+        self.room(lane, window).max(slots)
     }
 
     /// Waits until [`Board::room`] may have grown.
@@ -244,7 +296,7 @@ impl Board {
         !state.suspect_running && state.lanes.iter().all(|hand| hand.suspects.is_empty())
     }
 
-    pub(super) fn held(&self, lane: usize) -> HashSet<EntryId> {
+    pub(super) fn held(&self, lane: usize) -> EntryIds {
         self.state().lanes[lane].held.clone()
     }
 
@@ -319,7 +371,7 @@ mod tests {
     }
 
     fn run(board: &Board) -> Option<Taken> {
-        match board.try_next(&|_| true) {
+        match board.try_next(None, &|_| true) {
             Some(Next::Run(taken)) => Some(taken),
             _ => None,
         }
@@ -327,17 +379,17 @@ mod tests {
 
     #[test]
     fn suspects_run_one_at_a_time() {
-        let board = Board::new(1, 4);
+        let board = Board::new(&[4], 4);
         board.put(0, vec![entry("1-0", 3), entry("1-1", 3)], Place::Back, 3);
         assert!(run(&board).unwrap().suspect);
         assert!(run(&board).is_none());
-        board.ran(true);
+        board.suspect_ran(0);
         assert!(run(&board).unwrap().suspect);
     }
 
     #[test]
     fn lanes_take_turns() {
-        let board = Board::new(2, 4);
+        let board = Board::new(&[4, 4], 4);
         board.put(0, vec![entry("1-0", 1), entry("1-1", 1)], Place::Back, 3);
         board.put(1, vec![entry("2-0", 1), entry("2-1", 1)], Place::Back, 3);
         let lanes: Vec<_> = std::iter::from_fn(|| run(&board))
@@ -347,8 +399,22 @@ mod tests {
     }
 
     #[test]
+    fn a_full_lane_is_passed_over_until_one_of_its_jobs_ends() {
+        let board = Board::new(&[1, 4], 4);
+        board.put(0, vec![entry("1-0", 1), entry("1-1", 1)], Place::Back, 3);
+        board.put(1, vec![entry("2-0", 1), entry("2-1", 1)], Place::Back, 3);
+        let lanes: Vec<_> = std::iter::from_fn(|| run(&board))
+            .map(|taken| taken.lane)
+            .collect();
+        assert_eq!(lanes, [0, 1, 1], "the second of the full lane waits");
+        assert_eq!(board.room(0, 1), 0);
+        let next = board.try_next(Some(0), &|_| true);
+        assert!(matches!(next, Some(Next::Run(taken)) if taken.lane == 0));
+    }
+
+    #[test]
     fn what_is_held_is_not_taken_twice() {
-        let board = Board::new(1, 4);
+        let board = Board::new(&[4], 4);
         board.put(0, vec![entry("1-0", 1)], Place::Back, 3);
         board.put(0, vec![entry("1-0", 1)], Place::Back, 3);
         assert!(run(&board).is_some());
@@ -359,7 +425,7 @@ mod tests {
 
     #[test]
     fn what_was_taken_over_runs_first_in_its_order() {
-        let board = Board::new(1, 4);
+        let board = Board::new(&[4], 4);
         board.put(0, vec![entry("2-0", 1), entry("2-1", 1)], Place::Back, 3);
         board.put(0, vec![entry("1-0", 2), entry("1-1", 2)], Place::Front, 3);
         let order: Vec<_> = std::iter::from_fn(|| run(&board))
@@ -370,7 +436,7 @@ mod tests {
 
     #[test]
     fn fetches_come_in_batches() {
-        let board = Board::new(1, 2);
+        let board = Board::new(&[2], 2);
         assert_eq!(board.room(0, 8), 10);
         board.put(
             0,
@@ -379,8 +445,11 @@ mod tests {
             3,
         );
         assert_eq!(board.room(0, 8), 0);
-        while board.room(0, 8) == 0 {
+        for _ in 0..2 {
             run(&board).unwrap();
+        }
+        while board.room(0, 8) == 0 {
+            assert!(board.try_next(Some(0), &|_| true).is_some());
         }
         assert_eq!(
             board.room(0, 8),

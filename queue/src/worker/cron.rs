@@ -20,7 +20,7 @@ const WORDS_PER_TTL: u64 = 10;
 /// The schedules of one queue, as this worker follows them.
 pub(super) struct Schedules {
     plans: Vec<Plan>,
-    /// When this worker looked first; of several specs the latest worker's counts.
+    /// When this worker looked first; of several rules the latest worker's counts.
     began: Option<u64>,
     told: Option<Told>,
     failing: bool,
@@ -101,7 +101,7 @@ impl Schedules {
         }
         for plan in &self.plans {
             if let Some(slot) = plan.after(now) {
-                cmd.arg(&plan.name).arg(&plan.spec).arg(slot);
+                cmd.arg(&plan.name).arg(&plan.rule).arg(slot);
             }
         }
         let Value::Array(answer) = lane.connection.one(&cmd).await? else {
@@ -163,7 +163,7 @@ impl Schedules {
 fn command(lane: &Lane, plan: &Plan, slot: u64, due: &Due, now: u64) -> Cmd {
     let keys = &lane.keys;
     let mut cmd = scripts::call(&scripts::CRON, &[&keys.stream, &keys.cron, &keys.cronspec]);
-    cmd.arg(&plan.name).arg(&plan.spec).arg(slot).arg(due.next);
+    cmd.arg(&plan.name).arg(&plan.rule).arg(slot).arg(due.next);
     for &slot in &due.fire {
         match plan.job(&lane.settings.namespace, slot, now) {
             Ok(envelope) => {

@@ -4,6 +4,7 @@ use std::{
     any::Any,
     panic::AssertUnwindSafe,
     sync::Arc,
+    task::Poll,
     time::{Duration, Instant},
 };
 
@@ -57,21 +58,24 @@ enum End {
 impl<C: Clone + Send + Sync + 'static> Runners<C> {
     /// Runs entries until the board is closed.
     pub(super) async fn run(&self) {
+        let mut ended = None;
         loop {
             let usable = |lane: usize| self.lanes[lane].tenure.is_trusted();
             let Next::Run(Taken {
                 lane,
                 entry,
                 suspect,
-            }) = self.board.next(usable).await
+            }) = self.board.next(ended.take(), usable).await
             else {
                 return;
             };
             let lane = &self.lanes[lane];
             self.handle(lane, entry).await;
-            self.board.ran(suspect);
             if suspect {
+                self.board.suspect_ran(lane.number);
                 lane.scan.notify_one();
+            } else {
+                ended = Some(lane.number);
             }
         }
     }
@@ -101,7 +105,7 @@ impl<C: Clone + Send + Sync + 'static> Runners<C> {
             trace.id = header.traceparent.and_then(trace::id),
         );
         let started = Instant::now();
-        let run = self.attempt(kind, &header, payload, &lease);
+        let run = self.attempt(kind, &header, payload, &lease, started);
         let run = trace::inherit(header.traceparent, run);
         let end = run.instrument(span.clone()).await;
         lane.pace.served(started.elapsed());
@@ -119,6 +123,7 @@ impl<C: Clone + Send + Sync + 'static> Runners<C> {
         header: &Header<'_>,
         payload: &[u8],
         lease: &Lease,
+        started: Instant,
     ) -> End {
         let cancel = CancellationToken::new();
         let context = JobContext {
@@ -138,10 +143,13 @@ impl<C: Clone + Send + Sync + 'static> Runners<C> {
         };
         let work = AssertUnwindSafe(work).catch_unwind();
         tokio::pin!(work);
-        let timeout = tokio::time::sleep(Duration::from_millis(header.timeout_ms));
+        // A job that never waits needs neither a timer nor a look at the tokens.
+        if let Poll::Ready(result) = futures_util::poll!(&mut work) {
+            return returned(result);
+        }
+        let timeout = tokio::time::sleep_until(deadline(started, header.timeout_ms));
         tokio::pin!(timeout);
         let mut doubted = false;
-        // A job that finishes at its first poll touches none of the other branches.
         let why = loop {
             tokio::select! {
                 biased;
@@ -176,6 +184,14 @@ impl<C: Clone + Send + Sync + 'static> Runners<C> {
             () = tokio::time::sleep(CANCEL_GRACE) => why,
         }
     }
+}
+
+/// When the attempt has taken too long: practically never, for a time-out too long
+/// to count.
+fn deadline(started: Instant, timeout_ms: u64) -> tokio::time::Instant {
+    const NEVER: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+    let timeout = Duration::from_millis(timeout_ms).min(NEVER);
+    (started + timeout).into()
 }
 
 fn returned(result: Result<Outcome, Box<dyn Any + Send>>) -> End {

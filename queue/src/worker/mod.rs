@@ -148,10 +148,17 @@ impl<C: Clone + Send + Sync + 'static> Worker<C> {
     ) -> Result<Running, WorkerError> {
         let settings = self.queue.settings();
         let block = settings.tuning.block + settings.tuning.response_timeout;
-        let board = Arc::new(Board::new(
-            self.settings.queues.len(),
-            self.settings.concurrency,
-        ));
+        let concurrency = self.settings.concurrency;
+        let queues = &self.settings.queues;
+        let limits: Vec<usize> = queues
+            .iter()
+            .map(|queue| {
+                queue
+                    .concurrency
+                    .map_or(concurrency, |most| most.min(concurrency))
+            })
+            .collect();
+        let board = Arc::new(Board::new(&limits, concurrency));
         let known: Vec<String> = self
             .registry
             .kinds()
@@ -164,7 +171,8 @@ impl<C: Clone + Send + Sync + 'static> Worker<C> {
             .collect();
         let mut lanes = Vec::new();
         let mut outcomes = Vec::new();
-        for (number, queue) in self.settings.queues.iter().enumerate() {
+        for (number, (queue, limit)) in queues.iter().zip(limits).enumerate() {
+            let queue = &queue.name;
             let (settle, settled) = mpsc::unbounded_channel();
             let keys = self.queue.keys(queue);
             lanes.push(Arc::new(Lane {
@@ -176,7 +184,7 @@ impl<C: Clone + Send + Sync + 'static> Worker<C> {
                 connection: connection.clone(),
                 board: Arc::clone(&board),
                 settle,
-                pace: Pace::new(self.settings.concurrency),
+                pace: Pace::new(limit),
                 intake: Mutex::new(()),
                 reconcile: AtomicBool::new(false),
                 reader: AtomicI64::new(0),
@@ -219,15 +227,12 @@ impl<C: Clone + Send + Sync + 'static> Worker<C> {
             abort: abort.clone(),
         });
         let mut running = JoinSet::new();
-        for _ in 0..self.settings.concurrency {
+        for _ in 0..concurrency {
             let runners = Arc::clone(&runners);
             running.spawn(async move { runners.run().await });
         }
-        tracing::info!(
-            queues = self.settings.queues.join(","),
-            concurrency = self.settings.concurrency,
-            "worker started"
-        );
+        let names: Vec<_> = queues.iter().map(|queue| queue.name.as_str()).collect();
+        tracing::info!(queues = names.join(","), concurrency, "worker started");
         Ok(Running {
             lanes,
             board,

@@ -17,6 +17,8 @@ use crate::{JobId, UniqueHash, envelope::whole_ms, error::Trouble, keys::GROUP, 
 
 /// Most outcomes in one pipeline.
 const MAX_BATCH: usize = 1024;
+/// Most unique jobs in one script, which blocks Redis while it runs.
+const MAX_FINISH: usize = 128;
 
 /// An entry and what became of it.
 #[derive(Debug)]
@@ -171,6 +173,7 @@ async fn flush(lane: &Lane, pending: &[Settled]) -> RedisResult<Flushed> {
 /// Which outcomes a command of the pipeline stands for.
 enum SettledBy<'a> {
     AllDone,
+    Finished(Vec<EntryId>),
     HandedBackBy(&'a Arc<str>),
     One(EntryId),
 }
@@ -183,6 +186,7 @@ impl SettledBy<'_> {
         };
         match self {
             Self::One(id) => vec![*id],
+            Self::Finished(ids) => ids.clone(),
             Self::AllDone => ids(&|settled| matches!(settled.what, Settlement::Done)),
             Self::HandedBackBy(consumer) => ids(&|settled| {
                 matches!(settled.what, Settlement::HandBack) && settled.consumer == **consumer
@@ -214,6 +218,19 @@ fn commands<'a>(lane: &Lane, pending: &'a [Settled]) -> (Pipeline, Vec<SettledBy
         pipeline.add_command(ack);
         settled_by.extend([SettledBy::AllDone, SettledBy::AllDone]);
     }
+    let unique: Vec<_> = pending.iter().filter_map(done_unique).collect();
+    for jobs in unique.chunks(MAX_FINISH) {
+        let mut named = vec![lane.keys.stream.clone()];
+        named.extend(jobs.iter().map(|(.., unique)| lane.keys.lock(*unique)));
+        let mut cmd = scripts::call(&scripts::FINISH, &named);
+        for (entry, job, _) in jobs {
+            cmd.write_arg_fmt(entry);
+            cmd.write_arg_fmt(job);
+        }
+        pipeline.add_command(cmd);
+        let entries = jobs.iter().map(|(entry, ..)| *entry).collect();
+        settled_by.push(SettledBy::Finished(entries));
+    }
     let mut hand_backs: Vec<(&Arc<str>, Cmd)> = Vec::new();
     for settled in pending {
         if matches!(settled.what, Settlement::HandBack) {
@@ -238,6 +255,13 @@ fn commands<'a>(lane: &Lane, pending: &'a [Settled]) -> (Pipeline, Vec<SettledBy
     (pipeline, settled_by)
 }
 
+fn done_unique(settled: &Settled) -> Option<(EntryId, JobId, UniqueHash)> {
+    match settled.what {
+        Settlement::DoneUnique { job, unique } => Some((settled.id, job, unique)),
+        _ => None,
+    }
+}
+
 /// The command for an outcome that has one of its own.
 fn command(lane: &Lane, settled: &Settled) -> Option<Cmd> {
     let keys = &lane.keys;
@@ -248,13 +272,7 @@ fn command(lane: &Lane, settled: &Settled) -> Option<Cmd> {
         None => scripts::call(script, named),
     };
     let cmd = match &settled.what {
-        Settlement::Done | Settlement::HandBack => return None,
-        Settlement::DoneUnique { job, unique } => {
-            let mut cmd = call(&scripts::FINISH, &[&keys.stream], &Some(*unique));
-            cmd.write_arg_fmt(settled.id);
-            cmd.write_arg_fmt(job);
-            cmd
-        }
+        Settlement::Done | Settlement::DoneUnique { .. } | Settlement::HandBack => return None,
         Settlement::Retry {
             job,
             envelope,

@@ -5,7 +5,9 @@ use std::{
     time::Duration,
 };
 
-use queue::{Envelope, Queue};
+use queue::{Envelope, Job, JobContext, JobError, Queue, QueueSettings, Worker, WorkerSettings};
+use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
 
 use crate::harness::*;
 
@@ -94,4 +96,54 @@ async fn an_entry_that_came_back_while_it_was_held_runs_again() {
     worker.abort.cancel();
     worker.ended().await;
     assert_eq!(queue.counts("default").await.unwrap().in_hand, 1);
+}
+
+/// A job of a queue that shall run one at a time.
+#[derive(Serialize, Deserialize)]
+struct Scarce;
+
+impl Job for Scarce {
+    const NAME: &'static str = "scarce";
+    const QUEUE: &'static str = "scarce";
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limited_queue_leaves_the_other_slots_to_others() {
+    let settings = settings();
+    let queue = Queue::connect(settings.clone()).await.unwrap();
+    let (scarce, log) = (Arc::new(Log::default()), Arc::new(Log::default()));
+    let registry = {
+        let scarce = Arc::clone(&scarce);
+        registry().register(move |_: Scarce, mut cx: JobContext<Arc<Log>>| {
+            cx.app = Arc::clone(&scarce);
+            async move {
+                run_task(task(Act::Sleep(30)), cx).await?;
+                Ok::<(), JobError>(())
+            }
+        })
+    };
+    queue.enqueue_many(&[const { Scarce }; 8]).await.unwrap();
+    queue
+        .enqueue_many(&vec![task(Act::Sleep(30)); 24])
+        .await
+        .unwrap();
+    let shutdown = CancellationToken::new();
+    let worker = Worker::new(
+        queue.clone(),
+        registry,
+        Arc::clone(&log),
+        WorkerSettings {
+            queues: vec![QueueSettings::limited("scarce", 1), "default".into()],
+            concurrency: 4,
+            ..WorkerSettings::default()
+        },
+    );
+    let worker = tokio::spawn(worker.run(shutdown.clone(), CancellationToken::new()));
+    until_done(&log, 24).await;
+    until_done(&scarce, 8).await;
+    assert_eq!(scarce.most_at_once.load(Ordering::SeqCst), 1);
+    assert!(log.most_at_once.load(Ordering::SeqCst) >= 3);
+    shutdown.cancel();
+    worker.await.unwrap().unwrap();
+    assert_no_leak(&settings).await;
 }

@@ -5,6 +5,7 @@
 
 mod backlog;
 mod crash;
+mod cron;
 mod delayed;
 mod drain;
 mod harness;

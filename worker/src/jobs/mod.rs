@@ -2,14 +2,19 @@
 
 use std::sync::Arc;
 
-use queue::Registry;
+use queue::{QueueSettings, Registry};
 
 use crate::App;
 
 mod send_email;
 
-/// The queues that hold them.
-pub const QUEUES: [&str; 1] = ["default"];
+/// The queues that hold them, served in turn.
+///
+/// `QueueSettings::limited("reports", 2)` is one that runs two of its jobs at once in this
+/// process, however many of the others there are.
+pub fn queues() -> Vec<QueueSettings> {
+    vec!["default".into()]
+}
 
 /// The jobs' names and what runs them.
 pub fn registry() -> Registry<Arc<App>> {

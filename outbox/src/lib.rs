@@ -20,6 +20,9 @@ pub enum Error {
     /// The job cannot be encoded, or is too large for the queue.
     #[error("the job cannot be enqueued")]
     Enqueue(#[from] queue::EnqueueError),
+    /// Redis is away.
+    #[error("Redis cannot be reached")]
+    Redis(#[from] queue::Error),
     /// Postgres refused or is away.
     #[error("the outbox cannot be reached")]
     Database(#[from] sqlx::Error),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use queue::{JobId, Queue, Relayed};
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -19,6 +19,9 @@ pub struct Settings {
     pub poll: Duration,
     /// Rows taken at once. They stay locked until Redis has them.
     pub batch: i64,
+    /// A batch ends with the row that makes it larger than this, in bytes of its envelopes: each
+    /// can have a quarter of a megabyte, and a relay holds some of its batches three times over.
+    pub batch_bytes: i64,
     /// The longest wait between two looks for jobs that were sent and never finished, and for
     /// those that were done long ago.
     pub sweep: Duration,
@@ -40,6 +43,7 @@ impl Default for Settings {
         Self {
             poll: Duration::from_millis(200),
             batch: 500,
+            batch_bytes: 4 * 1024 * 1024,
             sweep: Duration::from_secs(30),
             resend_after: Duration::from_secs(600),
             max_resends: 10,
@@ -98,21 +102,30 @@ impl Relay {
     }
 
     async fn keep_relaying(&self, cancel: &CancellationToken) {
-        let mut failures = 0;
+        let (mut failures, mut more) = (0, false);
         while !cancel.is_cancelled() {
-            let wait = match self.within(self.relay_batch()).await {
+            let step = async {
+                if failures > 0 {
+                    // Rows that are taken for nothing would be dead versions to clean up after.
+                    self.queue.ping().await?;
+                }
+                self.move_batches(more).await
+            };
+            let wait = match self.within(step).await {
                 Ok(moved) => {
                     if failures > 0 {
                         tracing::info!(outbox.failures = failures, "the outbox is relayed again");
                     }
                     failures = 0;
-                    if moved > 0 && moved == self.settings.batch.unsigned_abs() {
-                        continue; // A full batch: there is more.
+                    more = moved.more;
+                    if more {
+                        continue;
                     }
                     self.settings.poll
                 }
                 Err(error) => {
                     failures += 1;
+                    more = false;
                     // The first says what is wrong, the rest would only repeat it.
                     if failures == 1 {
                         tracing::warn!(
@@ -147,17 +160,45 @@ impl Relay {
     /// # Errors
     /// When Postgres or Redis fails; the rows then still wait.
     pub async fn relay_batch(&self) -> Result<u64, Error> {
+        Ok(self.move_batch().await?.jobs)
+    }
+
+    /// Two batches at once where there is more than one: one is written while the other is read.
+    async fn move_batches(&self, more: bool) -> Result<Moved, Error> {
+        if !more {
+            return Box::pin(self.move_batch()).await;
+        }
+        let (one, other) =
+            tokio::try_join!(Box::pin(self.move_batch()), Box::pin(self.move_batch()))?;
+        Ok(Moved {
+            jobs: one.jobs + other.jobs,
+            more: one.more || other.more,
+        })
+    }
+
+    async fn move_batch(&self) -> Result<Moved, Error> {
         let mut tx = self.pool.begin().await?;
         let rows = sqlx::query!(
-            "SELECT id, queue, envelope, run_at, once FROM job_outbox
-             WHERE state = 0 ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED",
-            self.settings.batch
+            r#"SELECT id AS "id!", queue AS "queue!", envelope AS "envelope!", run_at,
+                      once AS "once!", found AS "found!"
+             FROM (SELECT *, count(*) OVER () AS found,
+                          sum(octet_length(envelope)) OVER (ORDER BY id) AS bytes
+                   FROM (SELECT id, queue, envelope, run_at, once FROM job_outbox
+                         WHERE state = 0 ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED) AS waiting
+                  ) AS measured
+             WHERE bytes - octet_length(envelope) < $2 ORDER BY id"#,
+            self.settings.batch,
+            self.settings.batch_bytes,
         )
         .fetch_all(&mut *tx)
         .await?;
-        if rows.is_empty() {
-            return Ok(0);
-        }
+        let Some(first) = rows.first() else {
+            return Ok(Moved::default());
+        };
+        let moved = Moved {
+            jobs: rows.len() as u64,
+            more: first.found == self.settings.batch || (rows.len() as i64) < first.found,
+        };
 
         let (mut once, mut plain): (Vec<Uuid>, Vec<Uuid>) = (Vec::new(), Vec::new());
         let mut jobs = Vec::with_capacity(rows.len());
@@ -174,25 +215,15 @@ impl Relay {
                 run_at: row.run_at.map(Into::into),
             });
         }
-        // Before the commit: a crash in between sends a job twice, never zero times.
-        self.queue.relay(&jobs).await?;
-
-        if !once.is_empty() {
-            sqlx::query!(
-                "UPDATE job_outbox SET state = 1, sent_at = now() WHERE id = ANY($1)",
-                &once
-            )
-            .execute(&mut *tx)
-            .await?;
-        }
-        if !plain.is_empty() {
-            sqlx::query!("DELETE FROM job_outbox WHERE id = ANY($1)", &plain)
-                .execute(&mut *tx)
-                .await?;
-        }
+        // Side by side, and both before the commit: a crash in between sends a job twice, never
+        // zero times.
+        tokio::try_join!(
+            async { Ok(self.queue.relay(&jobs).await?) },
+            mark_sent(&mut tx, &once, &plain)
+        )?;
         tx.commit().await?;
-        tracing::debug!(outbox.moved = jobs.len(), "relayed");
-        Ok(jobs.len() as u64)
+        tracing::debug!(outbox.moved = moved.jobs, "relayed");
+        Ok(moved)
     }
 
     /// Doubles from a fiftieth of the longest wait up to it.
@@ -202,4 +233,30 @@ impl Relay {
             .saturating_mul(1 << (failures - 1).min(6))
             .min(self.settings.max_backoff)
     }
+}
+
+/// What a look at the outbox has done.
+#[derive(Clone, Copy, Default)]
+struct Moved {
+    jobs: u64,
+    /// There were more rows than it could take.
+    more: bool,
+}
+
+/// The rows of once-jobs stay as their tokens, those of plain jobs go.
+async fn mark_sent(conn: &mut PgConnection, once: &[Uuid], plain: &[Uuid]) -> Result<(), Error> {
+    if !once.is_empty() {
+        sqlx::query!(
+            "UPDATE job_outbox SET state = 1, sent_at = now() WHERE id = ANY($1)",
+            once
+        )
+        .execute(&mut *conn)
+        .await?;
+    }
+    if !plain.is_empty() {
+        sqlx::query!("DELETE FROM job_outbox WHERE id = ANY($1)", plain)
+            .execute(&mut *conn)
+            .await?;
+    }
+    Ok(())
 }

@@ -12,6 +12,8 @@ use tokio_util::sync::CancellationToken;
 use crate::servers::Servers;
 use crate::{Figures, Options};
 
+/// Most rows that are enqueued one to a transaction.
+const ALONE: usize = 2000;
 /// Jobs in one statement of `enqueue_many`.
 const MANY: usize = 1000;
 /// Handlers that spend tokens at the same time.
@@ -40,13 +42,13 @@ fn rate(jobs: usize, begun: Instant) -> f64 {
     jobs as f64 / begun.elapsed().as_secs_f64()
 }
 
-/// A tenth of the rows one to a transaction, the rest many at once.
+/// Some rows one to a transaction, the rest many at once.
 async fn enqueue(options: &Options, pool: &PgPool, figures: &mut Figures) -> Vec<JobId> {
     let job = || NoOp {
         padding: "x".repeat(options.payload),
     };
     let mut ids = Vec::with_capacity(options.rows);
-    let alone = options.rows.div_ceil(10);
+    let alone = options.rows.div_ceil(10).min(ALONE);
     let begun = Instant::now();
     for _ in 0..alone {
         let mut tx = pool.begin().await.unwrap();
@@ -73,7 +75,7 @@ async fn relay(servers: &Servers, jobs: &[JobId], figures: &mut Figures) {
     let (commands, cpu) = servers.spent().await;
     let begun = Instant::now();
     let running = tokio::spawn(relay.run(cancel.clone()));
-    while servers.waiting().await > 0 {
+    while servers.any_waiting().await {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     figures.insert("relay", rate(jobs.len(), begun));

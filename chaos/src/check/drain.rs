@@ -1,6 +1,6 @@
 //! I10: a worker that is told to end does so, in time and in order.
 
-use super::{evidence::Evidence, faults::Span};
+use super::{Span, evidence::Evidence};
 use crate::{
     history::{Event, Fault, Kind, Micros, Record},
     report::Violation,

@@ -19,7 +19,10 @@ pub(super) struct Evidence<'a> {
     /// With the time of the answer.
     pub(super) snapshots: Vec<(Micros, &'a Snapshot)>,
     pub(super) processes: BTreeMap<&'a str, Process>,
+    /// Letters that are there at the end; Redis can lose them too.
     pub(super) dead: BTreeMap<JobId, Vec<&'a DeadJob>>,
+    /// When each letter was first seen.
+    pub(super) seen_dead: BTreeMap<JobId, Micros>,
     /// When the last fault was healed.
     pub(super) quiet: Micros,
     /// The last record.
@@ -94,6 +97,7 @@ impl<'a> Evidence<'a> {
             snapshots: Vec::new(),
             processes: BTreeMap::new(),
             dead: BTreeMap::new(),
+            seen_dead: BTreeMap::new(),
             quiet: Micros::MAX,
             last: records.last().map_or(0, |record| record.at),
         };
@@ -102,6 +106,9 @@ impl<'a> Evidence<'a> {
         }
         for record in records {
             evidence.take(record);
+        }
+        for id in evidence.dead.keys() {
+            evidence.seen_dead.entry(*id).or_insert(evidence.last);
         }
         let offers = &evidence.offers;
         for job in evidence.jobs.values_mut() {
@@ -177,7 +184,12 @@ impl<'a> Evidence<'a> {
                 };
                 self.processes.entry(&record.by).or_insert(process);
             }
-            Event::Snapshot(snapshot) => self.snapshots.push((at, snapshot)),
+            Event::Snapshot(snapshot) => {
+                for letter in &snapshot.dead {
+                    self.seen_dead.entry(letter.id).or_insert(at);
+                }
+                self.snapshots.push((at, snapshot));
+            }
             Event::Quiet => self.quiet = at,
             Event::Exited { .. }
             | Event::Fault { .. }

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use super::spans::{Span, spans};
 use crate::history::{Event, Fault, Final, Micros, Record};
 
 /// How long an outcome may be under way when nothing is wrong.
@@ -40,46 +41,6 @@ impl Limits {
     /// After which everything is as if there had been no fault.
     pub(super) fn calm_after(&self) -> Micros {
         2 * self.lease + self.scan
-    }
-}
-
-/// One fault, from its beginning until it was undone.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Span {
-    pub(crate) fault: Fault,
-    pub(crate) target: String,
-    pub(crate) from: Micros,
-    pub(crate) to: Micros,
-}
-
-impl Span {
-    /// Whether it was done to this process, by its name or by that of its slot.
-    pub(crate) fn hits(&self, process: &str) -> bool {
-        self.target == process
-            || process
-                .strip_prefix(&*self.target)
-                .is_some_and(|life| life.starts_with('.'))
-    }
-
-    /// Whether it was done to Redis, and so to everybody.
-    pub(crate) fn hits_redis(&self) -> bool {
-        matches!(
-            self.fault,
-            Fault::RedisRestart | Fault::RedisLoss | Fault::RedisPause
-        )
-    }
-
-    /// Whether it keeps one process from Redis, or from running.
-    fn isolates(&self) -> bool {
-        matches!(
-            self.fault,
-            Fault::Stop
-                | Fault::Cut
-                | Fault::Refuse
-                | Fault::SwallowReplies
-                | Fault::BlackHole
-                | Fault::Delay
-        )
     }
 }
 
@@ -339,42 +300,6 @@ impl Faults {
         let spans = self.spans.iter();
         spans.filter(move |span| span.from <= to && span.to >= from)
     }
-}
-
-/// The faults of a history in the order of time.
-pub(crate) fn spans(records: &[Record]) -> Vec<Span> {
-    let last = records.last().map_or(0, |record| record.at);
-    let mut spans: Vec<Span> = Vec::new();
-    let mut open: Vec<usize> = Vec::new();
-    for record in records {
-        match &record.event {
-            Event::Fault { fault, target } => {
-                let momentary = matches!(
-                    fault,
-                    Fault::Kill | Fault::Term | Fault::Cut | Fault::ScriptFlush
-                );
-                if !momentary {
-                    open.push(spans.len());
-                }
-                spans.push(Span {
-                    fault: *fault,
-                    target: target.clone(),
-                    from: record.at,
-                    to: if momentary { record.at } else { last },
-                });
-            }
-            Event::Healed { fault, target } => {
-                let of = open
-                    .iter()
-                    .position(|&at| spans[at].fault == *fault && spans[at].target == *target);
-                if let Some(of) = of {
-                    spans[open.remove(of)].to = record.at;
-                }
-            }
-            _ => {}
-        }
-    }
-    spans
 }
 
 /// How each process ended.

@@ -8,9 +8,11 @@ mod evidence;
 mod faults;
 mod loss;
 mod once;
+mod overlap;
 mod poison;
 mod recovery;
 mod residue;
+mod spans;
 mod starts;
 mod times;
 mod unique;
@@ -19,10 +21,12 @@ mod versions;
 #[cfg(test)]
 mod lawful;
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod story;
 
 use evidence::Evidence;
-pub(crate) use faults::{Span, spans};
+pub(crate) use spans::{Span, spans};
 
 use crate::{
     history::{Fault, Final, Kind, Record},
@@ -39,8 +43,8 @@ const INVARIANTS: &[fn(&Evidence) -> Vec<Violation>] = &[
     starts::starts_have_causes,
     starts::cancellations_have_causes,
     loss::jobs_are_in_one_place,
-    starts::runs_do_not_overlap,
-    starts::the_doubtful_do_nothing,
+    overlap::runs_do_not_overlap,
+    overlap::the_doubtful_do_nothing,
     poison::poison_is_limited,
     poison::neighbours_survive,
     times::slots_fire_once,

@@ -1,10 +1,7 @@
 //! I9: what kills its workers ends as a dead letter, and takes no other job with it.
 
 use super::evidence::{Evidence, Job};
-use crate::{
-    history::{Kind, Micros},
-    report::Violation,
-};
+use crate::{history::Kind, report::Violation};
 
 /// Runs that ended with their worker, below which no job is taken for poison: the
 /// deliveries before may have been to workers that died before it started.
@@ -84,7 +81,8 @@ pub(super) fn neighbours_survive(evidence: &Evidence) -> Vec<Violation> {
 /// Deaths and lost leases of workers while a job was in the queue, but for those that
 /// it caused.
 fn other_losses(evidence: &Evidence, job: &Job) -> usize {
-    let life = job.since()..=buried(evidence, job);
+    let buried = evidence.seen_dead.get(&job.id);
+    let life = job.since()..=buried.copied().unwrap_or(evidence.last);
     let caused = |process: &str| job.runs.iter().any(|run| run.by == process);
     let deaths = evidence.faults.deaths();
     let deaths = deaths
@@ -99,14 +97,6 @@ fn other_losses(evidence: &Evidence, job: &Job) -> usize {
         + leases
             .filter(|(_, earliest)| life.contains(earliest))
             .count()
-}
-
-/// When a job was first seen as a dead letter.
-fn buried(evidence: &Evidence, job: &Job) -> Micros {
-    let mut snapshots = evidence.snapshots.iter();
-    let seen =
-        snapshots.find(|(_, snapshot)| snapshot.dead.iter().any(|letter| letter.id == job.id));
-    seen.map_or(evidence.last, |(at, _)| *at)
 }
 
 #[cfg(test)]

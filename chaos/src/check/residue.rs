@@ -64,7 +64,7 @@ mod tests {
                 story
                     .end
                     .residue
-                    .push("once:x has no time to live".to_owned())
+                    .push("once:x has no time to live".to_owned());
             },
             |story| {
                 let job = story.enqueue(0, Kind::Plain);

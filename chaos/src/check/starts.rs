@@ -1,4 +1,4 @@
-//! I3, I4, I6, I7: a job starts once, and again only for a reason.
+//! I3, I4, I7: a job starts once, and again only for a reason.
 
 use super::{
     evidence::{Evidence, Job, Run},
@@ -8,9 +8,6 @@ use crate::{
     history::{How, Kind, Micros, Route},
     report::Violation,
 };
-
-/// How long a cooperative handler may take to end.
-const SLOW: Micros = 300_000;
 
 /// I3, I4 and, for long jobs, I7: every start but the first has a cause.
 ///
@@ -82,79 +79,6 @@ pub(super) fn cancellations_have_causes(evidence: &Evidence) -> Vec<Violation> {
                     run.by
                 );
                 found.push(job.violates("I3", at, sentence));
-            }
-        }
-    }
-    found
-}
-
-/// I6: two runs of one job never overlap, because a worker that cannot be sure of
-/// its lease cancels what runs before others may take it.
-///
-/// A run lasts from its start to its end, or to the death of its process. Excused:
-/// once-jobs, whose token in Postgres makes them take turns; a process that stood
-/// still, so that it could not cancel anything; long jobs on a process that lost its
-/// lease, because they ignore their token; jobs that the outbox sent again after a
-/// loss of Redis' data.
-pub(super) fn runs_do_not_overlap(evidence: &Evidence) -> Vec<Violation> {
-    let faults = &evidence.faults;
-    let mut found = Vec::new();
-    for job in evidence.jobs.values() {
-        if job.kind == Kind::Once || came_again(evidence, job, Micros::MAX) {
-            continue;
-        }
-        for (at, later) in job.runs.iter().enumerate() {
-            for earlier in &job.runs[..at] {
-                let until = evidence.run_until(earlier);
-                if until <= later.at {
-                    continue;
-                }
-                let frozen = [earlier, later]
-                    .iter()
-                    .any(|run| froze_during(evidence, run));
-                let deaf =
-                    job.kind == Kind::Long && faults.lost_lease(&earlier.by, earlier.at, later.at);
-                let stalled = until - later.at <= faults.stalled(earlier.at, until);
-                if !frozen && !deaf && !stalled {
-                    let sentence = format!(
-                        "runs on {} and on {} at once, for {} ms",
-                        earlier.by,
-                        later.by,
-                        (until.min(evidence.run_until(later)) - later.at) / 1000
-                    );
-                    found.push(job.violates("I6", later.at, sentence));
-                }
-            }
-        }
-    }
-    found
-}
-
-/// I6: a worker that has not reached Redis for most of its lease starts nothing, and
-/// what it runs ends, unless it is deaf (long jobs) or safe (once-jobs).
-///
-/// Judged from the beginning of a fault that surely keeps it from every answer: four
-/// fifths of a lease later, with some slack and what this machine stood still, nothing
-/// starts until the fault is healed, and cooperative handlers have ended.
-pub(super) fn the_doubtful_do_nothing(evidence: &Evidence) -> Vec<Violation> {
-    let mut found = Vec::new();
-    for job in evidence.jobs.values() {
-        let deaf = matches!(
-            job.kind,
-            Kind::Long | Kind::Once | Kind::Done | Kind::Poison
-        );
-        for run in &job.runs {
-            let until = evidence.run_until(run);
-            for (from, to) in evidence.faults.surely_in_doubt(&run.by) {
-                let what = if (from..to).contains(&run.at) {
-                    "started"
-                } else if !deaf && run.at < from && until > from && from + SLOW < to.min(until) {
-                    "went on"
-                } else {
-                    continue;
-                };
-                let sentence = format!("{what} on {}, whose lease was in doubt", run.by);
-                found.push(job.violates("I6", run.at.max(from), sentence));
             }
         }
     }
@@ -239,15 +163,8 @@ fn told_before_end(evidence: &Evidence, run: &Run) -> bool {
 }
 
 /// Whether the outbox may have sent the job a second time by then.
-fn came_again(evidence: &Evidence, job: &Job, by: Micros) -> bool {
+pub(super) fn came_again(evidence: &Evidence, job: &Job, by: Micros) -> bool {
     job.route() == Route::Outbox && evidence.faults.losses(job.since(), by).next().is_some()
-}
-
-fn froze_during(evidence: &Evidence, run: &Run) -> bool {
-    let until = evidence.run_until(run);
-    let mut lost = evidence.faults.lost_leases(&run.by);
-    let recover = evidence.faults.limits.recover;
-    lost.any(|(window, _)| window.frozen && window.from <= until && window.to + recover >= run.at)
 }
 
 #[cfg(test)]

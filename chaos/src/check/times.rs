@@ -43,10 +43,11 @@ pub(super) fn slots_fire_once(evidence: &Evidence) -> Vec<Violation> {
 /// I11: every slot has a job; where only the latest of a gap is to have one, every slot
 /// in which a worker could fire it.
 ///
-/// Looked at are the slots after the first that was fired. A worker of this release can
-/// fire when it has been up for a while and undisturbed for four ticks, and neither it nor
-/// Redis was hit shortly before, by a lack of memory neither. Excused are the slots
-/// around a loss of Redis' data, which takes the schedules with it.
+/// Looked at are the slots after the first that was fired. A worker of this release (but
+/// for the last ones, which follow none) can fire when it has been up for a while and
+/// undisturbed for four ticks, and neither it nor Redis was hit shortly before, by a lack
+/// of memory neither. Excused are the slots around a loss of Redis' data, which takes the
+/// schedules with it.
 pub(super) fn slots_are_fired(evidence: &Evidence) -> Vec<Violation> {
     let mut fired: BTreeMap<&str, BTreeSet<Micros>> = BTreeMap::new();
     for (_, run) in runs(evidence) {
@@ -92,6 +93,7 @@ fn can_fire(evidence: &Evidence, slot: Micros, until: Micros) -> bool {
     moments.into_iter().any(|from| {
         evidence.workers().any(|(process, life)| {
             life.release == Release::New
+                && life.up < evidence.quiet
                 && life.up + SETTLED <= from
                 && evidence.faults.is_at_work(process, from, from + TICKS)
         })

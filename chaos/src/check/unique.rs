@@ -139,9 +139,12 @@ fn accepted(job: &Job) -> Option<(&Offer, Micros)> {
 /// The first moment at which a job may have ended.
 fn ends(evidence: &Evidence, job: &Job) -> Micros {
     let done = job.ended(&[How::Ok, How::Discard]).min();
-    // A letter may be written at any time after the first failure or the first death.
-    let dead = evidence.dead.contains_key(&job.id);
-    let dead = dead.then(|| job.runs.first().map_or(0, |run| run.at));
+    // Its letter was written after its last run had begun, and before it was seen.
+    let dead = evidence.seen_dead.get(&job.id).map(|seen| {
+        let mut runs = job.runs.iter().rev();
+        let last = runs.find(|run| run.at <= *seen);
+        last.map_or(job.since(), |run| run.at)
+    });
     done.into_iter().chain(dead).min().unwrap_or(Micros::MAX)
 }
 
@@ -160,7 +163,7 @@ fn ended_long_before(evidence: &Evidence, job: &Job, at: Micros) -> Option<Micro
 #[cfg(test)]
 mod tests {
     use crate::{
-        check::story::{Story, Told},
+        check::story::{Story, Told, letter},
         history::{Event, Fault, How, Kind},
     };
 
@@ -242,6 +245,17 @@ mod tests {
         duplicate(&mut story, 5, &other);
         story.run(10, "w1.1", &other, 1);
         story.breaks("I13");
+    }
+
+    #[test]
+    fn the_dead_have_none() {
+        let mut story = Story::new();
+        let job = unique(&mut story, 0);
+        story.start(10, "w1.1", &job, 1);
+        story.end(20, "w1.1", &job, 1, How::Fail);
+        story.snapshot(100, |seen| seen.dead.push(letter(&job, "attempts")));
+        story.fault(200, 300, Fault::RedisLoss, "redis");
+        story.is_lawful();
     }
 
     #[test]

@@ -34,9 +34,9 @@ pub(crate) struct Options {
     /// What decides all faults and jobs; without it three fixed seeds and a random one
     #[arg(long)]
     seed: Option<u64>,
-    /// Only these faults, with commas between them
-    #[arg(long, value_delimiter = ',', value_parser = fault)]
-    faults: Option<Vec<Fault>>,
+    /// Only these faults, with commas between them, or `none`
+    #[arg(long, value_parser = Faults::read)]
+    faults: Option<Faults>,
     /// The workers' lease in ms
     #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u64).range(500..))]
     lease: u64,
@@ -48,12 +48,27 @@ pub(crate) struct Options {
     keep: bool,
 }
 
-fn fault(name: &str) -> Result<Fault, String> {
-    let known = FAULTS.iter().find(|(.., known)| *known == name);
-    known.map(|(fault, ..)| *fault).ok_or_else(|| {
-        let names = FAULTS.map(|(.., name)| name).join(", ");
-        format!("the faults are: {names}")
-    })
+/// Faults by their names on the command line.
+#[derive(Debug, Clone)]
+struct Faults(Vec<Fault>);
+
+impl Faults {
+    fn read(list: &str) -> Result<Self, String> {
+        if list == "none" {
+            return Ok(Self(Vec::new()));
+        }
+        let fault = |name| {
+            let known = FAULTS.iter().find(|(.., known)| *known == name);
+            known.map(|(fault, ..)| *fault).ok_or_else(|| {
+                let names = FAULTS.map(|(.., name)| name).join(",");
+                format!("{name} is no fault; these are: {names}")
+            })
+        };
+        list.split(',')
+            .map(fault)
+            .collect::<Result<_, _>>()
+            .map(Self)
+    }
 }
 
 impl Options {
@@ -65,7 +80,7 @@ impl Options {
             lease: Duration::from_millis(self.lease),
             workers: usize::try_from(self.workers).unwrap_or(1),
             faults: match &self.faults {
-                Some(faults) => faults.clone(),
+                Some(Faults(faults)) => faults.clone(),
                 None => FAULTS.map(|(fault, ..)| fault).to_vec(),
             },
         };

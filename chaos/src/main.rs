@@ -11,6 +11,7 @@ mod fleet;
 mod history;
 mod jobs;
 mod journal;
+mod offers;
 mod process;
 mod producer;
 mod progress;

@@ -7,7 +7,6 @@ use std::{
 };
 
 use anyhow::Result;
-use fastrand::Rng;
 use queue::{EnqueueError, Enqueued, Job, JobId, Options, Queue, Run};
 use sqlx::PgPool;
 use tokio::{sync::Semaphore, task::JoinSet};
@@ -15,34 +14,16 @@ use tokio::{sync::Semaphore, task::JoinSet};
 use crate::{
     brief::Brief,
     history::{Event, Kind, Release, Route, Serial},
-    jobs::{
-        Delayed, Done, Failing, Long, Once, Plain, Poison, Task, Unique, Unknown, Versioned,
-        VersionedV1,
-    },
+    jobs::{Delayed, Done, Long, Once, Plain, Poison, Unique, Unknown, Versioned, VersionedV1},
     journal::{Journal, micros},
+    offers::{Draw, Offer},
     process,
 };
 
-/// Mean time between two offers of this release's producer; the older one takes three times that.
-const GAP: Duration = Duration::from_millis(12);
 /// Offers under way at once; more wait, as they would in a service.
 const IN_FLIGHT: usize = 64;
-/// Of unique jobs: few, so that they meet.
-const KEYS: u8 = 8;
 /// How long offers under way may take to end after SIGTERM.
 const LAST_ANSWERS: Duration = Duration::from_secs(6);
-
-/// An offer as drawn, before it is made.
-struct Offer {
-    kind: Kind,
-    route: Route,
-    task: Task,
-    /// Not before this long from now.
-    delay: Option<Duration>,
-    unique: Option<String>,
-    /// The transaction is rolled back, so the job must never be seen.
-    rolled_back: bool,
-}
 
 /// Offers jobs until SIGTERM.
 pub(crate) async fn run(brief: Brief) -> Result<()> {
@@ -58,13 +39,7 @@ pub(crate) async fn run(brief: Brief) -> Result<()> {
         pool: brief.database(8)?,
         release: brief.release,
     });
-    let mut draw = Draw {
-        rng: Rng::with_seed(brief.seed ^ (brief.slot << 48) ^ (brief.life << 56)),
-        release: brief.release,
-        lease: brief.lease,
-        // Small enough for every reader of JSON.
-        next: (brief.slot << 44) | (brief.life << 28),
-    };
+    let mut draw = Draw::new(&brief);
     let places = Arc::new(Semaphore::new(IN_FLIGHT));
     let mut offers = JoinSet::new();
     loop {
@@ -77,12 +52,20 @@ pub(crate) async fn run(brief: Brief) -> Result<()> {
                 Arc::clone(&places).acquire_owned().await
             } => place?,
         };
-        let offer = draw.offer();
         let producer = Arc::clone(&producer);
-        offers.spawn(async move {
-            producer.make(offer).await;
-            drop(place);
-        });
+        let burst = draw.burst();
+        if burst.is_empty() {
+            let offer = draw.offer();
+            offers.spawn(async move {
+                producer.make(offer).await;
+                drop(place);
+            });
+        } else {
+            offers.spawn(async move {
+                producer.make_many(burst).await;
+                drop(place);
+            });
+        }
         while offers.try_join_next().is_some() {}
     }
     // What has no answer by then stays unanswered in the history.
@@ -91,108 +74,6 @@ pub(crate) async fn run(brief: Brief) -> Result<()> {
     })
     .await;
     Ok(())
-}
-
-/// Draws what to offer; the same for the same seed, whatever happens around it.
-struct Draw {
-    rng: Rng,
-    release: Release,
-    lease: Duration,
-    next: Serial,
-}
-
-impl Draw {
-    /// The pause before the next offer: now and then none, so that jobs come in bursts.
-    fn gap(&mut self) -> Duration {
-        let mean = match self.release {
-            Release::New => GAP,
-            Release::Old => 3 * GAP,
-        };
-        mean.mul_f64(self.rng.f64() * 2.0)
-    }
-
-    fn offer(&mut self) -> Offer {
-        self.next += 1;
-        let kind = self.kind();
-        let route = match kind {
-            Kind::Once => Route::Outbox,
-            Kind::Plain | Kind::Delayed
-                if self.release == Release::New && self.rng.u8(..10) == 0 =>
-            {
-                Route::Outbox
-            }
-            _ => Route::Direct,
-        };
-        let delayed = match kind {
-            Kind::Delayed => true,
-            Kind::Once | Kind::Unique => self.rng.u8(..8) == 0,
-            _ => false,
-        };
-        Offer {
-            kind,
-            route,
-            task: self.task(kind),
-            delay: delayed.then(|| Duration::from_millis(self.rng.u64(200..6000))),
-            unique: (kind == Kind::Unique).then(|| format!("key-{}", self.rng.u8(..KEYS))),
-            rolled_back: route == Route::Outbox && self.rng.u8(..20) == 0,
-        }
-    }
-
-    fn kind(&mut self) -> Kind {
-        let new = self.release == Release::New;
-        // Poison comes about twice a minute: each takes several workers with it.
-        let weights = [
-            (Kind::Plain, 1000),
-            (Kind::Delayed, 300),
-            (Kind::Versioned, 200),
-            (Kind::Done, 150),
-            (Kind::Long, 20),
-            (Kind::Once, if new { 500 } else { 0 }),
-            (Kind::Unique, if new { 250 } else { 0 }),
-            (Kind::Unknown, if new { 30 } else { 0 }),
-            (Kind::Poison, u32::from(new)),
-        ];
-        let all: u32 = weights.iter().map(|(_, weight)| weight).sum();
-        let mut at = self.rng.u32(..all);
-        for (kind, weight) in weights {
-            if at < weight {
-                return kind;
-            }
-            at -= weight;
-        }
-        Kind::Plain
-    }
-
-    fn task(&mut self, kind: Kind) -> Task {
-        let ms = match kind {
-            Kind::Long => 3 * u64::try_from(self.lease.as_millis()).unwrap_or(u64::MAX),
-            // Long enough for others to want the same key.
-            Kind::Unique => self.rng.u64(20..600),
-            _ => self.rng.u64(1..50),
-        };
-        let failing = match self.rng.u8(..4) {
-            0 => Failing::Discard,
-            1 => Failing::Panic,
-            _ => Failing::Error,
-        };
-        // One in sixteen fails at first, and some of these until they are dead.
-        let failures = match self.rng.u8(..64) {
-            0 => 9,
-            1..=3 => self.rng.u16(1..3),
-            _ => 0,
-        };
-        // These have more attempts, for the sake of Postgres' absences.
-        let failures = match kind {
-            Kind::Once | Kind::Done => failures.min(2),
-            _ => failures,
-        };
-        Task {
-            serial: self.next,
-            ms,
-            failures,
-            failing,
-        }
-    }
 }
 
 struct Producer {
@@ -251,6 +132,38 @@ impl Producer {
             Kind::Unknown => self.send(&Unknown(task), &way).await,
             _ => self.send(&Plain(task), &way).await,
         };
+        self.answered(serial, answer);
+    }
+
+    async fn make_many(&self, jobs: Vec<Plain>) {
+        for Plain(task) in &jobs {
+            self.journal.write(Event::Offer {
+                serial: task.serial,
+                kind: Kind::Plain,
+                route: Route::Direct,
+                due: None,
+                unique: None,
+            });
+        }
+        let serials = jobs.iter().map(|Plain(task)| task.serial);
+        match self.queue.enqueue_many(&jobs).await {
+            Ok(ids) => {
+                for (serial, id) in serials.zip(ids) {
+                    self.answered(serial, Ok(Enqueued::New(id)));
+                }
+            }
+            // Some of them may be there, whatever the error says of the first that is not.
+            Err(error) => {
+                for serial in serials {
+                    let error = error.to_string();
+                    let certain = false;
+                    self.answered(serial, Err(Refusal { certain, error }));
+                }
+            }
+        }
+    }
+
+    fn answered(&self, serial: Serial, answer: Result<Enqueued, Refusal>) {
         self.journal.write(match answer {
             Ok(Enqueued::New(id)) => Event::Accepted { serial, id },
             Ok(Enqueued::Duplicate(of)) => Event::Duplicate { serial, of },

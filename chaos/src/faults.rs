@@ -178,6 +178,8 @@ impl Iterator for Storms {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::conductor::{SEEDS, SHORT_ROUND};
+    use std::collections::HashSet;
 
     fn storms(seed: u64) -> Vec<Storm> {
         let all = FAULTS.map(|(fault, ..)| fault);
@@ -207,6 +209,23 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn the_fixed_seeds_bring_every_fault() {
+        let length = Duration::from_secs(SHORT_ROUND);
+        let mut seen = HashSet::new();
+        for seed in SEEDS {
+            let mut at = Duration::from_secs(1);
+            for storm in storms(seed) {
+                let steps = storm.steps.iter();
+                let in_time = steps.clone().filter(|step| at + step.after < length);
+                seen.extend(in_time.map(|step| step.fault));
+                let end = steps.map(|step| step.after + step.lasts).max();
+                at += end.unwrap_or_default() + storm.calm;
+            }
+        }
+        assert_eq!(seen.len(), FAULTS.len(), "{seen:?}");
     }
 
     #[test]

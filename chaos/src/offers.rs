@@ -122,6 +122,8 @@ impl Draw {
             Kind::Long => 3 * u64::try_from(self.lease.as_millis()).unwrap_or(u64::MAX),
             // Long enough for others to want the same key.
             Kind::Unique => self.rng.u64(20..600),
+            // Under way when a worker comes to doubt its lease: obeying then is what counts.
+            Kind::Plain if self.rng.u8(..32) == 0 => self.rng.u64(500..4000),
             _ => self.rng.u64(1..50),
         };
         let failing = match self.rng.u8(..4) {

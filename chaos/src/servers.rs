@@ -17,6 +17,9 @@ use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 /// How long a server may take to answer; a busy machine recovers slowly.
 const START_LIMIT: Duration = Duration::from_secs(60);
 
+/// How long Postgres may take to end, before it is killed.
+const END_LIMIT: Duration = Duration::from_secs(5);
+
 /// The programs, and a Postgres' data folder made by whoever knows how. One line on standard input.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Programs {
@@ -225,6 +228,21 @@ impl Postgres {
                     break;
                 }
             }
+        }
+    }
+}
+
+impl Drop for Postgres {
+    /// By its own hand, because a killed one leaves shared memory behind that only its next
+    /// life would clear away.
+    fn drop(&mut self) {
+        let Some(mut server) = self.server.take() else {
+            return;
+        };
+        server.signal(Signal::QUIT);
+        let start = Instant::now();
+        while matches!(server.child.try_wait(), Ok(None)) && start.elapsed() < END_LIMIT {
+            std::thread::park_timeout(Duration::from_millis(10));
         }
     }
 }

@@ -83,6 +83,7 @@ pub(super) struct Run {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Process {
     pub(super) up: Micros,
+    pub(super) pid: u32,
     pub(super) release: Release,
 }
 
@@ -177,9 +178,10 @@ impl<'a> Evidence<'a> {
                     run.end = Some((at, *how));
                 }
             }
-            Event::Up { release, .. } => {
+            Event::Up { pid, release } => {
                 let process = Process {
                     up: at,
+                    pid: *pid,
                     release: *release,
                 };
                 self.processes.entry(&record.by).or_insert(process);

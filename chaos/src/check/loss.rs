@@ -35,8 +35,8 @@ pub(super) fn every_job_ends(evidence: &Evidence) -> Vec<Violation> {
 
 /// I1: a job has one end: it is done, or it is one dead letter.
 ///
-/// The letter says truly why: `discarded` after a handler said so, `attempts` after one
-/// failed. Excused is a success on a process that died or lost its lease before
+/// The letter says truly why, and after which attempt: `discarded` where a handler said
+/// so, `attempts` where one failed. Excused is a success on a process that died or lost its lease before
 /// the outcome can have been confirmed: others then ran the job to another end.
 pub(super) fn every_job_ends_once(evidence: &Evidence) -> Vec<Violation> {
     let mut found = Vec::new();
@@ -64,15 +64,22 @@ pub(super) fn every_job_ends_once(evidence: &Evidence) -> Vec<Violation> {
             }
         }
         for letter in letters {
-            let lies = match &*letter.why {
-                "discarded" => job.ended(&[How::Discard]).next().is_none(),
-                "attempts" => job.ended(&[How::Fail, How::Panic]).next().is_none(),
+            let ways: &[How] = match &*letter.why {
+                "discarded" => &[How::Discard],
+                "attempts" => &[How::Fail, How::Panic],
                 // I9 looks at these.
-                "crash" => false,
-                _ => true,
+                "crash" => continue,
+                _ => &[],
             };
-            if lies {
-                let sentence = format!("is a dead letter for {:?}, which never was", letter.why);
+            let was_so = job.runs.iter().any(|run| {
+                u32::from(run.attempt) == letter.attempts
+                    && run.end.is_some_and(|(_, how)| ways.contains(&how))
+            });
+            if !was_so {
+                let sentence = format!(
+                    "is a dead letter for {:?} of attempt {}, which never was",
+                    letter.why, letter.attempts
+                );
                 found.push(job.violates("I1", at, sentence));
             }
         }

@@ -45,6 +45,7 @@ const INVARIANTS: &[fn(&Evidence) -> Vec<Violation>] = &[
     loss::jobs_are_in_one_place,
     overlap::runs_do_not_overlap,
     overlap::the_doubtful_do_nothing,
+    overlap::runners_own_their_jobs,
     poison::poison_is_limited,
     poison::neighbours_survive,
     times::slots_fire_once,

@@ -1,5 +1,9 @@
 //! I6: one job runs in one place, because who doubts his lease lets go.
 
+use std::collections::BTreeMap;
+
+use queue::JobId;
+
 use super::{
     evidence::{Evidence, Run},
     starts::came_again,
@@ -85,6 +89,48 @@ pub(super) fn the_doubtful_do_nothing(evidence: &Evidence) -> Vec<Violation> {
     found
 }
 
+/// I6: the entry of a running job is owned by the worker that runs it.
+///
+/// Looked at in the snapshots of calm times, for runs that last from before it was asked
+/// for until after its answer. An owner's name holds the number of its process.
+pub(super) fn runners_own_their_jobs(evidence: &Evidence) -> Vec<Violation> {
+    let mut found = Vec::new();
+    for &(at, snapshot) in &evidence.snapshots {
+        if !evidence.faults.calm(snapshot.asked, at) {
+            continue;
+        }
+        let owners: BTreeMap<JobId, Option<&str>> = snapshot
+            .stream
+            .iter()
+            .map(|(id, owner)| (*id, owner.as_deref()))
+            .collect();
+        for job in evidence.jobs.values() {
+            let mut runs = job.runs.iter();
+            let Some(run) =
+                runs.find(|run| run.at < snapshot.asked && evidence.run_until(run) > at)
+            else {
+                continue;
+            };
+            let Some(process) = evidence.processes.get(&*run.by) else {
+                continue;
+            };
+            // Where it is not in the stream at all, I20 says so.
+            let Some(owner) = owners.get(&job.id) else {
+                continue;
+            };
+            let owner = owner.unwrap_or("nobody");
+            if owner.split(':').nth(1) != Some(&process.pid.to_string()) {
+                let sentence = format!(
+                    "runs on {} (process {}), and {owner} owns it",
+                    run.by, process.pid
+                );
+                found.push(job.violates("I6", at, sentence));
+            }
+        }
+    }
+    found
+}
+
 fn froze_during(evidence: &Evidence, run: &Run) -> bool {
     let until = evidence.run_until(run);
     let mut lost = evidence.faults.lost_leases(&run.by);
@@ -156,5 +202,27 @@ mod tests {
         story.fault(1000, 4000, Fault::RedisPause, "redis");
         story.end(3900, "w1.1", &job, 1, How::Ok);
         story.breaks("I6");
+    }
+
+    #[test]
+    fn who_runs_a_job_owns_it() {
+        for (owner, lawful) in [
+            (Some("host:0:x"), true),
+            (Some("host:1:x"), false),
+            (None, false),
+        ] {
+            let mut story = Story::new();
+            let job = story.enqueue(0, Kind::Plain);
+            story.start(10, "w1.1", &job, 1);
+            story.snapshot(20, |seen| {
+                seen.stream.push((job.id, owner.map(str::to_owned)));
+            });
+            story.end(30, "w1.1", &job, 1, How::Ok);
+            if lawful {
+                story.is_lawful();
+            } else {
+                story.breaks("I6");
+            }
+        }
     }
 }

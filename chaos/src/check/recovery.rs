@@ -1,6 +1,7 @@
 //! I8: the jobs of a killed worker start elsewhere in time.
 
 use super::{
+    Span,
     evidence::{Evidence, Job},
     faults::Death,
 };
@@ -17,12 +18,13 @@ const SETTLED: Micros = 1_000_000;
 /// I8: after the sudden death of a worker, each job that ran there starts elsewhere
 /// within a lease, a scan and half a second.
 ///
-/// Judged are deaths with no other fault around them (faults of Postgres, of Redis'
-/// memory and of its scripts do not matter here), while another worker of this release
-/// was up before and to the end. Not judged are jobs that have seen two deaths before:
-/// they are suspects, and wait for their turn. A job that the older release does not
-/// know has one scan more, because it may be parked on the way. What this machine
-/// stood still is added. Every recovery is in the histogram, judged or not.
+/// Judged are deaths while another worker of this release was up before and to the end,
+/// with no other fault of Redis or a worker in force from shortly before, when its effects
+/// may last, until the start. Faults of Postgres, of Redis' memory and of its scripts do not
+/// matter, nor do workers that died or were told to end before. Not judged are jobs that
+/// have seen two deaths before: they are suspects, and wait for their turn. A job that the
+/// older release does not know has one scan more, because it may be parked on the way. What
+/// this machine stood still is added. Every recovery is in the histogram, judged or not.
 pub(super) fn recovery_is_quick(evidence: &Evidence) -> (Vec<Violation>, Recovery) {
     let limits = &evidence.faults.limits;
     let mut found = Vec::new();
@@ -74,22 +76,29 @@ fn orphans<'a>(
     })
 }
 
+/// Whether nothing else can have held up the jobs of a dead process until they started.
 fn is_alone(evidence: &Evidence, process: &str, death: Death, again: Micros) -> bool {
     let faults = &evidence.faults;
-    let from = death.at.saturating_sub(faults.limits.calm_after());
     let harmless = [Fault::PostgresRestart, Fault::RedisOom, Fault::ScriptFlush];
-    let mut others = faults.within(from, again);
-    let faulty = others.any(|span| span.target != process && !harmless.contains(&span.fault));
+    let from = death.at.saturating_sub(faults.limits.resend);
+    let disturbs = |span: &Span| match span.fault {
+        // Whoever dies may have taken the jobs over; whoever died before has not.
+        Fault::Kill | Fault::Term => span.from > death.at,
+        fault => !harmless.contains(&fault),
+    };
+    let mut others = faults.within(from, again).filter(|span| disturbs(span));
+    let faulty = others.any(|span| span.target != process && !span.target.starts_with('p'));
     let mut deaths = faults.deaths();
-    let others_died = deaths.any(|(other, death)| {
-        other != process && other.starts_with('w') && death.at >= from && death.at <= again
+    let others_died = deaths.any(|(other, end)| {
+        other != process && other.starts_with('w') && end.at >= death.at && end.at <= again
     });
     let helped = evidence.workers().any(|(other, life)| {
         let dies = faults.death(other).map_or(Micros::MAX, |death| death.at);
+        let told = faults.told_to_end(other).unwrap_or(Micros::MAX);
         other != process
             && life.release == Release::New
             && life.up + SETTLED <= death.at
-            && dies > again
+            && dies.min(told) > again
     });
     !faulty && !others_died && helped
 }

@@ -35,12 +35,12 @@ pub(super) fn micros(ms: u64) -> Micros {
     BEGIN + ms * 1000
 }
 
-/// A letter of a job.
+/// A letter of a job: after its first attempt, or its fifth crash.
 pub(super) fn letter(job: &Told, why: &str) -> DeadJob {
     DeadJob {
         id: job.id,
         why: why.to_owned(),
-        attempts: 5,
+        attempts: if why == "crash" { 5 } else { 1 },
     }
 }
 
@@ -76,7 +76,17 @@ impl Story {
     }
 
     pub(super) fn up(&mut self, ms: u64, label: &str, release: Release) {
-        self.write(ms, label, Event::Up { pid: 1, release });
+        // As many as there are records: no two are the same.
+        let pid = u32::try_from(self.records.len()).unwrap_or(u32::MAX);
+        self.write(ms, label, Event::Up { pid, release });
+    }
+
+    /// The number of a process, as its consumers' names hold it.
+    pub(super) fn pid(&self, label: &str) -> Option<u32> {
+        self.records.iter().find_map(|record| match record.event {
+            Event::Up { pid, .. } if record.by == label => Some(pid),
+            _ => None,
+        })
     }
 
     /// Offered by this release's producer; `change` sees the offer.

@@ -227,7 +227,7 @@ mod tests {
             let first = unique(&mut story, 0);
             story.run(10, "w1.1", &first, 1);
             story.snapshot(asked, |seen| {
-                seen.stream.push((first.id, None));
+                seen.stream.push((first.id, Some("host:0:x".to_owned())));
                 seen.locks.push(("u:1".to_owned(), first.id));
             });
             if lawful {

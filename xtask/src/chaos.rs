@@ -19,18 +19,25 @@ use crate::ports;
 use crate::project::Project;
 
 /// A crash of the server must not lose a commit; one of the machine may.
-const POSTGRES_SETTINGS: [&str; 3] = ["fsync=off", "full_page_writes=off", "max_connections=300"];
+const POSTGRES_SETTINGS: [&str; 4] = [
+    "fsync=off",
+    "full_page_writes=off",
+    "max_connections=300",
+    // In its own folder, where it goes with everything else.
+    "dynamic_shared_memory_type=mmap",
+];
 
 /// Builds the harness, makes a Postgres for it, and runs it.
 pub(crate) fn run(project: &Project, args: &Chaos) -> Result<()> {
     let (postgres, redis) = servers::ensure(false, true)?;
     let redis = redis.context("there is no Redis")?;
+    let built = build(project, args.release)?;
     let folder = std::env::temp_dir().join(format!("slipway-chaos-{}", std::process::id()));
     // Not one that is there already: it could be anybody's.
     fs::create_dir(&folder).with_context(|| format!("{} cannot be made", folder.display()))?;
     // A copy: it starts itself again and again, also while somebody builds the next one.
     let harness = folder.join("chaos");
-    fs::copy(build(project, args.release)?, &harness)?;
+    fs::copy(built, &harness)?;
     let account = account::for_postgres()?;
     let data = folder.join("postgres");
     let cluster = Cluster {

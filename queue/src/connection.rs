@@ -239,7 +239,7 @@ fn is_no_script(answer: &Value) -> bool {
 
 async fn load_scripts(live: &Live) -> RedisResult<()> {
     let mut pipeline = Pipeline::with_capacity(scripts::SOURCES.len());
-    for source in scripts::SOURCES {
+    for (_, source) in scripts::SOURCES {
         pipeline.cmd("SCRIPT").arg("LOAD").arg(*source);
     }
     let mut connection = live.connection.clone();

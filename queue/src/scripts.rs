@@ -12,8 +12,9 @@ macro_rules! scripts {
                 LazyLock::new(|| Script::new(include_str!(concat!("lua/", $file))));
         )*
 
-        /// The sources, to load them all at once.
-        pub(crate) const SOURCES: &[&str] = &[$(include_str!(concat!("lua/", $file))),*];
+        /// File and source of each, to load them all at once.
+        pub(crate) const SOURCES: &[(&str, &str)] =
+            &[$(($file, include_str!(concat!("lua/", $file)))),*];
     };
 }
 
@@ -51,7 +52,7 @@ mod tests {
 
     #[test]
     fn every_script_says_what_it_takes_and_keeps() {
-        for source in SOURCES {
+        for (file, source) in SOURCES {
             for word in [
                 "#!lua",
                 "-- KEYS 1",
@@ -59,7 +60,7 @@ mod tests {
                 "-- Returns",
                 "-- Invariant",
             ] {
-                assert!(source.contains(word), "{word} is missing in:\n{source}");
+                assert!(source.contains(word), "{word} is missing in {file}");
             }
         }
     }

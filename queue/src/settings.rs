@@ -84,12 +84,12 @@ impl Settings {
                 "marker_ttl: 1 ms to 10 years",
             ),
             (
-                tuning.schedule_ttl >= Duration::from_secs(1).max(tuning.tick.saturating_mul(10)),
-                "schedule_ttl: at least 1 s, and ten times tick",
-            ),
-            (
                 TIMES_TO_LIVE.contains(&tuning.unique_ttl),
                 "unique_ttl: 1 ms to 10 years",
+            ),
+            (
+                tuning.schedule_ttl >= Duration::from_secs(1).max(tuning.tick.saturating_mul(10)),
+                "schedule_ttl: at least 1 s, and ten times tick",
             ),
             (
                 TIMES_TO_LIVE.contains(&tuning.dead_max_age),
@@ -132,10 +132,10 @@ pub struct Tuning {
     pub poison_after: u32,
     /// How long a relayed job is remembered, to drop a second relay.
     pub marker_ttl: Duration,
-    /// A schedule that no worker has told of for this long is gone: its code was removed.
-    pub schedule_ttl: Duration,
     /// How long after its time a unique job that vanished may hold its key.
     pub unique_ttl: Duration,
+    /// A schedule that no worker has told of for this long is gone: its code was removed.
+    pub schedule_ttl: Duration,
     /// Dead letters older than this are trimmed, and counted.
     pub dead_max_age: Duration,
     /// Dead letters above this number are trimmed, oldest first, and counted.
@@ -157,8 +157,8 @@ impl Default for Tuning {
             quarantine_at: 3,
             poison_after: 5,
             marker_ttl: Duration::from_secs(60 * 60),
-            schedule_ttl: Duration::from_secs(10 * 60),
             unique_ttl: Duration::from_secs(24 * 60 * 60),
+            schedule_ttl: Duration::from_secs(10 * 60),
             dead_max_age: Duration::from_secs(14 * 24 * 60 * 60),
             dead_max_len: 100_000,
             require_noeviction: false,

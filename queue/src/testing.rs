@@ -1,8 +1,11 @@
 //! For tests against a real Redis.
 
+mod namespace;
+
 use redis::IntoConnectionInfo;
 
-use crate::{Settings, envelope};
+pub use self::namespace::Namespace;
+use crate::{Settings, envelope, scripts};
 
 /// The address of the Redis that tests may use.
 ///
@@ -21,7 +24,7 @@ pub fn redis_url() -> String {
     )
 }
 
-/// A namespace that no other test has.
+/// The name of a namespace that no other test has.
 #[must_use]
 pub fn namespace() -> String {
     format!("test-{}", uuid::Uuid::new_v4().simple())
@@ -37,6 +40,11 @@ pub fn settings() -> Settings {
         .into_connection_info()
         .expect("TEST_REDIS_URL is an address of Redis");
     Settings::new(redis, namespace())
+}
+
+/// The Lua scripts: file name and source of each.
+pub fn scripts() -> impl Iterator<Item = (&'static str, &'static str)> {
+    scripts::SOURCES.iter().copied()
 }
 
 /// Makes a queue and its workers behave as the release before does.

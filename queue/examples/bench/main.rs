@@ -158,6 +158,9 @@ async fn one_round(options: &Options, samples: &mut Samples) {
     if options.wants("retry") {
         measure::retry(options, samples).await;
     }
+    if options.wants("unique") {
+        measure::unique(options, samples).await;
+    }
     if options.wants("pickup") {
         measure::pickup(options, samples).await;
         if options.limit {

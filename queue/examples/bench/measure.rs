@@ -9,7 +9,7 @@ use std::{
 };
 
 use queue::{
-    Job, JobContext, JobError, Queue, Registry, Settings, Worker, WorkerSettings,
+    Enqueued, Job, JobContext, JobError, Queue, Registry, Settings, Worker, WorkerSettings,
     redis::{self, IntoConnectionInfo},
 };
 use serde::{Deserialize, Serialize};
@@ -262,6 +262,36 @@ pub(crate) async fn retry(options: &Options, samples: &mut Samples) {
     let worker = bench.start(&tally);
     tally.reach(jobs).await;
     samples.add("retry", rate(jobs, begun));
+    worker.stop().await;
+    check(&tally, samples);
+    bench.remove().await;
+}
+
+/// Unique jobs from 128 tasks, each with a key of its own, and their end.
+pub(crate) async fn unique(options: &Options, samples: &mut Samples) {
+    let bench = Bench::new(options).await;
+    let each = (options.jobs / 2).div_ceil(128);
+    let begun = Instant::now();
+    let mut tasks = tokio::task::JoinSet::new();
+    for task in 0..128 {
+        let queue = bench.queue.clone();
+        let first = task * each;
+        let jobs: Vec<_> = (first..first + each).map(|n| bench.job(n, false)).collect();
+        tasks.spawn(async move {
+            for job in &jobs {
+                let key = job.number.to_string();
+                let enqueued = queue.enqueue_unique(job, key).await.unwrap();
+                assert!(matches!(enqueued, Enqueued::New(_)));
+            }
+        });
+    }
+    tasks.join_all().await;
+    samples.add("unique", rate(128 * each, begun));
+    let tally = Tally::new(128 * each);
+    let begun = Instant::now();
+    let worker = bench.start(&tally);
+    tally.reach(128 * each).await;
+    samples.add("unique_drain", rate(128 * each, begun));
     worker.stop().await;
     check(&tally, samples);
     bench.remove().await;

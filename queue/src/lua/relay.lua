@@ -6,8 +6,9 @@
 --      2.. for each job: id, envelope, due time in ms of the Unix epoch or '' for now
 -- Returns how many were not known.
 --
--- Invariant: a job's marker is written after the job. Stopping before it can double the
--- job, which the once-token in Postgres absorbs, but never lose it.
+-- Invariant: the payload follows its index, and the marker comes last: a job is not
+-- known before it is complete. Stopping before that can double it, which the
+-- once-token in Postgres absorbs, but never lose it.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local taken = 0
@@ -17,8 +18,8 @@ for job = 1, #KEYS - 3 do
     local keep = tonumber(ARGV[1])
     local due = tonumber(ARGV[3 * job + 1])
     if due and due > now then
-      redis.call('HSET', KEYS[2], id, envelope)
       redis.call('ZADD', KEYS[3], due, id)
+      redis.call('HSET', KEYS[2], id, envelope)
       -- At most ten years more: Redis refuses what its clock cannot count to.
       keep = keep + math.min(due - now, 315360000000)
     else

@@ -9,8 +9,9 @@
 --      7 time to live of the lock in ms, from then on; without a delay it has no end
 -- Returns 1, or 0 when the consumer does not own the entry (any more).
 --
--- Invariant: the job is in the index before it leaves the stream, so stopping
--- after any write loses nothing; a repeat after a lost reply changes nothing.
+-- Invariant: the job is in the index, and then its payload there, before it leaves
+-- the stream, so stopping after any write loses nothing, and leaves no payload
+-- that no index names; a repeat after a lost reply changes nothing.
 -- A lock is never taken from another job; one that has expired is taken again.
 if #redis.call('XPENDING', KEYS[1], 'g', ARGV[2], ARGV[2], 1, ARGV[1]) == 0 then
   return 0
@@ -22,8 +23,8 @@ if delay then
   local time = redis.call('TIME')
   score = time[1] * 1000 + math.floor(time[2] / 1000) + delay
 end
-redis.call('HSET', KEYS[2], ARGV[3], ARGV[4])
 redis.call('ZADD', KEYS[3], score, ARGV[5])
+redis.call('HSET', KEYS[2], ARGV[3], ARGV[4])
 if locks and delay then
   -- At most ten years more: Redis refuses what its clock cannot count to.
   local keep = ARGV[7] + math.min(delay, 315360000000)

@@ -7,8 +7,9 @@
 -- Returns {moved, ms until the next job or slot or -1, now in ms, life of the data or
 --   nil, {name, slot, ...} of the schedules that are due}.
 --
--- Invariant: a job is in the stream before it leaves the index, by the server's
--- clock never early. Moving frees what it takes, so it goes on without memory.
+-- Invariant: a job is in the stream before it leaves the index, and its index goes
+-- last; by the server's clock it is never early. Moving frees what it takes, so it
+-- goes on without memory.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local moved = 0
@@ -23,8 +24,8 @@ if since >= tonumber(ARGV[2]) or since < 0 then
       redis.call('XADD', KEYS[1], '*', 'e', envelope)
       moved = moved + 1
     end
-    redis.call('ZREM', KEYS[3], id)
     redis.call('HDEL', KEYS[2], id)
+    redis.call('ZREM', KEYS[3], id)
   end
 end
 local wait = -1

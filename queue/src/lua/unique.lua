@@ -26,8 +26,8 @@ else
   if ARGV[3] == 'in' then
     due = due + now
   end
-  redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])
   redis.call('ZADD', KEYS[3], due, ARGV[1])
+  redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])
   -- At most ten years more: Redis refuses what its clock cannot count to.
   keep = keep + math.min(math.max(due - now, 0), 315360000000)
 end

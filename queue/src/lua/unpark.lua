@@ -5,7 +5,8 @@
 -- ARGV 1 most jobs to move  2.. prefixes of the members the caller knows
 -- Returns how many were moved.
 --
--- Invariant: a job is in the stream before it leaves the index.
+-- Invariant: a job is in the stream before it leaves the index, and its index goes
+-- last.
 local moved = 0
 if redis.call('EXISTS', KEYS[3]) == 0 then
   return 0
@@ -24,8 +25,8 @@ for i = 2, #ARGV do
       redis.call('XADD', KEYS[1], '*', 'e', envelope)
       moved = moved + 1
     end
-    redis.call('ZREM', KEYS[3], member)
     redis.call('HDEL', KEYS[2], id)
+    redis.call('ZREM', KEYS[3], member)
   end
 end
 return moved

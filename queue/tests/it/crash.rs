@@ -21,7 +21,7 @@ async fn child_worker() {
     let Ok(namespace) = std::env::var(CHILD_NAMESPACE) else {
         return;
     };
-    let mut settings = settings();
+    let mut settings = quick(queue::testing::settings());
     settings.namespace = namespace;
     let queue = Queue::connect(settings).await.unwrap();
     start(&queue, &Arc::new(Log::default()), 4).ended().await;
@@ -60,17 +60,16 @@ async fn in_hand(queue: &Queue) -> u64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_workers_jobs_run_again_within_lease_and_scan() {
-    let settings = settings();
-    let queue = Queue::connect(settings.clone()).await.unwrap();
-    let log = Arc::new(Log::default());
-    let mut process = Process::start(&settings);
+    let fixture = Fixture::new().await;
+    let (queue, log) = (&fixture.queue, &fixture.log);
+    let mut process = Process::start(fixture.settings());
     // Longer than the child will live: whoever comes next finds them short.
     let ids = queue
         .enqueue_many(&vec![task(Act::Sleep(1500)); 4])
         .await
         .unwrap();
-    until("the child has them", async || in_hand(&queue).await == 4).await;
-    let worker = start(&queue, &log, 4);
+    until("the child has them", async || in_hand(queue).await == 4).await;
+    let worker = fixture.start(4);
     tokio::time::sleep(Duration::from_millis(300)).await;
     process.kill();
     let killed = Instant::now();
@@ -80,21 +79,21 @@ async fn a_killed_workers_jobs_run_again_within_lease_and_scan() {
     .await;
     let took = killed.elapsed();
     // Half a lease of grace comes on top, because the queue is young.
-    let limit = LEASE + LEASE / 2 + settings.tuning.scan + Duration::from_secs(1);
+    let limit = LEASE + LEASE / 2 + fixture.settings().tuning.scan + Duration::from_secs(1);
     assert!(took < limit, "took {took:?}");
-    until_done(&log, 4).await;
-    assert_settled(&queue, 0).await;
+    until_done(log, 4).await;
+    assert_settled(queue, 0).await;
     log.assert_each_done_once(&ids);
     worker.stop().await;
-    assert_no_leak(&settings).await;
+    fixture.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dropped_runtime_loses_nothing() {
-    let settings = settings();
-    let queue = Queue::connect(settings.clone()).await.unwrap();
+    let fixture = Fixture::new().await;
+    let queue = &fixture.queue;
     let ids = queue.enqueue_many(&vec![task(Act::Hang); 3]).await.unwrap();
-    let doomed = settings.clone();
+    let doomed = fixture.settings().clone();
     let gone = Arc::new(Log::default());
     let theirs = Arc::clone(&gone);
     let thread = std::thread::spawn(move || {
@@ -111,8 +110,8 @@ async fn a_dropped_runtime_loses_nothing() {
         runtime.shutdown_timeout(Duration::from_millis(10));
     });
     thread.join().unwrap();
-    let log = Arc::new(Log::default());
-    let worker = start(&queue, &log, 3);
+    let log = &fixture.log;
+    let worker = fixture.start(3);
     // They hang again; the point is that they start, and are handed back at the end.
     until("they run again", async || {
         log.running.load(Ordering::SeqCst) == 3
@@ -121,27 +120,31 @@ async fn a_dropped_runtime_loses_nothing() {
     for id in &ids {
         assert_eq!(log.starts_of(*id), 1);
     }
+    until_alone(&fixture).await;
     worker.abort.cancel();
     worker.ended().await;
-    assert_eq!(in_hand(&queue).await, 3);
+    fixture.end_leaving(held(3)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_that_kills_its_worker_is_set_aside_and_its_neighbours_finish() {
-    let settings = settings();
-    let queue = Queue::connect(settings.clone()).await.unwrap();
+    let fixture = Fixture::new().await;
+    let queue = &fixture.queue;
     let poison = queue.enqueue(&task(Act::Abort)).await.unwrap();
     let neighbours = queue
         .enqueue_many(&vec![task(Act::Sleep(50)); 10])
         .await
         .unwrap();
-    let mut processes = vec![Process::start(&settings), Process::start(&settings)];
+    let mut processes = vec![
+        Process::start(fixture.settings()),
+        Process::start(fixture.settings()),
+    ];
     let mut starts = 0;
     until("the poison is dead and the rest is done", async || {
         for process in &mut processes {
             if process.0.try_wait().unwrap().is_some() {
                 starts += 1;
-                *process = Process::start(&settings);
+                *process = Process::start(fixture.settings());
             }
         }
         let counts = queue.counts("default").await.unwrap();
@@ -150,36 +153,36 @@ async fn a_job_that_kills_its_worker_is_set_aside_and_its_neighbours_finish() {
     .await;
     let letters = queue.dead_letters("default", 10).await.unwrap();
     assert_eq!(letters[0].why, "crash");
-    assert_eq!(letters[0].attempts, settings.tuning.poison_after);
+    assert_eq!(letters[0].attempts, fixture.settings().tuning.poison_after);
     assert_eq!(
-        starts, settings.tuning.poison_after,
+        starts,
+        fixture.settings().tuning.poison_after,
         "as many workers died as it started"
     );
     let envelope = queue::Envelope::decode(&letters[0].envelope).unwrap();
     assert_eq!(envelope.id, poison);
     assert!(!neighbours.contains(&envelope.id));
+    for mut process in processes {
+        process.kill();
+    }
+    let worker = fixture.start(1);
+    until_alone(&fixture).await;
+    worker.stop().await;
+    fixture.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn entries_whose_delivery_was_lost_are_taken_up() {
-    let settings = settings();
-    let queue = Queue::connect(settings.clone()).await.unwrap();
-    let log = Arc::new(Log::default());
-    let worker = start(&queue, &log, 2);
+    let fixture = Fixture::new().await;
+    let (queue, log) = (&fixture.queue, &fixture.log);
+    let worker = fixture.start(2);
     let first = queue.enqueue(&task(Act::Succeed)).await.unwrap();
-    until_done(&log, 1).await;
+    until_done(log, 1).await;
     // What a lost answer leaves behind: entries that the worker owns and does not
     // know of. They are fetched here under its name.
-    let client = queue::redis::Client::open(settings.redis.clone()).unwrap();
-    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
-    let tag = format!("{{{}:default}}", settings.namespace);
-    let consumers: Vec<String> = queue::redis::cmd("ZRANGE")
-        .arg(format!("{tag}:alive"))
-        .arg(0)
-        .arg(-1)
-        .query_async(&mut connection)
-        .await
-        .unwrap();
+    let mut connection = fixture.connection().await;
+    let alive = fixture.key("alive");
+    let consumers: Vec<String> = query(&mut connection, &["ZRANGE", &alive, "0", "-1"]).await;
     assert_eq!(consumers.len(), 1);
     let mut ids = vec![first];
     let mut pipeline = queue::redis::pipe();
@@ -189,7 +192,7 @@ async fn entries_whose_delivery_was_lost_are_taken_up() {
         ids.push(envelope.id);
         pipeline
             .cmd("XADD")
-            .arg(format!("{tag}:s:0"))
+            .arg(fixture.key("s:0"))
             .arg("*")
             .arg("e")
             .arg(envelope.encode())
@@ -200,56 +203,39 @@ async fn entries_whose_delivery_was_lost_are_taken_up() {
         "g",
         &consumers[0],
         "STREAMS",
-        &format!("{tag}:s:0"),
+        &fixture.key("s:0"),
         ">",
     ]);
     let _: queue::redis::Value = pipeline.query_async(&mut connection).await.unwrap();
-    until_done(&log, 4).await;
-    assert_settled(&queue, 0).await;
+    until_done(log, 4).await;
+    assert_settled(queue, 0).await;
     log.assert_each_done_once(&ids);
     worker.stop().await;
-    assert_no_leak(&settings).await;
+    fixture.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_taken_for_dead_takes_a_new_name() {
-    let settings = settings();
-    let queue = Queue::connect(settings.clone()).await.unwrap();
-    let log = Arc::new(Log::default());
-    let worker = start(&queue, &log, 2);
+    let fixture = Fixture::new().await;
+    let (queue, log) = (&fixture.queue, &fixture.log);
+    let worker = fixture.start(2);
     let id = queue.enqueue(&task(Act::Hang)).await.unwrap();
     until("it hangs", async || log.starts_of(id) == 1).await;
     // What reclaim does first, when a worker was frozen for longer than its lease.
-    let client = queue::redis::Client::open(settings.redis.clone()).unwrap();
-    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
-    let tag = format!("{{{}:default}}", settings.namespace);
-    let alive = format!("{tag}:alive");
-    let old: Vec<String> = queue::redis::cmd("ZRANGE")
-        .arg(&alive)
-        .arg(0)
-        .arg(-1)
-        .query_async(&mut connection)
-        .await
-        .unwrap();
-    let () = queue::redis::cmd("DEL")
-        .arg(&alive)
-        .query_async(&mut connection)
-        .await
-        .unwrap();
+    let mut connection = fixture.connection().await;
+    let alive = fixture.key("alive");
+    let range = ["ZRANGE", &alive, "0", "-1"];
+    let old: Vec<String> = query(&mut connection, &range).await;
+    let () = query(&mut connection, &["DEL", &alive]).await;
     until("the job was given up and starts anew", async || {
         log.starts_of(id) == 2 && log.running.load(Ordering::SeqCst) == 1
     })
     .await;
-    let new: Vec<String> = queue::redis::cmd("ZRANGE")
-        .arg(&alive)
-        .arg(0)
-        .arg(-1)
-        .query_async(&mut connection)
-        .await
-        .unwrap();
+    let new: Vec<String> = query(&mut connection, &range).await;
     assert_eq!(new.len(), 1);
     assert_ne!(old, new);
+    until_alone(&fixture).await;
     worker.abort.cancel();
     worker.ended().await;
-    assert_eq!(in_hand(&queue).await, 1);
+    fixture.end_leaving(held(1)).await;
 }

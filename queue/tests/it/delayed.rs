@@ -1,20 +1,14 @@
 //! Jobs for later.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant, SystemTime},
-};
-
-use queue::Queue;
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::harness::*;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_delayed_job_is_never_early() {
-    let settings = settings();
-    let queue = Queue::connect(settings.clone()).await.unwrap();
-    let log = Arc::new(Log::default());
-    let worker = start(&queue, &log, 2);
+    let fixture = Fixture::new().await;
+    let (queue, log) = (&fixture.queue, &fixture.log);
+    let worker = fixture.start(2);
     let begun = Instant::now();
     let delay = Duration::from_millis(300);
     let ids = [
@@ -25,41 +19,39 @@ async fn a_delayed_job_is_never_early() {
             .unwrap(),
     ];
     assert_eq!(queue.counts("default").await.unwrap().delayed, 2);
-    until_done(&log, 2).await;
+    until_done(log, 2).await;
     // The server counts whole milliseconds.
     assert!(begun.elapsed() >= delay - Duration::from_millis(2));
-    assert_settled(&queue, 0).await;
+    assert_settled(queue, 0).await;
     log.assert_each_done_once(&ids);
     worker.stop().await;
-    assert_no_leak(&settings).await;
+    fixture.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clock_that_was_set_back_stops_nothing() {
-    let settings = settings();
-    let queue = Queue::connect(settings.clone()).await.unwrap();
-    let log = Arc::new(Log::default());
+    let fixture = Fixture::new().await;
+    let (queue, log) = (&fixture.queue, &fixture.log);
     let ahead = SystemTime::now() + Duration::from_secs(3600);
     let ahead = ahead.duration_since(SystemTime::UNIX_EPOCH).unwrap();
-    let meta = format!("{{{}:default}}:m", settings.namespace);
-    let mut connection = connection(&settings).await;
+    let meta = fixture.key("m");
+    let mut connection = fixture.connection().await;
     let ticked = ["HSET", &meta, "tick", &ahead.as_millis().to_string()];
     let _: u64 = query(&mut connection, &ticked).await;
-    let worker = start(&queue, &log, 2);
+    let worker = fixture.start(2);
     let delay = Duration::from_millis(50);
     let id = queue.enqueue_in(&task(Act::Succeed), delay).await.unwrap();
-    until_done(&log, 1).await;
-    assert_settled(&queue, 0).await;
+    until_done(log, 1).await;
+    assert_settled(queue, 0).await;
     log.assert_each_done_once(&[id]);
     worker.stop().await;
-    assert_no_leak(&settings).await;
+    fixture.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_due_jobs_are_moved_in_order_of_their_time() {
-    let settings = settings();
-    let queue = Queue::connect(settings.clone()).await.unwrap();
-    let log = Arc::new(Log::default());
+    let fixture = Fixture::new().await;
+    let (queue, log) = (&fixture.queue, &fixture.log);
     let past = SystemTime::now() - Duration::from_secs(60);
     let mut ids = Vec::new();
     // More than one script moves at once.
@@ -67,9 +59,9 @@ async fn many_due_jobs_are_moved_in_order_of_their_time() {
         let time = past + Duration::from_millis(number);
         ids.push(queue.enqueue_at(&task(Act::Succeed), time).await.unwrap());
     }
-    let worker = start(&queue, &log, 1);
-    until_done(&log, ids.len()).await;
-    assert_settled(&queue, 0).await;
+    let worker = fixture.start(1);
+    until_done(log, ids.len()).await;
+    assert_settled(queue, 0).await;
     let started: Vec<_> = log
         .starts
         .lock()
@@ -79,5 +71,5 @@ async fn many_due_jobs_are_moved_in_order_of_their_time() {
         .collect();
     assert_eq!(started, ids);
     worker.stop().await;
-    assert_no_leak(&settings).await;
+    fixture.end().await;
 }

@@ -5,44 +5,40 @@ use std::{
     time::{Duration, Instant},
 };
 
-use queue::Queue;
-
 use crate::harness::*;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn running_jobs_finish_and_waiting_ones_go_back() {
-    let settings = settings();
-    let queue = Queue::connect(settings.clone()).await.unwrap();
-    let log = Arc::new(Log::default());
+    let fixture = Fixture::new().await;
+    let (queue, log) = (&fixture.queue, &fixture.log);
     let ids = queue
         .enqueue_many(&vec![task(Act::Sleep(400)); 8])
         .await
         .unwrap();
-    let worker = start(&queue, &log, 2);
+    let worker = fixture.start(2);
     until("two run", async || log.running.load(Ordering::SeqCst) == 2).await;
     worker.stop().await;
     assert_eq!(log.done_count(), 2);
     assert_eq!(log.starts.lock().unwrap().len(), 2);
 
-    let next = start(&queue, &log, 8);
-    until_done(&log, ids.len()).await;
-    assert_settled(&queue, 0).await;
+    let next = fixture.start(8);
+    until_done(log, ids.len()).await;
+    assert_settled(queue, 0).await;
     log.assert_each_done_once(&ids);
     let attempts: Vec<u16> = log.starts.lock().unwrap().iter().map(|(_, n)| *n).collect();
     assert_eq!(attempts, vec![1; 8]);
     next.stop().await;
-    assert_no_leak(&settings).await;
+    fixture.end().await;
 }
 
 /// The job is handed back, and its attempt and its deliveries are not counted.
 async fn handed_back(act: Act, hard: bool) -> Arc<Log> {
-    let settings = settings();
-    let queue = Queue::connect(settings.clone()).await.unwrap();
-    let log = Arc::new(Log::default());
+    let fixture = Fixture::new().await;
+    let (queue, log) = (&fixture.queue, &fixture.log);
     let id = queue.enqueue(&task(act)).await.unwrap();
     // More often than a job may be delivered, or tried.
     for round in 1..=7 {
-        let worker = start_with(&queue, registry(), &log, 2, Duration::from_millis(50));
+        let worker = start_with(queue, registry(), log, 2, Duration::from_millis(50));
         until("it starts", async || log.starts_of(id) == round).await;
         if hard {
             worker.abort.cancel();
@@ -55,10 +51,9 @@ async fn handed_back(act: Act, hard: bool) -> Arc<Log> {
     }
     let starts = log.starts.lock().unwrap().clone();
     assert_eq!(starts, vec![(id, 1); 7]);
-    let client = queue::redis::Client::open(settings.redis.clone()).unwrap();
-    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let mut connection = fixture.connection().await;
     let pending: Vec<(String, String, u64, u64)> = queue::redis::cmd("XPENDING")
-        .arg(format!("{{{}:default}}:s:0", settings.namespace))
+        .arg(fixture.key("s:0"))
         .arg("g")
         .arg("-")
         .arg("+")
@@ -68,6 +63,8 @@ async fn handed_back(act: Act, hard: bool) -> Arc<Log> {
         .unwrap();
     assert_eq!(pending.len(), 1);
     assert_eq!((pending[0].1.as_str(), pending[0].3), ("~", 0));
+    let log = Arc::clone(log);
+    fixture.end_leaving(held(1)).await;
     log
 }
 

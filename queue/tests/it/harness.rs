@@ -1,8 +1,10 @@
 //! A queue of its own for each test, workers in this process, and the check that
 //! nothing is left in Redis.
+//!
+//! A test gets its queue from a [`Fixture`] and must end it, which checks.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -12,7 +14,8 @@ use std::{
 
 use queue::{
     Counts, Job, JobContext, JobError, JobId, Queue, Registry, Settings, Worker, WorkerSettings,
-    testing,
+    redis::{aio::MultiplexedConnection, streams::StreamInfoConsumersReply},
+    testing::{self, Namespace},
 };
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
@@ -151,27 +154,80 @@ pub(crate) fn registry() -> Registry<Arc<Log>> {
         .register::<Quick, _, _>(run_quick)
 }
 
-/// Settings with a short lease, in a namespace of their own.
-pub(crate) fn settings() -> Settings {
-    quick(testing::settings())
-}
-
-/// The same, for another server.
-pub(crate) fn settings_at(url: &str) -> Settings {
-    use queue::redis::IntoConnectionInfo;
-    quick(Settings::new(
-        url.into_connection_info().unwrap(),
-        testing::namespace(),
-    ))
-}
-
-fn quick(mut settings: Settings) -> Settings {
+/// Settings with a short lease.
+pub(crate) fn quick(mut settings: Settings) -> Settings {
     settings.lease = LEASE;
     settings.tuning.scan = Duration::from_millis(200);
     settings.tuning.block = Duration::from_millis(500);
     settings.tuning.response_timeout = Duration::from_secs(1);
     settings.tuning.reconcile = Duration::from_secs(1);
     settings
+}
+
+/// A queue in a namespace of its own, and what its workers have done.
+pub(crate) struct Fixture {
+    pub(crate) queue: Queue,
+    pub(crate) log: Arc<Log>,
+    namespace: Namespace,
+}
+
+impl Fixture {
+    pub(crate) async fn new() -> Self {
+        Self::tuned(|_| {}).await
+    }
+
+    /// With other settings than usual.
+    pub(crate) async fn tuned(tune: impl FnOnce(&mut Settings)) -> Self {
+        let mut settings = quick(testing::settings());
+        tune(&mut settings);
+        Self::over(settings).await
+    }
+
+    /// On another server.
+    pub(crate) async fn at(url: &str) -> Self {
+        use queue::redis::IntoConnectionInfo;
+        let server = url.into_connection_info().unwrap();
+        Self::over(quick(Settings::new(server, testing::namespace()))).await
+    }
+
+    /// With all of its settings.
+    pub(crate) async fn over(settings: Settings) -> Self {
+        Self {
+            queue: Queue::connect(settings.clone()).await.unwrap(),
+            log: Arc::default(),
+            namespace: Namespace::new(settings),
+        }
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        self.namespace.settings()
+    }
+
+    /// The name of a key of the default queue.
+    pub(crate) fn key(&self, name: &str) -> String {
+        format!("{{{}:default}}:{name}", self.settings().namespace)
+    }
+
+    /// A connection of the test's own.
+    pub(crate) async fn connection(&self) -> MultiplexedConnection {
+        let client = queue::redis::Client::open(self.settings().redis.clone()).unwrap();
+        client.get_multiplexed_async_connection().await.unwrap()
+    }
+
+    /// A worker for everything in [`registry`].
+    pub(crate) fn start(&self, concurrency: usize) -> Running {
+        start(&self.queue, &self.log, concurrency)
+    }
+
+    /// Checks that the test, whose workers have ended, leaves nothing.
+    pub(crate) async fn end(self) {
+        self.namespace.end().await;
+    }
+
+    /// Checks that it leaves as many jobs as it means to, and nothing else.
+    pub(crate) async fn end_leaving(self, left: Counts) {
+        self.namespace.end_leaving(left).await;
+    }
 }
 
 pub(crate) struct Running {
@@ -257,75 +313,51 @@ pub(crate) async fn assert_settled(queue: &Queue, dead: u64) {
     .await;
 }
 
-/// Checks that a queue without workers leaves no key that grows, and removes it.
-pub(crate) async fn assert_no_leak(settings: &Settings) {
-    let mut connection = connection(settings).await;
-    let pattern = format!("{{{}:*", settings.namespace);
-    let mut keys: Vec<String> = Vec::new();
-    let mut cursor = 0u64;
-    loop {
-        let (next, page): (u64, Vec<String>) = queue::redis::cmd("SCAN")
-            .arg(cursor)
-            .arg("MATCH")
-            .arg(&pattern)
-            .arg("COUNT")
-            .arg(1000)
-            .query_async(&mut connection)
-            .await
-            .unwrap();
-        keys.extend(page);
-        cursor = next;
-        if cursor == 0 {
-            break;
-        }
-    }
-    let mut leaked = Vec::new();
-    for key in &keys {
-        let kind = key.rsplit_once("}:").unwrap().1;
-        match kind {
-            // Schedules stay while a release may come back that knows them.
-            "m" | "dead" | "cron" | "cronspec" => {}
-            marker if marker.starts_with("once:") => {
-                let ttl: i64 = query(&mut connection, &["PTTL", key]).await;
-                assert!(ttl > 0, "{key} lives for ever");
-            }
-            "s:0" => {
-                let length: u64 = query(&mut connection, &["XLEN", key]).await;
-                if length > 0 {
-                    leaked.push(format!("{key}: {length} entries"));
-                }
-                let consumers: Vec<HashMap<String, queue::redis::Value>> =
-                    query(&mut connection, &["XINFO", "CONSUMERS", key, "g"]).await;
-                for consumer in consumers {
-                    let pending = &consumer["pending"];
-                    // `~`, the owner of what was handed back, is there for good.
-                    let stays = consumer["name"] == queue::redis::Value::BulkString(b"~".to_vec());
-                    if !stays || *pending != queue::redis::Value::Int(0) {
-                        leaked.push(format!("{key}: {consumer:?}"));
-                    }
-                }
-            }
-            _ => leaked.push(key.clone()),
-        }
-    }
-    for key in &keys {
-        let _: i64 = query(&mut connection, &["DEL", key]).await;
-    }
-    assert!(leaked.is_empty(), "left in Redis: {leaked:?}");
-}
-
-/// A connection of the test's own.
-pub(crate) async fn connection(settings: &Settings) -> queue::redis::aio::MultiplexedConnection {
-    let client = queue::redis::Client::open(settings.redis.clone()).unwrap();
-    client.get_multiplexed_async_connection().await.unwrap()
-}
-
 /// Runs one command.
 pub(crate) async fn query<T: queue::redis::FromRedisValue>(
-    connection: &mut queue::redis::aio::MultiplexedConnection,
+    connection: &mut MultiplexedConnection,
     words: &[&str],
 ) -> T {
     let mut cmd = queue::redis::cmd(words[0]);
     cmd.arg(&words[1..]);
     cmd.query_async(connection).await.unwrap()
+}
+
+/// This many jobs in the hands of a worker that has ended.
+pub(crate) fn held(jobs: u64) -> Counts {
+    Counts {
+        in_hand: jobs,
+        ..Counts::default()
+    }
+}
+
+/// This many jobs that wait for their time.
+pub(crate) fn delayed(jobs: u64) -> Counts {
+    Counts {
+        delayed: jobs,
+        ..Counts::default()
+    }
+}
+
+/// The consumers that are known, alive or not, beside the owner of what was handed
+/// back.
+pub(crate) async fn consumers(fixture: &Fixture) -> BTreeSet<String> {
+    let mut connection = fixture.connection().await;
+    let alive = ["ZRANGE", &fixture.key("alive"), "0", "-1"];
+    let mut names: BTreeSet<String> = query(&mut connection, &alive).await;
+    let info = ["XINFO", "CONSUMERS", &fixture.key("s:0"), "g"];
+    let info: StreamInfoConsumersReply = query(&mut connection, &info).await;
+    names.extend(info.consumers.into_iter().map(|consumer| consumer.name));
+    names.remove("~");
+    names
+}
+
+/// Waits until one worker is left, and what the dead left of themselves is gone.
+///
+/// Their consumers go with the scan after the one that took their last entry.
+pub(crate) async fn until_alone(fixture: &Fixture) {
+    until("one worker is left", async || {
+        consumers(fixture).await.len() == 1
+    })
+    .await;
 }

@@ -4,15 +4,18 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod backlog;
+mod broker;
 mod crash;
 mod cron;
 mod delayed;
 mod drain;
 mod harness;
 mod lease;
+mod model;
 mod outage;
 mod outcomes;
 mod parked;
+mod prefix;
 mod produce;
 mod replay;
 mod rights;

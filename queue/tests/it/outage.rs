@@ -1,43 +1,38 @@
 //! Redis goes away, and comes back with or without its data.
 
-use std::{
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{sync::atomic::Ordering, time::Duration};
 
-use queue::{EnqueueError, Queue};
+use queue::EnqueueError;
 
 use crate::{harness::*, server::Server};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn redis_may_be_away_at_the_start() {
     let mut server = Server::start(true);
-    let settings = settings_at(&server.url());
+    let fixture = Fixture::at(&server.url()).await;
+    let (queue, log) = (&fixture.queue, &fixture.log);
     server.kill();
-    let queue = Queue::connect(settings.clone()).await.unwrap();
-    let log = Arc::new(Log::default());
     let error = queue.enqueue(&task(Act::Succeed)).await.unwrap_err();
     assert!(matches!(error, EnqueueError::Unavailable(_)), "{error}");
     assert!(queue.ping().await.is_err());
-    let worker = start(&queue, &log, 2);
+    let worker = fixture.start(2);
     tokio::time::sleep(Duration::from_millis(200)).await;
     server.resume();
     queue.ping().await.unwrap();
     let id = queue.enqueue(&task(Act::Succeed)).await.unwrap();
-    until_done(&log, 1).await;
-    assert_settled(&queue, 0).await;
+    until_done(log, 1).await;
+    assert_settled(queue, 0).await;
     log.assert_each_done_once(&[id]);
     worker.stop().await;
-    assert_no_leak(&settings).await;
+    fixture.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn jobs_survive_restarts_under_load() {
     let mut server = Server::start(true);
-    let settings = settings_at(&server.url());
-    let queue = Queue::connect(settings.clone()).await.unwrap();
-    let log = Arc::new(Log::default());
-    let workers = [start(&queue, &log, 4), start(&queue, &log, 4)];
+    let fixture = Fixture::at(&server.url()).await;
+    let (queue, log) = (&fixture.queue, &fixture.log);
+    let workers = [fixture.start(4), fixture.start(4)];
     let mut ids = Vec::new();
     for round in 0..3 {
         ids.extend(
@@ -46,7 +41,7 @@ async fn jobs_survive_restarts_under_load() {
                 .await
                 .unwrap(),
         );
-        until_done(&log, round * 300 + 50).await;
+        until_done(log, round * 300 + 50).await;
         server.kill();
         tokio::time::sleep(Duration::from_millis(150)).await;
         server.resume();
@@ -56,21 +51,20 @@ async fn jobs_survive_restarts_under_load() {
         ids.iter().all(|id| done.contains(id))
     })
     .await;
-    assert_settled(&queue, 0).await;
+    assert_settled(queue, 0).await;
     // Workers lived all the time: each outcome was sent until it was confirmed.
     log.assert_each_done_once(&ids);
     for worker in workers {
         worker.stop().await;
     }
-    assert_no_leak(&settings).await;
+    fixture.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn cut_connections_lose_and_double_nothing() {
     let server = Server::start(false);
-    let settings = settings_at(&server.url());
-    let queue = Queue::connect(settings.clone()).await.unwrap();
-    let log = Arc::new(Log::default());
+    let fixture = Fixture::at(&server.url()).await;
+    let (queue, log) = (&fixture.queue, &fixture.log);
     let mut ids = queue
         .enqueue_many(&vec![task(Act::Sleep(1)); 3000])
         .await
@@ -80,7 +74,7 @@ async fn cut_connections_lose_and_double_nothing() {
         .await
         .unwrap();
     ids.extend(&failing);
-    let workers = [start(&queue, &log, 4), start(&queue, &log, 4)];
+    let workers = [fixture.start(4), fixture.start(4)];
     let client = queue::redis::Client::open(server.url()).unwrap();
     let mut connection = client.get_multiplexed_async_connection().await.unwrap();
     // Answers are lost on the way: of fetches, of outcomes, of reclaims.
@@ -95,8 +89,8 @@ async fn cut_connections_lose_and_double_nothing() {
             break;
         }
     }
-    until_done(&log, ids.len()).await;
-    assert_settled(&queue, 0).await;
+    until_done(log, ids.len()).await;
+    assert_settled(queue, 0).await;
     log.assert_each_done_once(&ids);
     for id in failing {
         assert_eq!(log.starts_of(id), 2);
@@ -104,16 +98,15 @@ async fn cut_connections_lose_and_double_nothing() {
     for worker in workers {
         worker.stop().await;
     }
-    assert_no_leak(&settings).await;
+    fixture.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_outlives_an_outage_longer_than_the_lease() {
     let mut server = Server::start(true);
-    let settings = settings_at(&server.url());
-    let queue = Queue::connect(settings.clone()).await.unwrap();
-    let log = Arc::new(Log::default());
-    let workers = [start(&queue, &log, 1), start(&queue, &log, 1)];
+    let fixture = Fixture::at(&server.url()).await;
+    let (queue, log) = (&fixture.queue, &fixture.log);
+    let workers = [fixture.start(1), fixture.start(1)];
     let outage = LEASE * 2;
     let long = u64::try_from(outage.as_millis()).unwrap() + 1500;
     let ids = [
@@ -124,23 +117,22 @@ async fn a_job_outlives_an_outage_longer_than_the_lease() {
     server.kill();
     tokio::time::sleep(outage).await;
     server.resume();
-    until_done(&log, 2).await;
-    assert_settled(&queue, 0).await;
+    until_done(log, 2).await;
+    assert_settled(queue, 0).await;
     log.assert_each_done_once(&ids);
     assert_eq!(log.starts.lock().unwrap().len(), 2, "no job ran twice");
     for worker in workers {
         worker.stop().await;
     }
-    assert_no_leak(&settings).await;
+    fixture.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_polite_job_yields_when_the_lease_is_in_doubt() {
     let mut server = Server::start(true);
-    let settings = settings_at(&server.url());
-    let queue = Queue::connect(settings.clone()).await.unwrap();
-    let log = Arc::new(Log::default());
-    let worker = start(&queue, &log, 2);
+    let fixture = Fixture::at(&server.url()).await;
+    let (queue, log) = (&fixture.queue, &fixture.log);
+    let worker = fixture.start(2);
     let id = queue.enqueue(&task(Act::AwaitCancel)).await.unwrap();
     until("it runs", async || log.starts_of(id) == 1).await;
     server.kill();
@@ -154,17 +146,17 @@ async fn a_polite_job_yields_when_the_lease_is_in_doubt() {
     assert_eq!(starts, [(id, 1), (id, 1)], "the attempt is not counted");
     worker.abort.cancel();
     worker.ended().await;
+    fixture.end_leaving(held(1)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_queue_heals_after_a_restart_without_data() {
     let mut server = Server::start(false);
-    let settings = settings_at(&server.url());
-    let queue = Queue::connect(settings.clone()).await.unwrap();
-    let log = Arc::new(Log::default());
-    let worker = start(&queue, &log, 2);
+    let fixture = Fixture::at(&server.url()).await;
+    let (queue, log) = (&fixture.queue, &fixture.log);
+    let worker = fixture.start(2);
     queue.enqueue(&task(Act::Succeed)).await.unwrap();
-    until_done(&log, 1).await;
+    until_done(log, 1).await;
     let running = queue.enqueue(&task(Act::Sleep(600))).await.unwrap();
     until("it runs", async || log.starts_of(running) == 1).await;
     server.kill();
@@ -176,21 +168,20 @@ async fn the_queue_heals_after_a_restart_without_data() {
         done.contains(&running) && done.contains(&id)
     })
     .await;
-    assert_settled(&queue, 0).await;
+    assert_settled(queue, 0).await;
     assert_eq!(log.starts.lock().unwrap().len(), 3);
     worker.stop().await;
-    assert_no_leak(&settings).await;
+    fixture.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_queue_heals_after_flushall() {
     let server = Server::start(false);
-    let settings = settings_at(&server.url());
-    let queue = Queue::connect(settings.clone()).await.unwrap();
-    let log = Arc::new(Log::default());
-    let workers = [start(&queue, &log, 2), start(&queue, &log, 2)];
+    let fixture = Fixture::at(&server.url()).await;
+    let (queue, log) = (&fixture.queue, &fixture.log);
+    let workers = [fixture.start(2), fixture.start(2)];
     queue.enqueue(&task(Act::Succeed)).await.unwrap();
-    until_done(&log, 1).await;
+    until_done(log, 1).await;
     let client = queue::redis::Client::open(server.url()).unwrap();
     let mut connection = client.get_multiplexed_async_connection().await.unwrap();
     let () = queue::redis::cmd("FLUSHALL")
@@ -206,24 +197,23 @@ async fn the_queue_heals_after_flushall() {
         .enqueue_many(&vec![task(Act::FailTimes(1)); 20])
         .await
         .unwrap();
-    until_done(&log, 21).await;
-    assert_settled(&queue, 0).await;
+    until_done(log, 21).await;
+    assert_settled(queue, 0).await;
     for id in ids {
         assert_eq!(log.starts_of(id), 2);
     }
     for worker in workers {
         worker.stop().await;
     }
-    assert_no_leak(&settings).await;
+    fixture.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_worker_gives_its_jobs_up_when_redis_loses_its_data() {
     let server = Server::start(false);
-    let settings = settings_at(&server.url());
-    let queue = Queue::connect(settings.clone()).await.unwrap();
-    let log = Arc::new(Log::default());
-    let workers = [start(&queue, &log, 1), start(&queue, &log, 1)];
+    let fixture = Fixture::at(&server.url()).await;
+    let (queue, log) = (&fixture.queue, &fixture.log);
+    let workers = [fixture.start(1), fixture.start(1)];
     let long = u64::try_from((LEASE * 2).as_millis()).unwrap();
     let ids = [
         queue.enqueue(&task(Act::Sleep(long))).await.unwrap(),
@@ -231,23 +221,22 @@ async fn no_worker_gives_its_jobs_up_when_redis_loses_its_data() {
     ];
     until("both run", async || log.running.load(Ordering::SeqCst) == 2).await;
     // From here on they are nowhere but in their workers.
-    let mut connection = connection(&settings).await;
+    let mut connection = fixture.connection().await;
     let () = query(&mut connection, &["FLUSHALL"]).await;
-    until_done(&log, 2).await;
-    assert_settled(&queue, 0).await;
+    until_done(log, 2).await;
+    assert_settled(queue, 0).await;
     log.assert_each_done_once(&ids);
     for worker in workers {
         worker.stop().await;
     }
-    assert_no_leak(&settings).await;
+    fixture.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn out_of_memory_is_a_typed_error_and_outcomes_still_land() {
     let server = Server::start(false);
-    let settings = settings_at(&server.url());
-    let queue = Queue::connect(settings.clone()).await.unwrap();
-    let log = Arc::new(Log::default());
+    let fixture = Fixture::at(&server.url()).await;
+    let (queue, log) = (&fixture.queue, &fixture.log);
     let mut ids = queue
         .enqueue_many(&vec![task(Act::FailTimes(1)); 50])
         .await
@@ -268,7 +257,7 @@ async fn out_of_memory_is_a_typed_error_and_outcomes_still_land() {
             .unwrap();
     };
     // The worker is there first: to make its consumer takes memory too.
-    let worker = start(&queue, &log, 4);
+    let worker = fixture.start(4);
     until("it works", async || log.done_count() > 0).await;
     limit("1").await;
     let errors = [
@@ -286,13 +275,13 @@ async fn out_of_memory_is_a_typed_error_and_outcomes_still_land() {
     for error in errors {
         assert!(matches!(error, EnqueueError::OutOfMemory), "{error}");
     }
-    until_done(&log, ids.len()).await;
-    assert_settled(&queue, 1).await;
+    until_done(log, ids.len()).await;
+    assert_settled(queue, 1).await;
     log.assert_each_done_once(&ids);
     assert_eq!(queue.replay_all("default").await.unwrap(), 1);
     until("it runs again", async || log.starts_of(doomed) == 2).await;
-    assert_settled(&queue, 1).await;
+    assert_settled(queue, 1).await;
     limit("0").await;
     worker.stop().await;
-    assert_no_leak(&settings).await;
+    fixture.end().await;
 }

@@ -1,39 +1,37 @@
 //! What becomes of an attempt.
 
-use std::{
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{sync::atomic::Ordering, time::Duration};
 
-use queue::{Envelope, JobId, Queue, Settings};
+use queue::{Envelope, JobId};
 
 use crate::harness::*;
 
 /// Runs one job to its end; returns what happened.
-async fn run<J: queue::Job>(job: &J, dead: u64) -> (Settings, Queue, Arc<Log>, JobId) {
-    let settings = settings();
-    let queue = Queue::connect(settings.clone()).await.unwrap();
-    let log = Arc::new(Log::default());
-    let worker = start(&queue, &log, 2);
+async fn run<J: queue::Job>(job: &J, dead: u64) -> (Fixture, JobId) {
+    let fixture = Fixture::new().await;
+    let (queue, log) = (&fixture.queue, &fixture.log);
+    let worker = fixture.start(2);
     let id = queue.enqueue(job).await.unwrap();
     until("the job starts", async || log.starts_of(id) > 0).await;
-    assert_settled(&queue, dead).await;
+    assert_settled(queue, dead).await;
     worker.stop().await;
-    (settings, queue, log, id)
+    (fixture, id)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failed_attempt_is_tried_again() {
-    let (settings, _, log, id) = run(&task(Act::FailTimes(2)), 0).await;
+    let (fixture, id) = run(&task(Act::FailTimes(2)), 0).await;
+    let log = &fixture.log;
     let starts = log.starts.lock().unwrap().clone();
     assert_eq!(starts, [(id, 1), (id, 2), (id, 3)]);
     log.assert_each_done_once(&[id]);
-    assert_no_leak(&settings).await;
+    fixture.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn used_up_attempts_end_among_the_dead_letters() {
-    let (settings, queue, log, id) = run(&task(Act::FailTimes(99)), 1).await;
+    let (fixture, id) = run(&task(Act::FailTimes(99)), 1).await;
+    let (queue, log) = (&fixture.queue, &fixture.log);
     assert_eq!(log.starts_of(id), 3);
     let letters = queue.dead_letters("default", 10).await.unwrap();
     assert_eq!(letters.len(), 1);
@@ -44,31 +42,34 @@ async fn used_up_attempts_end_among_the_dead_letters() {
     assert_eq!(envelope.id, id);
     let payload: Task = serde_json::from_slice(&envelope.payload).unwrap();
     assert_eq!(payload, task(Act::FailTimes(99)));
-    assert_no_leak(&settings).await;
+    fixture.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_discarded_job_is_not_tried_again() {
-    let (settings, queue, log, id) = run(&task(Act::Discard), 1).await;
+    let (fixture, id) = run(&task(Act::Discard), 1).await;
+    let (queue, log) = (&fixture.queue, &fixture.log);
     assert_eq!(log.starts_of(id), 1);
     let letters = queue.dead_letters("default", 10).await.unwrap();
     assert_eq!(letters[0].why, "discarded");
     assert_eq!(letters[0].error, "told to discard");
-    assert_no_leak(&settings).await;
+    fixture.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_panic_is_a_failed_attempt() {
-    let (settings, queue, log, id) = run(&task(Act::Panic), 1).await;
+    let (fixture, id) = run(&task(Act::Panic), 1).await;
+    let (queue, log) = (&fixture.queue, &fixture.log);
     assert_eq!(log.starts_of(id), 3);
     let letters = queue.dead_letters("default", 10).await.unwrap();
     assert_eq!(letters[0].error, "panicked: told to panic");
-    assert_no_leak(&settings).await;
+    fixture.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_timeout_cancels_then_ends_the_attempt() {
-    let (settings, queue, log, _) = run(&Quick { act: Act::Hang }, 1).await;
+    let (fixture, _) = run(&Quick { act: Act::Hang }, 1).await;
+    let (queue, log) = (&fixture.queue, &fixture.log);
     let letters = queue.dead_letters("default", 10).await.unwrap();
     assert_eq!(letters[0].error, "timed out after 100 ms");
     assert_eq!(
@@ -76,47 +77,45 @@ async fn a_timeout_cancels_then_ends_the_attempt() {
         0,
         "the handler was dropped"
     );
-    assert_no_leak(&settings).await;
+    fixture.end().await;
 
     let polite = Quick {
         act: Act::AwaitCancel,
     };
-    let (settings, queue, log, _) = run(&polite, 1).await;
+    let (fixture, _) = run(&polite, 1).await;
+    let (queue, log) = (&fixture.queue, &fixture.log);
     assert_eq!(log.cancelled.load(Ordering::SeqCst), 1);
     let letters = queue.dead_letters("default", 10).await.unwrap();
     assert_eq!(letters[0].error, "timed out after 100 ms");
-    assert_no_leak(&settings).await;
+    fixture.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_payload_of_another_shape_is_kept_as_a_dead_letter() {
-    let settings = settings();
-    let queue = Queue::connect(settings.clone()).await.unwrap();
-    let log = Arc::new(Log::default());
+    let fixture = Fixture::new().await;
+    let queue = &fixture.queue;
     let mut envelope = Envelope::new(&task(Act::Succeed)).unwrap();
     envelope.payload = br#"{"other":1}"#.to_vec();
     queue.enqueue_envelope(&envelope).await.unwrap();
-    let worker = start(&queue, &log, 2);
-    assert_settled(&queue, 1).await;
+    let worker = fixture.start(2);
+    assert_settled(queue, 1).await;
     let letters = queue.dead_letters("default", 10).await.unwrap();
     assert_eq!(letters[0].why, "discarded");
     assert!(letters[0].error.starts_with("the payload does not fit"));
     assert_eq!(Envelope::decode(&letters[0].envelope), Ok(envelope));
     worker.stop().await;
-    assert_no_leak(&settings).await;
+    fixture.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_outcome_that_redis_refuses_holds_up_no_other() {
-    let settings = settings();
-    let queue = Queue::connect(settings.clone()).await.unwrap();
-    let log = Arc::new(Log::default());
-    let tag = format!("{{{}:default}}", settings.namespace);
-    let (stream, dead) = (format!("{tag}:s:0"), format!("{tag}:dead"));
-    let mut connection = connection(&settings).await;
+    let fixture = Fixture::new().await;
+    let (queue, log) = (&fixture.queue, &fixture.log);
+    let (stream, dead) = (fixture.key("s:0"), fixture.key("dead"));
+    let mut connection = fixture.connection().await;
     // No stream, so a dead letter is refused.
     let () = query(&mut connection, &["SET", &dead, "x"]).await;
-    let worker = start(&queue, &log, 1);
+    let worker = fixture.start(1);
     let id = queue.enqueue(&task(Act::Discard)).await.unwrap();
     until("it has run", async || {
         log.starts_of(id) == 1 && log.running.load(Ordering::SeqCst) == 0
@@ -132,17 +131,16 @@ async fn an_outcome_that_redis_refuses_holds_up_no_other() {
     })
     .await;
     let _: u64 = query(&mut connection, &["DEL", &dead]).await;
-    assert_settled(&queue, 1).await;
+    assert_settled(queue, 1).await;
     worker.stop().await;
-    assert_no_leak(&settings).await;
+    fixture.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_long_job_on_a_live_worker_runs_once() {
-    let settings = settings();
-    let queue = Queue::connect(settings.clone()).await.unwrap();
-    let log = Arc::new(Log::default());
-    let workers = [start(&queue, &log, 1), start(&queue, &log, 1)];
+    let fixture = Fixture::new().await;
+    let (queue, log) = (&fixture.queue, &fixture.log);
+    let workers = [fixture.start(1), fixture.start(1)];
     let long = u64::try_from((LEASE * 3).as_millis()).unwrap();
     let ids = [
         queue.enqueue(&task(Act::Sleep(long))).await.unwrap(),
@@ -151,12 +149,12 @@ async fn a_long_job_on_a_live_worker_runs_once() {
         queue.enqueue(&task(Act::Succeed)).await.unwrap(),
     ];
     tokio::time::sleep(Duration::from_millis(50)).await;
-    until_done(&log, 3).await;
-    assert_settled(&queue, 0).await;
+    until_done(log, 3).await;
+    assert_settled(queue, 0).await;
     log.assert_each_done_once(&ids);
     assert_eq!(log.starts.lock().unwrap().len(), 3);
     for worker in workers {
         worker.stop().await;
     }
-    assert_no_leak(&settings).await;
+    fixture.end().await;
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use queue::{Envelope, Job, JobContext, JobError, Queue, Registry, Unknown};
+use queue::{Counts, Envelope, Job, JobContext, JobError, Registry, Unknown};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -23,13 +23,12 @@ async fn run_newer(_: Newer, cx: JobContext<Arc<Log>>) -> Result<(), JobError> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn unknown_names_and_versions_wait_for_a_worker_that_knows_them() {
-    let settings = settings();
-    let queue = Queue::connect(settings.clone()).await.unwrap();
-    let log = Arc::new(Log::default());
+    let fixture = Fixture::new().await;
+    let (queue, log) = (&fixture.queue, &fixture.log);
     let old = start_with(
-        &queue,
+        queue,
         Registry::new().register::<Task, _, _>(run_task),
-        &log,
+        log,
         2,
         std::time::Duration::from_secs(5),
     );
@@ -40,7 +39,7 @@ async fn unknown_names_and_versions_wait_for_a_worker_that_knows_them() {
         queue.counts("default").await.unwrap().parked == 2
     })
     .await;
-    until_done(&log, 1).await;
+    until_done(log, 1).await;
     old.stop().await;
     let parked = queue.parked("default", 10).await.unwrap();
     let reasons: Vec<_> = parked.iter().map(|job| job.reason.to_string()).collect();
@@ -61,40 +60,39 @@ async fn unknown_names_and_versions_wait_for_a_worker_that_knows_them() {
     assert_eq!(queue.parked("default", 0).await.unwrap(), []);
 
     let new = start_with(
-        &queue,
+        queue,
         Registry::new()
             .register::<Newer, _, _>(run_newer)
             .register::<Quick, _, _>(run_quick),
-        &log,
+        log,
         2,
         std::time::Duration::from_secs(5),
     );
-    until_done(&log, 3).await;
-    assert_settled(&queue, 0).await;
+    until_done(log, 3).await;
+    assert_settled(queue, 0).await;
     log.assert_each_done_once(&[unknown, newer, known]);
     new.stop().await;
-    assert_no_leak(&settings).await;
+    fixture.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_versions_of_a_job_run_side_by_side() {
-    let settings = settings();
-    let queue = Queue::connect(settings.clone()).await.unwrap();
-    let log = Arc::new(Log::default());
+    let fixture = Fixture::new().await;
+    let (queue, log) = (&fixture.queue, &fixture.log);
     let registry = registry().register::<Newer, _, _>(run_newer);
     let patience = std::time::Duration::from_secs(5);
-    let worker = start_with(&queue, registry, &log, 2, patience);
+    let worker = start_with(queue, registry, log, 2, patience);
     let ids = [
         queue.enqueue(&task(Act::Succeed)).await.unwrap(),
         queue.enqueue(&Newer).await.unwrap(),
     ];
-    until_done(&log, 2).await;
-    assert_settled(&queue, 0).await;
+    until_done(log, 2).await;
+    assert_settled(queue, 0).await;
     log.assert_each_done_once(&ids);
     let started = log.starts.lock().unwrap().clone();
     assert_eq!(started, [(ids[0], 1)], "each by its own handler");
     worker.stop().await;
-    assert_no_leak(&settings).await;
+    fixture.end().await;
 }
 
 /// The task of a release in which a number became a text.
@@ -140,15 +138,14 @@ async fn run_lifted(job: Lifted, cx: JobContext<Arc<Log>>) -> Result<(), JobErro
 
 #[tokio::test(flavor = "multi_thread")]
 async fn older_payloads_are_lifted_also_those_that_were_parked() {
-    let settings = settings();
-    let queue = Queue::connect(settings.clone()).await.unwrap();
-    let log = Arc::new(Log::default());
+    let fixture = Fixture::new().await;
+    let (queue, log) = (&fixture.queue, &fixture.log);
     let patience = std::time::Duration::from_secs(5);
     let older = |act| Task { number: 7, act };
     let id = queue.enqueue(&older(Act::FailTimes(1))).await.unwrap();
     // A release that no longer knew the version, and could not lift it.
     let registry = Registry::new().register::<Newer, _, _>(run_newer);
-    let worker = start_with(&queue, registry, &log, 1, patience);
+    let worker = start_with(queue, registry, log, 1, patience);
     until("it is parked", async || {
         queue.counts("default").await.unwrap().parked == 1
     })
@@ -161,9 +158,9 @@ async fn older_payloads_are_lifted_also_those_that_were_parked() {
     worker.stop().await;
 
     let registry = || Registry::new().register::<Lifted, _, _>(run_lifted);
-    let worker = start_with(&queue, registry(), &log, 1, patience);
-    until_done(&log, 1).await;
-    assert_settled(&queue, 0).await;
+    let worker = start_with(queue, registry(), log, 1, patience);
+    until_done(log, 1).await;
+    assert_settled(queue, 0).await;
     let starts = log.starts.lock().unwrap().clone();
     assert_eq!(starts, [(id, 1), (id, 2)]);
     log.assert_each_done_once(&[id]);
@@ -172,7 +169,7 @@ async fn older_payloads_are_lifted_also_those_that_were_parked() {
     misfit.payload = br#"{"number":"seven"}"#.to_vec();
     queue.enqueue_envelope(&misfit).await.unwrap();
     let dead = queue.enqueue(&older(Act::Discard)).await.unwrap();
-    assert_settled(&queue, 2).await;
+    assert_settled(queue, 2).await;
     worker.stop().await;
     for letter in queue.dead_letters("default", 10).await.unwrap() {
         let envelope = Envelope::decode(&letter.envelope).unwrap();
@@ -183,17 +180,15 @@ async fn older_payloads_are_lifted_also_those_that_were_parked() {
             assert_eq!(envelope.payload, misfit.payload);
         }
     }
-    assert_no_leak(&settings).await;
+    fixture.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_newer_envelope_is_parked_and_damaged_bytes_are_kept() {
-    let settings = settings();
-    let queue = Queue::connect(settings.clone()).await.unwrap();
-    let log = Arc::new(Log::default());
-    let client = queue::redis::Client::open(settings.redis.clone()).unwrap();
-    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
-    let stream = format!("{{{}:default}}:s:0", settings.namespace);
+    let fixture = Fixture::new().await;
+    let queue = &fixture.queue;
+    let mut connection = fixture.connection().await;
+    let stream = fixture.key("s:0");
     let mut newer = Envelope::new(&task(Act::Succeed)).unwrap().encode();
     newer[0] = 200;
     for (field, bytes) in [("e", &newer[..]), ("e", b"\x01bad"), ("other", b"x")] {
@@ -206,7 +201,7 @@ async fn a_newer_envelope_is_parked_and_damaged_bytes_are_kept() {
             .await
             .unwrap();
     }
-    let worker = start(&queue, &log, 2);
+    let worker = fixture.start(2);
     until("one is parked, two are dead", async || {
         let counts = queue.counts("default").await.unwrap();
         (counts.parked, counts.dead, counts.in_hand) == (1, 2, 0)
@@ -216,13 +211,9 @@ async fn a_newer_envelope_is_parked_and_damaged_bytes_are_kept() {
         assert_eq!(letter.why, "envelope");
     }
     worker.stop().await;
-    for key in ["parked", "j"] {
-        let deleted: u8 = queue::redis::cmd("DEL")
-            .arg(format!("{{{}:default}}:{key}", settings.namespace))
-            .query_async(&mut connection)
-            .await
-            .unwrap();
-        assert_eq!(deleted, 1);
-    }
-    assert_no_leak(&settings).await;
+    let left = Counts {
+        parked: 1,
+        ..Counts::default()
+    };
+    fixture.end_leaving(left).await;
 }

@@ -1,9 +1,6 @@
 //! Enqueueing: what is accepted, and what is refused.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::time::{Duration, SystemTime};
 
 use queue::{EnqueueError, Envelope, Queue, Relayed};
 
@@ -11,9 +8,8 @@ use crate::harness::*;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_job_is_done_once() {
-    let settings = settings();
-    let queue = Queue::connect(settings.clone()).await.unwrap();
-    let log = Arc::new(Log::default());
+    let fixture = Fixture::new().await;
+    let (queue, log) = (&fixture.queue, &fixture.log);
     let jobs: Vec<Task> = (0..2000)
         .map(|number| Task {
             number,
@@ -21,18 +17,18 @@ async fn each_job_is_done_once() {
         })
         .collect();
     let mut ids = queue.enqueue_many(&jobs[..1500]).await.unwrap();
-    let workers = [start(&queue, &log, 8), start(&queue, &log, 8)];
+    let workers = [fixture.start(8), fixture.start(8)];
     for job in &jobs[1500..] {
         ids.push(queue.enqueue(job).await.unwrap());
     }
-    until_done(&log, ids.len()).await;
-    assert_settled(&queue, 0).await;
+    until_done(log, ids.len()).await;
+    assert_settled(queue, 0).await;
     log.assert_each_done_once(&ids);
     assert!(log.most_at_once.load(std::sync::atomic::Ordering::SeqCst) <= 16);
     for worker in workers {
         worker.stop().await;
     }
-    assert_no_leak(&settings).await;
+    fixture.end().await;
 }
 
 #[tokio::test]
@@ -42,22 +38,21 @@ async fn a_payload_above_the_limit_is_refused() {
     impl queue::Job for Large {
         const NAME: &'static str = "large";
     }
-    let settings = settings();
-    let queue = Queue::connect(settings.clone()).await.unwrap();
+    let fixture = Fixture::new().await;
+    let queue = &fixture.queue;
     let job = Large("x".repeat(Envelope::MAX_PAYLOAD));
     let error = queue.enqueue(&job).await.unwrap_err();
     assert!(matches!(error, EnqueueError::TooLarge { .. }), "{error}");
     let fits = Large("x".repeat(Envelope::MAX_PAYLOAD - 2));
     let error = queue.enqueue_many(&[fits, job]).await.unwrap_err();
     assert!(matches!(error, EnqueueError::TooLarge { .. }), "{error}");
-    assert_no_leak(&settings).await;
+    fixture.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_relay_may_be_repeated() {
-    let settings = settings();
-    let queue = Queue::connect(settings.clone()).await.unwrap();
-    let log = Arc::new(Log::default());
+    let fixture = Fixture::new().await;
+    let (queue, log) = (&fixture.queue, &fixture.log);
     let soon = SystemTime::now() + Duration::from_millis(200);
     let relayed: Vec<Relayed> = [None, Some(soon), Some(SystemTime::UNIX_EPOCH)]
         .into_iter()
@@ -75,22 +70,22 @@ async fn a_relay_may_be_repeated() {
     queue.relay(&relayed).await.unwrap();
     let counts = queue.counts("default").await.unwrap();
     assert_eq!((counts.ready, counts.delayed), (2, 1));
-    let worker = start(&queue, &log, 4);
-    until_done(&log, 3).await;
+    let worker = fixture.start(4);
+    until_done(log, 3).await;
     queue.relay(&relayed).await.unwrap();
     tokio::time::sleep(Duration::from_millis(100)).await;
-    assert_settled(&queue, 0).await;
+    assert_settled(queue, 0).await;
     let ids: Vec<_> = relayed.iter().map(|job| job.id).collect();
     log.assert_each_done_once(&ids);
     worker.stop().await;
-    assert_no_leak(&settings).await;
+    fixture.end().await;
 }
 
 #[tokio::test]
 async fn a_relay_of_a_job_for_later_is_remembered_until_after_it() {
-    let settings = settings();
-    let queue = Queue::connect(settings.clone()).await.unwrap();
-    let mut connection = connection(&settings).await;
+    let fixture = Fixture::new().await;
+    let queue = &fixture.queue;
+    let mut connection = fixture.connection().await;
     let hour = Duration::from_secs(3600);
     for (later, at_least) in [(hour * 24, hour * 24), (hour * 24 * 365 * 5000, hour * 24)] {
         let envelope = Envelope::new(&task(Act::Succeed)).unwrap().once();
@@ -101,23 +96,18 @@ async fn a_relay_of_a_job_for_later_is_remembered_until_after_it() {
             run_at: Some(SystemTime::now() + later),
         };
         queue.relay(&[relayed]).await.unwrap();
-        let marker = format!("{{{}:default}}:once:{}", settings.namespace, envelope.id);
+        let marker = fixture.key(&format!("once:{}", envelope.id));
         let left: u64 = query(&mut connection, &["PTTL", &marker]).await;
         assert!(Duration::from_millis(left) > at_least, "{left} ms");
-        let _: u64 = query(&mut connection, &["DEL", &marker]).await;
     }
-    for name in ["j", "delayed"] {
-        let key = format!("{{{}:default}}:{name}", settings.namespace);
-        let _: u64 = query(&mut connection, &["DEL", &key]).await;
-    }
+    fixture.end_leaving(delayed(2)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_relay_does_not_bring_a_dead_or_waiting_job_back() {
-    let settings = settings();
-    let queue = Queue::connect(settings.clone()).await.unwrap();
-    let log = Arc::new(Log::default());
-    let worker = start(&queue, &log, 2);
+    let fixture = Fixture::new().await;
+    let (queue, log) = (&fixture.queue, &fixture.log);
+    let worker = fixture.start(2);
     let envelope = Envelope::new(&task(Act::Discard)).unwrap().once();
     let relayed = Relayed {
         envelope: envelope.encode(),
@@ -127,7 +117,7 @@ async fn a_relay_does_not_bring_a_dead_or_waiting_job_back() {
     };
     // Not relayed before: the marker is the dead letter's own.
     queue.enqueue_envelope(&envelope).await.unwrap();
-    assert_settled(&queue, 1).await;
+    assert_settled(queue, 1).await;
     queue.relay(std::slice::from_ref(&relayed)).await.unwrap();
     let waiting = queue
         .enqueue_in(&task(Act::Succeed), Duration::from_secs(60))
@@ -143,11 +133,12 @@ async fn a_relay_does_not_bring_a_dead_or_waiting_job_back() {
     assert_eq!((counts.delayed, counts.dead), (1, 1));
     assert_eq!(log.starts.lock().unwrap().len(), 1);
     worker.stop().await;
+    fixture.end_leaving(delayed(1)).await;
 }
 
 #[tokio::test]
 async fn wrong_settings_are_refused_at_once() {
-    let mut wrong = settings();
+    let mut wrong = queue::testing::settings();
     wrong.namespace = "a:b".to_owned();
     assert!(Queue::connect(wrong).await.is_err());
 }

@@ -26,31 +26,29 @@ async fn newest(queue: &Queue) -> EntryId {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_letter_is_a_job_again_with_its_id_and_all_attempts() {
-    let settings = settings();
-    let queue = Queue::connect(settings.clone()).await.unwrap();
-    let log = Arc::new(Log::default());
-    let ids = dead(&queue, &log, &[Act::FailTimes(99)]).await;
-    let letter = newest(&queue).await;
+    let fixture = Fixture::new().await;
+    let (queue, log) = (&fixture.queue, &fixture.log);
+    let ids = dead(queue, log, &[Act::FailTimes(99)]).await;
+    let letter = newest(queue).await;
     let replay = queue.replay("default", letter).await.unwrap();
     assert_eq!(replay, Replay::Replayed(ids[0]));
     let again = queue.replay("default", letter).await.unwrap();
     assert_eq!(again, Replay::Gone);
-    let worker = start(&queue, &log, 2);
-    assert_settled(&queue, 1).await;
+    let worker = fixture.start(2);
+    assert_settled(queue, 1).await;
     worker.stop().await;
     let starts = log.starts.lock().unwrap().clone();
     let attempts: Vec<_> = [1, 2, 3, 1, 2, 3].map(|at| (ids[0], at)).to_vec();
     assert_eq!(starts, attempts);
-    assert_no_leak(&settings).await;
+    fixture.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_many_replays_of_a_letter_one_finds_it() {
-    let settings = settings();
-    let queue = Queue::connect(settings.clone()).await.unwrap();
-    let log = Arc::new(Log::default());
-    let ids = dead(&queue, &log, &[Act::Discard]).await;
-    let letter = newest(&queue).await;
+    let fixture = Fixture::new().await;
+    let (queue, log) = (&fixture.queue, &fixture.log);
+    let ids = dead(queue, log, &[Act::Discard]).await;
+    let letter = newest(queue).await;
     let tasks: Vec<_> = (0..20)
         .map(|_| {
             let queue = queue.clone();
@@ -64,46 +62,44 @@ async fn of_many_replays_of_a_letter_one_finds_it() {
     replays.retain(|replay| *replay != Replay::Gone);
     assert_eq!(replays, [Replay::Replayed(ids[0])]);
     assert_eq!(queue.counts("default").await.unwrap().ready, 1);
-    let worker = start(&queue, &log, 2);
-    assert_settled(&queue, 1).await;
+    let worker = fixture.start(2);
+    assert_settled(queue, 1).await;
     worker.stop().await;
-    assert_no_leak(&settings).await;
+    fixture.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_unique_jobs_letter_waits_for_its_key() {
-    let settings = settings();
-    let queue = Queue::connect(settings.clone()).await.unwrap();
-    let log = Arc::new(Log::default());
+    let fixture = Fixture::new().await;
+    let (queue, log) = (&fixture.queue, &fixture.log);
     let enqueue = async |act| queue.enqueue_unique(&task(act), "a").await.unwrap();
-    let worker = start(&queue, &log, 2);
+    let worker = fixture.start(2);
     let first = enqueue(Act::Discard).await.id();
-    assert_settled(&queue, 1).await;
+    assert_settled(queue, 1).await;
     worker.stop().await;
-    let letter = newest(&queue).await;
+    let letter = newest(queue).await;
     let second = enqueue(Act::Succeed).await.id();
     let replay = queue.replay("default", letter).await.unwrap();
     assert_eq!(replay, Replay::Duplicate(second));
     assert_eq!(queue.replay_all("default").await.unwrap(), 0);
-    let worker = start(&queue, &log, 2);
-    until_done(&log, 1).await;
-    assert_settled(&queue, 1).await;
+    let worker = fixture.start(2);
+    until_done(log, 1).await;
+    assert_settled(queue, 1).await;
     worker.stop().await;
     let replay = queue.replay("default", letter).await.unwrap();
     assert_eq!(replay, Replay::Replayed(first));
     assert_eq!(enqueue(Act::Succeed).await, Enqueued::Duplicate(first));
-    let worker = start(&queue, &log, 2);
-    assert_settled(&queue, 1).await;
+    let worker = fixture.start(2);
+    assert_settled(queue, 1).await;
     worker.stop().await;
     assert_eq!(log.starts_of(first), 2);
-    assert_no_leak(&settings).await;
+    fixture.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replayed_once_job_is_not_relayed_beside() {
-    let settings = settings();
-    let queue = Queue::connect(settings.clone()).await.unwrap();
-    let log = Arc::new(Log::default());
+    let fixture = Fixture::new().await;
+    let (queue, log) = (&fixture.queue, &fixture.log);
     let envelope = Envelope::new(&task(Act::Discard)).unwrap().once();
     let relayed = Relayed {
         envelope: envelope.encode(),
@@ -112,28 +108,27 @@ async fn a_replayed_once_job_is_not_relayed_beside() {
         run_at: None,
     };
     queue.relay(std::slice::from_ref(&relayed)).await.unwrap();
-    let worker = start(&queue, &log, 2);
-    assert_settled(&queue, 1).await;
+    let worker = fixture.start(2);
+    assert_settled(queue, 1).await;
     worker.stop().await;
-    let replay = queue.replay("default", newest(&queue).await).await;
+    let replay = queue.replay("default", newest(queue).await).await;
     assert_eq!(replay.unwrap(), Replay::Replayed(envelope.id));
     queue.relay(&[relayed]).await.unwrap();
     assert_eq!(queue.counts("default").await.unwrap().ready, 1);
-    let worker = start(&queue, &log, 2);
-    assert_settled(&queue, 1).await;
+    let worker = fixture.start(2);
+    assert_settled(queue, 1).await;
     worker.stop().await;
     assert_eq!(log.starts_of(envelope.id), 2);
-    assert_no_leak(&settings).await;
+    fixture.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_letter_that_cannot_be_read_stays_and_the_others_go() {
-    let settings = settings();
-    let queue = Queue::connect(settings.clone()).await.unwrap();
-    let log = Arc::new(Log::default());
-    dead(&queue, &log, &vec![Act::Discard; 150]).await;
-    let mut redis = connection(&settings).await;
-    let letters = format!("{{{}:default}}:dead", settings.namespace);
+    let fixture = Fixture::new().await;
+    let (queue, log) = (&fixture.queue, &fixture.log);
+    dead(queue, log, &vec![Act::Discard; 150]).await;
+    let mut redis = fixture.connection().await;
+    let letters = fixture.key("dead");
     let _: String = query(&mut redis, &["XADD", &letters, "*", "e", "\u{1}bad"]).await;
     let _: String = query(&mut redis, &["XADD", &letters, "*", "e", "\u{64}"]).await;
     let found = queue.dead_letters("default", 2).await.unwrap();
@@ -149,25 +144,27 @@ async fn a_letter_that_cannot_be_read_stays_and_the_others_go() {
         ));
     }
     // The worker makes new letters of them, which are none of this replay.
-    let worker = start(&queue, &log, 4);
+    let worker = fixture.start(4);
     assert_eq!(queue.replay_all("default").await.unwrap(), 150);
-    assert_settled(&queue, 152).await;
+    assert_settled(queue, 152).await;
     worker.stop().await;
     assert_eq!(log.starts.lock().unwrap().len(), 300);
-    assert_no_leak(&settings).await;
+    let letters = fixture.key("dead");
+    let _: u64 = query(&mut redis, &["DEL", &letters]).await;
     assert_eq!(queue.replay_all("default").await.unwrap(), 0);
+    fixture.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn letters_are_trimmed_by_age_and_number_and_counted() {
-    let mut settings = settings();
-    let queue = Queue::connect(settings.clone()).await.unwrap();
-    let log = Arc::new(Log::default());
-    dead(&queue, &log, &vec![Act::Discard; 450]).await;
+    let fixture = Fixture::new().await;
+    let (queue, log) = (&fixture.queue, &fixture.log);
+    let mut settings = fixture.settings().clone();
+    dead(queue, log, &vec![Act::Discard; 450]).await;
     // Redis trims by whole nodes of a hundred, so there can be some more.
     settings.tuning.dead_max_len = 200;
     let few = Queue::connect(settings.clone()).await.unwrap();
-    let worker = start(&few, &log, 1);
+    let worker = start(&few, log, 1);
     until("some are trimmed", async || {
         queue.counts("default").await.unwrap().dead_trimmed > 0
     })
@@ -179,7 +176,7 @@ async fn letters_are_trimmed_by_age_and_number_and_counted() {
     // No new letter comes, and still they grow old.
     settings.tuning.dead_max_age = Duration::from_millis(1);
     let short = Queue::connect(settings.clone()).await.unwrap();
-    let worker = start(&short, &log, 1);
+    let worker = start(&short, log, 1);
     until("all are trimmed", async || {
         queue.counts("default").await.unwrap().dead == 0
     })
@@ -187,5 +184,5 @@ async fn letters_are_trimmed_by_age_and_number_and_counted() {
     worker.stop().await;
     let trimmed = queue.counts("default").await.unwrap().dead_trimmed;
     assert_eq!(trimmed, 450);
-    assert_no_leak(&settings).await;
+    fixture.end().await;
 }

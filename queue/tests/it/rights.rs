@@ -1,19 +1,20 @@
 //! The Redis user that the README gives.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::time::{Duration, SystemTime};
 
-use queue::{Envelope, Options, Queue, Registry, Relayed, Run, redis::Value};
+use queue::{
+    Envelope, Options, Queue, Registry, Relayed, Run, Settings,
+    redis::{IntoConnectionInfo, Value},
+};
 
 use crate::{harness::*, server::Server};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_users_rights_are_enough_for_all_that_the_queue_does() {
     let server = Server::start(false);
-    let admin = settings_at(&server.url());
-    let mut redis = connection(&admin).await;
+    let admin = server.url().into_connection_info().unwrap();
+    let fixture = Fixture::over(quick(Settings::new(admin, "slipway"))).await;
+    let mut redis = fixture.connection().await;
     let readme = include_str!("../../README.md");
     let line = readme
         .lines()
@@ -23,10 +24,11 @@ async fn the_users_rights_are_enough_for_all_that_the_queue_does() {
     words.extend(line.split(' ').skip(1));
     let () = query(&mut redis, &words).await;
 
-    let mut settings = settings_at(&server.url().replace("//", "//slipway:x@"));
-    settings.namespace = "slipway".to_owned();
+    let url = server.url().replace("//", "//slipway:x@");
+    let mut settings = fixture.settings().clone();
+    settings.redis = url.into_connection_info().unwrap();
     let queue = Queue::connect(settings.clone()).await.unwrap();
-    let log = Arc::new(Log::default());
+    let log = &fixture.log;
     let later = Options {
         run: Run::In(Duration::from_millis(1)),
         unique: Some("b".to_owned()),
@@ -60,7 +62,7 @@ async fn the_users_rights_are_enough_for_all_that_the_queue_does() {
 
     let patience = Duration::from_millis(10);
     let registry = Registry::new().register::<Task, _, _>(run_task);
-    let stranger = start_with(&queue, registry, &log, 4, patience);
+    let stranger = start_with(&queue, registry, log, 4, patience);
     until("all but two have ended", async || {
         let counts = queue.counts("default").await.unwrap();
         (log.done_count(), counts.dead, counts.parked) == (4, 2, 1)
@@ -73,13 +75,13 @@ async fn the_users_rights_are_enough_for_all_that_the_queue_does() {
         .unwrap();
     assert_eq!(queue.parked("default", 9).await.unwrap().len(), 1);
     assert_eq!(queue.replay_all("default").await.unwrap(), 2);
-    let mut settings = settings;
     settings.tuning.dead_max_len = 0;
     let queue = Queue::connect(settings).await.unwrap();
-    let worker = start(&queue, &log, 4);
-    until_done(&log, 5).await;
+    let worker = start(&queue, log, 4);
+    until_done(log, 5).await;
     worker.abort.cancel();
     worker.ended().await;
     let refused: Vec<Value> = query(&mut redis, &["ACL", "LOG"]).await;
     assert!(refused.is_empty(), "{refused:#?}");
+    fixture.end_leaving(held(1)).await;
 }

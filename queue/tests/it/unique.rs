@@ -7,7 +7,7 @@ use std::{
 };
 
 use queue::{
-    Enqueued, Envelope, Job, JobId, Options, Queue, Registry, Run, Settings, Unknown,
+    Enqueued, Envelope, Job, JobId, Options, Queue, Registry, Run, Unknown,
     redis::{Script, aio::MultiplexedConnection},
     testing,
 };
@@ -20,7 +20,7 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A test's queue, and a look behind it.
 struct Bench {
-    settings: Settings,
+    fixture: Fixture,
     queue: Queue,
     log: Arc<Log>,
     redis: MultiplexedConnection,
@@ -28,17 +28,17 @@ struct Bench {
 
 impl Bench {
     async fn new() -> Self {
-        let settings = settings();
+        let fixture = Fixture::new().await;
         Self {
-            queue: Queue::connect(settings.clone()).await.unwrap(),
-            log: Arc::new(Log::default()),
-            redis: connection(&settings).await,
-            settings,
+            queue: fixture.queue.clone(),
+            log: Arc::clone(&fixture.log),
+            redis: fixture.connection().await,
+            fixture,
         }
     }
 
     fn key(&self, name: &str) -> String {
-        format!("{{{}:default}}:{name}", self.settings.namespace)
+        self.fixture.key(name)
     }
 
     async fn unique(&self, act: Act, key: &str) -> Enqueued {
@@ -69,7 +69,7 @@ impl Bench {
     async fn end(mut self, dead: u64) {
         assert_settled(&self.queue, dead).await;
         assert_eq!(self.locks().await, Vec::<String>::new());
-        assert_no_leak(&self.settings).await;
+        self.fixture.end().await;
     }
 }
 
@@ -246,7 +246,7 @@ async fn a_parked_job_holds_its_key_for_as_long_as_it_waits() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_release_before_runs_plain_jobs_and_parks_unique_ones() {
     let bench = Bench::new().await;
-    let old = testing::release_before(bench.settings.clone());
+    let old = testing::release_before(bench.fixture.settings().clone());
     let old = Queue::connect(old).await.unwrap();
     let plain = [
         bench.queue.enqueue(&task(Act::Succeed)).await.unwrap(),

@@ -1,0 +1,164 @@
+//! Each script as a worker or a producer calls it.
+
+use queue::Envelope;
+
+use super::{Broker, lock};
+
+/// A minute, in ms: what a test leaves behind by mistake does not stay.
+const KEEP: u64 = 60_000;
+
+/// A script with its keys and arguments.
+#[derive(Debug, Clone)]
+pub(crate) struct Call {
+    /// Its file.
+    pub(crate) script: &'static str,
+    pub(super) keys: Vec<String>,
+    pub(super) args: Vec<Vec<u8>>,
+}
+
+impl Call {
+    fn arg(mut self, arg: impl ToString + Copy) -> Self {
+        self.args.push(arg.to_string().into_bytes());
+        self
+    }
+
+    fn bytes(mut self, arg: &[u8]) -> Self {
+        self.args.push(arg.to_vec());
+        self
+    }
+}
+
+impl Broker {
+    fn call(&self, script: &'static str, keys: &[&str]) -> Call {
+        Call {
+            script,
+            keys: keys.iter().map(|name| self.key(name)).collect(),
+            args: Vec::new(),
+        }
+    }
+
+    /// A call whose last key is the lock of a unique job.
+    fn call_for(&self, script: &'static str, keys: &[&str], job: &Envelope) -> Call {
+        let mut call = self.call(script, keys);
+        call.keys.extend(lock(job).map(|lock| self.key(&lock)));
+        call
+    }
+
+    /// `mode` is `in` or `at`.
+    pub(crate) fn schedule(&self, job: &Envelope, mode: &str, ms: u64) -> Call {
+        let call = self.call("schedule.lua", &["j", "delayed"]);
+        call.arg(job.id).bytes(&job.encode()).arg(mode).arg(ms)
+    }
+
+    /// Enqueues a unique job; `mode` may be `now`, too.
+    pub(crate) fn unique(&self, job: &Envelope, mode: &str, ms: u64) -> Call {
+        let call = self.call_for("unique.lua", &["s:0", "j", "delayed"], job);
+        let call = call.arg(job.id).bytes(&job.encode());
+        call.arg(mode).arg(ms).arg(KEEP)
+    }
+
+    /// With a due time in ms of the Unix epoch.
+    pub(crate) fn relay(&self, job: &Envelope, due: Option<u64>) -> Call {
+        let marker = format!("once:{}", job.id);
+        let call = self.call("relay.lua", &["s:0", "j", "delayed", &marker]);
+        let due = due.map_or_else(String::new, |due| due.to_string());
+        let call = call.arg(job.id).bytes(&job.encode());
+        call.arg(&*due).arg(KEEP)
+    }
+
+    /// Makes an entry a retry, `ms` from now.
+    pub(crate) fn retry(&self, consumer: &str, entry: &str, job: &Envelope, ms: u64) -> Call {
+        let call = self.call_for("set_aside.lua", &["s:0", "j", "delayed"], job);
+        let call = call.arg(consumer).arg(entry).arg(job.id);
+        call.bytes(&job.encode()).arg(job.id).arg(ms).arg(KEEP)
+    }
+
+    pub(crate) fn park(&self, consumer: &str, entry: &str, job: &Envelope) -> Call {
+        let call = self.call_for("set_aside.lua", &["s:0", "j", "parked"], job);
+        let call = call.arg(consumer).arg(entry).arg(job.id);
+        let member = format!("{} {} {}", job.name, job.version, job.id);
+        call.bytes(&job.encode()).arg(&*member).arg("")
+    }
+
+    /// Takes up parked jobs of this kind.
+    pub(crate) fn unpark(&self, most: usize, name: &str, version: u16) -> Call {
+        let call = self.call("unpark.lua", &["s:0", "j", "parked"]);
+        call.arg(most).arg(&*format!("{name} {version} "))
+    }
+
+    /// Ends a unique job that is done.
+    pub(crate) fn finish(&self, entry: &str, job: &Envelope) -> Call {
+        let call = self.call_for("finish.lua", &["s:0"], job);
+        call.arg(entry).arg(job.id)
+    }
+
+    pub(crate) fn dead(&self, consumer: &str, entry: &str, job: &Envelope) -> Call {
+        let marker = format!("once:{}", job.id);
+        let call = self.call_for("dead.lua", &["s:0", "dead", &marker], job);
+        let call = call.arg(consumer).arg(entry).bytes(&job.encode());
+        let call = call.arg("discarded").arg("no").arg(job.attempt);
+        let keep = if job.once { "60000" } else { "" };
+        call.arg(keep).arg(job.id)
+    }
+
+    pub(crate) fn replay(&self, letter: &str, job: &Envelope) -> Call {
+        let call = self.call_for("replay.lua", &["s:0", "dead"], job);
+        let call = call.arg(letter).bytes(&job.encode());
+        call.arg(job.id).arg(KEEP)
+    }
+
+    /// Trims dead letters; `most` is a matter of hundreds.
+    pub(crate) fn trim(&self, most: u64) -> Call {
+        let call = self.call("trim.lua", &["dead", "m"]);
+        call.arg(KEEP).arg(most)
+    }
+
+    pub(crate) fn hand_back(&self, consumer: &str, entries: &[String]) -> Call {
+        let call = self.call("hand_back.lua", &["s:0"]).arg(consumer);
+        entries.iter().fold(call, |call, entry| call.arg(&**entry))
+    }
+
+    /// `life` is what the last beat told; empty before the first.
+    pub(crate) fn beat(&self, consumer: &str, life: &str) -> Call {
+        let call = self.call("beat.lua", &["alive", "m"]);
+        call.arg(consumer).arg(self.lease).arg(life)
+    }
+
+    /// With the default limits of suspicion: 3 and 5 deliveries.
+    pub(crate) fn reclaim(&self, consumer: &str, most: usize, suspects: usize) -> Call {
+        let call = self.call("reclaim.lua", &["s:0", "alive", "m"]);
+        let call = call.arg(consumer).arg(most).arg(self.lease);
+        call.arg(3).arg(suspects).arg(5)
+    }
+
+    pub(crate) fn leave(&self, consumer: &str) -> Call {
+        self.call("leave.lua", &["s:0", "alive"]).arg(consumer)
+    }
+
+    pub(crate) fn tick(&self, most: usize) -> Call {
+        let names = ["s:0", "j", "delayed", "m", "cron"];
+        self.call("tick.lua", &names).arg(most).arg(0).arg(100)
+    }
+
+    /// Tells of a schedule; `ttl` in ms, or empty.
+    pub(crate) fn enroll(&self, name: &str, spec: &str, slot: i64, ttl: &str) -> Call {
+        let call = self.call("enroll.lua", &["cron", "cronspec"]);
+        let call = call.arg(i64::MAX / 1_000_000).arg(ttl);
+        call.arg(name).arg(spec).arg(slot)
+    }
+
+    /// Fires slots with their jobs, and moves on to `next`.
+    pub(crate) fn fire(
+        &self,
+        [name, spec]: [&str; 2],
+        jobs: &[(i64, &Envelope)],
+        due: i64,
+        next: i64,
+    ) -> Call {
+        let call = self.call("cron.lua", &["s:0", "cron", "cronspec"]);
+        let call = call.arg(name).arg(spec).arg(due).arg(next);
+        jobs.iter().fold(call, |call, (slot, job)| {
+            call.arg(*slot).bytes(&job.encode())
+        })
+    }
+}

@@ -1,0 +1,467 @@
+//! The queue as it should be: one stream, the jobs beside it, and who lives.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Number of a job, in the order of their making.
+pub(super) type Number = usize;
+
+/// The consumer that owns what was handed back.
+pub(super) const BACK: &str = "~";
+/// Deliveries from which a job is a suspect, and above which it is poison.
+const SUSPECT: std::ops::RangeInclusive<u32> = 3..=5;
+
+/// Who owns an entry, and how often it was delivered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Pending {
+    pub(super) by: String,
+    pub(super) deliveries: u32,
+}
+
+/// An entry of the stream, or what is left of one in the list of pending entries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Entry {
+    /// None, when it was deleted and not acknowledged.
+    pub(super) job: Option<Number>,
+    pub(super) pending: Option<Pending>,
+}
+
+/// When a delayed job is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Due {
+    /// In the past; the smaller, the longer.
+    Since(u64),
+    Later,
+}
+
+/// Who holds a key, and whether without an end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Lock {
+    pub(super) job: Number,
+    pub(super) endless: bool,
+}
+
+/// Everything that can be seen in Redis.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Seen {
+    /// In their order.
+    pub(super) entries: Vec<Entry>,
+    pub(super) delayed: BTreeMap<Number, Due>,
+    pub(super) parked: BTreeSet<Number>,
+    /// In their order.
+    pub(super) dead: Vec<Number>,
+    /// Attempt of each job that is anywhere.
+    pub(super) attempts: BTreeMap<Number, u16>,
+    /// Jobs whose payload is beside the stream.
+    pub(super) payloads: BTreeSet<Number>,
+    pub(super) locks: BTreeMap<u8, Lock>,
+    /// Consumers with a lease, and whether it still runs.
+    pub(super) alive: BTreeMap<String, bool>,
+}
+
+/// What is known of a job for ever.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Kind {
+    pub(super) key: Option<u8>,
+    pub(super) once: bool,
+}
+
+/// The model.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) kinds: Vec<Kind>,
+    attempts: Vec<u16>,
+    /// By their place in the stream.
+    entries: BTreeMap<u64, Entry>,
+    next: u64,
+    delayed: BTreeMap<Number, Due>,
+    parked: BTreeSet<Number>,
+    dead: Vec<Number>,
+    locks: BTreeMap<u8, Lock>,
+    /// Once-jobs that a relay passes over.
+    marked: BTreeSet<Number>,
+    alive: BTreeMap<String, bool>,
+    /// Whether the stream has its group.
+    pub(super) group: bool,
+    /// Names the data, once somebody has beaten.
+    life: Option<u32>,
+    lives: u32,
+    /// Somebody has beaten within half a lease.
+    fresh: bool,
+    grace: bool,
+}
+
+/// What a beat is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Dead,
+    Renewed,
+    DataLost,
+}
+
+impl State {
+    pub(super) fn new() -> Self {
+        Self {
+            group: true,
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn seen(&self) -> Seen {
+        let places = self.entries.values().filter_map(|entry| entry.job);
+        let places = places
+            .chain(self.delayed.keys().copied())
+            .chain(self.parked.iter().copied())
+            .chain(self.dead.iter().copied());
+        let mut attempts = BTreeMap::new();
+        for job in places {
+            let before = attempts.insert(job, self.attempts[job]);
+            assert_eq!(before, None, "{job} is in two places of the model");
+        }
+        Seen {
+            entries: self.entries.values().cloned().collect(),
+            delayed: self.delayed.clone(),
+            parked: self.parked.clone(),
+            dead: self.dead.clone(),
+            attempts,
+            payloads: self.delayed.keys().chain(&self.parked).copied().collect(),
+            locks: self.locks.clone(),
+            alive: self.alive.clone(),
+        }
+    }
+
+    /// Whether nothing is left to do.
+    pub(super) fn is_idle(&self) -> bool {
+        self.entries.is_empty() && self.delayed.is_empty() && self.parked.is_empty()
+    }
+
+    pub(super) fn make(&mut self, key: Option<u8>, once: bool) -> Number {
+        self.kinds.push(Kind { key, once });
+        self.attempts.push(1);
+        self.kinds.len() - 1
+    }
+
+    pub(super) fn attempt(&self, job: Number) -> u16 {
+        self.attempts[job]
+    }
+
+    pub(super) fn add(&mut self, job: Number) {
+        let entry = Entry {
+            job: Some(job),
+            pending: None,
+        };
+        self.entries.insert(self.next, entry);
+        self.next += 1;
+    }
+
+    pub(super) fn delay(&mut self, job: Number) {
+        self.delayed.insert(job, Due::Later);
+    }
+
+    /// Takes a key; the holder, when there is one.
+    pub(super) fn lock(&mut self, job: Number) -> Option<Number> {
+        let key = self.kinds[job].key?;
+        if let Some(lock) = self.locks.get_mut(&key) {
+            let waits = self.parked.contains(&lock.job) || self.delayed.contains_key(&lock.job);
+            lock.endless &= waits;
+            return Some(lock.job);
+        }
+        self.hold(job, false);
+        None
+    }
+
+    fn hold(&mut self, job: Number, endless: bool) {
+        if let Some(key) = self.kinds[job].key {
+            self.locks.insert(key, Lock { job, endless });
+        }
+    }
+
+    fn holder(&self, job: Number) -> Option<Number> {
+        let key = self.kinds[job].key?;
+        self.locks.get(&key).map(|lock| lock.job)
+    }
+
+    fn free(&mut self, job: Number) {
+        if self.holder(job) == Some(job) {
+            self.locks.retain(|_, lock| lock.job != job);
+        }
+    }
+
+    /// The safety expiry of a key.
+    pub(super) fn expire(&mut self, key: u8) {
+        self.locks.remove(&key);
+    }
+
+    /// A relay; false for a job that is known.
+    pub(super) fn relay(&mut self, job: Number, later: bool) -> bool {
+        if self.marked.contains(&job) || self.seen().payloads.contains(&job) {
+            return false;
+        }
+        self.marked.insert(job);
+        self.attempts[job] = 1;
+        if later {
+            self.delay(job);
+        } else {
+            self.add(job);
+        }
+        true
+    }
+
+    pub(super) fn fetch(&mut self, by: &str, most: usize) -> Vec<(u64, Number)> {
+        let new = self.entries.iter_mut();
+        let new = new.filter(|(_, entry)| entry.pending.is_none()).take(most);
+        new.filter_map(|(&at, entry)| {
+            entry.pending = Some(Pending {
+                by: by.to_owned(),
+                deliveries: 1,
+            });
+            Some((at, entry.job?))
+        })
+        .collect()
+    }
+
+    fn owns(&self, by: &str, at: u64) -> bool {
+        let pending = self.entries.get(&at).and_then(|it| it.pending.as_ref());
+        pending.is_some_and(|pending| pending.by == by)
+    }
+
+    /// Whether the entry is there with its body.
+    pub(super) fn seen_at(&self, at: u64) -> bool {
+        self.entries
+            .get(&at)
+            .is_some_and(|entry| entry.job.is_some())
+    }
+
+    /// Those that have a lease, whether or not it runs.
+    pub(super) fn leases(&self) -> Vec<String> {
+        self.alive.keys().cloned().collect()
+    }
+
+    /// A job is done, whoever says so.
+    pub(super) fn done(&mut self, at: u64) {
+        if let Some(entry) = self.entries.remove(&at)
+            && let Some(job) = entry.job
+        {
+            self.free(job);
+        }
+    }
+
+    /// A worker ends between the two halves of "done".
+    pub(super) fn half_done(&mut self, at: u64) {
+        if let Some(entry) = self.entries.get_mut(&at) {
+            entry.job = None;
+        }
+    }
+
+    /// Another attempt, later; false when the consumer does not own the entry.
+    pub(super) fn retry(&mut self, by: &str, at: u64, job: Number) -> bool {
+        if !self.owns(by, at) {
+            return false;
+        }
+        self.entries.remove(&at);
+        self.attempts[job] += 1;
+        self.delay(job);
+        if self.holder(job).is_none_or(|holder| holder == job) {
+            self.hold(job, false);
+        }
+        true
+    }
+
+    pub(super) fn park(&mut self, by: &str, at: u64, job: Number) -> bool {
+        if !self.owns(by, at) {
+            return false;
+        }
+        self.entries.remove(&at);
+        self.parked.insert(job);
+        if self.holder(job).is_none_or(|holder| holder == job) {
+            self.hold(job, true);
+        }
+        true
+    }
+
+    pub(super) fn bury(&mut self, by: &str, at: u64, job: Number) -> bool {
+        if !self.owns(by, at) {
+            return false;
+        }
+        self.entries.remove(&at);
+        self.dead.push(job);
+        self.free(job);
+        if self.kinds[job].once {
+            self.marked.insert(job);
+        }
+        true
+    }
+
+    pub(super) fn hand_back(&mut self, by: &str, at: u64) -> bool {
+        if !self.owns(by, at) {
+            return false;
+        }
+        let Some(entry) = self.entries.get_mut(&at) else {
+            return false;
+        };
+        if entry.job.is_none() {
+            // Whoever claims what is deleted drops it.
+            self.entries.remove(&at);
+        } else if let Some(pending) = &mut entry.pending {
+            pending.deliveries -= 1;
+            BACK.clone_into(&mut pending.by);
+        }
+        true
+    }
+
+    pub(super) fn dead(&self) -> &[Number] {
+        &self.dead
+    }
+
+    /// Whether the letter is a job again, or who holds its key.
+    pub(super) fn replay(&mut self, at: usize) -> Result<(), Number> {
+        let job = self.dead[at];
+        if let Some(holder) = self.holder(job).filter(|holder| *holder != job) {
+            return Err(holder);
+        }
+        self.dead.remove(at);
+        self.attempts[job] = 1;
+        self.add(job);
+        self.hold(job, false);
+        Ok(())
+    }
+
+    pub(super) fn come(&mut self, job: Number, since: u64) {
+        self.delayed.insert(job, Due::Since(since));
+    }
+
+    pub(super) fn delayed(&self) -> Vec<Number> {
+        self.delayed.keys().copied().collect()
+    }
+
+    pub(super) fn tick(&mut self, most: usize) -> usize {
+        let due = self.delayed.iter().filter(|(_, due)| **due != Due::Later);
+        let mut due: Vec<_> = due.map(|(job, due)| (*due, *job)).collect();
+        due.sort_unstable();
+        due.truncate(most);
+        for (_, job) in &due {
+            self.delayed.remove(job);
+            self.add(*job);
+        }
+        due.len()
+    }
+
+    pub(super) fn unpark(&mut self, most: usize) -> usize {
+        let jobs: Vec<_> = self.parked.iter().copied().take(most).collect();
+        for job in &jobs {
+            self.parked.remove(job);
+            self.add(*job);
+        }
+        jobs.len()
+    }
+
+    pub(super) fn beat(&mut self, by: &str, told: Option<u32>) -> (Verdict, Option<u32>) {
+        let mut verdict = Verdict::Renewed;
+        if told.is_some() && !self.alive.contains_key(by) {
+            if told == self.life {
+                return (Verdict::Dead, self.life);
+            }
+            verdict = Verdict::DataLost;
+        }
+        if self.life.is_none() {
+            self.lives += 1;
+            self.life = Some(self.lives);
+        }
+        self.grace |= !self.fresh;
+        self.fresh = true;
+        self.alive.insert(by.to_owned(), true);
+        (verdict, self.life)
+    }
+
+    /// Whether the consumer had a lease that could end.
+    pub(super) fn end_lease(&mut self, by: &str) -> bool {
+        match self.alive.get_mut(by) {
+            Some(runs) => {
+                *runs = false;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Nobody has beaten for half a lease.
+    pub(super) fn fall_silent(&mut self) {
+        self.fresh = false;
+    }
+
+    pub(super) fn end_grace(&mut self) {
+        self.grace = false;
+    }
+
+    /// Takes over; the entries' places, their jobs and their deliveries.
+    pub(super) fn reclaim(
+        &mut self,
+        me: &str,
+        room: usize,
+        mut suspects: usize,
+    ) -> Vec<(u64, Number, u32)> {
+        let mut taken = Vec::new();
+        if !self.group {
+            return taken;
+        }
+        let guarded = !self.fresh || self.grace;
+        for name in self.owners() {
+            let mut ended = name == BACK;
+            if !ended && name != me && !guarded {
+                ended = self.alive.get(&name) != Some(&true);
+            }
+            if !ended {
+                continue;
+            }
+            if name != BACK {
+                self.alive.remove(&name);
+            }
+            for at in self.held_by(&name).into_iter().take(2 * room) {
+                let entry = self.entries.get_mut(&at).unwrap();
+                let pending = entry.pending.as_mut().unwrap();
+                let deliveries = pending.deliveries + 1;
+                let doubtful = SUSPECT.contains(&deliveries);
+                if taken.len() >= room || (doubtful && suspects == 0) {
+                    continue;
+                }
+                let Some(job) = entry.job else {
+                    self.entries.remove(&at);
+                    continue;
+                };
+                me.clone_into(&mut pending.by);
+                pending.deliveries = deliveries;
+                suspects -= usize::from(doubtful);
+                taken.push((at, job, deliveries));
+            }
+        }
+        if !guarded {
+            self.alive.retain(|name, runs| *runs || name == me);
+        }
+        taken
+    }
+
+    /// Those that own entries, in the order in which Redis tells them.
+    fn owners(&self) -> BTreeSet<String> {
+        let pending = self.entries.values().filter_map(|it| it.pending.as_ref());
+        pending.map(|pending| pending.by.clone()).collect()
+    }
+
+    pub(super) fn held_by(&self, name: &str) -> Vec<u64> {
+        let mine = self.entries.keys().copied();
+        mine.filter(|at| self.owns(name, *at)).collect()
+    }
+
+    pub(super) fn leave(&mut self, by: &str) {
+        self.alive.remove(by);
+    }
+
+    /// Redis starts again, empty.
+    pub(super) fn lose_data(&mut self) {
+        *self = Self {
+            kinds: std::mem::take(&mut self.kinds),
+            attempts: std::mem::take(&mut self.attempts),
+            next: self.next,
+            lives: self.lives,
+            ..Self::default()
+        };
+    }
+}

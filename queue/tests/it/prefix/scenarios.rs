@@ -1,0 +1,251 @@
+//! What each script is stopped in.
+
+use queue::{Envelope, JobId};
+
+use crate::broker::{Broker, Call, SCHEDULE, job, unique};
+
+/// A slot that no test lives to see, in ms.
+const FAR: i64 = 9_000_000_000_000;
+/// A key, hashed.
+const KEY: u8 = 7;
+
+/// What there is before a call, and the call.
+pub(super) struct Given {
+    pub(super) call: Call,
+    /// What the caller does when it got no answer: the same again, at first.
+    pub(super) again: Vec<Call>,
+    /// Jobs that Redis has accepted before it.
+    pub(super) accepted: Vec<JobId>,
+    /// Jobs that the call itself brings.
+    pub(super) brought: Vec<JobId>,
+}
+
+impl Given {
+    fn new(call: Call) -> Self {
+        Self {
+            again: vec![call.clone()],
+            call,
+            accepted: Vec::new(),
+            brought: Vec::new(),
+        }
+    }
+
+    fn accepted(mut self, jobs: &[&Envelope]) -> Self {
+        self.accepted = jobs.iter().map(|job| job.id).collect();
+        self
+    }
+
+    fn brings(mut self, jobs: &[&Envelope]) -> Self {
+        self.brought = jobs.iter().map(|job| job.id).collect();
+        self
+    }
+
+    fn then(mut self, call: Call) -> Self {
+        self.again.push(call);
+        self
+    }
+}
+
+/// A script's file, and what it is about to do.
+pub(super) const SCENARIOS: &[(&str, &str)] = &[
+    ("beat.lua", "the first of all"),
+    ("beat.lua", "one of many"),
+    ("cron.lua", "two slots"),
+    ("cron.lua", "a slot to pass over"),
+    ("dead.lua", "a job of the outbox"),
+    ("dead.lua", "a unique job"),
+    ("enroll.lua", "a new schedule"),
+    ("enroll.lua", "another rule"),
+    ("enroll.lua", "beside one that is gone"),
+    ("finish.lua", "a unique job"),
+    ("hand_back.lua", "two entries"),
+    ("leave.lua", "with nothing in hand"),
+    ("leave.lua", "with an entry in hand"),
+    ("reclaim.lua", "entries of a dead worker"),
+    ("reclaim.lua", "what was handed back"),
+    ("reclaim.lua", "a dead worker without entries"),
+    ("reclaim.lua", "one that never fetched"),
+    ("relay.lua", "now"),
+    ("relay.lua", "later"),
+    ("replay.lua", "a job"),
+    ("replay.lua", "a unique job"),
+    ("schedule.lua", "later"),
+    ("set_aside.lua", "a retry"),
+    ("set_aside.lua", "a retry of a unique job"),
+    ("set_aside.lua", "a job to park"),
+    ("set_aside.lua", "a unique job to park"),
+    ("tick.lua", "two jobs that are due"),
+    ("trim.lua", "more letters than shall stay"),
+    ("unique.lua", "now"),
+    ("unique.lua", "later"),
+    ("unique.lua", "a key whose job was parked"),
+    ("unpark.lua", "two jobs"),
+];
+
+/// Brings about what a scenario asks for; the caller is the worker `me`.
+pub(super) async fn prepare(broker: &mut Broker, script: &str, what: &str) -> Given {
+    if (script, what) == ("beat.lua", "the first of all") {
+        return Given::new(broker.beat("me", ""));
+    }
+    // Both live, so nobody is declared dead for want of beats.
+    for name in ["me", "peer"] {
+        let call = broker.beat(name, "");
+        broker.run(&call).await.unwrap();
+    }
+    broker.end_grace().await;
+    match script {
+        "beat.lua" => {
+            let (_, held) = broker.entry_of("me", job()).await;
+            Given::new(broker.beat("me", "life")).accepted(&[&held])
+        }
+        "cron.lua" | "enroll.lua" => schedules(broker, what).await,
+        "relay.lua" | "schedule.lua" | "unique.lua" => produce(broker, script, what).await,
+        "hand_back.lua" | "leave.lua" | "reclaim.lua" => owners(broker, script, what).await,
+        "tick.lua" | "unpark.lua" | "trim.lua" => moves(broker, script).await,
+        _ => outcomes(broker, script, what).await,
+    }
+}
+
+async fn schedules(broker: &mut Broker, what: &str) -> Given {
+    let [name, spec] = SCHEDULE;
+    match what {
+        "two slots" => {
+            let (one, two) = (job(), job());
+            broker.enrolled(1000, 0).await;
+            let slots = [(1000, &one), (2000, &two)];
+            let fire = broker.fire(SCHEDULE, &slots, 1000, FAR);
+            // Who repeats it asks anew which slot is due.
+            let rest = broker.fire(SCHEDULE, &slots[1..], 2000, FAR);
+            Given::new(fire).then(rest).brings(&[&one, &two])
+        }
+        "a slot to pass over" => {
+            broker.enrolled(1000, 0).await;
+            Given::new(broker.fire(SCHEDULE, &[], 1000, FAR))
+        }
+        "a new schedule" => Given::new(broker.enroll(name, spec, FAR, "")),
+        "another rule" => {
+            broker.enrolled(1000, 0).await;
+            Given::new(broker.enroll(name, "another", FAR, ""))
+        }
+        _ => {
+            broker.enrolled(FAR, 2000).await;
+            Given::new(broker.enroll("other", spec, FAR, "1000"))
+        }
+    }
+}
+
+async fn produce(broker: &mut Broker, script: &str, what: &str) -> Given {
+    let soon = u64::try_from(broker.now().await + 100).unwrap();
+    let (plain, once, alone) = (job(), job().once(), unique(KEY));
+    match (script, what) {
+        ("relay.lua", "now") => Given::new(broker.relay(&once, None)).brings(&[&once]),
+        ("relay.lua", _) => Given::new(broker.relay(&once, Some(soon))).brings(&[&once]),
+        ("unique.lua", "now") => Given::new(broker.unique(&alone, "now", 0)).brings(&[&alone]),
+        ("unique.lua", "later") => Given::new(broker.unique(&alone, "at", soon)).brings(&[&alone]),
+        ("unique.lua", _) => {
+            let call = broker.unique(&alone, "now", 0);
+            broker.run(&call).await.unwrap();
+            broker.hold(&alone).await;
+            Given::new(broker.unique(&unique(KEY), "now", 0)).accepted(&[&alone])
+        }
+        _ => Given::new(broker.schedule(&plain, "at", soon)).brings(&[&plain]),
+    }
+}
+
+async fn owners(broker: &mut Broker, script: &str, what: &str) -> Given {
+    match (script, what) {
+        ("hand_back.lua", _) => {
+            let (first, one) = broker.entry_of("me", job()).await;
+            let (second, two) = broker.entry_of("me", job()).await;
+            Given::new(broker.hand_back("me", &[first, second])).accepted(&[&one, &two])
+        }
+        ("leave.lua", "with nothing in hand") => {
+            broker.done_by("me").await;
+            Given::new(broker.leave("me"))
+        }
+        ("leave.lua", _) => {
+            let (_, held) = broker.entry_of("me", job()).await;
+            Given::new(broker.leave("me")).accepted(&[&held])
+        }
+        (_, "entries of a dead worker") => {
+            let (_, one) = broker.entry_of("peer", job()).await;
+            let (_, two) = broker.entry_of("peer", job()).await;
+            broker.expire("peer").await;
+            Given::new(broker.reclaim("me", 100, 1)).accepted(&[&one, &two])
+        }
+        (_, "what was handed back") => {
+            let (entry, back) = broker.entry_of("peer", job()).await;
+            let call = broker.hand_back("peer", &[entry]);
+            broker.run(&call).await.unwrap();
+            Given::new(broker.reclaim("me", 100, 1)).accepted(&[&back])
+        }
+        (_, what) => {
+            if what == "a dead worker without entries" {
+                broker.done_by("peer").await;
+            }
+            let (_, held) = broker.entry_of("me", job()).await;
+            broker.expire("peer").await;
+            Given::new(broker.reclaim("me", 100, 1)).accepted(&[&held])
+        }
+    }
+}
+
+async fn moves(broker: &mut Broker, script: &str) -> Given {
+    let (one, two) = (job(), job());
+    match script {
+        "tick.lua" => {
+            for job in [&one, &two] {
+                let call = broker.schedule(job, "at", 1);
+                broker.run(&call).await.unwrap();
+            }
+            Given::new(broker.tick(100)).accepted(&[&one, &two])
+        }
+        "unpark.lua" => {
+            for job in [&one, &two] {
+                let (entry, held) = broker.entry_of("me", job.clone()).await;
+                let call = broker.park("me", &entry, &held);
+                broker.run(&call).await.unwrap();
+            }
+            Given::new(broker.unpark(100, "task", 1)).accepted(&[&one, &two])
+        }
+        _ => {
+            // A node of the stream has 100 entries, and is trimmed as a whole.
+            for _ in 0..120 {
+                broker.letter().await;
+            }
+            Given::new(broker.trim(10))
+        }
+    }
+}
+
+async fn outcomes(broker: &mut Broker, script: &str, what: &str) -> Given {
+    let held = match what {
+        what if what.contains("unique") => unique(KEY),
+        what if what.contains("outbox") => job().once(),
+        _ => job(),
+    };
+    if held.unique.is_some() {
+        let call = broker.unique(&held, "now", 0);
+        broker.run(&call).await.unwrap();
+    } else {
+        broker.add(&held).await;
+    }
+    let entry = broker.fetch("me", 1).await.unwrap().remove(0).0;
+    let call = match script {
+        "dead.lua" => broker.dead("me", &entry, &held),
+        "finish.lua" => {
+            // It has been run, so nobody needs to run it again.
+            return Given::new(broker.finish(&entry, &held));
+        }
+        "replay.lua" => {
+            let call = broker.dead("me", &entry, &held);
+            broker.run(&call).await.unwrap();
+            let letters = broker.letters().await;
+            broker.replay(&letters[0], &held)
+        }
+        "set_aside.lua" if what.contains("park") => broker.park("me", &entry, &held),
+        "set_aside.lua" => broker.retry("me", &entry, &held, 100),
+        _ => panic!("{script} has no scenario: {what}"),
+    };
+    Given::new(call).accepted(&[&held])
+}

@@ -122,22 +122,32 @@ async fn attempt(kind: Kind, version: Option<u16>, task: Task, cx: Context) -> O
             std::future::pending::<()>().await;
         }
         Kind::Long => tokio::time::sleep(Duration::from_millis(task.ms)).await,
-        Kind::Once | Kind::Done => {
-            let mut tx = run.or_fail(cx.app.pool.begin()).await?;
-            let first = if kind == Kind::Once {
-                run.or_fail(outbox::once(&mut tx, cx.id)).await?
-            } else {
-                run.or_fail(outbox::mark_done(&mut tx, cx.id)).await?
-            };
-            if first {
-                run.or_fail(effect(&mut tx, &task, &cx)).await?;
-                run.work(&task, &cx).await?;
-                run.or_fail(tx.commit()).await?;
-            }
-        }
-        _ => run.work(&task, &cx).await?,
+        _ => tokio::select! {
+            biased;
+            // It stops at once where it is; a transaction is rolled back.
+            () = cx.cancel.cancelled() => return Err(JobError::retry("told to end")),
+            worked = work(kind, &task, &cx, &mut run) => worked?,
+        },
     }
     run.how = How::Ok;
+    Ok(())
+}
+
+async fn work(kind: Kind, task: &Task, cx: &Context, run: &mut Run) -> Outcome {
+    if !matches!(kind, Kind::Once | Kind::Done) {
+        return run.follow(task, cx).await;
+    }
+    let mut tx = run.or_fail(cx.app.pool.begin()).await?;
+    let first = if kind == Kind::Once {
+        run.or_fail(outbox::once(&mut tx, cx.id)).await?
+    } else {
+        run.or_fail(outbox::mark_done(&mut tx, cx.id)).await?
+    };
+    if first {
+        run.or_fail(effect(&mut tx, task, cx)).await?;
+        run.follow(task, cx).await?;
+        run.or_fail(tx.commit()).await?;
+    }
     Ok(())
 }
 
@@ -191,13 +201,9 @@ impl Run {
         }
     }
 
-    /// Takes its time, and fails as often as it shall. The token ends it before.
-    async fn work(&mut self, task: &Task, cx: &Context) -> Outcome {
-        tokio::select! {
-            biased;
-            () = cx.cancel.cancelled() => return Err(JobError::retry("told to end")),
-            () = tokio::time::sleep(Duration::from_millis(task.ms)) => {}
-        }
+    /// Takes its time, and fails as often as it shall.
+    async fn follow(&mut self, task: &Task, cx: &Context) -> Outcome {
+        tokio::time::sleep(Duration::from_millis(task.ms)).await;
         if cx.attempt > task.failures {
             return Ok(());
         }

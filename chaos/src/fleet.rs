@@ -176,6 +176,7 @@ impl Slot {
         let fault = |fault| Event::Fault {
             fault,
             target: process.label.clone(),
+            late_ms: None,
         };
         self.journal.write(fault(Fault::Term));
         process.signal(Signal::TERM);

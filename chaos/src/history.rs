@@ -74,7 +74,13 @@ pub(crate) enum Event {
         signal: Option<i32>,
     },
     /// The conductor does something to `target` (a process, `redis`, `postgres`).
-    Fault { fault: Fault, target: String },
+    Fault {
+        fault: Fault,
+        target: String,
+        /// How late answers come, for [`Fault::Delay`].
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        late_ms: Option<u64>,
+    },
     /// It is undone: continued, restarted, healed.
     Healed { fault: Fault, target: String },
     /// Where every job was at one instant.
@@ -218,6 +224,16 @@ pub(crate) struct Planned {
 }
 
 impl Snapshot {
+    /// Each job with each place where it is.
+    pub(crate) fn places(&self) -> impl Iterator<Item = (JobId, &'static str)> {
+        let stream = self.stream.iter().map(|(id, _)| (*id, "the stream"));
+        let delayed = self.delayed.iter().map(|id| (*id, "the delayed"));
+        let parked = self.parked.iter().map(|id| (*id, "the parked"));
+        let dead = self.dead.iter();
+        let dead = dead.map(|letter| (letter.id, "the dead letters"));
+        stream.chain(delayed).chain(parked).chain(dead)
+    }
+
     /// Where a job is, in words.
     pub(crate) fn place_of(&self, job: JobId) -> String {
         let mut places = Vec::new();

@@ -99,7 +99,7 @@ impl Draw {
             (Kind::Delayed, 300),
             (Kind::Versioned, 200),
             (Kind::Done, 150),
-            (Kind::Long, 20),
+            (Kind::Long, 60),
             (Kind::Once, if new { 500 } else { 0 }),
             (Kind::Unique, if new { 250 } else { 0 }),
             (Kind::Unknown, if new { 30 } else { 0 }),

@@ -331,6 +331,6 @@ async fn outbox(pool: &PgPool) -> Result<Vec<(queue::JobId, i16)>> {
     Ok(rows.collect::<Result<_, sqlx::Error>>()?)
 }
 
-fn ms(time: Duration) -> u64 {
+pub(crate) fn ms(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

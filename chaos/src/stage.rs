@@ -14,6 +14,7 @@ use crate::{
     history::{Event, Fault},
     journal::Journal,
     proxy::Mode,
+    round::ms,
     servers::{Postgres, Redis},
     view::View,
 };
@@ -41,8 +42,11 @@ impl Stage<'_> {
     }
 
     fn say(&self, fault: Fault, target: &str) {
-        let target = target.to_owned();
-        self.journal.write(Event::Fault { fault, target });
+        self.journal.write(Event::Fault {
+            fault,
+            target: target.to_owned(),
+            late_ms: None,
+        });
     }
 
     fn healed(&self, fault: Fault, target: &str) {
@@ -58,7 +62,11 @@ impl Stage<'_> {
             return Ok(());
         }
         let label = process.label.clone();
-        self.say(fault, &label);
+        self.journal.write(Event::Fault {
+            fault,
+            target: label.clone(),
+            late_ms: (fault == Fault::Delay).then_some(ms(step.delay)),
+        });
         match fault {
             Fault::Kill => {
                 process.signal(Signal::KILL);

@@ -23,6 +23,8 @@ pub(super) struct Evidence<'a> {
     pub(super) dead: BTreeMap<JobId, Vec<&'a DeadJob>>,
     /// When each letter was first seen.
     pub(super) seen_dead: BTreeMap<JobId, Micros>,
+    /// When each job was last seen in Redis: when that snapshot was asked for.
+    pub(super) last_seen: BTreeMap<JobId, Micros>,
     /// When the last fault was healed.
     pub(super) quiet: Micros,
     /// The last record.
@@ -99,6 +101,7 @@ impl<'a> Evidence<'a> {
             processes: BTreeMap::new(),
             dead: BTreeMap::new(),
             seen_dead: BTreeMap::new(),
+            last_seen: BTreeMap::new(),
             quiet: Micros::MAX,
             last: records.last().map_or(0, |record| record.at),
         };
@@ -190,6 +193,9 @@ impl<'a> Evidence<'a> {
                 for letter in &snapshot.dead {
                     self.seen_dead.entry(letter.id).or_insert(at);
                 }
+                for (id, _) in snapshot.places() {
+                    self.last_seen.insert(id, snapshot.asked);
+                }
                 self.snapshots.push((at, snapshot));
             }
             Event::Quiet => self.quiet = at,
@@ -224,12 +230,15 @@ impl<'a> Evidence<'a> {
         ended.or(died).unwrap_or(Micros::MAX)
     }
 
-    /// Whether a job may have been lost with Redis' data.
+    /// Whether a job may have been lost with Redis' data: it was offered before the end of
+    /// a loss, not done before it, and never seen in Redis after it.
     ///
     /// Jobs with a token in the outbox come back, so no loss excuses them.
     pub(super) fn may_be_lost(&self, job: &Job) -> bool {
         let finished = job.done_at().unwrap_or(Micros::MAX);
-        !job.has_token() && self.faults.losses(job.since(), finished).next().is_some()
+        let seen = self.last_seen.get(&job.id).copied().unwrap_or(0);
+        let mut losses = self.faults.losses(job.since(), finished);
+        !job.has_token() && losses.any(|loss| seen <= loss.to)
     }
 
     /// Ids of all jobs that were surely accepted.

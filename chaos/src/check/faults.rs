@@ -6,11 +6,14 @@
 
 use std::collections::BTreeMap;
 
-use super::spans::{Span, spans};
+use super::{
+    spans::{Span, spans},
+    windows::Window,
+};
 use crate::history::{Event, Fault, Final, Micros, Record};
 
 /// How long an outcome may be under way when nothing is wrong.
-const OUTCOME: Micros = 300_000;
+const OUTCOME: Micros = 200_000;
 
 /// Times that the limits are made of.
 #[derive(Debug, Clone, Copy)]
@@ -19,9 +22,6 @@ pub(super) struct Limits {
     pub(super) lease: Micros,
     /// How often ended leases are looked for.
     pub(super) scan: Micros,
-    /// From a healed fault to the first beat that succeeds: one attempt in vain
-    /// (a quarter of the lease), the pause after it, and a new connection.
-    pub(super) recover: Micros,
     /// From a healed fault to confirmed outcomes: a command in vain (half a lease),
     /// a pause and a new connection (a quarter each).
     pub(super) resend: Micros,
@@ -33,27 +33,19 @@ impl Limits {
         Self {
             lease,
             scan: end.scan_ms * 1000,
-            recover: lease / 4 + lease / 16 + 200_000,
             resend: lease + OUTCOME,
         }
+    }
+
+    /// From a healed fault to the first beat that succeeds: a pause and a new connection.
+    pub(super) fn recover(&self) -> Micros {
+        self.lease / 16 + 250_000
     }
 
     /// After which everything is as if there had been no fault.
     pub(super) fn calm_after(&self) -> Micros {
         2 * self.lease + self.scan
     }
-}
-
-/// A time in which a process may not have reached Redis: faults that follow each
-/// other so closely that no beat need have got through in between.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Window {
-    pub(super) from: Micros,
-    pub(super) to: Micros,
-    /// Others may have reached Redis meanwhile, so the outage guard does not hold.
-    pub(super) alone: bool,
-    /// The process did not run for a part of it, so it could not look at its clock.
-    pub(super) frozen: bool,
 }
 
 /// How a process ended.
@@ -108,46 +100,16 @@ impl Faults {
     }
 
     fn windows_of(&self, process: Option<&str>) -> Vec<Window> {
-        let mut windows: Vec<Window> = self
-            .spans
-            .iter()
-            .filter(|span| {
-                let isolated = process.is_some_and(|process| span.hits(process));
-                span.hits_redis() || isolated && span.isolates()
-            })
-            .map(|span| Window {
-                from: span.from,
-                to: span.to,
-                alone: span.isolates(),
-                frozen: span.fault == Fault::Stop,
-            })
-            .collect();
+        let hitting = self.spans.iter().filter(|span| {
+            let isolated = process.is_some_and(|process| span.hits(process));
+            span.hits_redis() || isolated && span.isolates()
+        });
+        let of_faults = hitting.map(|span| Window::of(span, &self.limits));
         // A machine that stands still for long enough is a fault of its own.
         let long = self.limits.lease / 4;
-        windows.extend(
-            self.stalls
-                .iter()
-                .filter(|(from, to)| to - from >= long)
-                .map(|&(from, to)| Window {
-                    from,
-                    to,
-                    alone: true,
-                    frozen: true,
-                }),
-        );
-        windows.sort_by_key(|window| window.from);
-        let mut merged: Vec<Window> = Vec::new();
-        for window in windows {
-            match merged.last_mut() {
-                Some(last) if window.from <= last.to + self.limits.recover => {
-                    last.to = last.to.max(window.to);
-                    last.alone |= window.alone;
-                    last.frozen |= window.frozen;
-                }
-                _ => merged.push(window),
-            }
-        }
-        merged
+        let long = self.stalls.iter().filter(|(from, to)| to - from >= long);
+        let of_machine = long.map(|&(from, to)| Window::still(from, to, &self.limits));
+        Window::merge(of_faults.chain(of_machine).collect())
     }
 
     fn windows(&self, process: &str) -> &[Window] {
@@ -156,12 +118,12 @@ impl Faults {
 
     /// For how long this process may have been without a beat around a window.
     fn silence(&self, window: &Window) -> Micros {
-        let limits = &self.limits;
-        let beat = limits.lease / 4;
-        let until = window.to + limits.recover;
-        until.saturating_sub(window.from)
-            + beat
-            + self.stalled(window.from.saturating_sub(beat), until)
+        let beat = self.limits.lease / 4;
+        let before = window.from.saturating_sub(beat);
+        if window.mild {
+            return beat;
+        }
+        window.well - window.from + beat + self.stalled(before, window.well)
     }
 
     /// The windows in which this process' lease may have ended while others looked
@@ -180,7 +142,7 @@ impl Faults {
     /// Whether this process may have lost its jobs to others within these times.
     pub(super) fn lost_lease(&self, process: &str, from: Micros, to: Micros) -> bool {
         self.lost_leases(process)
-            .any(|(window, earliest)| window.to + self.limits.recover >= from && earliest <= to)
+            .any(|(window, earliest)| window.well >= from && earliest <= to)
     }
 
     /// Whether this process may have been in doubt of its lease at a moment, or have
@@ -188,7 +150,7 @@ impl Faults {
     pub(super) fn doubts(&self, process: &str, at: Micros) -> bool {
         let limits = &self.limits;
         self.windows(process).iter().any(|window| {
-            let until = window.to + limits.recover + limits.lease / 4;
+            let until = window.well + limits.lease / 4;
             window.from <= at
                 && at <= until + self.stalled(window.from, until)
                 && self.silence(window) >= limits.lease / 5 * 4
@@ -203,7 +165,7 @@ impl Faults {
                 span.fault,
                 Fault::Refuse | Fault::SwallowReplies | Fault::BlackHole
             );
-            let stops = self.within(span.from, span.to + self.limits.recover);
+            let stops = self.within(span.from, span.to + self.limits.recover());
             let mut stops = stops.filter(|stop| stop.fault == Fault::Stop);
             (span.hits_redis() || cut_off && span.hits(process))
                 && !stops.any(|stop| stop.hits(process))
@@ -218,9 +180,7 @@ impl Faults {
     /// so long that it may have acted on a lease that had ended.
     pub(super) fn was_frozen(&self, process: &str, at: Micros) -> bool {
         self.lost_leases(process).any(|(window, earliest)| {
-            window.frozen
-                && earliest <= at + self.limits.recover
-                && at <= window.to + self.limits.recover
+            window.frozen && earliest <= window.well.max(at) && at <= window.well
         })
     }
 

@@ -9,7 +9,7 @@ use super::{
     starts::outcome_may_be_lost,
 };
 use crate::{
-    history::{How, Kind, Micros, Snapshot},
+    history::{How, Kind, Micros},
     report::Violation,
 };
 
@@ -17,8 +17,8 @@ use crate::{
 ///
 /// Accepted is what the queue, or the commit, has said yes to, and what was ever seen
 /// to run. Done is a handler that succeeded. Excused: jobs without a token in the
-/// outbox that were offered before the end of a loss of Redis' data and were not done
-/// before it.
+/// outbox that were offered before the end of a loss of Redis' data, were not done before
+/// it, and were never seen in Redis after it.
 pub(super) fn every_job_ends(evidence: &Evidence) -> Vec<Violation> {
     let unfinished = |job: &&Job| {
         job.done_at().is_none()
@@ -120,7 +120,7 @@ pub(super) fn jobs_are_in_one_place(evidence: &Evidence) -> Vec<Violation> {
     let last = (evidence.last, &evidence.end.snapshot);
     for &(at, snapshot) in evidence.snapshots.iter().chain([&last]) {
         let mut places: BTreeMap<JobId, Vec<&str>> = BTreeMap::new();
-        for (id, place) in all_places(snapshot) {
+        for (id, place) in snapshot.places() {
             places.entry(id).or_default().push(place);
         }
         for (id, places) in &places {
@@ -165,7 +165,7 @@ pub(super) fn jobs_are_somewhere(evidence: &Evidence) -> Vec<Violation> {
     jobs.sort_by_key(|(since, _)| *since);
     let mut missing = BTreeMap::new();
     for &(at, snapshot) in &evidence.snapshots {
-        let present: BTreeSet<JobId> = all_places(snapshot).map(|(id, _)| id).collect();
+        let present: BTreeSet<JobId> = snapshot.places().map(|(id, _)| id).collect();
         let until = jobs.partition_point(|(since, _)| *since < snapshot.asked);
         for (_, job) in &jobs[..until] {
             let gone = job.done_at().is_none_or(|done| done > at)
@@ -180,18 +180,6 @@ pub(super) fn jobs_are_somewhere(evidence: &Evidence) -> Vec<Violation> {
     missing
         .map(|(at, job)| job.violates("I20", at, "is accepted and not done, but nowhere in Redis"))
         .collect()
-}
-
-/// Each job with each place where a snapshot has it.
-fn all_places(snapshot: &Snapshot) -> impl Iterator<Item = (JobId, &'static str)> {
-    let stream = snapshot.stream.iter().map(|(id, _)| (*id, "the stream"));
-    let delayed = snapshot.delayed.iter().map(|id| (*id, "the delayed"));
-    let parked = snapshot.parked.iter().map(|id| (*id, "the parked"));
-    let dead = snapshot
-        .dead
-        .iter()
-        .map(|letter| (letter.id, "the dead letters"));
-    stream.chain(delayed).chain(parked).chain(dead)
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ mod starts;
 mod times;
 mod unique;
 mod versions;
+mod windows;
 
 #[cfg(test)]
 mod lawful;

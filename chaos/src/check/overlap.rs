@@ -28,13 +28,13 @@ pub(super) fn runs_do_not_overlap(evidence: &Evidence) -> Vec<Violation> {
     let faults = &evidence.faults;
     let mut found = Vec::new();
     for job in evidence.jobs.values() {
-        if job.kind == Kind::Once || came_again(evidence, job, Micros::MAX) {
+        if job.kind == Kind::Once {
             continue;
         }
         for (at, later) in job.runs.iter().enumerate() {
             for earlier in &job.runs[..at] {
                 let until = evidence.run_until(earlier);
-                if until <= later.at {
+                if until <= later.at || came_again(evidence, job, earlier, later) {
                     continue;
                 }
                 let frozen = [earlier, later]
@@ -134,8 +134,7 @@ pub(super) fn runners_own_their_jobs(evidence: &Evidence) -> Vec<Violation> {
 fn froze_during(evidence: &Evidence, run: &Run) -> bool {
     let until = evidence.run_until(run);
     let mut lost = evidence.faults.lost_leases(&run.by);
-    let recover = evidence.faults.limits.recover;
-    lost.any(|(window, _)| window.frozen && window.from <= until && window.to + recover >= run.at)
+    lost.any(|(window, _)| window.frozen && window.from <= until && window.well >= run.at)
 }
 
 #[cfg(test)]

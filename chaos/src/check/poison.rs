@@ -111,7 +111,7 @@ mod tests {
     /// A job that kills the first worker in each of so many lives.
     fn killer(story: &mut Story, kind: Kind, starts: usize) -> Told {
         let job = story.enqueue(0, kind);
-        for (life, at) in LIVES.iter().zip((10..).step_by(3000)).take(starts) {
+        for (life, at) in LIVES.iter().zip((10..).step_by(2800)).take(starts) {
             if at > 10 {
                 story.up(at - 5, life, Release::New);
             }
@@ -166,7 +166,7 @@ mod tests {
     fn who_lost_three_workers_may_be_taken_for_poison() {
         let mut story = Story::new();
         let job = story.enqueue(0, Kind::Plain);
-        for (life, at) in LIVES.iter().zip((10..).step_by(3000)).take(5) {
+        for (life, at) in LIVES.iter().zip((10..).step_by(2800)).take(5) {
             if at > 10 {
                 story.up(at - 5, life, Release::New);
             }

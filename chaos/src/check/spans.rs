@@ -9,6 +9,8 @@ pub(crate) struct Span {
     pub(crate) target: String,
     pub(crate) from: Micros,
     pub(crate) to: Micros,
+    /// How late answers came, for a delay.
+    pub(crate) late: Option<Micros>,
 }
 
 impl Span {
@@ -49,7 +51,11 @@ pub(crate) fn spans(records: &[Record]) -> Vec<Span> {
     let mut open: Vec<usize> = Vec::new();
     for record in records {
         match &record.event {
-            Event::Fault { fault, target } => {
+            Event::Fault {
+                fault,
+                target,
+                late_ms,
+            } => {
                 let momentary = matches!(
                     fault,
                     Fault::Kill | Fault::Term | Fault::Cut | Fault::ScriptFlush
@@ -62,6 +68,7 @@ pub(crate) fn spans(records: &[Record]) -> Vec<Span> {
                     target: target.clone(),
                     from: record.at,
                     to: if momentary { record.at } else { last },
+                    late: late_ms.map(|ms| ms * 1000),
                 });
             }
             Event::Healed { fault, target } => {

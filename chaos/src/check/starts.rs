@@ -110,7 +110,7 @@ fn explain(
     after: &Run,
 ) -> Result<(), &'static str> {
     let faults = &evidence.faults;
-    if came_again(evidence, job, after.at) {
+    if came_again(evidence, job, before, after) {
         return Ok(());
     }
     if after.attempt == before.attempt.saturating_add(1) {
@@ -162,9 +162,12 @@ fn told_before_end(evidence: &Evidence, run: &Run) -> bool {
     told.is_some_and(|told| run.end.is_some_and(|(at, _)| told <= at))
 }
 
-/// Whether the outbox may have sent the job a second time by then.
-pub(super) fn came_again(evidence: &Evidence, job: &Job, by: Micros) -> bool {
-    job.route() == Route::Outbox && evidence.faults.losses(job.since(), by).next().is_some()
+/// Whether the outbox may have sent the job a second time: Redis lost its data between
+/// two runs, or so shortly before that the first had waited in its worker since.
+pub(super) fn came_again(evidence: &Evidence, job: &Job, before: &Run, after: &Run) -> bool {
+    let faults = &evidence.faults;
+    let since = before.at.saturating_sub(faults.limits.calm_after());
+    job.route() == Route::Outbox && faults.losses(since, after.at).next().is_some()
 }
 
 #[cfg(test)]

@@ -195,7 +195,12 @@ impl Story {
     pub(super) fn fault(&mut self, from: u64, to: u64, fault: Fault, target: &str) {
         let target = target.to_owned();
         let healed = target.clone();
-        self.write(from, "conductor", Event::Fault { fault, target });
+        let event = Event::Fault {
+            fault,
+            target,
+            late_ms: None,
+        };
+        self.write(from, "conductor", event);
         if to > from {
             let target = healed;
             self.write(to, "conductor", Event::Healed { fault, target });

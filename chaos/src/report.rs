@@ -1,5 +1,7 @@
 //! What the check has found, for people.
 
+mod timeline;
+
 use std::{
     collections::BTreeSet,
     fmt,
@@ -8,15 +10,10 @@ use std::{
 
 use queue::JobId;
 
-use crate::{
-    check::{Span, spans},
-    history::{Event, Final, Micros, Record, Serial},
-};
+use crate::history::{Final, Micros, Record};
 
 /// Violations whose history is printed; the others are only counted.
 const TOLD: usize = 10;
-/// How long before a job's first record a fault still belongs to its history.
-const BEFORE: Micros = 3_000_000;
 /// Width of a histogram's longest bar.
 const BAR: usize = 40;
 
@@ -148,7 +145,7 @@ impl Report {
                 end.seed,
                 alike.count(),
             )?;
-            history(out, violation, records, start, ink)?;
+            timeline::print(out, violation, records, start, ink)?;
         }
         self.recovery.print(out)
     }
@@ -273,179 +270,98 @@ impl Ink {
     }
 }
 
-/// One line of a history.
-struct Line {
-    at: Micros,
-    by: String,
-    what: String,
-    fault: bool,
-}
-
-/// Everything that was written about a violation's job or process, with the faults
-/// of that time.
-fn history(
-    out: &mut impl Write,
-    violation: &Violation,
-    records: &[Record],
-    start: Micros,
-    ink: Ink,
-) -> io::Result<()> {
-    let mut records: Vec<&Record> = records.iter().collect();
-    records.sort_by_key(|record| record.at);
-    let mut lines = job_lines(violation, &records);
-    let at = violation.at.unwrap_or(start);
-    let first = lines
-        .first()
-        .map_or(at, |line| line.at)
-        .min(at)
-        .saturating_sub(BEFORE);
-    let last = lines.last().map_or(at, |line| line.at).max(at);
-    let owned: Vec<Record> = records.iter().map(|record| (*record).clone()).collect();
-    for span in spans(&owned)
-        .iter()
-        .filter(|span| span.from <= last && span.to >= first)
-    {
-        lines.push(fault_line(span, start));
-    }
-    lines.sort_by_key(|line| line.at);
-    for line in &lines {
-        let text = format!(
-            "  {:>11} {:<9} {}",
-            seconds(line.at, start),
-            line.by,
-            line.what
-        );
-        let text = if line.fault { ink.dim(&text) } else { text };
-        writeln!(out, "{text}")?;
-    }
-    writeln!(out)
-}
-
-fn fault_line(span: &Span, start: Micros) -> Line {
-    let what = if span.to > span.from {
-        format!(
-            "{:?} of {} until {}",
-            span.fault,
-            span.target,
-            seconds(span.to, start)
-        )
-    } else {
-        format!("{:?} of {}", span.fault, span.target)
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        check::story::Story,
+        history::{Fault, Kind},
     };
-    Line {
-        at: span.from,
-        by: "conductor".to_owned(),
-        what,
-        fault: true,
-    }
-}
 
-fn job_lines(violation: &Violation, records: &[&Record]) -> Vec<Line> {
-    let serial = records.iter().find_map(|record| match &record.event {
-        Event::Accepted { serial, id } | Event::Start { serial, id, .. }
-            if Some(*id) == violation.job =>
-        {
-            Some(*serial)
-        }
-        _ => None,
-    });
-    let mut lines = Vec::new();
-    let mut place = None;
-    for record in records {
-        let what = match &record.event {
-            Event::Snapshot(snapshot) => {
-                let Some(id) = violation.job else { continue };
-                let now = snapshot.place_of(id);
-                if place.as_ref() == Some(&now) {
-                    continue;
-                }
-                place = Some(now.clone());
-                format!("seen in {now}")
-            }
-            event => match about(event, violation, serial) {
-                Some(what) => what,
-                None => continue,
-            },
-        };
-        lines.push(Line {
-            at: record.at,
-            by: record.by.clone(),
-            what,
-            fault: false,
-        });
+    fn printed(story: &Story, colour: bool) -> String {
+        let mut out = Vec::new();
+        let report = story.report();
+        report
+            .print(&mut out, &story.records, &story.end, colour)
+            .unwrap();
+        String::from_utf8(out).unwrap()
     }
-    // Before its first word a job is nowhere, which says nothing.
-    let first = lines
-        .iter()
-        .position(|line| !line.what.starts_with("seen in nothing"));
-    lines.drain(..first.unwrap_or(lines.len()));
-    lines
-}
 
-/// What an event says about a violation's job or process; `None` if nothing.
-fn about(event: &Event, violation: &Violation, serial: Option<Serial>) -> Option<String> {
-    let of_job = |id: &JobId| violation.job == Some(*id);
-    let of_serial = |of: &Serial| serial == Some(*of);
-    match event {
-        Event::Offer {
-            serial,
-            kind,
-            route,
-            due,
-            unique,
-        } if of_serial(serial) => {
-            let mut what = format!("offers it: {kind:?}, {route:?}, serial {serial}");
-            if let Some(due) = due {
-                what += &format!(", due {due}");
-            }
-            if let Some(key) = unique {
-                what += &format!(", key {key}");
-            }
-            Some(what)
-        }
-        Event::Accepted { id, .. } if of_job(id) => Some("is told that it is accepted".to_owned()),
-        Event::Duplicate { serial, of } if of_job(of) || of_serial(serial) => Some(format!(
-            "is told that serial {serial} is a duplicate of {of}"
-        )),
-        Event::Refused {
-            serial,
-            certain,
-            error,
-        } if of_serial(serial) => {
-            let sure = if *certain { "surely" } else { "perhaps" };
-            Some(format!("is told that it is {sure} refused: {error}"))
-        }
-        Event::Start {
-            id,
-            attempt,
-            slot,
-            version,
-            ..
-        } if of_job(id) => {
-            let mut what = format!("starts it, attempt {attempt}");
-            if let Some((name, slot)) = slot {
-                what += &format!(", {name} at {slot}");
-            }
-            if let Some(version) = version {
-                what += &format!(", version {version}");
-            }
-            Some(what)
-        }
-        Event::End {
-            id, attempt, how, ..
-        } if of_job(id) => Some(format!("ends it, attempt {attempt}: {how:?}")),
-        Event::Exited {
-            process,
-            code,
-            signal,
-        } if violation.process.as_ref() == Some(process) => Some(format!(
-            "sees {process} end: code {code:?}, signal {signal:?}"
-        )),
-        _ => None,
+    /// A job that runs twice, beside another one, with a fault in between.
+    fn doubled() -> (Story, JobId) {
+        let mut story = Story::new();
+        let job = story.enqueue(0, Kind::Plain);
+        let other = story.enqueue(0, Kind::Plain);
+        story.run(10, "w1.1", &job, 1);
+        story.run(12, "w1.1", &other, 1);
+        story.fault(100, 200, Fault::RedisPause, "redis");
+        story.fault(9000, 9100, Fault::Delay, "w3.1");
+        story.run(500, "w2.1", &job, 1);
+        (story, job.id)
     }
-}
 
-fn seconds(at: Micros, start: Micros) -> String {
-    let since = at.saturating_sub(start);
-    format!("{}.{:06}", since / 1_000_000, since % 1_000_000)
+    #[test]
+    fn a_violation_tells_the_seed_and_the_history_of_its_job() {
+        let (story, job) = doubled();
+        let text = printed(&story, false);
+        let first = text.lines().next().unwrap();
+        assert!(
+            first.starts_with(&format!("I3 job {job} started on w1.1")),
+            "{text}"
+        );
+        assert!(first.ends_with("(seed 7, 1 in all)"), "{text}");
+        let rest: Vec<_> = text
+            .lines()
+            .skip(1)
+            .take_while(|line| !line.is_empty())
+            .collect();
+        let told = [
+            "offers it",
+            "is told that it is accepted",
+            "starts it",
+            "ends it",
+            "RedisPause of redis until 0.200000",
+            "starts it",
+            "ends it",
+        ];
+        assert_eq!(rest.len(), told.len(), "{text}");
+        for (line, told) in rest.iter().zip(told) {
+            assert!(line.contains(told), "{text}");
+        }
+    }
+
+    #[test]
+    fn colours_are_for_terminals() {
+        let (story, _) = doubled();
+        assert!(!printed(&story, false).contains('\x1b'));
+        assert!(printed(&story, true).contains('\x1b'));
+    }
+
+    #[test]
+    fn recoveries_are_a_histogram_and_a_line_of_figures() {
+        let mut story = Story::new();
+        for at in [5000, 5010, 5020] {
+            let job = story.enqueue(at, Kind::Plain);
+            story.start(at + 1, "w1.1", &job, 1);
+            story.run(6000 + 2 * (at - 4000), "w2.1", &job, 1);
+        }
+        story.kill(6000, "w1.1");
+        let text = printed(&story, false);
+        assert!(
+            text.contains("   2250 ms     3 ########################################"),
+            "{text}"
+        );
+        let figures = story.report().to_string();
+        assert!(!figures.contains('\n'));
+        for figure in [
+            "seed=7 ",
+            "kills=1 ",
+            "recoveries=3 ",
+            "recovery_p50_ms=2020 ",
+            "recovery_p100_ms=2040 ",
+            "violations=0",
+        ] {
+            assert!(figures.contains(figure), "{figures}");
+        }
+    }
 }

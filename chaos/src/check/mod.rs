@@ -24,7 +24,7 @@ mod lawful;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
-mod story;
+pub(crate) mod story;
 
 use evidence::Evidence;
 pub(crate) use spans::{Span, spans};

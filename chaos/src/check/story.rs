@@ -17,26 +17,26 @@ const BEGIN: Micros = 1_000_000_000;
 
 /// Two workers and a producer of this release (`w1.1`, `w2.1`, `p1.1`), one of each of
 /// the release before (`w3.1`, `p2.1`), a lease of 2 s, a scan of 400 ms.
-pub(super) struct Story {
-    pub(super) records: Vec<Record>,
-    pub(super) end: Final,
+pub(crate) struct Story {
+    pub(crate) records: Vec<Record>,
+    pub(crate) end: Final,
     next: Serial,
 }
 
 /// A job as its producer knows it.
 #[derive(Clone, Copy)]
-pub(super) struct Told {
-    pub(super) serial: Serial,
-    pub(super) id: JobId,
-    pub(super) kind: Kind,
+pub(crate) struct Told {
+    pub(crate) serial: Serial,
+    pub(crate) id: JobId,
+    pub(crate) kind: Kind,
 }
 
-pub(super) fn micros(ms: u64) -> Micros {
+pub(crate) fn micros(ms: u64) -> Micros {
     BEGIN + ms * 1000
 }
 
 /// A letter of a job: after its first attempt, or its fifth crash.
-pub(super) fn letter(job: &Told, why: &str) -> DeadJob {
+pub(crate) fn letter(job: &Told, why: &str) -> DeadJob {
     DeadJob {
         id: job.id,
         why: why.to_owned(),
@@ -45,7 +45,7 @@ pub(super) fn letter(job: &Told, why: &str) -> DeadJob {
 }
 
 impl Story {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut story = Self {
             records: Vec::new(),
             end: Final {
@@ -67,7 +67,7 @@ impl Story {
         story
     }
 
-    pub(super) fn write(&mut self, ms: u64, by: &str, event: Event) {
+    pub(crate) fn write(&mut self, ms: u64, by: &str, event: Event) {
         self.records.push(Record {
             at: micros(ms),
             by: by.to_owned(),
@@ -75,14 +75,14 @@ impl Story {
         });
     }
 
-    pub(super) fn up(&mut self, ms: u64, label: &str, release: Release) {
+    pub(crate) fn up(&mut self, ms: u64, label: &str, release: Release) {
         // As many as there are records: no two are the same.
         let pid = u32::try_from(self.records.len()).unwrap_or(u32::MAX);
         self.write(ms, label, Event::Up { pid, release });
     }
 
     /// The number of a process, as its consumers' names hold it.
-    pub(super) fn pid(&self, label: &str) -> Option<u32> {
+    pub(crate) fn pid(&self, label: &str) -> Option<u32> {
         self.records.iter().find_map(|record| match record.event {
             Event::Up { pid, .. } if record.by == label => Some(pid),
             _ => None,
@@ -90,7 +90,7 @@ impl Story {
     }
 
     /// Offered by this release's producer; `change` sees the offer.
-    pub(super) fn offer(&mut self, ms: u64, kind: Kind, change: impl FnOnce(&mut Offered)) -> Told {
+    pub(crate) fn offer(&mut self, ms: u64, kind: Kind, change: impl FnOnce(&mut Offered)) -> Told {
         self.next += 1;
         let job = Told {
             serial: self.next,
@@ -119,12 +119,12 @@ impl Story {
         job
     }
 
-    pub(super) fn accepted(&mut self, ms: u64, job: &Told) {
+    pub(crate) fn accepted(&mut self, ms: u64, job: &Told) {
         let (serial, id) = (job.serial, job.id);
         self.write(ms, "p1.1", Event::Accepted { serial, id });
     }
 
-    pub(super) fn refused(&mut self, ms: u64, job: &Told, certain: bool) {
+    pub(crate) fn refused(&mut self, ms: u64, job: &Told, certain: bool) {
         let event = Event::Refused {
             serial: job.serial,
             certain,
@@ -134,17 +134,17 @@ impl Story {
     }
 
     /// Offered and accepted a millisecond later.
-    pub(super) fn enqueue(&mut self, ms: u64, kind: Kind) -> Told {
+    pub(crate) fn enqueue(&mut self, ms: u64, kind: Kind) -> Told {
         let job = self.offer(ms, kind, |_| {});
         self.accepted(ms + 1, &job);
         job
     }
 
-    pub(super) fn start(&mut self, ms: u64, by: &str, job: &Told, attempt: u16) {
+    pub(crate) fn start(&mut self, ms: u64, by: &str, job: &Told, attempt: u16) {
         self.start_version(ms, by, job, attempt, None);
     }
 
-    pub(super) fn start_version(
+    pub(crate) fn start_version(
         &mut self,
         ms: u64,
         by: &str,
@@ -163,7 +163,7 @@ impl Story {
         self.write(ms, by, event);
     }
 
-    pub(super) fn start_slot(&mut self, ms: u64, by: &str, job: &Told, name: &str, slot: u64) {
+    pub(crate) fn start_slot(&mut self, ms: u64, by: &str, job: &Told, name: &str, slot: u64) {
         let event = Event::Start {
             serial: job.serial,
             id: job.id,
@@ -175,7 +175,7 @@ impl Story {
         self.write(ms, by, event);
     }
 
-    pub(super) fn end(&mut self, ms: u64, by: &str, job: &Told, attempt: u16, how: How) {
+    pub(crate) fn end(&mut self, ms: u64, by: &str, job: &Told, attempt: u16, how: How) {
         let event = Event::End {
             serial: job.serial,
             id: job.id,
@@ -186,13 +186,13 @@ impl Story {
     }
 
     /// Starts and succeeds at once.
-    pub(super) fn run(&mut self, ms: u64, by: &str, job: &Told, attempt: u16) {
+    pub(crate) fn run(&mut self, ms: u64, by: &str, job: &Told, attempt: u16) {
         self.start(ms, by, job, attempt);
         self.end(ms + 10, by, job, attempt, How::Ok);
     }
 
     /// A fault from one time to another; those that last no time are not healed.
-    pub(super) fn fault(&mut self, from: u64, to: u64, fault: Fault, target: &str) {
+    pub(crate) fn fault(&mut self, from: u64, to: u64, fault: Fault, target: &str) {
         let target = target.to_owned();
         let healed = target.clone();
         let event = Event::Fault {
@@ -208,12 +208,12 @@ impl Story {
     }
 
     /// Killed, and seen to be dead a little later.
-    pub(super) fn kill(&mut self, ms: u64, label: &str) {
+    pub(crate) fn kill(&mut self, ms: u64, label: &str) {
         self.fault(ms, ms, Fault::Kill, label);
         self.exit(ms + 5, label, None);
     }
 
-    pub(super) fn exit(&mut self, ms: u64, label: &str, code: Option<i32>) {
+    pub(crate) fn exit(&mut self, ms: u64, label: &str, code: Option<i32>) {
         let event = Event::Exited {
             process: label.to_owned(),
             code,
@@ -222,7 +222,7 @@ impl Story {
         self.write(ms, "conductor", event);
     }
 
-    pub(super) fn snapshot(&mut self, ms: u64, fill: impl FnOnce(&mut Snapshot)) {
+    pub(crate) fn snapshot(&mut self, ms: u64, fill: impl FnOnce(&mut Snapshot)) {
         let mut snapshot = Snapshot {
             asked: micros(ms),
             ..Snapshot::default()
@@ -231,12 +231,12 @@ impl Story {
         self.write(ms + 1, "conductor", Event::Snapshot(snapshot));
     }
 
-    pub(super) fn report(&self) -> Report {
+    pub(crate) fn report(&self) -> Report {
         check(&self.records, &self.end)
     }
 
     /// The invariants that this history breaks.
-    pub(super) fn broken(&self) -> BTreeSet<&'static str> {
+    pub(crate) fn broken(&self) -> BTreeSet<&'static str> {
         let violations = self.report().violations;
         violations
             .iter()
@@ -245,12 +245,12 @@ impl Story {
     }
 
     /// Asserts that nothing is broken.
-    pub(super) fn is_lawful(&self) {
+    pub(crate) fn is_lawful(&self) {
         assert_eq!(self.report().violations, []);
     }
 
     /// Asserts that this invariant, and no other, is broken.
-    pub(super) fn breaks(&self, invariant: &'static str) {
+    pub(crate) fn breaks(&self, invariant: &'static str) {
         let report = self.report();
         assert_eq!(
             self.broken(),
@@ -262,9 +262,9 @@ impl Story {
 }
 
 /// What may be changed about an offer.
-pub(super) struct Offered {
-    pub(super) by: &'static str,
-    pub(super) route: Route,
-    pub(super) due: Option<u64>,
-    pub(super) unique: Option<&'static str>,
+pub(crate) struct Offered {
+    pub(crate) by: &'static str,
+    pub(crate) route: Route,
+    pub(crate) due: Option<u64>,
+    pub(crate) unique: Option<&'static str>,
 }

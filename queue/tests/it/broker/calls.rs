@@ -62,8 +62,8 @@ impl Broker {
         let marker = format!("once:{}", job.id);
         let call = self.call("relay.lua", &["s:0", "j", "delayed", &marker]);
         let due = due.map_or_else(String::new, |due| due.to_string());
-        let call = call.arg(job.id).bytes(&job.encode());
-        call.arg(&*due).arg(KEEP)
+        let call = call.arg(KEEP).arg(job.id).bytes(&job.encode());
+        call.arg(&*due)
     }
 
     /// Makes an entry a retry, `ms` from now.

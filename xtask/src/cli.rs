@@ -32,6 +32,8 @@ Change it
 Prove it
   test       Every test, against throw-away servers: test -- -p queue
   e2e        Drive the stack from outside, as a client would
+  chaos      Break everything around the queue, check that it keeps its promises
+             chaos --seconds 300 --seed 7; without a seed, a minute as CI does
   check      Format, clippy, rustdoc and .sqlx, as CI does
   ci         check and test
 
@@ -143,6 +145,13 @@ pub(crate) enum Verb {
         #[arg(long)]
         native: bool,
     },
+    /// Break everything around the queue, and check that it keeps its promises
+    ///
+    /// Starts a Redis, a Postgres, workers and producers of two releases; kills, freezes and
+    /// partitions them by a plan that the seed decides; then judges the history of all. Without a
+    /// seed: three fixed ones and a random one, which is printed. A broken promise is told with its
+    /// seed and its job's history; `chaos/README.md` has the list.
+    Chaos(Chaos),
     /// Format, clippy, rustdoc and .sqlx, as CI does
     Check,
     /// check, then test
@@ -213,6 +222,52 @@ pub(crate) struct Logs {
     pub(crate) tail: usize,
     /// api, worker, postgres, redis, ...; all when none is named
     pub(crate) services: Vec<String>,
+}
+
+/// Options of `chaos`, but for the first those of the harness itself.
+#[derive(Args)]
+pub(crate) struct Chaos {
+    /// Build it optimised
+    #[arg(long)]
+    pub(crate) release: bool,
+    /// How long faults come, without the silence after them [default: 60, and 15 per seed without --seed]
+    #[arg(long)]
+    seconds: Option<u64>,
+    /// What decides all faults and jobs
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Only these faults: kill,stop,redis-loss (a wrong one is answered with the list)
+    #[arg(long)]
+    faults: Option<String>,
+    /// The workers' lease in ms [default: 2000]
+    #[arg(long)]
+    lease: Option<u64>,
+    /// Worker processes [default: 4]
+    #[arg(long)]
+    workers: Option<u64>,
+    /// Keep histories and logs also after a good run
+    #[arg(long)]
+    keep: bool,
+}
+
+impl Chaos {
+    /// The words for the harness.
+    pub(crate) fn words(&self) -> Vec<String> {
+        let number = |value: Option<u64>| value.map(|value| value.to_string());
+        let options = [
+            ("--seconds", number(self.seconds)),
+            ("--seed", number(self.seed)),
+            ("--faults", self.faults.clone()),
+            ("--lease", number(self.lease)),
+            ("--workers", number(self.workers)),
+        ];
+        options
+            .into_iter()
+            .filter_map(|(name, value)| Some([name.to_owned(), value?]))
+            .flatten()
+            .chain(self.keep.then(|| "--keep".to_owned()))
+            .collect()
+    }
 }
 
 /// Verbs of `migrate`.

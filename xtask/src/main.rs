@@ -8,6 +8,7 @@
 
 mod build;
 mod cargo;
+mod chaos;
 mod check;
 mod ci;
 mod cli;
@@ -79,6 +80,7 @@ fn run(verb: Verb) -> Result<()> {
         } => db::prepare(&project),
         Verb::Doctor { json } => doctor::run(&project, json),
         Verb::Test { args } => test::run(&project, &args),
+        Verb::Chaos(args) => chaos::run(&project, &args),
         Verb::Check => check::run(&project),
         Verb::Ci => ci::run(&project),
         Verb::E2e { docker, native } => e2e::run(

@@ -10,12 +10,16 @@
 --
 -- Invariant: only what no living consumer owns is taken. A consumer leaves
 -- `alive` before the first of its entries does, so its next beat tells it. In a
--- gap of the beats, and for half a lease after it, nobody is declared dead.
+-- gap of the beats, and for half a lease after it, nobody is declared dead. A caller
+-- without a lease, because Redis has lost it, takes nothing: it would look dead too.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local me, room = ARGV[1], tonumber(ARGV[2])
 local suspect, suspects, poison = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local taken = {}
+if not redis.call('ZSCORE', KEYS[2], me) then
+  return taken
+end
 local consumers = redis.pcall('XINFO', 'CONSUMERS', KEYS[1], 'g')
 if consumers.err then
   return taken

@@ -36,6 +36,7 @@ pub(super) async fn read_until(lane: Arc<Lane>, connection: Connection, stop: Ca
         connection,
         live: None,
         block_ms: 0,
+        registered: false,
         reconciled: Instant::now(),
     };
     let mut pause = Pause::new(lane.settings.lease);
@@ -101,6 +102,8 @@ struct Reader<'a> {
     connection: Connection,
     live: Option<Live>,
     block_ms: u64,
+    /// The heartbeat has told this Redis, and these data, of the consumer.
+    registered: bool,
     reconciled: Instant,
 }
 
@@ -115,6 +118,13 @@ impl Reader<'_> {
         }
         if room == 0 {
             return Ok(());
+        }
+        if !self.registered {
+            self.registered = self.is_registered(&mut live, lease).await?;
+        }
+        if !self.registered {
+            let what = "Redis does not know this worker yet, or has forgotten it";
+            return Err((redis::ErrorKind::Client, what).into());
         }
         let mut cmd = redis::Cmd::with_capacity(11, 192);
         cmd.arg("XREADGROUP")
@@ -147,6 +157,17 @@ impl Reader<'_> {
         Ok(())
     }
 
+    /// Whether the consumer has a lease. After a loss of Redis' data it has none until
+    /// the next beat: what it fetched before that would look like a dead worker's.
+    async fn is_registered(&self, live: &mut Live, lease: &Lease) -> RedisResult<bool> {
+        let mut cmd = redis::cmd("ZSCORE");
+        cmd.arg(&self.lane.keys.alive).arg(&*lease.consumer);
+        let answer = send(live, &cmd).await.inspect_err(|error| {
+            self.connection.report(live, error);
+        })?;
+        Ok(answer != Value::Nil)
+    }
+
     /// The connection; a new one is asked for its id, and makes the reader look
     /// for entries whose answer the last one took with it.
     async fn live(&mut self) -> RedisResult<Live> {
@@ -170,15 +191,17 @@ impl Reader<'_> {
             Err(_) => block_ms.min(SHORT_BLOCK_MS),
         };
         self.lane.reconcile.store(true, Ordering::Release);
+        self.registered = false;
         self.live = Some(live.clone());
         Ok(live)
     }
 
     /// Makes the group where it is missing; returns whether to go on at once.
-    async fn heal(&self, error: &redis::RedisError) -> bool {
+    async fn heal(&mut self, error: &redis::RedisError) -> bool {
         if Trouble::of(error) != Trouble::NoGroup {
             return false;
         }
+        self.registered = false;
         // From 0, never from `$`: a finished entry is deleted, so what is in the
         // stream has yet to be done.
         let mut cmd = redis::cmd("XGROUP");

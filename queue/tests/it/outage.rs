@@ -2,7 +2,7 @@
 
 use std::{sync::atomic::Ordering, time::Duration};
 
-use queue::EnqueueError;
+use queue::{EnqueueError, Settings, redis::IntoConnectionInfo, testing};
 
 use crate::{harness::*, server::Server};
 
@@ -282,6 +282,49 @@ async fn out_of_memory_is_a_typed_error_and_outcomes_still_land() {
     until("it runs again", async || log.starts_of(doomed) == 2).await;
     assert_settled(queue, 1).await;
     limit("0").await;
+    worker.stop().await;
+    fixture.end().await;
+}
+
+/// An owner without a lease looks dead to the others, who would run its job as well.
+#[tokio::test(flavor = "multi_thread")]
+async fn only_who_has_a_lease_fetches_also_after_a_loss() {
+    let server = Server::start(false);
+    let address = server.url().into_connection_info().unwrap();
+    let mut settings = quick(Settings::new(address, testing::namespace()));
+    // Two seconds between beats, and mostly none is due when the data are lost.
+    settings.lease = Duration::from_secs(8);
+    let fixture = Fixture::over(settings).await;
+    let (queue, log) = (&fixture.queue, &fixture.log);
+    let worker = fixture.start(2);
+    let mut connection = fixture.connection().await;
+    let (stream, alive) = (fixture.key("s:0"), fixture.key("alive"));
+    let mut ids = Vec::new();
+    for round in 1..=3 {
+        let id = queue.enqueue(&task(Act::Sleep(300))).await.unwrap();
+        let (mut owner, mut lease): (Option<String>, Option<f64>) = (None, None);
+        until("it is fetched", async || {
+            let look = queue::redis::Script::new(
+                "local seen = redis.pcall('XPENDING', KEYS[1], 'g', '-', '+', 1)
+                 if seen.err or #seen == 0 then return {false, false} end
+                 return {seen[1][2], redis.call('ZSCORE', KEYS[2], seen[1][2])}",
+            );
+            let mut look = look.key(&stream);
+            let look = look.key(&alive);
+            (owner, lease) = look.invoke_async(&mut connection).await.unwrap();
+            owner.is_some()
+        })
+        .await;
+        assert!(lease.is_some(), "{owner:?} has no lease, in round {round}");
+        until_done(log, round).await;
+        ids.push(id);
+        log.assert_each_done_once(&ids);
+        assert_settled(queue, 0).await;
+        let _: () = queue::redis::cmd("FLUSHALL")
+            .query_async(&mut connection)
+            .await
+            .unwrap();
+    }
     worker.stop().await;
     fixture.end().await;
 }

@@ -11,18 +11,18 @@
 //!
 //! Everything lies in `.slipway/`: `state.json` (mode, ports), `data/`, `mail/`, `logs/`, `native/`.
 
-mod account;
+pub(crate) mod account;
 mod binaries;
 mod control;
 mod environment;
 mod logs;
 mod packages;
 mod plan;
-mod postgres;
+pub(crate) mod postgres;
 mod probe;
 mod process;
 mod redis;
-mod servers;
+pub(crate) mod servers;
 mod service;
 mod start;
 mod supervisor;

@@ -54,7 +54,7 @@ impl State {
         mut suspects: usize,
     ) -> Vec<(u64, Number, u32)> {
         let mut taken = Vec::new();
-        if !self.group {
+        if !self.group || !self.alive.contains_key(me) {
             return taken;
         }
         let guarded = !self.fresh || self.grace;

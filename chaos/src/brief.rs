@@ -1,0 +1,86 @@
+//! What the conductor tells a process at its start.
+
+use std::{path::PathBuf, time::Duration};
+
+use anyhow::Result;
+use redis::IntoConnectionInfo;
+use serde::{Deserialize, Serialize};
+use sqlx::{PgPool, postgres::PgPoolOptions};
+
+use crate::{history::Release, journal::Journal};
+
+/// Prefix of all keys in Redis.
+pub(crate) const NAMESPACE: &str = "chaos";
+
+/// The one argument of a worker or producer, as JSON.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Brief {
+    /// Slot and life: `w2.3`.
+    pub(crate) label: String,
+    /// Number of the slot among those of its sort.
+    pub(crate) slot: u64,
+    /// Number of the life in this slot; 1 is the first.
+    pub(crate) life: u64,
+    pub(crate) release: Release,
+    /// Whether it came last: it knows a kind of job that nobody knew before, and no schedules.
+    pub(crate) last: bool,
+    pub(crate) redis_port: u16,
+    pub(crate) database_url: String,
+    pub(crate) history: PathBuf,
+    pub(crate) seed: u64,
+    pub(crate) lease: Duration,
+}
+
+impl Brief {
+    /// The file that this process writes its history to.
+    pub(crate) fn journal(&self) -> Result<Journal> {
+        Journal::open(&self.history, &self.label)
+    }
+
+    /// The queue with all times cut to the lease, in the proportions of the defaults.
+    pub(crate) fn queue(&self) -> Result<queue::Settings> {
+        let redis = ("127.0.0.1", self.redis_port).into_connection_info()?;
+        let mut settings = queue::Settings::new(redis, NAMESPACE);
+        settings.lease = self.lease;
+        let tuning = &mut settings.tuning;
+        tuning.scan = scan(self.lease);
+        tuning.connect_timeout = self.lease / 4;
+        tuning.response_timeout = self.lease / 2;
+        tuning.block = self.lease / 2;
+        tuning.reconcile = 3 * self.lease;
+        Ok(match self.release {
+            Release::New => settings,
+            Release::Old => queue::testing::release_before(settings),
+        })
+    }
+
+    /// Connects when it is first used; `most` connections.
+    pub(crate) fn database(&self, most: u32) -> Result<PgPool> {
+        let pool = PgPoolOptions::new()
+            .max_connections(most)
+            .acquire_timeout(Duration::from_secs(2))
+            .connect_lazy(&self.database_url)?;
+        Ok(pool)
+    }
+
+    /// How long a worker may drain, and how long it may then take to be gone.
+    pub(crate) fn drain(&self) -> Drain {
+        Drain {
+            timeout: self.lease,
+            exit: self.lease + Duration::from_secs(8),
+        }
+    }
+}
+
+/// Limits of a worker's end.
+pub(crate) struct Drain {
+    /// For running jobs, after SIGTERM.
+    pub(crate) timeout: Duration,
+    /// For the whole process, after SIGTERM.
+    pub(crate) exit: Duration,
+}
+
+/// How often ended leases are looked for.
+pub(crate) fn scan(lease: Duration) -> Duration {
+    lease / 5
+}

@@ -1,0 +1,312 @@
+//! The history, put in order: by job, by process, by place.
+
+use std::collections::BTreeMap;
+
+use queue::JobId;
+
+use super::faults::Faults;
+use crate::{
+    history::{DeadJob, Event, Final, How, Kind, Micros, Record, Release, Route, Serial, Snapshot},
+    report::Violation,
+};
+
+/// Everything that the invariants look at.
+pub(super) struct Evidence<'a> {
+    pub(super) end: &'a Final,
+    pub(super) faults: Faults,
+    pub(super) offers: BTreeMap<Serial, Offer>,
+    pub(super) jobs: BTreeMap<JobId, Job>,
+    /// With the time of the answer.
+    pub(super) snapshots: Vec<(Micros, &'a Snapshot)>,
+    pub(super) processes: BTreeMap<&'a str, Process>,
+    /// Letters that are there at the end; Redis can lose them too.
+    pub(super) dead: BTreeMap<JobId, Vec<&'a DeadJob>>,
+    /// When each letter was first seen.
+    pub(super) seen_dead: BTreeMap<JobId, Micros>,
+    /// When each job was last seen in Redis: when that snapshot was asked for.
+    pub(super) last_seen: BTreeMap<JobId, Micros>,
+    /// When the last fault was healed.
+    pub(super) quiet: Micros,
+    /// The last record.
+    pub(super) last: Micros,
+}
+
+/// What a producer asked for.
+#[derive(Debug, Clone)]
+pub(super) struct Offer {
+    pub(super) at: Micros,
+    pub(super) by: String,
+    pub(super) kind: Kind,
+    pub(super) route: Route,
+    pub(super) due: Option<Micros>,
+    pub(super) unique: Option<String>,
+    pub(super) answer: Answer,
+    /// When the answer came.
+    pub(super) answered: Option<Micros>,
+}
+
+/// What it was told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// Nothing: it died before.
+    None,
+    Accepted(JobId),
+    Duplicate(JobId),
+    Refused {
+        certain: bool,
+    },
+}
+
+/// One job, by its id.
+#[derive(Debug, Clone)]
+pub(super) struct Job {
+    pub(super) id: JobId,
+    pub(super) serial: Serial,
+    pub(super) kind: Kind,
+    /// None for the jobs of a schedule.
+    pub(super) offer: Option<Offer>,
+    /// In the order of their starts.
+    pub(super) runs: Vec<Run>,
+}
+
+/// One run of a job's handler.
+#[derive(Debug, Clone)]
+pub(super) struct Run {
+    pub(super) by: String,
+    pub(super) at: Micros,
+    pub(super) attempt: u16,
+    pub(super) kind: Kind,
+    pub(super) slot: Option<(String, Micros)>,
+    pub(super) version: Option<u16>,
+    pub(super) end: Option<(Micros, How)>,
+}
+
+/// One life of a worker or producer.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Process {
+    pub(super) up: Micros,
+    pub(super) pid: u32,
+    pub(super) release: Release,
+}
+
+impl<'a> Evidence<'a> {
+    /// `records` in the order of time.
+    pub(super) fn new(records: &'a [Record], end: &'a Final) -> Self {
+        let mut evidence = Self {
+            end,
+            faults: Faults::new(records, end),
+            offers: BTreeMap::new(),
+            jobs: BTreeMap::new(),
+            snapshots: Vec::new(),
+            processes: BTreeMap::new(),
+            dead: BTreeMap::new(),
+            seen_dead: BTreeMap::new(),
+            last_seen: BTreeMap::new(),
+            quiet: Micros::MAX,
+            last: records.last().map_or(0, |record| record.at),
+        };
+        for letter in &end.snapshot.dead {
+            evidence.dead.entry(letter.id).or_default().push(letter);
+        }
+        for record in records {
+            evidence.take(record);
+        }
+        for id in evidence.dead.keys() {
+            evidence.seen_dead.entry(*id).or_insert(evidence.last);
+        }
+        let offers = &evidence.offers;
+        for job in evidence.jobs.values_mut() {
+            job.offer = offers.get(&job.serial).cloned();
+            if let Some(offer) = &job.offer {
+                job.kind = offer.kind;
+            }
+        }
+        evidence
+    }
+
+    fn take(&mut self, record: &'a Record) {
+        let at = record.at;
+        match &record.event {
+            Event::Offer {
+                serial,
+                kind,
+                route,
+                due,
+                unique,
+            } => {
+                let offer = Offer {
+                    at,
+                    by: record.by.clone(),
+                    kind: *kind,
+                    route: *route,
+                    due: *due,
+                    unique: unique.clone(),
+                    answer: Answer::None,
+                    answered: None,
+                };
+                self.offers.insert(*serial, offer);
+            }
+            Event::Accepted { serial, id } => {
+                self.answer(*serial, at, Answer::Accepted(*id));
+                self.job(*id, *serial, Kind::Plain);
+            }
+            Event::Duplicate { serial, of } => self.answer(*serial, at, Answer::Duplicate(*of)),
+            Event::Refused {
+                serial, certain, ..
+            } => self.answer(*serial, at, Answer::Refused { certain: *certain }),
+            Event::Start {
+                serial,
+                id,
+                attempt,
+                kind,
+                slot,
+                version,
+            } => self.job(*id, *serial, *kind).runs.push(Run {
+                by: record.by.clone(),
+                at,
+                attempt: *attempt,
+                kind: *kind,
+                slot: slot.clone(),
+                version: *version,
+                end: None,
+            }),
+            Event::End {
+                id, attempt, how, ..
+            } => {
+                let runs = self.jobs.get_mut(id).map(|job| job.runs.iter_mut());
+                let run = runs.into_iter().flatten().find(|run| {
+                    run.by == record.by && run.attempt == *attempt && run.end.is_none()
+                });
+                if let Some(run) = run {
+                    run.end = Some((at, *how));
+                }
+            }
+            Event::Up { pid, release } => {
+                let process = Process {
+                    up: at,
+                    pid: *pid,
+                    release: *release,
+                };
+                self.processes.entry(&record.by).or_insert(process);
+            }
+            Event::Snapshot(snapshot) => {
+                for letter in &snapshot.dead {
+                    self.seen_dead.entry(letter.id).or_insert(at);
+                }
+                for (id, _) in snapshot.places() {
+                    self.last_seen.insert(id, snapshot.asked);
+                }
+                self.snapshots.push((at, snapshot));
+            }
+            Event::Quiet => self.quiet = at,
+            Event::Exited { .. }
+            | Event::Fault { .. }
+            | Event::Healed { .. }
+            | Event::Stall { .. } => {}
+        }
+    }
+
+    fn answer(&mut self, serial: Serial, at: Micros, answer: Answer) {
+        if let Some(offer) = self.offers.get_mut(&serial) {
+            offer.answer = answer;
+            offer.answered = Some(at);
+        }
+    }
+
+    fn job(&mut self, id: JobId, serial: Serial, kind: Kind) -> &mut Job {
+        self.jobs.entry(id).or_insert_with(|| Job {
+            id,
+            serial,
+            kind,
+            offer: None,
+            runs: Vec::new(),
+        })
+    }
+
+    /// When a run was over: by its end, or by the death of its process.
+    pub(super) fn run_until(&self, run: &Run) -> Micros {
+        let died = self.faults.death(&run.by).map(|death| death.at.max(run.at));
+        let ended = run.end.map(|(at, _)| at);
+        ended.or(died).unwrap_or(Micros::MAX)
+    }
+
+    /// Whether a job may have been lost with Redis' data: it was offered before the end of
+    /// a loss, not done before it, and never seen in Redis after it.
+    ///
+    /// Jobs with a token in the outbox come back, so no loss excuses them.
+    pub(super) fn may_be_lost(&self, job: &Job) -> bool {
+        let finished = job.done_at().unwrap_or(Micros::MAX);
+        let seen = self.last_seen.get(&job.id).copied().unwrap_or(0);
+        let mut losses = self.faults.losses(job.since(), finished);
+        !job.has_token() && losses.any(|loss| seen <= loss.to)
+    }
+
+    /// Ids of all jobs that were surely accepted.
+    pub(super) fn accepted(&self) -> impl Iterator<Item = &Job> {
+        self.jobs.values().filter(|job| job.is_accepted())
+    }
+
+    /// Names of all workers.
+    pub(super) fn workers(&self) -> impl Iterator<Item = (&'a str, &Process)> {
+        let processes = self.processes.iter();
+        processes
+            .filter(|(label, _)| label.starts_with('w'))
+            .map(|(label, process)| (*label, process))
+    }
+}
+
+impl Job {
+    /// Since when it may have been in the queue.
+    pub(super) fn since(&self) -> Micros {
+        let ran = self.runs.first().map_or(Micros::MAX, |run| run.at);
+        self.offer.as_ref().map_or(ran, |offer| offer.at)
+    }
+
+    /// The queue has said yes, or it ran, which says the same.
+    pub(super) fn is_accepted(&self) -> bool {
+        let accepted = self.offer.as_ref().map(|offer| offer.answer);
+        accepted == Some(Answer::Accepted(self.id)) || !self.runs.is_empty()
+    }
+
+    /// Since when it surely is in Redis; for one from the outbox, since its first start.
+    pub(super) fn in_redis_since(&self) -> Option<Micros> {
+        let ran = self.runs.first().map(|run| run.at);
+        let offer = self.offer.as_ref().filter(|offer| {
+            offer.route == Route::Direct && offer.answer == Answer::Accepted(self.id)
+        });
+        let answered = offer.and_then(|offer| offer.answered);
+        answered.into_iter().chain(ran).min()
+    }
+
+    /// When a handler first succeeded.
+    pub(super) fn done_at(&self) -> Option<Micros> {
+        self.ended(&[How::Ok]).min()
+    }
+
+    /// When runs ended in one of these ways.
+    pub(super) fn ended(&self, ways: &[How]) -> impl Iterator<Item = Micros> {
+        let ends = self.runs.iter().filter_map(|run| run.end);
+        ends.filter(|(_, how)| ways.contains(how)).map(|(at, _)| at)
+    }
+
+    /// Whether the outbox keeps a token for it, and sends it again until that is spent.
+    pub(super) fn has_token(&self) -> bool {
+        self.kind == Kind::Once
+    }
+
+    pub(super) fn route(&self) -> Route {
+        self.offer
+            .as_ref()
+            .map_or(Route::Direct, |offer| offer.route)
+    }
+
+    /// A finding about this job.
+    pub(super) fn violates(
+        &self,
+        invariant: &'static str,
+        at: Micros,
+        sentence: impl Into<String>,
+    ) -> Violation {
+        Violation::new(invariant, sentence).at(at).job(self.id)
+    }
+}

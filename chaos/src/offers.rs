@@ -1,0 +1,152 @@
+//! Draws what to offer: the same for the same seed, whatever happens around it.
+
+use std::time::Duration;
+
+use fastrand::Rng;
+
+use crate::{
+    brief::Brief,
+    history::{Kind, Release, Route, Serial},
+    jobs::{Failing, Plain, Task},
+};
+
+/// Mean time between two offers of this release's producer; the older one takes three times that.
+const GAP: Duration = Duration::from_millis(12);
+/// Of unique jobs: few, so that they meet.
+const KEYS: u8 = 8;
+
+/// An offer as drawn, before it is made.
+pub(crate) struct Offer {
+    pub(crate) kind: Kind,
+    pub(crate) route: Route,
+    pub(crate) task: Task,
+    /// Not before this long from now.
+    pub(crate) delay: Option<Duration>,
+    pub(crate) unique: Option<String>,
+    /// The transaction is rolled back, so the job must never be seen.
+    pub(crate) rolled_back: bool,
+}
+
+/// Draws what to offer; the same for the same seed, whatever happens around it.
+pub(crate) struct Draw {
+    rng: Rng,
+    release: Release,
+    lease: Duration,
+    next: Serial,
+}
+
+impl Draw {
+    pub(crate) fn new(brief: &Brief) -> Self {
+        Self {
+            rng: Rng::with_seed(brief.seed ^ (brief.slot << 48) ^ (brief.life << 56)),
+            release: brief.release,
+            lease: brief.lease,
+            // Small enough for every reader of JSON.
+            next: (brief.slot << 44) | (brief.life << 28),
+        }
+    }
+
+    /// The pause before the next offer.
+    pub(crate) fn gap(&mut self) -> Duration {
+        let mean = match self.release {
+            Release::New => GAP,
+            Release::Old => 3 * GAP,
+        };
+        mean.mul_f64(self.rng.f64() * 2.0)
+    }
+
+    /// Mostly none; now and then many plain jobs that are offered at once.
+    pub(crate) fn burst(&mut self) -> Vec<Plain> {
+        let jobs = if self.rng.u8(..120) == 0 {
+            self.rng.u8(2..60)
+        } else {
+            0
+        };
+        (0..jobs).map(|_| Plain(self.task(Kind::Plain))).collect()
+    }
+
+    pub(crate) fn offer(&mut self) -> Offer {
+        let kind = self.kind();
+        let route = match kind {
+            Kind::Once => Route::Outbox,
+            Kind::Plain | Kind::Delayed
+                if self.release == Release::New && self.rng.u8(..10) == 0 =>
+            {
+                Route::Outbox
+            }
+            _ => Route::Direct,
+        };
+        let delayed = match kind {
+            Kind::Delayed => true,
+            Kind::Once | Kind::Unique => self.rng.u8(..8) == 0,
+            _ => false,
+        };
+        Offer {
+            kind,
+            route,
+            task: self.task(kind),
+            delay: delayed.then(|| Duration::from_millis(self.rng.u64(200..6000))),
+            unique: (kind == Kind::Unique).then(|| format!("key-{}", self.rng.u8(..KEYS))),
+            rolled_back: route == Route::Outbox && self.rng.u8(..20) == 0,
+        }
+    }
+
+    fn kind(&mut self) -> Kind {
+        let new = self.release == Release::New;
+        // Poison comes about twice a minute: each takes several workers with it.
+        let weights = [
+            (Kind::Plain, 1000),
+            (Kind::Delayed, 300),
+            (Kind::Versioned, 200),
+            (Kind::Done, 150),
+            (Kind::Long, 60),
+            (Kind::Once, if new { 500 } else { 0 }),
+            (Kind::Unique, if new { 250 } else { 0 }),
+            (Kind::Unknown, if new { 30 } else { 0 }),
+            (Kind::Poison, u32::from(new)),
+        ];
+        let all: u32 = weights.iter().map(|(_, weight)| weight).sum();
+        let mut at = self.rng.u32(..all);
+        for (kind, weight) in weights {
+            if at < weight {
+                return kind;
+            }
+            at -= weight;
+        }
+        Kind::Plain
+    }
+
+    fn task(&mut self, kind: Kind) -> Task {
+        self.next += 1;
+        let ms = match kind {
+            Kind::Long => 3 * u64::try_from(self.lease.as_millis()).unwrap_or(u64::MAX),
+            // Long enough for others to want the same key.
+            Kind::Unique => self.rng.u64(20..600),
+            // Under way when a worker comes to doubt its lease: obeying then is what counts.
+            Kind::Plain if self.rng.u8(..32) == 0 => self.rng.u64(500..4000),
+            _ => self.rng.u64(1..50),
+        };
+        let failing = match self.rng.u8(..4) {
+            0 => Failing::Discard,
+            1 => Failing::Panic,
+            _ => Failing::Error,
+        };
+        // One in sixteen fails at first, and some of these until they are dead.
+        let failures = match self.rng.u8(..64) {
+            0 => 9,
+            1..=3 => self.rng.u16(1..3),
+            _ => 0,
+        };
+        // These have more attempts, for the sake of Postgres' absences.
+        let failures = match kind {
+            Kind::Once | Kind::Done => failures.min(2),
+            _ => failures,
+        };
+        Task {
+            serial: self.next,
+            ms,
+            failures,
+            failing,
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! Servers and processes, and what is done to them.
+
+use anyhow::Result;
+use rustix::process::Signal;
+use tokio::{
+    sync::Mutex,
+    time::{sleep, timeout},
+};
+
+use crate::{
+    brief::Drain,
+    faults::{Step, Target},
+    fleet::{Fleet, Slot},
+    history::{Event, Fault},
+    journal::Journal,
+    proxy::Mode,
+    round::ms,
+    servers::{Postgres, Redis},
+    view::View,
+};
+
+/// All that faults can hit.
+pub(crate) struct Stage<'a> {
+    pub(crate) journal: Journal,
+    pub(crate) redis: Mutex<Redis>,
+    pub(crate) postgres: &'a Mutex<Postgres>,
+    pub(crate) workers: Fleet,
+    pub(crate) producers: Fleet,
+    pub(crate) drain: Drain,
+}
+
+impl Stage<'_> {
+    /// Does one step, and undoes it when its time is over.
+    pub(crate) async fn inflict(&self, step: Step) -> Result<()> {
+        sleep(step.after).await;
+        match step.target {
+            Target::Worker(slot) => self.on_process(&self.workers.slots[slot], step).await,
+            Target::Producer(slot) => self.on_process(&self.producers.slots[slot], step).await,
+            Target::Redis => self.on_redis(step).await,
+            Target::Postgres => self.on_postgres(step).await,
+        }
+    }
+
+    fn say(&self, fault: Fault, target: &str) {
+        self.journal.write(Event::Fault {
+            fault,
+            target: target.to_owned(),
+            late_ms: None,
+        });
+    }
+
+    fn healed(&self, fault: Fault, target: &str) {
+        let target = target.to_owned();
+        self.journal.write(Event::Healed { fault, target });
+    }
+
+    async fn on_process(&self, slot: &Slot, step: Step) -> Result<()> {
+        let fault = step.fault;
+        let mut process = slot.process.lock().await;
+        if !process.is_alive() {
+            // It has killed itself; the keeper waits for this lock.
+            return Ok(());
+        }
+        let label = process.label.clone();
+        self.journal.write(Event::Fault {
+            fault,
+            target: label.clone(),
+            late_ms: (fault == Fault::Delay).then_some(ms(step.delay)),
+        });
+        match fault {
+            Fault::Kill => {
+                process.signal(Signal::KILL);
+                process.ended().await;
+                sleep(step.lasts).await;
+                slot.restart(&mut process)?;
+            }
+            Fault::Term => {
+                process.signal(Signal::TERM);
+                if timeout(2 * self.drain.exit, process.ended()).await.is_err() {
+                    // The history shows no exit in time; the rest shall go on.
+                    self.say(Fault::Kill, &label);
+                    process.signal(Signal::KILL);
+                    process.ended().await;
+                }
+                sleep(step.lasts).await;
+                slot.restart(&mut process)?;
+            }
+            Fault::Stop => {
+                process.signal(Signal::STOP);
+                sleep(step.lasts).await;
+                process.signal(Signal::CONT);
+            }
+            Fault::Cut => slot.proxy.cut(),
+            _ => {
+                slot.proxy.set(match fault {
+                    Fault::Refuse => Mode::Refuse,
+                    Fault::SwallowReplies => Mode::SwallowReplies,
+                    Fault::BlackHole => Mode::BlackHole,
+                    _ => Mode::Delay(step.delay),
+                });
+                sleep(step.lasts).await;
+                slot.proxy.set(Mode::Open);
+            }
+        }
+        self.healed(fault, &label);
+        Ok(())
+    }
+
+    async fn on_redis(&self, step: Step) -> Result<()> {
+        let fault = step.fault;
+        let mut redis = self.redis.lock().await;
+        self.say(fault, "redis");
+        match fault {
+            Fault::RedisRestart => {
+                redis.kill();
+                sleep(step.lasts).await;
+                redis.resume().await?;
+            }
+            Fault::RedisLoss => {
+                redis.kill();
+                redis.forget()?;
+                sleep(step.lasts).await;
+                redis.resume().await?;
+            }
+            Fault::RedisPause => {
+                redis.freeze(true);
+                sleep(step.lasts).await;
+                redis.freeze(false);
+            }
+            Fault::RedisOom => {
+                let mut view = View::open(&redis.url()).await?;
+                view.limit_memory(true).await?;
+                sleep(step.lasts).await;
+                view.limit_memory(false).await?;
+            }
+            _ => View::open(&redis.url()).await?.forget_scripts().await?,
+        }
+        self.healed(fault, "redis");
+        Ok(())
+    }
+
+    async fn on_postgres(&self, step: Step) -> Result<()> {
+        let mut postgres = self.postgres.lock().await;
+        self.say(step.fault, "postgres");
+        postgres.kill();
+        sleep(step.lasts).await;
+        postgres.resume().await?;
+        self.healed(step.fault, "postgres");
+        Ok(())
+    }
+}

@@ -1,0 +1,129 @@
+//! `cargo xtask chaos`: breaks everything around the queue, and checks that it keeps its promises.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, ChildStdin, Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process_group};
+use serde_json::{Value, json};
+
+use crate::cargo;
+use crate::cli::Chaos;
+use crate::native::account;
+use crate::native::postgres::Cluster;
+use crate::native::servers;
+use crate::ports;
+use crate::project::Project;
+
+/// A crash of the server must not lose a commit; one of the machine may.
+const POSTGRES_SETTINGS: [&str; 4] = [
+    "fsync=off",
+    "full_page_writes=off",
+    "max_connections=300",
+    // In its own folder, where it goes with everything else.
+    "dynamic_shared_memory_type=mmap",
+];
+
+/// Builds the harness, makes a Postgres for it, and runs it.
+pub(crate) fn run(project: &Project, args: &Chaos) -> Result<()> {
+    let (postgres, redis) = servers::ensure(false, true)?;
+    let redis = redis.context("there is no Redis")?;
+    let built = build(project, args.release)?;
+    let folder = std::env::temp_dir().join(format!("slipway-chaos-{}", std::process::id()));
+    // Not one that is there already: it could be anybody's.
+    fs::create_dir(&folder).with_context(|| format!("{} cannot be made", folder.display()))?;
+    // A copy: it starts itself again and again, also while somebody builds the next one.
+    let harness = folder.join("chaos");
+    fs::copy(built, &harness)?;
+    let account = account::for_postgres()?;
+    let data = folder.join("postgres");
+    let cluster = Cluster {
+        postgres: &postgres,
+        account,
+        data: &data,
+    };
+    cluster.make(None)?;
+    let port = ports::unused()?;
+    let programs = json!({
+        "redis": redis.server,
+        "postgres": postgres.program("postgres"),
+        "postgres_args": cluster.args(port, &POSTGRES_SETTINGS),
+        "postgres_port": port,
+        "postgres_account": account.map(|account| (account.uid, account.gid)),
+        "folder": folder,
+    });
+    let mut harness = Harness::start(&harness, &args.words(), &programs)?;
+    let status = harness.child.wait()?;
+    match status.code() {
+        Some(0) => Ok(()),
+        Some(1) => bail!("a promise of the queue was broken"),
+        _ => bail!("the harness itself failed: {status}"),
+    }
+}
+
+/// The binary's path, as cargo tells it.
+fn build(project: &Project, release: bool) -> Result<String> {
+    let output = cargo::command(project)
+        .args([
+            "build",
+            "--package",
+            "chaos",
+            "--message-format",
+            "json-render-diagnostics",
+        ])
+        .args(release.then_some("--release"))
+        .stderr(Stdio::inherit())
+        .output()
+        .context("cargo cannot be started")?;
+    if !output.status.success() {
+        bail!("the harness does not build");
+    }
+    String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .filter(|message| message["target"]["name"] == "chaos")
+        .find_map(|message| Some(message["executable"].as_str()?.to_owned()))
+        .context("cargo names no binary `chaos`")
+}
+
+/// The running harness. Whatever becomes of it or of us, what it has started ends.
+struct Harness {
+    child: Child,
+    /// The harness ends with its input.
+    _input: ChildStdin,
+}
+
+impl Harness {
+    /// In a process group of its own: Ctrl-C is for us, and reaches it as the end of its input.
+    fn start(program: &Path, args: &[String], programs: &Value) -> Result<Self> {
+        let mut child = Command::new(program)
+            .arg("run")
+            .args(args)
+            .stdin(Stdio::piped())
+            .process_group(0)
+            .spawn()
+            .context("the harness cannot be started")?;
+        let mut input = child.stdin.take().context("its input is a pipe")?;
+        let told = writeln!(input, "{programs}");
+        let harness = Self {
+            child,
+            _input: input,
+        };
+        told?;
+        Ok(harness)
+    }
+}
+
+impl Drop for Harness {
+    fn drop(&mut self) {
+        // All of them are in its group, and without it they have nobody who would end them.
+        let group = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        if let Some(group) = group {
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+        let _ = self.child.wait();
+    }
+}

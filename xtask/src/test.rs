@@ -20,6 +20,7 @@ pub(crate) fn run(project: &Project, args: &[String]) -> Result<()> {
     ));
     let status = cargo::command(project)
         .args(arguments(args))
+        .env("RUST_TEST_THREADS", threads().to_string())
         .env("TEST_DATABASE_URL", &servers.database_url)
         .env("TEST_REDIS_URL", redis_url)
         .status()
@@ -30,6 +31,12 @@ pub(crate) fn run(project: &Project, args: &[String]) -> Result<()> {
         bail!("the tests failed");
     }
     Ok(())
+}
+
+/// Tests at once, unless `-- --test-threads=N` says another number: most wait for servers and
+/// clocks, so twice as many as there are cores.
+fn threads() -> usize {
+    2 * std::thread::available_parallelism().map_or(2, usize::from)
 }
 
 /// The words for cargo: the whole workspace, unless packages are named.

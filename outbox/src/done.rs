@@ -45,6 +45,7 @@ pub async fn mark_done(conn: &mut PgConnection, id: JobId) -> Result<bool, Error
 
 /// Forgets up to `limit` of the oldest jobs that were done longer ago than `keep`.
 pub(crate) async fn purge(pool: &PgPool, keep: Duration, limit: i64) -> Result<u64, Error> {
+    let mut tx = crate::begin(pool).await?;
     let purged = sqlx::query!(
         "DELETE FROM job_done WHERE id IN (
              SELECT id FROM job_done WHERE done_at < now() - make_interval(secs => $1)
@@ -52,7 +53,8 @@ pub(crate) async fn purge(pool: &PgPool, keep: Duration, limit: i64) -> Result<u
         keep.as_secs_f64(),
         limit,
     )
-    .execute(pool)
+    .execute(&mut *tx)
     .await?;
+    tx.commit().await?;
     Ok(purged.rows_affected())
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use queue::{Envelope, Job, JobId};
-use sqlx::{PgConnection, PgPool};
+use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -186,4 +186,14 @@ pub async fn is_pending(pool: &PgPool, id: JobId) -> Result<bool, Error> {
     .fetch_one(pool)
     .await?;
     Ok(pending)
+}
+
+/// A transaction for statements that take the front of an index.
+///
+/// Postgres mostly finds an empty outbox when it gathers statistics. By those it would, where there
+/// is a backlog, read and sort all of it for each batch. This leaves it nothing but the index.
+async fn begin(pool: &PgPool) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
+    let statement = "BEGIN; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_seqscan = off;
+                     SET LOCAL jit = off";
+    pool.begin_with(statement).await
 }

@@ -11,11 +11,6 @@ use uuid::Uuid;
 
 use crate::{Error, sweep::jitter};
 
-/// Postgres mostly finds an empty outbox when it gathers statistics. By those it would, where there
-/// is a backlog, read and sort all of it for each batch. This leaves it the front of the index.
-const BEGIN: &str = "BEGIN; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_seqscan = off;
-                     SET LOCAL jit = off";
-
 /// How the relay paces itself. The defaults are right for most.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
@@ -182,7 +177,7 @@ impl Relay {
     }
 
     async fn move_batch(&self) -> Result<Moved, Error> {
-        let mut tx = self.pool.begin_with(BEGIN).await?;
+        let mut tx = crate::begin(&self.pool).await?;
         let rows = sqlx::query!(
             r#"SELECT id AS "id!", queue AS "queue!", envelope AS "envelope!", run_at,
                       once AS "once!", found AS "found!"

@@ -43,6 +43,7 @@ impl Relay {
     /// # Errors
     /// When Postgres fails.
     pub async fn sweep(&self) -> Result<u64, Error> {
+        let mut tx = crate::begin(&self.pool).await?;
         let swept = sqlx::query!(
             "UPDATE job_outbox
              SET state = CASE WHEN resends < $2 THEN 0 ELSE 2 END,
@@ -58,8 +59,9 @@ impl Relay {
             self.settings.max_resends,
             self.settings.batch,
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&mut *tx)
         .await?;
+        tx.commit().await?;
         for row in &swept {
             if row.state == 2 {
                 tracing::error!(job.id = %row.id, job.resends = row.resends,

@@ -22,11 +22,11 @@ use crate::{
 const CHUNK: usize = 512;
 /// Writes of [`Queue::enqueue_many`] under way at once.
 const CHUNKS_IN_FLIGHT: usize = 4;
+/// Bytes to begin a command with, so that that of a usual job need not grow.
+const ENVELOPE_CAPACITY: usize = 400;
 /// Jobs in one script of [`Queue::relay`]: Redis does nothing else for as long as one runs, some
 /// 5 µs for each job.
 const RELAYED_AT_ONCE: usize = 128;
-/// Bytes to begin a command with, so that that of a usual job need not grow.
-const ENVELOPE_CAPACITY: usize = 400;
 /// Limit for [`Queue::ping`], which stands in readiness probes.
 const PING_TIMEOUT: Duration = Duration::from_millis(900);
 

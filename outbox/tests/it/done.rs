@@ -117,6 +117,7 @@ async fn the_purge_takes_what_is_old_and_nothing_else() {
     }
     let left = count(&database.pool, "SELECT count(*) FROM job_done").await;
     assert_eq!(left, 4);
+    redis.end(0, 0).await;
 }
 
 #[tokio::test]
@@ -138,4 +139,5 @@ async fn a_running_relay_purges_batch_after_batch() {
     .await;
     cancel.cancel();
     running.await.unwrap();
+    redis.end(0, 0).await;
 }

@@ -2,16 +2,22 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod batches;
 mod done;
 mod enqueue;
 mod gate;
+mod loss;
 mod once;
 mod redis;
 mod relay;
+mod sweep;
 
 use std::time::Duration;
 
+use migrations::testing::TestDatabase;
+use queue::JobId;
 use serde::{Deserialize, Serialize};
+use sqlx::PgPool;
 
 /// A job without any behaviour of its own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +27,19 @@ struct Count {
 
 impl queue::Job for Count {
     const NAME: &'static str = "count";
+}
+
+async fn enqueue(pool: &PgPool, numbers: std::ops::Range<i64>) -> Vec<JobId> {
+    let jobs: Vec<_> = numbers.map(|number| Count { number }).collect();
+    let mut conn = pool.acquire().await.unwrap();
+    outbox::enqueue_many(&mut conn, &jobs).await.unwrap()
+}
+
+async fn count(database: &TestDatabase, query: &'static str) -> i64 {
+    sqlx::query_scalar(query)
+        .fetch_one(&database.pool)
+        .await
+        .unwrap()
 }
 
 /// Waits for what has to become true; how long it takes is not the test's concern.

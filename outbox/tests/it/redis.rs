@@ -1,13 +1,15 @@
 //! What a test sees of Redis, in a namespace of its own.
 
 use queue::redis::{AsyncCommands as _, aio::MultiplexedConnection};
-use queue::{Envelope, Queue, Settings};
+use queue::testing::Namespace;
+use queue::{Counts, Envelope, Queue, Settings};
 
-/// The test's own corner of Redis.
+/// The test's own corner of Redis; it must [`end`](Self::end), which looks for leaks.
 pub(crate) struct Redis {
     pub(crate) queue: Queue,
     pub(crate) settings: Settings,
     conn: MultiplexedConnection,
+    namespace: Namespace,
 }
 
 impl Redis {
@@ -17,8 +19,19 @@ impl Redis {
         Self {
             queue: Queue::connect(settings.clone()).await.unwrap(),
             conn: client.get_multiplexed_async_connection().await.unwrap(),
+            namespace: Namespace::new(settings.clone()),
             settings,
         }
+    }
+
+    /// Checks that this many jobs are left, ready and delayed, and nothing else.
+    pub(crate) async fn end(self, ready: u64, delayed: u64) {
+        let left = Counts {
+            ready,
+            delayed,
+            ..Counts::default()
+        };
+        self.namespace.end_leaving(left).await;
     }
 
     fn key(&self, name: &str) -> String {
@@ -38,6 +51,12 @@ impl Redis {
     /// How many jobs wait for their time.
     pub(crate) async fn delayed(&self) -> usize {
         self.conn.clone().zcard(self.key("delayed")).await.unwrap()
+    }
+
+    /// How many jobs of another queue are ready.
+    pub(crate) async fn ready_in(&self, queue: &str) -> usize {
+        let key = format!("{{{}:{queue}}}:s:0", self.settings.namespace);
+        self.conn.clone().xlen(key).await.unwrap()
     }
 
     /// Loses everything, as a restart without data would. Other tests' keys stay.

@@ -6,8 +6,8 @@
 --      2.. for each job: id, envelope, due time in ms of the Unix epoch or '' for now
 -- Returns how many were not known.
 --
--- Invariant: the payload follows its index, and the marker comes last: a job is not
--- known before it is complete. Stopping before that can double it, which the
+-- Invariant: a job's payload follows its index, and its marker comes last: a job is
+-- not known before it is complete. Stopping before that can double it, which the
 -- once-token in Postgres absorbs, but never lose it.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)

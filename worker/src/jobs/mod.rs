@@ -16,7 +16,17 @@ pub fn queues() -> Vec<QueueSettings> {
     vec!["default".into()]
 }
 
-/// The jobs' names and what runs them.
+/// The jobs' names and what runs them; a schedule is one more line, `.schedule(...)`.
 pub fn registry() -> Registry<Arc<App>> {
     Registry::new().register(send_email::run)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_schedule_is_right() {
+        registry().check().unwrap();
+    }
 }

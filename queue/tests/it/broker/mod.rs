@@ -174,6 +174,15 @@ impl Broker {
         let _: u64 = self.ask(&["ZADD", &delayed, &since.to_string(), id]).await;
     }
 
+    /// The time of all delayed jobs has come.
+    pub(crate) async fn all_come(&mut self) {
+        let delayed = self.key("delayed");
+        let ids: Vec<String> = self.ask(&["ZRANGE", &delayed, "0", "-1"]).await;
+        for id in ids {
+            self.come(&id, 1).await;
+        }
+    }
+
     /// The ids of all dead letters, oldest first.
     pub(crate) async fn letters(&mut self) -> Vec<String> {
         let dead = self.key("dead");

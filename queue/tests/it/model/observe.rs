@@ -8,10 +8,11 @@ use queue::{
 };
 
 use super::{
-    Both, KEYS, Number,
-    state::{Due, Entry, Lock, Pending, Seen},
+    KEYS,
+    both::Both,
+    state::{Due, Entry, Lock, Number, Pending, Seen},
 };
-use crate::broker::{lock, unique};
+use crate::broker::{SCHEDULE, lock, unique};
 
 /// Times that have come are counted from 1, others are by the clock.
 const PAST: f64 = 1e9;
@@ -37,6 +38,9 @@ impl Both {
         let locks: Vec<_> = locks.collect();
         pipe.cmd("MGET").arg(&locks);
         pipe.cmd("TIME");
+        pipe.cmd("ZSCORE")
+            .arg(self.broker.key("cron"))
+            .arg(SCHEDULE[0]);
         for lock in &locks {
             pipe.cmd("PTTL").arg(lock);
         }
@@ -49,12 +53,13 @@ impl Both {
             Payloads,
             Vec<Option<String>>,
             (f64, f64),
+            Option<u64>,
             i64,
             i64,
         );
         let all: All = self.broker.at_once(&pipe).await;
-        let (stream, dead, delayed, parked, alive, payloads, locks, time, ..) = all;
-        let left = [all.8, all.9];
+        let (stream, dead, delayed, parked, alive, payloads, locks, time, slot, ..) = all;
+        let left = [all.9, all.10];
         let mut seen = Seen::default();
         let mut entries = self.pending().await;
         for (id, envelope) in envelopes(&stream) {
@@ -95,6 +100,7 @@ impl Both {
         let now = time.0 * 1e3 + time.1 / 1e3;
         let alive = alive.into_iter().map(|(name, ends)| (name, ends >= now));
         seen.alive = alive.collect();
+        seen.slot = slot;
         for ((key, holder), left) in (0..).zip(locks).zip(left) {
             if let Some(holder) = holder {
                 let job = self.number_of(&holder);

@@ -1,5 +1,7 @@
 //! The queue as it should be: one stream, the jobs beside it, and who lives.
 
+mod leases;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Number of a job, in the order of their making.
@@ -7,8 +9,6 @@ pub(super) type Number = usize;
 
 /// The consumer that owns what was handed back.
 pub(super) const BACK: &str = "~";
-/// Deliveries from which a job is a suspect, and above which it is poison.
-const SUSPECT: std::ops::RangeInclusive<u32> = 3..=5;
 
 /// Who owns an entry, and how often it was delivered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +56,8 @@ pub(super) struct Seen {
     pub(super) locks: BTreeMap<u8, Lock>,
     /// Consumers with a lease, and whether it still runs.
     pub(super) alive: BTreeMap<String, bool>,
+    /// The next slot of the schedule.
+    pub(super) slot: Option<u64>,
 }
 
 /// What is known of a job for ever.
@@ -80,6 +82,8 @@ pub(super) struct State {
     /// Once-jobs that a relay passes over.
     marked: BTreeSet<Number>,
     alive: BTreeMap<String, bool>,
+    /// The next slot of the schedule, once it is known.
+    pub(super) slot: Option<u64>,
     /// Whether the stream has its group.
     pub(super) group: bool,
     /// Names the data, once somebody has beaten.
@@ -126,6 +130,7 @@ impl State {
             payloads: self.delayed.keys().chain(&self.parked).copied().collect(),
             locks: self.locks.clone(),
             alive: self.alive.clone(),
+            slot: self.slot,
         }
     }
 
@@ -352,106 +357,6 @@ impl State {
             self.add(*job);
         }
         jobs.len()
-    }
-
-    pub(super) fn beat(&mut self, by: &str, told: Option<u32>) -> (Verdict, Option<u32>) {
-        let mut verdict = Verdict::Renewed;
-        if told.is_some() && !self.alive.contains_key(by) {
-            if told == self.life {
-                return (Verdict::Dead, self.life);
-            }
-            verdict = Verdict::DataLost;
-        }
-        if self.life.is_none() {
-            self.lives += 1;
-            self.life = Some(self.lives);
-        }
-        self.grace |= !self.fresh;
-        self.fresh = true;
-        self.alive.insert(by.to_owned(), true);
-        (verdict, self.life)
-    }
-
-    /// Whether the consumer had a lease that could end.
-    pub(super) fn end_lease(&mut self, by: &str) -> bool {
-        match self.alive.get_mut(by) {
-            Some(runs) => {
-                *runs = false;
-                true
-            }
-            None => false,
-        }
-    }
-
-    /// Nobody has beaten for half a lease.
-    pub(super) fn fall_silent(&mut self) {
-        self.fresh = false;
-    }
-
-    pub(super) fn end_grace(&mut self) {
-        self.grace = false;
-    }
-
-    /// Takes over; the entries' places, their jobs and their deliveries.
-    pub(super) fn reclaim(
-        &mut self,
-        me: &str,
-        room: usize,
-        mut suspects: usize,
-    ) -> Vec<(u64, Number, u32)> {
-        let mut taken = Vec::new();
-        if !self.group || !self.alive.contains_key(me) {
-            return taken;
-        }
-        let guarded = !self.fresh || self.grace;
-        for name in self.owners() {
-            let mut ended = name == BACK;
-            if !ended && name != me && !guarded {
-                ended = self.alive.get(&name) != Some(&true);
-            }
-            if !ended {
-                continue;
-            }
-            if name != BACK {
-                self.alive.remove(&name);
-            }
-            for at in self.held_by(&name).into_iter().take(2 * room) {
-                let entry = self.entries.get_mut(&at).unwrap();
-                let pending = entry.pending.as_mut().unwrap();
-                let deliveries = pending.deliveries + 1;
-                let doubtful = SUSPECT.contains(&deliveries);
-                if taken.len() >= room || (doubtful && suspects == 0) {
-                    continue;
-                }
-                let Some(job) = entry.job else {
-                    self.entries.remove(&at);
-                    continue;
-                };
-                me.clone_into(&mut pending.by);
-                pending.deliveries = deliveries;
-                suspects -= usize::from(doubtful);
-                taken.push((at, job, deliveries));
-            }
-        }
-        if !guarded {
-            self.alive.retain(|name, runs| *runs || name == me);
-        }
-        taken
-    }
-
-    /// Those that own entries, in the order in which Redis tells them.
-    fn owners(&self) -> BTreeSet<String> {
-        let pending = self.entries.values().filter_map(|it| it.pending.as_ref());
-        pending.map(|pending| pending.by.clone()).collect()
-    }
-
-    pub(super) fn held_by(&self, name: &str) -> Vec<u64> {
-        let mine = self.entries.keys().copied();
-        mine.filter(|at| self.owns(name, *at)).collect()
-    }
-
-    pub(super) fn leave(&mut self, by: &str) {
-        self.alive.remove(by);
     }
 
     /// Redis starts again, empty.

@@ -6,6 +6,8 @@ use crate::broker::{Broker, Call, SCHEDULE, job, unique};
 
 /// A slot that no test lives to see, in ms.
 const FAR: i64 = 9_000_000_000_000;
+/// From now on, in ms; no preparation takes as long.
+const SOON: u64 = 60_000;
 /// A key, hashed.
 const KEY: u8 = 7;
 
@@ -135,7 +137,7 @@ async fn schedules(broker: &mut Broker, what: &str) -> Given {
 }
 
 async fn produce(broker: &mut Broker, script: &str, what: &str) -> Given {
-    let soon = u64::try_from(broker.now().await + 100).unwrap();
+    let soon = u64::try_from(broker.now().await).unwrap() + SOON;
     let (plain, once, alone) = (job(), job().once(), unique(KEY));
     match (script, what) {
         ("relay.lua", "now") => Given::new(broker.relay(&once, None)).brings(&[&once]),
@@ -244,7 +246,7 @@ async fn outcomes(broker: &mut Broker, script: &str, what: &str) -> Given {
             broker.replay(&letters[0], &held)
         }
         "set_aside.lua" if what.contains("park") => broker.park("me", &entry, &held),
-        "set_aside.lua" => broker.retry("me", &entry, &held, 100),
+        "set_aside.lua" => broker.retry("me", &entry, &held, SOON),
         _ => panic!("{script} has no scenario: {what}"),
     };
     Given::new(call).accepted(&[&held])

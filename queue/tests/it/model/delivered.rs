@@ -1,0 +1,124 @@
+//! What workers do with what was delivered to them.
+
+use queue::redis::{RedisError, from_redis_value};
+
+use super::{
+    LATER, Op,
+    both::{Both, pick},
+    state::{Number, Verdict},
+};
+use crate::broker::taken;
+
+/// An entry that was delivered once.
+pub(super) struct Delivery {
+    by: String,
+    entry: String,
+    /// Its place in the model.
+    pub(super) at: u64,
+    job: Number,
+}
+
+impl Both {
+    pub(super) async fn settle(&mut self, op: &Op, at: u8) {
+        let Some(delivery) = pick(&self.deliveries, at) else {
+            return;
+        };
+        let (by, entry) = (delivery.by.clone(), delivery.entry.clone());
+        let (at, job) = (delivery.at, delivery.job);
+        let now = self.envelope(job, self.state.attempt(job));
+        let (call, expected) = match op {
+            Op::Done(_) if now.unique.is_some() => {
+                let there = self.state.seen_at(at);
+                self.state.done(at);
+                (self.broker.finish(&entry, &now), there)
+            }
+            // Of a unique job this is one script, which has no half.
+            Op::HalfDone(_) if now.unique.is_some() => return,
+            Op::HalfDone(_) => {
+                self.broker.delete(&entry).await;
+                return self.state.half_done(at);
+            }
+            Op::Done(_) => {
+                self.broker.delete(&entry).await;
+                self.broker.acknowledge(&entry).await;
+                return self.state.done(at);
+            }
+            Op::Retry(_) => {
+                let next = self.envelope(job, now.attempt + 1);
+                let call = self.broker.retry(&by, &entry, &next, LATER);
+                (call, self.state.retry(&by, at, job))
+            }
+            Op::Park(_) => {
+                let call = self.broker.park(&by, &entry, &now);
+                (call, self.state.park(&by, at, job))
+            }
+            Op::Bury(_) => {
+                let call = self.broker.dead(&by, &entry, &now);
+                (call, self.state.bury(&by, at, job))
+            }
+            _ => {
+                let call = self.broker.hand_back(&by, std::slice::from_ref(&entry));
+                (call, self.state.hand_back(&by, at))
+            }
+        };
+        assert_eq!(self.number(&call).await == 1, expected, "{op:?}");
+    }
+
+    pub(super) async fn fetch(&mut self, by: usize, most: usize) {
+        let by = self.workers[by].name.clone();
+        if !self.state.group {
+            let error: RedisError = self.broker.fetch(&by, most).await.unwrap_err();
+            assert_eq!(error.code(), Some("NOGROUP"));
+            self.broker.make_group().await;
+            self.state.group = true;
+        }
+        let fetched = self.broker.fetch(&by, most).await.unwrap();
+        let expected = self.state.fetch(&by, most);
+        let numbers: Vec<_> = fetched
+            .iter()
+            .map(|(_, job)| self.numbers[&job.id])
+            .collect();
+        let jobs: Vec<_> = expected.iter().map(|(_, job)| *job).collect();
+        assert_eq!(numbers, jobs, "fetched in order");
+        for ((entry, _), (at, job)) in fetched.into_iter().zip(expected) {
+            let by = by.clone();
+            self.deliveries.push(Delivery { by, entry, at, job });
+        }
+    }
+
+    pub(super) async fn reclaim(&mut self, by: usize, most: usize, suspects: usize) {
+        if self.workers[by].life.1.is_none() {
+            // No worker takes anything before its first beat.
+            return;
+        }
+        let by = self.workers[by].name.clone();
+        let call = self.broker.reclaim(&by, most, suspects);
+        let rows = taken(self.run(&call).await.unwrap());
+        let expected = self.state.reclaim(&by, most, suspects);
+        let numbers: Vec<_> = rows
+            .iter()
+            .map(|(_, id, deliveries)| (self.numbers[id], *deliveries))
+            .collect();
+        let jobs: Vec<_> = expected.iter().map(|row| (row.1, row.2)).collect();
+        assert_eq!(numbers, jobs, "taken over in order");
+        for ((entry, ..), (at, job, _)) in rows.into_iter().zip(expected) {
+            let by = by.clone();
+            self.deliveries.push(Delivery { by, entry, at, job });
+        }
+    }
+
+    pub(super) async fn beat(&mut self, by: usize) {
+        let worker = &self.workers[by];
+        let call = self.broker.beat(&worker.name, &worker.life.0);
+        let (verdict, _, life): (u8, u64, String) =
+            from_redis_value(self.run(&call).await.unwrap()).unwrap();
+        let worker = &mut self.workers[by];
+        let (expected, known) = self.state.beat(&worker.name, worker.life.1);
+        let verdicts = [Verdict::Dead, Verdict::Renewed, Verdict::DataLost];
+        assert_eq!(verdicts[usize::from(verdict)], expected);
+        worker.life = (life, known);
+        if expected == Verdict::Dead {
+            self.boot(by);
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Who lives, and who takes over from whom.
+
+use std::collections::BTreeSet;
+
+use super::{BACK, Number, State, Verdict};
+
+/// Deliveries from which a job is a suspect, and above which it is poison.
+const SUSPECT: std::ops::RangeInclusive<u32> = 3..=5;
+
+impl State {
+    pub(in crate::model) fn beat(&mut self, by: &str, told: Option<u32>) -> (Verdict, Option<u32>) {
+        let mut verdict = Verdict::Renewed;
+        if told.is_some() && !self.alive.contains_key(by) {
+            if told == self.life {
+                return (Verdict::Dead, self.life);
+            }
+            verdict = Verdict::DataLost;
+        }
+        if self.life.is_none() {
+            self.lives += 1;
+            self.life = Some(self.lives);
+        }
+        self.grace |= !self.fresh;
+        self.fresh = true;
+        self.alive.insert(by.to_owned(), true);
+        (verdict, self.life)
+    }
+
+    /// Whether the consumer had a lease that could end.
+    pub(in crate::model) fn end_lease(&mut self, by: &str) -> bool {
+        match self.alive.get_mut(by) {
+            Some(runs) => {
+                *runs = false;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Nobody has beaten for half a lease.
+    pub(in crate::model) fn fall_silent(&mut self) {
+        self.fresh = false;
+    }
+
+    pub(in crate::model) fn end_grace(&mut self) {
+        self.grace = false;
+    }
+
+    /// Takes over; the entries' places, their jobs and their deliveries.
+    pub(in crate::model) fn reclaim(
+        &mut self,
+        me: &str,
+        room: usize,
+        mut suspects: usize,
+    ) -> Vec<(u64, Number, u32)> {
+        let mut taken = Vec::new();
+        if !self.group || !self.alive.contains_key(me) {
+            return taken;
+        }
+        let guarded = !self.fresh || self.grace;
+        for name in self.owners() {
+            let mut ended = name == BACK;
+            if !ended && name != me && !guarded {
+                ended = self.alive.get(&name) != Some(&true);
+            }
+            if !ended {
+                continue;
+            }
+            if name != BACK {
+                self.alive.remove(&name);
+            }
+            for at in self.held_by(&name).into_iter().take(2 * room) {
+                let entry = self.entries.get_mut(&at).unwrap();
+                let pending = entry.pending.as_mut().unwrap();
+                let deliveries = pending.deliveries + 1;
+                let doubtful = SUSPECT.contains(&deliveries);
+                if taken.len() >= room || (doubtful && suspects == 0) {
+                    continue;
+                }
+                let Some(job) = entry.job else {
+                    self.entries.remove(&at);
+                    continue;
+                };
+                me.clone_into(&mut pending.by);
+                pending.deliveries = deliveries;
+                suspects -= usize::from(doubtful);
+                taken.push((at, job, deliveries));
+            }
+        }
+        if !guarded {
+            self.alive.retain(|name, runs| *runs || name == me);
+        }
+        taken
+    }
+
+    /// Those that own entries, in the order in which Redis tells them.
+    fn owners(&self) -> BTreeSet<String> {
+        let pending = self.entries.values().filter_map(|it| it.pending.as_ref());
+        pending.map(|pending| pending.by.clone()).collect()
+    }
+
+    pub(in crate::model) fn held_by(&self, name: &str) -> Vec<u64> {
+        let mine = self.entries.keys().copied();
+        mine.filter(|at| self.owns(name, *at)).collect()
+    }
+
+    pub(in crate::model) fn leave(&mut self, by: &str) {
+        self.alive.remove(by);
+    }
+}

@@ -159,7 +159,7 @@ impl Recovery {
     }
 
     /// A histogram in steps of a quarter of a second.
-    fn print(&self, out: &mut impl Write) -> io::Result<()> {
+    pub(crate) fn print(&self, out: &mut impl Write) -> io::Result<()> {
         const STEP: Micros = 250_000;
         let Some(longest) = self.alone.last().max(self.mixed.last()) else {
             return Ok(());

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{BufRead, Read, stdin},
+    io::{BufRead, Read, stdin, stdout},
     process::ExitCode,
     time::Duration,
 };
@@ -16,6 +16,7 @@ use crate::{
     history::Fault,
     round::{self, Plan},
     servers::{Postgres, Programs},
+    total,
 };
 
 /// The longest round. Histories stay small, and what breaks is found soon.
@@ -142,17 +143,23 @@ fn end_of_input() -> oneshot::Receiver<()> {
 /// Whether no promise was broken.
 async fn run(options: &Options, programs: &Programs) -> Result<bool> {
     let postgres = Mutex::new(Postgres::start(programs).await?);
-    for plan in options.plans() {
+    let plans = options.plans();
+    let mut total = None;
+    for plan in &plans {
         println!("seed {}, {} s of faults", plan.seed, plan.length.as_secs());
         let folder = programs.folder.join(format!("seed-{}", plan.seed));
-        let report = round::run(&plan, programs, &postgres, &folder).await?;
+        let report = round::run(plan, programs, &postgres, &folder).await?;
         println!("{report}");
         if !report.violations.is_empty() {
             return Ok(false);
         }
+        total = Some(total::add(total, report));
         if !options.keep {
             fs::remove_dir_all(&folder)?;
         }
+    }
+    if let Some(total) = total.filter(|_| plans.len() > 1) {
+        total::print(&total, &mut stdout())?;
     }
     Ok(true)
 }

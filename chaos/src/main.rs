@@ -21,6 +21,7 @@ mod round;
 mod servers;
 mod stage;
 mod stall;
+mod total;
 mod view;
 mod worker;
 

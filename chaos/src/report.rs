@@ -154,12 +154,12 @@ impl Report {
 impl Recovery {
     /// One percentile of the recoveries with no other fault around.
     fn percentile(&self, percent: usize) -> Option<Micros> {
-        let last = self.alone.len().checked_sub(1)?;
-        Some(self.alone[last * percent / 100])
+        let rank = (self.alone.len() * percent).div_ceil(100);
+        self.alone.get(rank.checked_sub(1)?).copied()
     }
 
     /// A histogram in steps of a quarter of a second.
-    fn print(&self, out: &mut impl Write) -> io::Result<()> {
+    pub(crate) fn print(&self, out: &mut impl Write) -> io::Result<()> {
         const STEP: Micros = 250_000;
         let Some(longest) = self.alone.last().max(self.mixed.last()) else {
             return Ok(());

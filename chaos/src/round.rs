@@ -88,6 +88,7 @@ pub(crate) async fn run(
         journal: journal.clone(),
     };
     let end = round.play(redis, postgres).await?;
+    postgres.lock().await.drop_database(&database).await?;
     fs::write(folder.join(FINAL), serde_json::to_vec(&end)?)?;
     judge(&journal::read(&history)?, &end)
 }

@@ -198,6 +198,14 @@ impl Postgres {
         Ok(url)
     }
 
+    /// Drops a database with everything in it.
+    pub(crate) async fn drop_database(&self, name: &str) -> Result<()> {
+        let mut server = PgConnection::connect(&self.url("postgres")).await?;
+        let statement = format!("DROP DATABASE {name} WITH (FORCE)");
+        server.execute(AssertSqlSafe(statement)).await?;
+        Ok(())
+    }
+
     /// Ends it as a crash would; its children notice by themselves.
     pub(crate) fn kill(&mut self) {
         self.server = None;

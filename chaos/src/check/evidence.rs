@@ -21,8 +21,8 @@ pub(super) struct Evidence<'a> {
     pub(super) processes: BTreeMap<&'a str, Process>,
     /// Letters that are there at the end; Redis can lose them too.
     pub(super) dead: BTreeMap<JobId, Vec<&'a DeadJob>>,
-    /// When each letter was first seen.
-    pub(super) seen_dead: BTreeMap<JobId, Micros>,
+    /// Every letter that was ever seen, with the time when it first was.
+    pub(super) letters: BTreeMap<JobId, (Micros, &'a DeadJob)>,
     /// When each job was last seen in Redis: when that snapshot was asked for.
     pub(super) last_seen: BTreeMap<JobId, Micros>,
     /// When the last fault was healed.
@@ -100,7 +100,7 @@ impl<'a> Evidence<'a> {
             snapshots: Vec::new(),
             processes: BTreeMap::new(),
             dead: BTreeMap::new(),
-            seen_dead: BTreeMap::new(),
+            letters: BTreeMap::new(),
             last_seen: BTreeMap::new(),
             quiet: Micros::MAX,
             last: records.last().map_or(0, |record| record.at),
@@ -111,8 +111,9 @@ impl<'a> Evidence<'a> {
         for record in records {
             evidence.take(record);
         }
-        for id in evidence.dead.keys() {
-            evidence.seen_dead.entry(*id).or_insert(evidence.last);
+        for letter in &end.snapshot.dead {
+            let last = (evidence.last, letter);
+            evidence.letters.entry(letter.id).or_insert(last);
         }
         let offers = &evidence.offers;
         for job in evidence.jobs.values_mut() {
@@ -191,7 +192,7 @@ impl<'a> Evidence<'a> {
             }
             Event::Snapshot(snapshot) => {
                 for letter in &snapshot.dead {
-                    self.seen_dead.entry(letter.id).or_insert(at);
+                    self.letters.entry(letter.id).or_insert((at, letter));
                 }
                 for (id, _) in snapshot.places() {
                     self.last_seen.insert(id, snapshot.asked);

@@ -9,7 +9,7 @@ use super::{
     starts::outcome_may_be_lost,
 };
 use crate::{
-    history::{How, Kind, Micros},
+    history::{How, Kind, Micros, Route},
     report::Violation,
 };
 
@@ -40,20 +40,18 @@ pub(super) fn every_job_ends(evidence: &Evidence) -> Vec<Violation> {
 /// the outcome can have been confirmed: others then ran the job to another end.
 pub(super) fn every_job_ends_once(evidence: &Evidence) -> Vec<Violation> {
     let mut found = Vec::new();
-    for (id, letters) in &evidence.dead {
+    for (id, (_, letter)) in &evidence.letters {
         let Some(job) = evidence.jobs.get(id) else {
             continue;
         };
         let at = job.runs.last().map_or(job.since(), |run| run.at);
-        if letters.len() > 1 {
-            let sentence = format!("is a dead letter {} times", letters.len());
+        let count = evidence.dead.get(id).map_or(0, Vec::len);
+        if count > 1 {
+            let sentence = format!("is a dead letter {count} times");
             found.push(job.violates("I1", at, sentence));
         }
-        let again = evidence
-            .faults
-            .losses(job.since(), Micros::MAX)
-            .next()
-            .is_some();
+        let mut losses = evidence.faults.losses(job.since(), Micros::MAX);
+        let again = job.route() == Route::Outbox && losses.next().is_some();
         for run in &job.runs {
             if let Some((ended, How::Ok)) = run.end
                 && !outcome_may_be_lost(evidence, run, ended)
@@ -63,25 +61,23 @@ pub(super) fn every_job_ends_once(evidence: &Evidence) -> Vec<Violation> {
                 found.push(job.violates("I1", ended, sentence));
             }
         }
-        for letter in letters {
-            let ways: &[How] = match &*letter.why {
-                "discarded" => &[How::Discard],
-                "attempts" => &[How::Fail, How::Panic],
-                // I9 looks at these.
-                "crash" => continue,
-                _ => &[],
-            };
-            let was_so = job.runs.iter().any(|run| {
-                u32::from(run.attempt) == letter.attempts
-                    && run.end.is_some_and(|(_, how)| ways.contains(&how))
-            });
-            if !was_so {
-                let sentence = format!(
-                    "is a dead letter for {:?} of attempt {}, which never was",
-                    letter.why, letter.attempts
-                );
-                found.push(job.violates("I1", at, sentence));
-            }
+        let ways: &[How] = match &*letter.why {
+            "discarded" => &[How::Discard],
+            "attempts" => &[How::Fail, How::Panic],
+            // I9 looks at these.
+            "crash" => continue,
+            _ => &[],
+        };
+        let was_so = job.runs.iter().any(|run| {
+            u32::from(run.attempt) == letter.attempts
+                && run.end.is_some_and(|(_, how)| ways.contains(&how))
+        });
+        if !was_so {
+            let sentence = format!(
+                "is a dead letter for {:?} of attempt {}, which never was",
+                letter.why, letter.attempts
+            );
+            found.push(job.violates("I1", at, sentence));
         }
     }
     found

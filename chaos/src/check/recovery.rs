@@ -6,7 +6,7 @@ use super::{
     faults::Death,
 };
 use crate::{
-    history::{Fault, Kind, Micros, Release},
+    history::{Fault, How, Kind, Micros, Release},
     report::{Recovery, Violation},
 };
 
@@ -22,7 +22,7 @@ const SETTLED: Micros = 1_000_000;
 /// with no other fault of Redis or a worker in force from shortly before, when its effects
 /// may last, until the start. Faults of Postgres, of Redis' memory and of its scripts do not
 /// matter, nor do workers that died or were told to end before. Not judged are jobs that
-/// have seen two deaths before: they are suspects, and wait for their turn. A job that the
+/// have seen such a loss before: they become suspects, and wait for their turn. A job that the
 /// older release does not know has one scan more, because it may be parked on the way. What
 /// this machine stood still is added. Every recovery is in the histogram, judged or not.
 pub(super) fn recovery_is_quick(evidence: &Evidence) -> (Vec<Violation>, Recovery) {
@@ -103,23 +103,27 @@ fn is_alone(evidence: &Evidence, process: &str, death: Death, again: Micros) -> 
     !faulty && !others_died && helped
 }
 
-/// Whether a job may have been delivered twice before, to workers that died or lost
-/// their lease: then it runs alone, when it is its turn.
+/// Whether the job may have been delivered once before to a worker that died or lost its
+/// lease: then its next delivery makes it a suspect, which runs alone when it is its turn.
+///
+/// Deliveries count from when it was last put into the stream.
 fn is_suspect(evidence: &Evidence, job: &Job, death: Death) -> bool {
-    let mut deaths = evidence.faults.deaths();
-    let before = job.since()..death.at;
-    deaths
-        .by_ref()
-        .filter(|(_, other)| !other.graceful && before.contains(&other.at))
-        .count()
-        >= 2
+    let faults = &evidence.faults;
+    let failed = job.ended(&[How::Fail, How::Panic]);
+    let failed = failed.filter(|at| *at < death.at).max();
+    let due = job.offer.as_ref().and_then(|offer| offer.due);
+    let since = failed.or(due).unwrap_or(0).max(job.since());
+    let mut deaths = faults.deaths();
+    let died = deaths.any(|(_, other)| (since..death.at).contains(&other.at));
+    let mut workers = evidence.workers();
+    died || workers.any(|(worker, _)| faults.lost_lease(worker, since, death.at))
 }
 
 #[cfg(test)]
 mod tests {
     use crate::{
         check::story::Story,
-        history::{Event, Fault, How, Kind},
+        history::{Event, Fault, How, Kind, Release},
     };
 
     /// A worker dies at 6 s, and its job starts again so many ms later.
@@ -167,6 +171,20 @@ mod tests {
         story.run(10_000, "w3.1", &job, 1);
         story.is_lawful();
         assert_eq!(story.report().recovery.mixed, [4_000_000]);
+    }
+
+    #[test]
+    fn suspects_wait_for_their_turn() {
+        let mut story = Story::new();
+        let job = story.enqueue(900, Kind::Plain);
+        story.start(950, "w1.1", &job, 1);
+        story.kill(1000, "w1.1");
+        story.up(1500, "w1.2", Release::New);
+        story.start(3000, "w1.2", &job, 1);
+        story.kill(6000, "w1.2");
+        story.run(12_000, "w2.1", &job, 1);
+        story.is_lawful();
+        assert_eq!(story.report().recovery.mixed, [6_000_000]);
     }
 
     #[test]

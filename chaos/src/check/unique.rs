@@ -140,7 +140,7 @@ fn accepted(job: &Job) -> Option<(&Offer, Micros)> {
 fn ends(evidence: &Evidence, job: &Job) -> Micros {
     let done = job.ended(&[How::Ok, How::Discard]).min();
     // Its letter was written after its last run had begun, and before it was seen.
-    let dead = evidence.seen_dead.get(&job.id).map(|seen| {
+    let dead = evidence.letters.get(&job.id).map(|(seen, _)| {
         let mut runs = job.runs.iter().rev();
         let last = runs.find(|run| run.at <= *seen);
         last.map_or(job.since(), |run| run.at)

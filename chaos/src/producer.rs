@@ -17,7 +17,7 @@ use crate::{
     jobs::{Delayed, Done, Long, Once, Plain, Poison, Unique, Unknown, Versioned, VersionedV1},
     journal::{Journal, micros},
     offers::{Draw, Offer},
-    process,
+    process, stall,
 };
 
 /// Offers under way at once; more wait, as they would in a service.
@@ -29,6 +29,7 @@ const LAST_ANSWERS: Duration = Duration::from_secs(6);
 pub(crate) async fn run(brief: Brief) -> Result<()> {
     let shutdown = process::on_sigterm()?;
     let journal = brief.journal()?;
+    let _stalls = stall::watch(journal.clone());
     journal.write(Event::Up {
         pid: std::process::id(),
         release: brief.release,

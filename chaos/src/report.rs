@@ -10,7 +10,10 @@ use std::{
 
 use queue::JobId;
 
-use crate::history::{Final, Micros, Record};
+use crate::{
+    check::Causes,
+    history::{Final, Micros, Record},
+};
 
 /// Violations whose history is printed; the others are only counted.
 const TOLD: usize = 10;
@@ -108,6 +111,7 @@ pub(crate) struct Report {
     pub(crate) violations: Vec<Violation>,
     pub(crate) figures: Figures,
     pub(crate) recovery: Recovery,
+    pub(crate) causes: Causes,
 }
 
 impl Report {
@@ -146,6 +150,9 @@ impl Report {
                 alike.count(),
             )?;
             timeline::print(out, violation, records, start, ink)?;
+        }
+        for (cause, count) in &self.causes {
+            writeln!(out, "{count:>7} jobs started again: {cause}")?;
         }
         self.recovery.print(out)
     }

@@ -1,4 +1,4 @@
-//! Measures how late this machine runs us: limits of time are meant without that.
+//! Measures how late this machine runs a process: limits of time are meant without that.
 
 use std::{
     sync::mpsc::{self, RecvTimeoutError, Sender},

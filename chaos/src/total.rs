@@ -2,21 +2,21 @@
 
 use std::io::{self, Write};
 
-use crate::report::{Figures, Recovery, Report};
+use crate::{
+    history::Micros,
+    report::{Figures, Report},
+};
 
 /// Adds one round's report to those before it.
 pub(crate) fn add(total: Option<Report>, round: Report) -> Report {
-    let Some(before) = total else {
+    let Some(mut total) = total else {
         return round;
     };
-    Report {
-        violations: [before.violations, round.violations].concat(),
-        figures: sum(&before.figures, &round.figures),
-        recovery: Recovery {
-            alone: sorted(before.recovery.alone, round.recovery.alone),
-            mixed: sorted(before.recovery.mixed, round.recovery.mixed),
-        },
-    }
+    total.violations.extend(round.violations);
+    total.figures = sum(&total.figures, &round.figures);
+    merge(&mut total.recovery.alone, round.recovery.alone);
+    merge(&mut total.recovery.mixed, round.recovery.mixed);
+    total
 }
 
 /// Prints the recoveries of all rounds, and the line of figures that ends a good run.
@@ -55,8 +55,7 @@ fn sum(one: &Figures, other: &Figures) -> Figures {
     }
 }
 
-fn sorted(one: Vec<u64>, other: Vec<u64>) -> Vec<u64> {
-    let mut all = [one, other].concat();
-    all.sort_unstable();
-    all
+fn merge(times: &mut Vec<Micros>, more: Vec<Micros>) {
+    times.extend(more);
+    times.sort_unstable();
 }

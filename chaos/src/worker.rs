@@ -17,7 +17,7 @@ use crate::{
         Versioned, VersionedV1,
     },
     journal::{Journal, micros},
-    process,
+    process, stall,
 };
 
 /// What every handler gets.
@@ -34,6 +34,7 @@ type Outcome = Result<(), JobError>;
 pub(crate) async fn run(brief: Brief) -> Result<()> {
     let shutdown = process::on_sigterm()?;
     let journal = brief.journal()?;
+    let _stalls = stall::watch(journal.clone());
     silence_injected_panics();
     journal.write(Event::Up {
         pid: std::process::id(),

@@ -77,8 +77,7 @@ pub(super) fn processes_end_when_told(evidence: &Evidence, records: &[Record]) -
             .spans
             .iter()
             .any(|span| matches!(span.fault, Fault::Kill | Fault::Term) && span.hits(process));
-        let over = record.at >= evidence.quiet && *code == Some(0);
-        if !told && !over && !died_of_poison(evidence, process) {
+        if !told && !died_of_poison(evidence, process) {
             let sentence = format!("{process} ended by itself: code {code:?}, signal {signal:?}");
             found.push(
                 Violation::new("I10", sentence)

@@ -74,10 +74,18 @@ impl Faults {
     pub(super) fn new(records: &[Record], end: &Final) -> Self {
         let limits = Limits::new(end);
         let spans = spans(records);
+        // A process that was stopped is no sign of a machine that stands still.
+        let stopped = |by: &str, from, to| {
+            let mut stops = spans.iter().filter(|span| span.fault == Fault::Stop);
+            stops.any(|span| span.hits(by) && span.from <= to && span.to >= from)
+        };
         let stalls = records
             .iter()
             .filter_map(|record| match record.event {
-                Event::Stall { ms } => Some((record.at.saturating_sub(ms * 1000), record.at)),
+                Event::Stall { ms } => {
+                    let from = record.at.saturating_sub(ms * 1000);
+                    (!stopped(&record.by, from, record.at)).then_some((from, record.at))
+                }
                 _ => None,
             })
             .collect();
@@ -203,6 +211,23 @@ impl Faults {
     /// How this process ended, if it did.
     pub(super) fn death(&self, process: &str) -> Option<Death> {
         self.deaths.get(process).copied()
+    }
+
+    /// Whether this process died so long before a moment that others may have its jobs.
+    ///
+    /// A lease lasts for at least three quarters of its time after a sudden death, if the
+    /// process and Redis were well before it.
+    pub(super) fn orphaned_by(&self, process: &str, at: Micros) -> bool {
+        let Some(death) = self.death(process) else {
+            return false;
+        };
+        let lease = self.limits.lease;
+        let mut windows = self.windows(process).iter();
+        let disturbed =
+            windows.any(|window| window.from <= death.at && window.well + lease >= death.at);
+        let gave_up = death.graceful || self.told_to_end(process).is_some();
+        let ends = (death.at + lease / 4 * 3).saturating_sub(300_000);
+        death.at <= at && (disturbed || gave_up || ends <= at)
     }
 
     /// All deaths of workers.

@@ -28,6 +28,7 @@ pub(crate) mod story;
 
 use evidence::Evidence;
 pub(crate) use spans::{Span, spans};
+pub(crate) use starts::Causes;
 
 use crate::{
     history::{Fault, Final, Kind, Record},
@@ -41,7 +42,6 @@ const INVARIANTS: &[fn(&Evidence) -> Vec<Violation>] = &[
     loss::only_offered_jobs_run,
     once::effects_happen_once,
     once::outbox_is_empty,
-    starts::starts_have_causes,
     starts::cancellations_have_causes,
     loss::jobs_are_in_one_place,
     overlap::runs_do_not_overlap,
@@ -70,6 +70,8 @@ pub(crate) fn check(records: &[Record], end: &Final) -> Report {
         .iter()
         .flat_map(|invariant| invariant(&evidence))
         .collect();
+    let (doubled, causes) = starts::starts_have_causes(&evidence);
+    violations.extend(doubled);
     let (late, recovery) = recovery::recovery_is_quick(&evidence);
     violations.extend(late);
     violations.extend(drain::drains_are_in_time(&evidence, &records));
@@ -86,6 +88,7 @@ pub(crate) fn check(records: &[Record], end: &Final) -> Report {
         violations,
         figures,
         recovery,
+        causes,
     }
 }
 

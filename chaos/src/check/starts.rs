@@ -1,5 +1,7 @@
 //! I3, I4, I7: a job starts once, and again only for a reason.
 
+use std::collections::BTreeMap;
+
 use super::{
     evidence::{Evidence, Job, Run},
     faults::Death,
@@ -15,9 +17,11 @@ use crate::{
 /// before, and must be explained by one of these:
 /// - a logged failure or panic of the attempt before: the attempt is one higher;
 /// - the run was cancelled, and its worker was told to end or in doubt of its lease;
-/// - its process died while it ran, or before its outcome can have been confirmed;
+/// - its process died while it ran, or before its outcome can have been confirmed, and
+///   its lease had time to end;
 /// - its process lost its lease: it stood still or was cut off from Redis, so that it
 ///   missed a whole lease, while it ran or before its outcome can have been confirmed;
+/// - the later start is that of a process which had stood still: the job was its own once;
 /// - it had failed in doubt, or after it was told to end, which hands it back;
 /// - it is from the outbox, and Redis lost its data since it was offered.
 ///
@@ -25,8 +29,9 @@ use crate::{
 /// was not cancelled (a long job ignores its token, so nothing but its own process'
 /// troubles can double it); a cut after which the process may connect again; scripts
 /// flushed; Redis out of memory; a success on a worker that was told to end.
-pub(super) fn starts_have_causes(evidence: &Evidence) -> Vec<Violation> {
+pub(super) fn starts_have_causes(evidence: &Evidence) -> (Vec<Violation>, Causes) {
     let mut found = Vec::new();
+    let mut causes = Causes::new();
     for job in evidence.jobs.values() {
         let name = match job.kind {
             Kind::Long => "I7",
@@ -40,45 +45,54 @@ pub(super) fn starts_have_causes(evidence: &Evidence) -> Vec<Violation> {
         }
         for (at, pair) in job.runs.windows(2).enumerate() {
             let [before, after] = pair else { continue };
-            if let Err(why) = explain(evidence, job, at, before, after) {
-                let sentence = format!(
-                    "started on {} (attempt {}), and then on {} (attempt {}) without a cause: {why}",
-                    before.by, before.attempt, after.by, after.attempt
-                );
-                let name = if told_before_end(evidence, before) {
-                    "I10"
-                } else {
-                    name
-                };
-                found.push(job.violates(name, after.at, sentence));
-            }
+            let why = match explain(evidence, job, at, before, after) {
+                Ok(cause) => {
+                    *causes.entry(cause).or_default() += 1;
+                    continue;
+                }
+                Err(why) => why,
+            };
+            let sentence = format!(
+                "started on {} (attempt {}), and then on {} (attempt {}) without a cause: {why}",
+                before.by, before.attempt, after.by, after.attempt
+            );
+            let name = if told_before_end(evidence, before) {
+                "I10"
+            } else {
+                name
+            };
+            found.push(job.violates(name, after.at, sentence));
         }
     }
-    found
+    (found, causes)
 }
 
-/// I3: a handler's token is cancelled, or its future dropped, only for a cause.
+/// Why jobs were started again, and how often.
+pub(crate) type Causes = BTreeMap<&'static str, usize>;
+
+/// I3, and I7 for long jobs: a handler is cancelled, or its future dropped, for a cause.
 ///
-/// Causes: the process was told to end, or it cannot have reached Redis for most of a
-/// lease (also by an outage of Redis), counting the time until a beat succeeds again.
+/// Each may be when its process was told to end. Handlers that obey their token may be
+/// when the process cannot have reached Redis for most of a lease (also by an outage of
+/// Redis), counting the time until a beat succeeds again; long jobs, which do not, only
+/// when it lost its lease; once-jobs never.
 pub(super) fn cancellations_have_causes(evidence: &Evidence) -> Vec<Violation> {
+    let faults = &evidence.faults;
     let mut found = Vec::new();
     for job in evidence.jobs.values() {
         for run in &job.runs {
             let Some((at, How::Cancelled)) = run.end else {
                 continue;
             };
-            let told = evidence
-                .faults
-                .told_to_end(&run.by)
-                .is_some_and(|told| told <= at);
-            let ending = evidence.quiet <= at;
-            if !told && !ending && !evidence.faults.doubts(&run.by, at) {
-                let sentence = format!(
-                    "was cancelled on {}, which was neither told to end nor cut off from Redis",
-                    run.by
-                );
-                found.push(job.violates("I3", at, sentence));
+            let told = faults.told_to_end(&run.by).is_some_and(|told| told <= at);
+            let (name, excused) = match job.kind {
+                Kind::Once => ("I3", false),
+                Kind::Long => ("I7", faults.lost_lease(&run.by, run.at, at)),
+                _ => ("I3", faults.doubts(&run.by, at)),
+            };
+            if !told && !excused {
+                let sentence = format!("was cancelled on {} without a cause", run.by);
+                found.push(job.violates(name, at, sentence));
             }
         }
     }
@@ -102,53 +116,66 @@ pub(super) fn outcome_may_be_lost(evidence: &Evidence, run: &Run, ended: Micros)
     died || faults.lost_lease(&run.by, run.at, landed)
 }
 
+/// Why a job was started again, or what speaks against every cause.
 fn explain(
     evidence: &Evidence,
     job: &Job,
     at: usize,
     before: &Run,
     after: &Run,
-) -> Result<(), &'static str> {
-    let faults = &evidence.faults;
-    if came_again(evidence, job, before, after) {
-        return Ok(());
+) -> Result<&'static str, &'static str> {
+    let cause = follows(evidence, job, at, before, after);
+    let frozen = evidence.faults.was_frozen(&after.by, after.at);
+    match cause {
+        Err(_) if came_again(evidence, job, before, after) => Ok("sent again by the outbox"),
+        Err(_) if frozen && after.by != before.by => {
+            Ok("started late by a process that stood still")
+        }
+        cause => cause,
     }
+}
+
+/// The causes that lie in the run before.
+fn follows(
+    evidence: &Evidence,
+    job: &Job,
+    at: usize,
+    before: &Run,
+    after: &Run,
+) -> Result<&'static str, &'static str> {
+    let faults = &evidence.faults;
     if after.attempt == before.attempt.saturating_add(1) {
         let failed = job.runs[..=at].iter().any(|run| {
             let end = run.end.filter(|(at, _)| *at <= after.at);
             run.attempt == before.attempt && matches!(end, Some((_, How::Fail | How::Panic)))
         });
         return if failed {
-            Ok(())
+            Ok("failed")
         } else {
             Err("no attempt before it failed")
         };
     }
-    // A late start of a process that stood still: the job was another's already.
-    if faults.was_frozen(&after.by, after.at) && after.by != before.by {
-        return Ok(());
-    }
     if after.attempt != before.attempt {
         return Err("the number of the attempt is wrong");
     }
+    let orphaned = faults.orphaned_by(&before.by, after.at);
     match before.end.filter(|(at, _)| *at <= after.at) {
-        None => {
-            let died = faults
-                .death(&before.by)
-                .is_some_and(|death| death.at <= after.at);
-            if died || faults.lost_lease(&before.by, before.at, after.at) {
-                Ok(())
-            } else {
-                Err("the first run goes on, and its process is well")
-            }
+        None if orphaned => Ok("its worker died"),
+        None if faults.lost_lease(&before.by, before.at, after.at) => {
+            Ok("its worker lost its lease")
         }
+        None => Err("the first run goes on, and its process is well"),
         // Its own cause is looked for in `cancellations_have_causes`.
-        Some((_, How::Cancelled)) => Ok(()),
-        Some((ended, how)) => {
-            let handed_back = matches!(how, How::Fail | How::Panic | How::Discard)
-                && (faults.doubts(&before.by, ended) || told_before_end(evidence, before));
-            if handed_back || outcome_may_be_lost(evidence, before, ended) {
-                Ok(())
+        Some((_, How::Cancelled)) => Ok("cancelled"),
+        Some((ended, How::Fail | How::Panic | How::Discard))
+            if faults.doubts(&before.by, ended) || told_before_end(evidence, before) =>
+        {
+            Ok("failed when it was to end")
+        }
+        Some((ended, _)) => {
+            let alone = faults.lost_lease(&before.by, before.at, after.at);
+            if outcome_may_be_lost(evidence, before, ended) && (orphaned || alone) {
+                Ok("its outcome was lost")
             } else {
                 Err("the first run had ended, and its outcome was confirmed")
             }
@@ -297,6 +324,29 @@ mod tests {
         story.end(20, "w1.1", &job, 1, How::Cancelled);
         story.run(300, "w2.1", &job, 1);
         story.breaks("I3");
+    }
+
+    #[test]
+    fn an_outage_of_redis_cancels_only_what_obeys() {
+        for (kind, broken) in [
+            (Kind::Plain, None),
+            (Kind::Long, Some("I7")),
+            (Kind::Once, Some("I3")),
+        ] {
+            let mut story = Story::new();
+            let job = story.enqueue(900, kind);
+            story.start(1000, "w1.1", &job, 1);
+            story.fault(1010, 4000, Fault::RedisPause, "redis");
+            story.end(2700, "w1.1", &job, 1, How::Cancelled);
+            story.run(4500, "w2.1", &job, 1);
+            if kind == Kind::Once {
+                story.end.effects.push((job.id, job.serial));
+            }
+            match broken {
+                None => story.is_lawful(),
+                Some(invariant) => story.breaks(invariant),
+            }
+        }
     }
 
     #[test]

@@ -32,10 +32,16 @@ impl Model {
         self.settle(slot);
         if self.workers[slot].drains {
             self.drain(slot);
-        } else if self.workers[slot].beat > 0 && !self.workers[slot].doubts && self.reaches(slot) {
+        } else if !self.workers[slot].doubts && self.has_lease(slot) && self.reaches(slot) {
             self.scan(slot);
             self.fetch(slot);
         }
+    }
+
+    /// Whether Redis knows of the lease: it may have lost it with its data.
+    fn has_lease(&self, slot: usize) -> bool {
+        let name = (slot, self.workers[slot].consumer);
+        self.workers[slot].beat > 0 && self.redis.leases.contains_key(&name)
     }
 
     fn beat(&mut self, slot: usize) {

@@ -54,6 +54,15 @@ impl Default for Settings {
     }
 }
 
+impl Settings {
+    /// How long a job that was sent again this often may stay unfinished, as the sweeper counts.
+    fn resent_after(&self, resends: i16) -> Duration {
+        let doubled = 1_u32.checked_shl(resends.unsigned_abs().into());
+        self.resend_after
+            .saturating_mul(doubled.unwrap_or(u32::MAX))
+    }
+}
+
 /// Tells a relay in the same process that a transaction with jobs has committed.
 ///
 /// Saves the wait for the next look, no more: a nudge that is never given loses nothing.
@@ -180,10 +189,10 @@ impl Relay {
         let mut tx = crate::begin(&self.pool).await?;
         let rows = sqlx::query!(
             r#"SELECT id AS "id!", queue AS "queue!", envelope AS "envelope!", run_at,
-                      once AS "once!", found AS "found!"
+                      once AS "once!", resends AS "resends!", found AS "found!"
              FROM (SELECT *, count(*) OVER () AS found,
                           sum(octet_length(envelope)) OVER (ORDER BY id) AS bytes
-                   FROM (SELECT id, queue, envelope, run_at, once FROM job_outbox
+                   FROM (SELECT id, queue, envelope, run_at, once, resends FROM job_outbox
                          WHERE state = 0 ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED) AS waiting
                   ) AS measured
              WHERE bytes - octet_length(envelope) < $2 ORDER BY id"#,
@@ -203,16 +212,19 @@ impl Relay {
         let (mut once, mut plain): (Vec<Uuid>, Vec<Uuid>) = (Vec::new(), Vec::new());
         let mut jobs = Vec::with_capacity(rows.len());
         for row in rows {
-            if row.once {
+            let again_after = if row.once {
                 once.push(row.id);
+                self.settings.resent_after(row.resends)
             } else {
                 plain.push(row.id);
-            }
+                Duration::ZERO
+            };
             jobs.push(Relayed {
                 envelope: row.envelope,
                 id: JobId::from(row.id),
                 queue: row.queue,
                 run_at: row.run_at.map(Into::into),
+                again_after,
             });
         }
         // Side by side, and both before the commit: a crash in between sends a job twice, never

@@ -51,6 +51,9 @@ pub struct Relayed {
     pub queue: String,
     /// When to run it; none, or a time that has passed, is now.
     pub run_at: Option<SystemTime>,
+    /// How long from then on until it may be relayed again, for which it is remembered; zero if
+    /// only an error makes the caller repeat itself.
+    pub again_after: Duration,
 }
 
 impl Queue {
@@ -300,6 +303,7 @@ impl Queue {
                 Some(time) => cmd.arg(epoch_ms(time)),
                 None => cmd.arg(""),
             };
+            cmd.arg(whole_ms(job.again_after));
         }
         cmd
     }

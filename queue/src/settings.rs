@@ -130,7 +130,7 @@ pub struct Tuning {
     pub quarantine_at: u32,
     /// A job delivered this often without an outcome becomes a dead letter.
     pub poison_after: u32,
-    /// How long a relayed job is remembered, to drop a second relay.
+    /// How long a relayed job is remembered beyond the time when it may be relayed again.
     pub marker_ttl: Duration,
     /// How long after its time a unique job that vanished may hold its key.
     pub unique_ttl: Duration,

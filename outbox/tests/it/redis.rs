@@ -1,8 +1,10 @@
 //! What a test sees of Redis, in a namespace of its own.
 
+use std::time::Duration;
+
 use queue::redis::{AsyncCommands as _, aio::MultiplexedConnection};
 use queue::testing::Namespace;
-use queue::{Counts, Envelope, Queue, Settings};
+use queue::{Counts, Envelope, JobId, Queue, Settings};
 
 /// The test's own corner of Redis; it must [`end`](Self::end), which looks for leaks.
 pub(crate) struct Redis {
@@ -51,6 +53,13 @@ impl Redis {
     /// How many jobs wait for their time.
     pub(crate) async fn delayed(&self) -> usize {
         self.conn.clone().zcard(self.key("delayed")).await.unwrap()
+    }
+
+    /// How long it will be known that this job was relayed.
+    pub(crate) async fn remembered(&self, id: JobId) -> Duration {
+        let marker = self.key(&format!("once:{id}"));
+        let left: u64 = self.conn.clone().pttl(marker).await.unwrap();
+        Duration::from_millis(left)
     }
 
     /// How many jobs of another queue are ready.

@@ -63,6 +63,7 @@ async fn a_crash_between_redis_and_the_commit_sends_nothing_twice() {
             id: id.into(),
             queue,
             run_at: None,
+            again_after: Duration::ZERO,
         })
         .collect();
     redis.queue.relay(&jobs).await.unwrap();

@@ -53,6 +53,7 @@ async fn the_users_rights_are_enough_for_all_that_the_queue_does() {
         id: envelope.id,
         queue: envelope.queue,
         run_at: Some(SystemTime::now()),
+        again_after: Duration::ZERO,
     };
     queue.relay(&[relayed]).await.unwrap();
     queue

@@ -24,6 +24,8 @@ pub(crate) const PLAIN: u8 = 1;
 const UNIQUE: u8 = 2;
 /// The newest version that this release reads and writes.
 pub(crate) const NEWEST: u8 = UNIQUE;
+/// Longest trace context in bytes; that of today's version has 55.
+const MAX_TRACEPARENT: usize = 512;
 /// Bit of [`Header::flags`]: the outbox holds a token for this job.
 const ONCE: u8 = 1;
 
@@ -176,6 +178,27 @@ impl Envelope {
     pub fn once(mut self) -> Self {
         self.once = true;
         self
+    }
+
+    /// Checks what the types of a [`Job`] ensure, because the fields are open to all.
+    pub(crate) fn check(&self) -> Result<(), EnqueueError> {
+        check_size(self.payload.len())?;
+        let traceparent = self.traceparent.as_ref().map_or(0, String::len);
+        let rules = [
+            (is_name(&self.queue), "queue: use a-z, 0-9, '_', '-', '.'"),
+            (is_name(&self.name), "name: use a-z, 0-9, '_', '-', '.'"),
+            (self.attempt > 0, "attempt: at least 1"),
+            (self.max_attempts > 0, "max_attempts: at least 1"),
+            (self.timeout_ms > 0, "timeout_ms: at least 1"),
+            (
+                traceparent <= MAX_TRACEPARENT,
+                "traceparent: at most 512 bytes",
+            ),
+        ];
+        match rules.iter().find(|(right, _)| !right) {
+            Some((_, rule)) => Err(EnqueueError::Envelope(rule)),
+            None => Ok(()),
+        }
     }
 
     /// The bytes that go to Redis, or into the outbox.

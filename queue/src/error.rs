@@ -43,6 +43,9 @@ pub enum EnqueueError {
         /// The limit in bytes.
         limit: usize,
     },
+    /// No worker could run this envelope; the sentence says what would be right.
+    #[error("not a job that can run: {0}")]
+    Envelope(&'static str),
     /// The job does not serialize to JSON.
     #[error("the job does not serialize: {0}")]
     Serialize(#[from] serde_json::Error),

@@ -139,8 +139,9 @@ impl Queue {
     /// trace context; with [`Envelope::unique`], unless another one holds the key.
     ///
     /// # Errors
-    /// As [`Queue::enqueue_unique`].
+    /// As [`Queue::enqueue_unique`], and [`EnqueueError::Envelope`].
     pub async fn enqueue_envelope(&self, envelope: &Envelope) -> Result<Enqueued, EnqueueError> {
+        envelope.check()?;
         let bytes = envelope.encode();
         self.submit(
             &envelope.queue,

@@ -49,6 +49,31 @@ async fn a_payload_above_the_limit_is_refused() {
     fixture.end().await;
 }
 
+#[tokio::test]
+async fn an_envelope_that_no_worker_could_run_is_refused() {
+    let fixture = Fixture::new().await;
+    let queue = &fixture.queue;
+    let wrong: [fn(&mut Envelope); 6] = [
+        |envelope| envelope.queue = "a}b".to_owned(),
+        |envelope| envelope.name = "A b".to_owned(),
+        |envelope| envelope.attempt = 0,
+        |envelope| envelope.max_attempts = 0,
+        |envelope| envelope.timeout_ms = 0,
+        |envelope| envelope.traceparent = Some("0".repeat(513)),
+    ];
+    for (at, spoil) in wrong.into_iter().enumerate() {
+        let mut envelope = Envelope::new(&task(Act::Succeed)).unwrap();
+        spoil(&mut envelope);
+        let error = queue.enqueue_envelope(&envelope).await.unwrap_err();
+        assert!(matches!(error, EnqueueError::Envelope(_)), "{at}: {error}");
+    }
+    let mut large = Envelope::new(&task(Act::Succeed)).unwrap();
+    large.payload = vec![b' '; Envelope::MAX_PAYLOAD + 1];
+    let error = queue.enqueue_envelope(&large).await.unwrap_err();
+    assert!(matches!(error, EnqueueError::TooLarge { .. }), "{error}");
+    fixture.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_relay_may_be_repeated() {
     let fixture = Fixture::new().await;

@@ -297,6 +297,7 @@ fn check_names<J: Job>() {
         assert!(is_name(J::NAME), "Job::NAME: use a-z, 0-9, '_', '-', '.'");
         assert!(is_name(J::QUEUE), "Job::QUEUE: use a-z, 0-9, '_', '-', '.'");
         assert!(J::MAX_ATTEMPTS > 0, "Job::MAX_ATTEMPTS: at least 1");
+        assert!(J::TIMEOUT.as_millis() > 0, "Job::TIMEOUT: at least 1 ms");
     }
 }
 

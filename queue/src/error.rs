@@ -77,6 +77,9 @@ pub enum DecodeError {
     /// There are no bytes.
     #[error("empty envelope")]
     Empty,
+    /// The first byte is 0, which no release has written or will.
+    #[error("not an envelope")]
+    Foreign,
     /// Written by a newer release; a worker of that release can read it.
     #[error("envelope of unknown version {0}")]
     Version(u8),

@@ -1,9 +1,10 @@
 //! From Postgres to Redis: the relay.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use queue::{JobId, Queue, Relayed};
+use queue::{EnqueueError, JobId, Queue, Relayed};
 use sqlx::{PgConnection, PgPool};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -82,6 +83,8 @@ pub struct Relay {
     queue: Queue,
     pub(crate) settings: Settings,
     nudge: Nudge,
+    /// Queues that Redis refused, and when each is tried again.
+    refused: Mutex<HashMap<String, Instant>>,
 }
 
 impl Relay {
@@ -97,6 +100,7 @@ impl Relay {
             queue,
             settings,
             nudge: Nudge::default(),
+            refused: Mutex::default(),
         }
     }
 
@@ -131,6 +135,12 @@ impl Relay {
                         continue;
                     }
                     self.settings.poll
+                }
+                // The next batch is without it, so the others need not wait.
+                Err(Error::Enqueue(error @ EnqueueError::Queue { .. })) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(error, "a queue's jobs wait in the outbox");
+                    continue;
                 }
                 Err(error) => {
                     failures += 1;
@@ -167,7 +177,8 @@ impl Relay {
     /// Moves up to a batch of waiting jobs to Redis and returns how many it moved.
     ///
     /// # Errors
-    /// When Postgres or Redis fails; the rows then still wait.
+    /// When Postgres or Redis fails; the rows then still wait. Where Redis refuses the jobs of
+    /// one queue, the batches after it pass that queue over, for [`Settings::max_backoff`].
     pub async fn relay_batch(&self) -> Result<u64, Error> {
         Ok(self.move_batch().await?.jobs)
     }
@@ -187,17 +198,20 @@ impl Relay {
 
     async fn move_batch(&self) -> Result<Moved, Error> {
         let mut tx = crate::begin(&self.pool).await?;
+        let refused = self.refused_now();
         let rows = sqlx::query!(
             r#"SELECT id AS "id!", queue AS "queue!", envelope AS "envelope!", run_at,
                       once AS "once!", resends AS "resends!", found AS "found!"
              FROM (SELECT *, count(*) OVER () AS found,
                           sum(octet_length(envelope)) OVER (ORDER BY id) AS bytes
                    FROM (SELECT id, queue, envelope, run_at, once, resends FROM job_outbox
-                         WHERE state = 0 ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED) AS waiting
+                         WHERE state = 0 AND queue <> ALL($3)
+                         ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED) AS waiting
                   ) AS measured
              WHERE bytes - octet_length(envelope) < $2 ORDER BY id"#,
             self.settings.batch,
             self.settings.batch_bytes,
+            &refused,
         )
         .fetch_all(&mut *tx)
         .await?;
@@ -232,10 +246,28 @@ impl Relay {
         tokio::try_join!(
             async { Ok(self.queue.relay(&jobs).await?) },
             mark_sent(&mut tx, &once, &plain)
-        )?;
+        )
+        .inspect_err(|error| self.note_refused(error))?;
         tx.commit().await?;
         tracing::debug!(outbox.moved = moved.jobs, "relayed");
         Ok(moved)
+    }
+
+    /// Keeps in mind that Redis refuses a queue, if that is the error.
+    fn note_refused(&self, error: &Error) {
+        if let Error::Enqueue(EnqueueError::Queue { queue, .. }) = error {
+            let until = Instant::now() + self.settings.max_backoff;
+            let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+            refused.insert(queue.clone(), until);
+        }
+    }
+
+    /// The queues to pass over.
+    fn refused_now(&self) -> Vec<String> {
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        refused.retain(|_, until| *until > now);
+        refused.keys().cloned().collect()
     }
 
     /// Doubles from a fiftieth of the longest wait up to it.

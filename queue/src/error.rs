@@ -58,6 +58,14 @@ pub enum EnqueueError {
     /// Redis refused the command.
     #[error("Redis: {0}")]
     Redis(#[source] RedisError),
+    /// Redis refused a relay's jobs of this queue; there may be nothing wrong with others.
+    #[error("Redis, for queue {queue}: {source}")]
+    Queue {
+        /// The queue.
+        queue: String,
+        /// What Redis said.
+        source: RedisError,
+    },
 }
 
 impl From<RedisError> for EnqueueError {

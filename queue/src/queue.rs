@@ -273,20 +273,31 @@ impl Queue {
     /// again with the same jobs.
     ///
     /// # Errors
-    /// As [`Queue::enqueue`].
+    /// As [`Queue::enqueue`], and [`EnqueueError::Queue`] with the first queue refused.
     pub async fn relay(&self, jobs: &[Relayed]) -> Result<(), EnqueueError> {
         let mut queues: BTreeMap<&str, Vec<&Relayed>> = BTreeMap::new();
         for job in jobs {
             queues.entry(&job.queue).or_default().push(job);
         }
         let mut pipeline = Pipeline::new();
+        let mut queue_of = Vec::new();
         for (queue, jobs) in queues {
             let keys = self.keys(queue);
             for some in jobs.chunks(RELAYED_AT_ONCE) {
                 pipeline.add_command(self.relay_some(&keys, some));
+                queue_of.push(queue);
             }
         }
-        first_error(&self.connection().all(&pipeline).await?)?;
+        let answers = self.connection().all(&pipeline).await?;
+        for (answer, queue) in answers.iter().zip(queue_of) {
+            first_error(std::slice::from_ref(answer)).map_err(|error| match error.into() {
+                EnqueueError::Redis(source) => EnqueueError::Queue {
+                    queue: queue.to_owned(),
+                    source,
+                },
+                all => all,
+            })?;
+        }
         Ok(())
     }
 

@@ -68,6 +68,18 @@ impl Redis {
         self.conn.clone().xlen(key).await.unwrap()
     }
 
+    /// Makes Redis refuse jobs of this queue.
+    pub(crate) async fn spoil(&self, queue: &str) {
+        let key = format!("{{{}:{queue}}}:s:0", self.settings.namespace);
+        let () = self.conn.clone().set(key, "no stream").await.unwrap();
+    }
+
+    /// Ends what [`spoil`](Self::spoil) did.
+    pub(crate) async fn mend(&self, queue: &str) {
+        let key = format!("{{{}:{queue}}}:s:0", self.settings.namespace);
+        let _: usize = self.conn.clone().del(key).await.unwrap();
+    }
+
     /// Loses everything, as a restart without data would. Other tests' keys stay.
     pub(crate) async fn lose_everything(&self) {
         let mut conn = self.conn.clone();

@@ -140,7 +140,7 @@ pub struct Tuning {
     pub reconcile: Duration,
     /// Most jobs fetched ahead of free slots.
     pub prefetch_max: usize,
-    /// A job delivered this often is a suspect: a worker runs one at a time, because it may kill it.
+    /// Deliveries that make a job a suspect, of which a worker runs one at a time.
     pub quarantine_at: u32,
     /// A job delivered this often without an outcome becomes a dead letter.
     pub poison_after: u32,

@@ -1,9 +1,10 @@
 //! From Postgres to Redis: the relay.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use queue::{JobId, Queue, Relayed};
+use queue::{EnqueueError, JobId, Queue, Relayed};
 use sqlx::{PgConnection, PgPool};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -54,6 +55,15 @@ impl Default for Settings {
     }
 }
 
+impl Settings {
+    /// How long a job that was sent again this often may stay unfinished, as the sweeper counts.
+    fn resent_after(&self, resends: i16) -> Duration {
+        let doubled = 1_u32.checked_shl(resends.unsigned_abs().into());
+        self.resend_after
+            .saturating_mul(doubled.unwrap_or(u32::MAX))
+    }
+}
+
 /// Tells a relay in the same process that a transaction with jobs has committed.
 ///
 /// Saves the wait for the next look, no more: a nudge that is never given loses nothing.
@@ -73,6 +83,8 @@ pub struct Relay {
     queue: Queue,
     pub(crate) settings: Settings,
     nudge: Nudge,
+    /// Queues that Redis refused, and when each is tried again.
+    refused: Mutex<HashMap<String, Instant>>,
 }
 
 impl Relay {
@@ -88,6 +100,7 @@ impl Relay {
             queue,
             settings,
             nudge: Nudge::default(),
+            refused: Mutex::default(),
         }
     }
 
@@ -122,6 +135,12 @@ impl Relay {
                         continue;
                     }
                     self.settings.poll
+                }
+                // The next batch is without it, so the others need not wait.
+                Err(Error::Enqueue(error @ EnqueueError::Queue { .. })) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(error, "a queue's jobs wait in the outbox");
+                    continue;
                 }
                 Err(error) => {
                     failures += 1;
@@ -158,7 +177,8 @@ impl Relay {
     /// Moves up to a batch of waiting jobs to Redis and returns how many it moved.
     ///
     /// # Errors
-    /// When Postgres or Redis fails; the rows then still wait.
+    /// When Postgres or Redis fails; the rows then still wait. Where Redis refuses the jobs of
+    /// one queue, the batches after it pass that queue over, for [`Settings::max_backoff`].
     pub async fn relay_batch(&self) -> Result<u64, Error> {
         Ok(self.move_batch().await?.jobs)
     }
@@ -178,17 +198,20 @@ impl Relay {
 
     async fn move_batch(&self) -> Result<Moved, Error> {
         let mut tx = crate::begin(&self.pool).await?;
+        let refused = self.refused_now();
         let rows = sqlx::query!(
             r#"SELECT id AS "id!", queue AS "queue!", envelope AS "envelope!", run_at,
-                      once AS "once!", found AS "found!"
+                      once AS "once!", resends AS "resends!", found AS "found!"
              FROM (SELECT *, count(*) OVER () AS found,
                           sum(octet_length(envelope)) OVER (ORDER BY id) AS bytes
-                   FROM (SELECT id, queue, envelope, run_at, once FROM job_outbox
-                         WHERE state = 0 ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED) AS waiting
+                   FROM (SELECT id, queue, envelope, run_at, once, resends FROM job_outbox
+                         WHERE state = 0 AND queue <> ALL($3)
+                         ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED) AS waiting
                   ) AS measured
              WHERE bytes - octet_length(envelope) < $2 ORDER BY id"#,
             self.settings.batch,
             self.settings.batch_bytes,
+            &refused,
         )
         .fetch_all(&mut *tx)
         .await?;
@@ -203,16 +226,19 @@ impl Relay {
         let (mut once, mut plain): (Vec<Uuid>, Vec<Uuid>) = (Vec::new(), Vec::new());
         let mut jobs = Vec::with_capacity(rows.len());
         for row in rows {
-            if row.once {
+            let again_after = if row.once {
                 once.push(row.id);
+                self.settings.resent_after(row.resends)
             } else {
                 plain.push(row.id);
-            }
+                Duration::ZERO
+            };
             jobs.push(Relayed {
                 envelope: row.envelope,
                 id: JobId::from(row.id),
                 queue: row.queue,
                 run_at: row.run_at.map(Into::into),
+                again_after,
             });
         }
         // Side by side, and both before the commit: a crash in between sends a job twice, never
@@ -220,10 +246,28 @@ impl Relay {
         tokio::try_join!(
             async { Ok(self.queue.relay(&jobs).await?) },
             mark_sent(&mut tx, &once, &plain)
-        )?;
+        )
+        .inspect_err(|error| self.note_refused(error))?;
         tx.commit().await?;
         tracing::debug!(outbox.moved = moved.jobs, "relayed");
         Ok(moved)
+    }
+
+    /// Keeps in mind that Redis refuses a queue, if that is the error.
+    fn note_refused(&self, error: &Error) {
+        if let Error::Enqueue(EnqueueError::Queue { queue, .. }) = error {
+            let until = Instant::now() + self.settings.max_backoff;
+            let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+            refused.insert(queue.clone(), until);
+        }
+    }
+
+    /// The queues to pass over.
+    fn refused_now(&self) -> Vec<String> {
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        refused.retain(|_, until| *until > now);
+        refused.keys().cloned().collect()
     }
 
     /// Doubles from a fiftieth of the longest wait up to it.

@@ -24,6 +24,8 @@ pub(crate) const PLAIN: u8 = 1;
 const UNIQUE: u8 = 2;
 /// The newest version that this release reads and writes.
 pub(crate) const NEWEST: u8 = UNIQUE;
+/// Longest trace context in bytes; that of today's version has 55.
+const MAX_TRACEPARENT: usize = 512;
 /// Bit of [`Header::flags`]: the outbox holds a token for this job.
 const ONCE: u8 = 1;
 
@@ -96,7 +98,10 @@ impl<'a> Header<'a> {
     /// `newest` is [`NEWEST`], but in tests of the release before.
     pub(crate) fn read(bytes: &'a [u8], newest: u8) -> Result<(Self, &'a [u8]), DecodeError> {
         let (&version, rest) = bytes.split_first().ok_or(DecodeError::Empty)?;
-        if !(PLAIN..=newest).contains(&version) {
+        if version < PLAIN {
+            return Err(DecodeError::Foreign);
+        }
+        if version > newest {
             return Err(DecodeError::Version(version));
         }
         let (mut header, rest): (Self, _) = postcard::take_from_bytes(rest)?;
@@ -176,6 +181,27 @@ impl Envelope {
     pub fn once(mut self) -> Self {
         self.once = true;
         self
+    }
+
+    /// Checks what the types of a [`Job`] ensure, because the fields are open to all.
+    pub(crate) fn check(&self) -> Result<(), EnqueueError> {
+        check_size(self.payload.len())?;
+        let traceparent = self.traceparent.as_ref().map_or(0, String::len);
+        let rules = [
+            (is_name(&self.queue), "queue: use a-z, 0-9, '_', '-', '.'"),
+            (is_name(&self.name), "name: use a-z, 0-9, '_', '-', '.'"),
+            (self.attempt > 0, "attempt: at least 1"),
+            (self.max_attempts > 0, "max_attempts: at least 1"),
+            (self.timeout_ms > 0, "timeout_ms: at least 1"),
+            (
+                traceparent <= MAX_TRACEPARENT,
+                "traceparent: at most 512 bytes",
+            ),
+        ];
+        match rules.iter().find(|(right, _)| !right) {
+            Some((_, rule)) => Err(EnqueueError::Envelope(rule)),
+            None => Ok(()),
+        }
     }
 
     /// The bytes that go to Redis, or into the outbox.
@@ -274,6 +300,7 @@ fn check_names<J: Job>() {
         assert!(is_name(J::NAME), "Job::NAME: use a-z, 0-9, '_', '-', '.'");
         assert!(is_name(J::QUEUE), "Job::QUEUE: use a-z, 0-9, '_', '-', '.'");
         assert!(J::MAX_ATTEMPTS > 0, "Job::MAX_ATTEMPTS: at least 1");
+        assert!(J::TIMEOUT.as_millis() > 0, "Job::TIMEOUT: at least 1 ms");
     }
 }
 
@@ -397,10 +424,9 @@ mod tests {
     #[test]
     fn newer_versions_are_told_from_damage() {
         assert_eq!(Envelope::decode(&[]), Err(DecodeError::Empty));
-        for unknown in [0, 3] {
-            let refused = Err(DecodeError::Version(unknown));
-            assert_eq!(Envelope::decode(&[unknown, 0]), refused);
-        }
+        assert_eq!(Envelope::decode(&[0, 0]), Err(DecodeError::Foreign));
+        let newer = Err(DecodeError::Version(3));
+        assert_eq!(Envelope::decode(&[3, 0]), newer);
         for known in [1, 2] {
             let damaged = Envelope::decode(&[known, 0]);
             assert!(matches!(damaged, Err(DecodeError::Header(_))));

@@ -43,6 +43,9 @@ pub enum EnqueueError {
         /// The limit in bytes.
         limit: usize,
     },
+    /// No worker could run this envelope; the sentence says what would be right.
+    #[error("not a job that can run: {0}")]
+    Envelope(&'static str),
     /// The job does not serialize to JSON.
     #[error("the job does not serialize: {0}")]
     Serialize(#[from] serde_json::Error),
@@ -55,6 +58,14 @@ pub enum EnqueueError {
     /// Redis refused the command.
     #[error("Redis: {0}")]
     Redis(#[source] RedisError),
+    /// Redis refused a relay's jobs of this queue; there may be nothing wrong with others.
+    #[error("Redis, for queue {queue}: {source}")]
+    Queue {
+        /// The queue.
+        queue: String,
+        /// What Redis said.
+        source: RedisError,
+    },
 }
 
 impl From<RedisError> for EnqueueError {
@@ -74,6 +85,9 @@ pub enum DecodeError {
     /// There are no bytes.
     #[error("empty envelope")]
     Empty,
+    /// The first byte is 0, which no release has written or will.
+    #[error("not an envelope")]
+    Foreign,
     /// Written by a newer release; a worker of that release can read it.
     #[error("envelope of unknown version {0}")]
     Version(u8),

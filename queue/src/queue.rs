@@ -6,7 +6,7 @@ use std::{
 };
 
 use futures_util::{StreamExt, TryStreamExt, stream::FuturesOrdered};
-use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisWrite, Value};
+use redis::{Arg, Cmd, ErrorKind, Pipeline, RedisError, RedisWrite, Value};
 
 use crate::{
     EnqueueError, Enqueued, Envelope, Error, Job, JobId, Options, Run, UniqueHash,
@@ -20,6 +20,9 @@ use crate::{
 
 /// Commands in one write of [`Queue::enqueue_many`].
 const CHUNK: usize = 512;
+/// Bytes with which a write is full, whatever it consists of: a slow network must carry it
+/// within the limit for an answer.
+pub(crate) const WRITE_BYTES: usize = 4 * 1024 * 1024;
 /// Writes of [`Queue::enqueue_many`] under way at once.
 const CHUNKS_IN_FLIGHT: usize = 4;
 /// Bytes to begin a command with, so that that of a usual job need not grow.
@@ -51,6 +54,9 @@ pub struct Relayed {
     pub queue: String,
     /// When to run it; none, or a time that has passed, is now.
     pub run_at: Option<SystemTime>,
+    /// How long from then on until it may be relayed again, for which it is remembered; zero if
+    /// only an error makes the caller repeat itself.
+    pub again_after: Duration,
 }
 
 impl Queue {
@@ -136,8 +142,9 @@ impl Queue {
     /// trace context; with [`Envelope::unique`], unless another one holds the key.
     ///
     /// # Errors
-    /// As [`Queue::enqueue_unique`].
+    /// As [`Queue::enqueue_unique`], and [`EnqueueError::Envelope`].
     pub async fn enqueue_envelope(&self, envelope: &Envelope) -> Result<Enqueued, EnqueueError> {
+        envelope.check()?;
         let bytes = envelope.encode();
         self.submit(
             &envelope.queue,
@@ -149,7 +156,7 @@ impl Queue {
         .await
     }
 
-    /// Enqueues many jobs, 512 to a write.
+    /// Enqueues many jobs, up to 512 or some 4 MiB to a write.
     ///
     /// # Errors
     /// As [`Queue::enqueue`]; some of the jobs may have been enqueued.
@@ -157,13 +164,8 @@ impl Queue {
         let keys = self.keys(J::QUEUE);
         let mut ids = Vec::with_capacity(jobs.len());
         let mut writes = FuturesOrdered::new();
-        for chunk in jobs.chunks(CHUNK) {
-            let mut pipeline = Pipeline::with_capacity(chunk.len());
-            for job in chunk {
-                let (id, cmd) = add_job(&keys, job)?;
-                pipeline.add_command(cmd);
-                ids.push(id);
-            }
+        while let rest @ [_, ..] = &jobs[ids.len()..] {
+            let pipeline = next_write(&keys, rest, &mut ids)?;
             // Redis works on the writes before, while the next is put together.
             let connection = self.connection();
             let write = async move { first_error(&connection.all(&pipeline).await?) };
@@ -271,20 +273,31 @@ impl Queue {
     /// again with the same jobs.
     ///
     /// # Errors
-    /// As [`Queue::enqueue`].
+    /// As [`Queue::enqueue`], and [`EnqueueError::Queue`] with the first queue refused.
     pub async fn relay(&self, jobs: &[Relayed]) -> Result<(), EnqueueError> {
         let mut queues: BTreeMap<&str, Vec<&Relayed>> = BTreeMap::new();
         for job in jobs {
             queues.entry(&job.queue).or_default().push(job);
         }
         let mut pipeline = Pipeline::new();
+        let mut queue_of = Vec::new();
         for (queue, jobs) in queues {
             let keys = self.keys(queue);
             for some in jobs.chunks(RELAYED_AT_ONCE) {
                 pipeline.add_command(self.relay_some(&keys, some));
+                queue_of.push(queue);
             }
         }
-        first_error(&self.connection().all(&pipeline).await?)?;
+        let answers = self.connection().all(&pipeline).await?;
+        for (answer, queue) in answers.iter().zip(queue_of) {
+            first_error(std::slice::from_ref(answer)).map_err(|error| match error.into() {
+                EnqueueError::Redis(source) => EnqueueError::Queue {
+                    queue: queue.to_owned(),
+                    source,
+                },
+                all => all,
+            })?;
+        }
         Ok(())
     }
 
@@ -300,6 +313,7 @@ impl Queue {
                 Some(time) => cmd.arg(epoch_ms(time)),
                 None => cmd.arg(""),
             };
+            cmd.arg(whole_ms(job.again_after));
         }
         cmd
     }
@@ -333,6 +347,28 @@ fn add_job<J: Job>(keys: &Keys, job: &J) -> Result<(JobId, Cmd), EnqueueError> {
     Ok((id, cmd))
 }
 
+/// The commands that add the first of the jobs, as many as make a full write.
+fn next_write<J: Job>(
+    keys: &Keys,
+    jobs: &[J],
+    ids: &mut Vec<JobId>,
+) -> Result<Pipeline, EnqueueError> {
+    let mut pipeline = Pipeline::with_capacity(jobs.len().min(CHUNK));
+    let mut bytes = 0;
+    for job in jobs.iter().take(CHUNK) {
+        let (id, cmd) = add_job(keys, job)?;
+        if let Some(Arg::Simple(envelope)) = cmd.args_iter().last() {
+            bytes += envelope.len();
+        }
+        pipeline.add_command(cmd);
+        ids.push(id);
+        if bytes >= WRITE_BYTES {
+            break;
+        }
+    }
+    Ok(pipeline)
+}
+
 fn add(keys: &Keys, envelope: &[u8]) -> Cmd {
     let mut cmd = Cmd::with_capacity(5, envelope.len() + 64);
     begin_add(&mut cmd, keys);
@@ -342,4 +378,27 @@ fn add(keys: &Keys, envelope: &[u8]) -> Cmd {
 
 fn begin_add(cmd: &mut Cmd, keys: &Keys) {
     cmd.arg("XADD").arg(&keys.stream).arg("*").arg(ENVELOPE);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(serde::Serialize, serde::Deserialize)]
+    struct Text(String);
+
+    impl Job for Text {
+        const NAME: &'static str = "text";
+    }
+
+    #[test]
+    fn a_write_is_full_by_number_or_by_bytes() {
+        let keys = Keys::new("test", Text::QUEUE);
+        for (length, full) in [(0, CHUNK), (Envelope::MAX_PAYLOAD - 2, 16)] {
+            let jobs: Vec<_> = (0..CHUNK + 1).map(|_| Text("x".repeat(length))).collect();
+            let mut ids = Vec::new();
+            let write = next_write(&keys, &jobs, &mut ids).unwrap();
+            assert_eq!((write.len(), ids.len()), (full, full), "of {length} bytes");
+        }
+    }
 }

@@ -9,6 +9,11 @@ use crate::{Error, envelope, job::is_name};
 const TIMES_TO_LIVE: RangeInclusive<Duration> =
     Duration::from_millis(1)..=Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
+/// With less a loop would spin, and nothing across a network would come in time.
+const SHORTEST: Duration = Duration::from_millis(10);
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(60 * 60);
+
 /// Where the queue is, and how long a silent worker counts as alive.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -48,24 +53,32 @@ impl Settings {
                 "namespace: use a-z, 0-9, '_', '-', '.'",
             ),
             (
-                self.lease >= Duration::from_millis(200),
-                "lease: at least 200 ms",
+                (Duration::from_millis(200)..=HOUR).contains(&self.lease),
+                "lease: 200 ms to 1 h",
             ),
             (
-                tuning.scan < self.lease,
-                "scan must be shorter than the lease",
+                (SHORTEST..self.lease).contains(&tuning.scan),
+                "scan: at least 10 ms, and shorter than the lease",
             ),
             (
-                tuning.connect_timeout < self.lease,
-                "connect_timeout must be shorter than the lease",
+                (SHORTEST..self.lease).contains(&tuning.connect_timeout),
+                "connect_timeout: at least 10 ms, and shorter than the lease",
             ),
             (
-                tuning.tick >= Duration::from_millis(10),
-                "tick: at least 10 ms",
+                (SHORTEST..=MINUTE).contains(&tuning.response_timeout),
+                "response_timeout: 10 ms to 1 min",
             ),
             (
-                tuning.block >= Duration::from_millis(1),
-                "block: at least 1 ms, because 0 blocks for ever",
+                (SHORTEST..=Duration::from_secs(1)).contains(&tuning.tick),
+                "tick: 10 ms to 1 s",
+            ),
+            (
+                (Duration::from_millis(1)..=MINUTE).contains(&tuning.block),
+                "block: 1 ms, because 0 blocks for ever, to 1 min",
+            ),
+            (
+                (Duration::from_millis(100)..=HOUR).contains(&tuning.reconcile),
+                "reconcile: 100 ms to 1 h",
             ),
             (
                 tuning.quarantine_at >= 2,
@@ -95,6 +108,7 @@ impl Settings {
                 TIMES_TO_LIVE.contains(&tuning.dead_max_age),
                 "dead_max_age: 1 ms to 10 years",
             ),
+            (tuning.dead_max_len >= 1, "dead_max_len: at least 1"),
         ];
         let wrong: Vec<String> = rules
             .iter()
@@ -126,11 +140,11 @@ pub struct Tuning {
     pub reconcile: Duration,
     /// Most jobs fetched ahead of free slots.
     pub prefetch_max: usize,
-    /// A job delivered this often runs alone, because it may kill its worker.
+    /// Deliveries that make a job a suspect, of which a worker runs one at a time.
     pub quarantine_at: u32,
     /// A job delivered this often without an outcome becomes a dead letter.
     pub poison_after: u32,
-    /// How long a relayed job is remembered, to drop a second relay.
+    /// How long a relayed job is remembered beyond the time when it may be relayed again.
     pub marker_ttl: Duration,
     /// How long after its time a unique job that vanished may hold its key.
     pub unique_ttl: Duration,
@@ -225,6 +239,9 @@ impl WorkerSettings {
         if self.concurrency == 0 {
             wrong.push("concurrency: at least 1".to_owned());
         }
+        if self.drain_timeout > 24 * HOUR {
+            wrong.push("drain_timeout: at most 24 h".to_owned());
+        }
         if self.queues.is_empty() {
             wrong.push("queues: at least one".to_owned());
         }
@@ -276,15 +293,57 @@ mod tests {
     }
 
     #[test]
+    fn times_that_never_work_are_refused() {
+        let redis = "redis://127.0.0.1".into_connection_info().unwrap();
+        let wrong: [(&str, fn(&mut Settings)); 14] = [
+            ("lease", |settings| settings.lease = Duration::MAX),
+            ("scan", |settings| settings.tuning.scan = Duration::ZERO),
+            ("scan", |settings| settings.tuning.scan = settings.lease),
+            ("connect_timeout", |settings| {
+                settings.tuning.connect_timeout = Duration::ZERO;
+            }),
+            ("connect_timeout", |settings| {
+                settings.tuning.connect_timeout = settings.lease;
+            }),
+            ("response_timeout", |settings| {
+                settings.tuning.response_timeout = Duration::ZERO;
+            }),
+            ("response_timeout", |settings| {
+                settings.tuning.response_timeout = Duration::MAX;
+            }),
+            ("tick", |settings| settings.tuning.tick = Duration::ZERO),
+            ("tick", |settings| settings.tuning.tick = MINUTE),
+            ("block", |settings| settings.tuning.block = Duration::ZERO),
+            ("block", |settings| settings.tuning.block = Duration::MAX),
+            ("reconcile", |settings| {
+                settings.tuning.reconcile = Duration::ZERO;
+            }),
+            ("reconcile", |settings| {
+                settings.tuning.reconcile = Duration::MAX;
+            }),
+            ("dead_max_len", |settings| settings.tuning.dead_max_len = 0),
+        ];
+        for (name, spoil) in wrong {
+            let mut settings = Settings::new(redis.clone(), "slipway");
+            spoil(&mut settings);
+            let Err(Error::Settings(wrong)) = settings.check() else {
+                panic!("accepted: {settings:?}");
+            };
+            assert_eq!(wrong.len(), 1, "{wrong:?}");
+            assert!(wrong[0].starts_with(name), "{wrong:?}");
+        }
+    }
+
+    #[test]
     fn a_worker_needs_queues_that_can_run() {
         let settings = WorkerSettings {
             queues: vec!["a".into(), "a".into(), QueueSettings::limited("B", 0)],
             concurrency: 0,
-            ..WorkerSettings::default()
+            drain_timeout: Duration::MAX,
         };
         let Err(Error::Settings(wrong)) = settings.check() else {
             panic!("accepted");
         };
-        assert_eq!(wrong.len(), 4, "{wrong:?}");
+        assert_eq!(wrong.len(), 5, "{wrong:?}");
     }
 }

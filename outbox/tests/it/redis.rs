@@ -1,8 +1,10 @@
 //! What a test sees of Redis, in a namespace of its own.
 
+use std::time::Duration;
+
 use queue::redis::{AsyncCommands as _, aio::MultiplexedConnection};
 use queue::testing::Namespace;
-use queue::{Counts, Envelope, Queue, Settings};
+use queue::{Counts, Envelope, JobId, Queue, Settings};
 
 /// The test's own corner of Redis; it must [`end`](Self::end), which looks for leaks.
 pub(crate) struct Redis {
@@ -53,10 +55,29 @@ impl Redis {
         self.conn.clone().zcard(self.key("delayed")).await.unwrap()
     }
 
+    /// How long it will be known that this job was relayed.
+    pub(crate) async fn remembered(&self, id: JobId) -> Duration {
+        let marker = self.key(&format!("once:{id}"));
+        let left: u64 = self.conn.clone().pttl(marker).await.unwrap();
+        Duration::from_millis(left)
+    }
+
     /// How many jobs of another queue are ready.
     pub(crate) async fn ready_in(&self, queue: &str) -> usize {
         let key = format!("{{{}:{queue}}}:s:0", self.settings.namespace);
         self.conn.clone().xlen(key).await.unwrap()
+    }
+
+    /// Makes Redis refuse jobs of this queue.
+    pub(crate) async fn spoil(&self, queue: &str) {
+        let key = format!("{{{}:{queue}}}:s:0", self.settings.namespace);
+        let () = self.conn.clone().set(key, "no stream").await.unwrap();
+    }
+
+    /// Ends what [`spoil`](Self::spoil) did.
+    pub(crate) async fn mend(&self, queue: &str) {
+        let key = format!("{{{}:{queue}}}:s:0", self.settings.namespace);
+        let _: usize = self.conn.clone().del(key).await.unwrap();
     }
 
     /// Loses everything, as a restart without data would. Other tests' keys stay.

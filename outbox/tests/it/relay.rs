@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::gate::Gate;
 use super::redis::Redis;
-use super::{Count, enqueue, until};
+use super::{Count, count, enqueue, until};
 
 #[tokio::test]
 async fn a_plain_job_leaves_the_outbox_when_redis_has_it() {
@@ -63,6 +63,7 @@ async fn a_crash_between_redis_and_the_commit_sends_nothing_twice() {
             id: id.into(),
             queue,
             run_at: None,
+            again_after: Duration::ZERO,
         })
         .collect();
     redis.queue.relay(&jobs).await.unwrap();
@@ -79,6 +80,44 @@ async fn a_crash_between_redis_and_the_commit_sends_nothing_twice() {
         ids
     );
     redis.end(3, 0).await;
+}
+
+#[tokio::test]
+async fn a_queue_that_redis_refuses_does_not_hold_up_the_others() {
+    let (database, redis) = (database().await, Redis::new().await);
+    // The oldest, and more than a batch.
+    enqueue(&database.pool, 0..20).await;
+    sqlx::query("UPDATE job_outbox SET queue = 'other'")
+        .execute(&database.pool)
+        .await
+        .unwrap();
+    redis.spoil("other").await;
+    enqueue(&database.pool, 0..10).await;
+    let settings = Settings {
+        batch: 10,
+        max_backoff: Duration::from_millis(500),
+        ..Settings::default()
+    };
+    let relay = Relay::with_settings(database.pool.clone(), redis.queue.clone(), settings);
+    let cancel = CancellationToken::new();
+    let running = tokio::spawn(relay.run(cancel.clone()));
+    until("the others are in Redis", async || {
+        redis.ready().await.len() == 10
+    })
+    .await;
+    let waiting = "SELECT count(*) FROM job_outbox WHERE state = 0";
+    until("only the refused wait", async || {
+        count(&database, waiting).await == 20
+    })
+    .await;
+    redis.mend("other").await;
+    until("all are in Redis", async || {
+        redis.ready_in("other").await == 20
+    })
+    .await;
+    cancel.cancel();
+    running.await.unwrap();
+    redis.end(30, 0).await;
 }
 
 #[tokio::test]

@@ -58,6 +58,30 @@ async fn what_redis_still_has_is_not_doubled_by_the_sweeper() {
 }
 
 #[tokio::test]
+async fn redis_remembers_a_job_until_after_it_is_sent_again() {
+    let (database, redis) = (database().await, Redis::new().await);
+    let id = enqueue(&database.pool, 0..1).await[0];
+    let hours = |hours: u64| Duration::from_secs(hours * 3600);
+    let settings = Settings {
+        resend_after: hours(5),
+        ..Settings::default()
+    };
+    let relay = Relay::with_settings(database.pool.clone(), redis.queue.clone(), settings);
+    for next in [5, 10, 20] {
+        assert_eq!(relay.relay_batch().await.unwrap(), 1);
+        let remembered = redis.remembered(id).await;
+        assert!(remembered > hours(next), "{remembered:?} of {next} h");
+        sqlx::query("UPDATE job_outbox SET sent_at = now() - interval '21 h'")
+            .execute(&database.pool)
+            .await
+            .unwrap();
+        assert_eq!(relay.sweep().await.unwrap(), 1);
+    }
+    assert_eq!(redis.ready().await.len(), 1);
+    redis.end(1, 0).await;
+}
+
+#[tokio::test]
 async fn a_job_for_later_is_not_swept_before_its_time() {
     let (database, redis) = (database().await, Redis::new().await);
     let mut conn = database.pool.acquire().await.unwrap();

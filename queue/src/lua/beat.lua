@@ -15,7 +15,8 @@
 --
 -- Who lives beats every quarter of a lease, so half a lease without any beat
 -- means that Redis or everybody was away. It grants all another half, time for
--- two beats, because their leases have run on meanwhile.
+-- two beats, because their leases have run on meanwhile. A clock that was set back
+-- has made them longer by as much, so none may end later than one given now.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local lease = tonumber(ARGV[2])
@@ -34,6 +35,12 @@ end
 local gap = now - tonumber(redis.call('HGET', KEYS[2], 'beat') or 0)
 if gap > lease / 2 or gap < 0 then
   redis.call('HSET', KEYS[2], 'grace', string.format('%.0f', now + lease / 2))
+end
+if gap < 0 then
+  local latest = string.format('%.0f', now + lease)
+  for _, name in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. latest, '+inf')) do
+    redis.call('ZADD', KEYS[1], latest, name)
+  end
 end
 redis.call('HSET', KEYS[2], 'beat', now)
 redis.call('ZADD', KEYS[1], now + lease, ARGV[1])

@@ -2,31 +2,36 @@
 -- Takes jobs of one queue over from the outbox, but none that has been taken already.
 --
 -- KEYS 1 stream  2 payloads (HASH)  3 delayed (ZSET)  4.. once marker of each job (STRING)
--- ARGV 1 time to live of a marker in ms, from the due time on
---      2.. for each job: id, envelope, due time in ms of the Unix epoch or '' for now
+-- ARGV 1 least time to live of a marker in ms, from the due time on
+--      2.. for each job: id, envelope, due time in ms of the Unix epoch or '' for now,
+--          ms from then on until the outbox relays it again, which come on top
 -- Returns how many were not known.
 --
 -- Invariant: a job's payload follows its index, and its marker comes last: a job is
 -- not known before it is complete. Stopping before that can double it, which the
--- once-token in Postgres absorbs, but never lose it.
+-- once-token in Postgres absorbs, but never lose it. The marker of a job that is
+-- known lives on until after the next relay, however often there is one.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local taken = 0
 for job = 1, #KEYS - 3 do
-  local marker, id, envelope = KEYS[job + 3], ARGV[3 * job - 1], ARGV[3 * job]
-  if redis.call('EXISTS', marker) == 0 and redis.call('HEXISTS', KEYS[2], id) == 0 then
-    local keep = tonumber(ARGV[1])
-    local due = tonumber(ARGV[3 * job + 1])
-    if due and due > now then
-      redis.call('ZADD', KEYS[3], due, id)
+  local marker, id, envelope = KEYS[job + 3], ARGV[4 * job - 2], ARGV[4 * job - 1]
+  local due = math.max(tonumber(ARGV[4 * job]) or 0, now)
+  local left = redis.call('PTTL', marker)
+  if left == -2 and redis.call('HEXISTS', KEYS[2], id) == 0 then
+    if due > now then
+      redis.call('ZADD', KEYS[3], ARGV[4 * job], id)
       redis.call('HSET', KEYS[2], id, envelope)
-      -- At most ten years more: Redis refuses what its clock cannot count to.
-      keep = keep + math.min(due - now, 315360000000)
     else
       redis.call('XADD', KEYS[1], '*', 'e', envelope)
     end
-    redis.call('SET', marker, '1', 'PX', string.format('%.0f', keep))
     taken = taken + 1
+  end
+  -- At most ten years more: Redis refuses what its clock cannot count to.
+  local more = math.min(due - now + tonumber(ARGV[4 * job + 1]), 315360000000)
+  local keep = tonumber(ARGV[1]) + more
+  if left < keep then
+    redis.call('SET', marker, '1', 'PX', string.format('%.0f', keep))
   end
 end
 return taken

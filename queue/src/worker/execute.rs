@@ -303,7 +303,7 @@ fn refuse(lane: &Lane, entry: Entry, error: &DecodeError) {
             envelope: entry.envelope,
             unique: None,
         },
-        DecodeError::Empty | DecodeError::Header(_) => Settlement::Dead {
+        DecodeError::Empty | DecodeError::Foreign | DecodeError::Header(_) => Settlement::Dead {
             job: None::<JobId>,
             why: "envelope",
             error: error.to_string(),

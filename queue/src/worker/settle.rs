@@ -13,7 +13,9 @@ use super::{
     entry::EntryId,
     lane::{Lane, Pause},
 };
-use crate::{JobId, UniqueHash, envelope::whole_ms, error::Trouble, keys::GROUP, scripts};
+use crate::{
+    JobId, UniqueHash, envelope::whole_ms, error::Trouble, keys::GROUP, queue::WRITE_BYTES, scripts,
+};
 
 /// Most outcomes in one pipeline.
 const MAX_BATCH: usize = 1024;
@@ -98,17 +100,25 @@ pub(super) async fn settle_all(
                 pending.push(settled);
             }
         }
-        match flush(&lane, &pending).await {
+        let sent = first_write(&pending);
+        match flush(&lane, &pending[..sent]).await {
             Ok(Flushed { refused, strayed }) => {
-                let confirmed = pending.iter().map(|settled| settled.id);
+                let confirmed = pending[..sent].iter().map(|settled| settled.id);
                 let confirmed = confirmed.filter(|id| !refused.contains(id));
                 if strayed {
                     lane.let_go(confirmed);
                 } else {
                     lane.board.release(lane.number, confirmed);
                 }
-                pending.retain(|settled| refused.contains(&settled.id));
-                if pending.is_empty() {
+                // Refused ones go behind those that were not sent yet.
+                let mut unsent = pending.len() - sent;
+                pending.rotate_left(sent);
+                pending.retain(|settled| {
+                    let keep = unsent > 0 || refused.contains(&settled.id);
+                    unsent = unsent.saturating_sub(1);
+                    keep
+                });
+                if refused.is_empty() {
                     pause.reset();
                     if failing {
                         tracing::info!(queue.name = lane.queue, "outcomes are confirmed again");
@@ -131,6 +141,21 @@ pub(super) async fn settle_all(
         }
         pause.wait().await;
     }
+}
+
+/// How many of the outcomes, from the first on, make a full write.
+fn first_write(pending: &[Settled]) -> usize {
+    let mut bytes = 0;
+    let full = pending.iter().position(|settled| {
+        bytes += match &settled.what {
+            Settlement::Retry { envelope, .. }
+            | Settlement::Park { envelope, .. }
+            | Settlement::Dead { envelope, .. } => envelope.len(),
+            Settlement::Done | Settlement::DoneUnique { .. } | Settlement::HandBack => 0,
+        };
+        bytes >= WRITE_BYTES
+    });
+    full.map_or(pending.len(), |last| last + 1)
 }
 
 /// What became of the outcomes in a pipeline.
@@ -332,4 +357,31 @@ fn command(lane: &Lane, settled: &Settled) -> Option<Cmd> {
         }
     };
     Some(cmd)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_is_full_by_the_bytes_of_its_envelopes() {
+        let settled = |number: usize, what| Settled {
+            id: format!("1-{number}").parse().unwrap(),
+            consumer: "me".into(),
+            what,
+        };
+        let retry = |bytes| Settlement::Retry {
+            job: JobId::new(),
+            envelope: vec![0; bytes],
+            after: Duration::ZERO,
+            unique: None,
+        };
+        let done: Vec<_> = (0..1024).map(|n| settled(n, Settlement::Done)).collect();
+        assert_eq!(first_write(&done), 1024);
+        let large = |n| settled(n, retry(WRITE_BYTES / 4));
+        let large: Vec<_> = (0..9).map(large).collect();
+        assert_eq!(first_write(&large), 4);
+        assert_eq!(first_write(&large[4..]), 4);
+        assert_eq!(first_write(&large[8..]), 1);
+    }
 }

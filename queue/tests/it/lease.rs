@@ -70,6 +70,30 @@ async fn an_outage_shorter_than_the_lease_makes_nobody_look_dead() {
 }
 
 #[tokio::test]
+async fn a_clock_that_was_set_back_does_not_keep_the_dead_alive() {
+    let fixture = Fixture::new().await;
+    let mut broker = Broker::new(&fixture, LEASE).await;
+    // The last beats of both were an hour from now.
+    let hour = 3_600_000;
+    broker.entry_of("dead", job()).await;
+    for name in ["dead", "me"] {
+        broker.beaten(name, -hour).await;
+    }
+    broker.last_beat(-hour).await;
+    beat(&mut broker, "me").await;
+    broker.end_grace().await;
+    let early = reclaim(&mut broker, "me").await;
+    assert_eq!(early, 0, "it has a lease to tell that it lives");
+    let alive = broker.key("alive");
+    let ends: i64 = broker.ask(&["ZSCORE", &alive, "dead"]).await;
+    let left = ends - broker.now().await;
+    assert!(left <= LEASE, "its jobs would hang for {left} ms");
+    broker.expire("dead").await;
+    assert_eq!(reclaim(&mut broker, "me").await, 1);
+    end(fixture, broker).await;
+}
+
+#[tokio::test]
 async fn a_consumer_that_never_fetched_is_forgotten() {
     let fixture = Fixture::new().await;
     let mut broker = Broker::new(&fixture, LEASE).await;

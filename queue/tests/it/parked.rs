@@ -191,7 +191,12 @@ async fn a_newer_envelope_is_parked_and_damaged_bytes_are_kept() {
     let stream = fixture.key("s:0");
     let mut newer = Envelope::new(&task(Act::Succeed)).unwrap().encode();
     newer[0] = 200;
-    for (field, bytes) in [("e", &newer[..]), ("e", b"\x01bad"), ("other", b"x")] {
+    for (field, bytes) in [
+        ("e", &newer[..]),
+        ("e", b"\x01bad"),
+        ("e", b"\0not ours"),
+        ("other", b"x"),
+    ] {
         let () = queue::redis::cmd("XADD")
             .arg(&stream)
             .arg("*")
@@ -202,9 +207,9 @@ async fn a_newer_envelope_is_parked_and_damaged_bytes_are_kept() {
             .unwrap();
     }
     let worker = fixture.start(2);
-    until("one is parked, two are dead", async || {
+    until("one is parked, three are dead", async || {
         let counts = queue.counts("default").await.unwrap();
-        (counts.parked, counts.dead, counts.in_hand) == (1, 2, 0)
+        (counts.parked, counts.dead, counts.in_hand) == (1, 3, 0)
     })
     .await;
     for letter in queue.dead_letters("default", 10).await.unwrap() {

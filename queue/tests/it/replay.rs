@@ -106,6 +106,7 @@ async fn a_replayed_once_job_is_not_relayed_beside() {
         id: envelope.id,
         queue: envelope.queue,
         run_at: None,
+        again_after: Duration::ZERO,
     };
     queue.relay(std::slice::from_ref(&relayed)).await.unwrap();
     let worker = fixture.start(2);

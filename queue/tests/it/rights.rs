@@ -53,6 +53,7 @@ async fn the_users_rights_are_enough_for_all_that_the_queue_does() {
         id: envelope.id,
         queue: envelope.queue,
         run_at: Some(SystemTime::now()),
+        again_after: Duration::ZERO,
     };
     queue.relay(&[relayed]).await.unwrap();
     queue
@@ -75,7 +76,7 @@ async fn the_users_rights_are_enough_for_all_that_the_queue_does() {
         .unwrap();
     assert_eq!(queue.parked("default", 9).await.unwrap().len(), 1);
     assert_eq!(queue.replay_all("default").await.unwrap(), 2);
-    settings.tuning.dead_max_len = 0;
+    settings.tuning.dead_max_len = 1;
     let queue = Queue::connect(settings).await.unwrap();
     let worker = start(&queue, log, 4);
     until_done(log, 5).await;

@@ -63,7 +63,7 @@ impl Broker {
         let call = self.call("relay.lua", &["s:0", "j", "delayed", &marker]);
         let due = due.map_or_else(String::new, |due| due.to_string());
         let call = call.arg(KEEP).arg(job.id).bytes(&job.encode());
-        call.arg(&*due)
+        call.arg(&*due).arg(KEEP)
     }
 
     /// Makes an entry a retry, `ms` from now.

@@ -8,6 +8,8 @@ use crate::broker::{Broker, Call, SCHEDULE, job, unique};
 const FAR: i64 = 9_000_000_000_000;
 /// From now on, in ms; no preparation takes as long.
 const SOON: u64 = 60_000;
+/// By how much a clock is set back, in ms.
+const SET_BACK: i64 = 3_600_000;
 /// A key, hashed.
 const KEY: u8 = 7;
 
@@ -52,6 +54,7 @@ impl Given {
 pub(super) const SCENARIOS: &[(&str, &str)] = &[
     ("beat.lua", "the first of all"),
     ("beat.lua", "one of many"),
+    ("beat.lua", "after the clock was set back"),
     ("cron.lua", "two slots"),
     ("cron.lua", "a slot to pass over"),
     ("dead.lua", "a job of the outbox"),
@@ -97,6 +100,10 @@ pub(super) async fn prepare(broker: &mut Broker, script: &str, what: &str) -> Gi
     broker.end_grace().await;
     match script {
         "beat.lua" => {
+            if what == "after the clock was set back" {
+                broker.beaten("peer", -SET_BACK).await;
+                broker.last_beat(-SET_BACK).await;
+            }
             let (_, held) = broker.entry_of("me", job()).await;
             Given::new(broker.beat("me", "life")).accepted(&[&held])
         }

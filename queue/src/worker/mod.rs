@@ -303,6 +303,10 @@ impl Running {
     async fn drain(mut self, drain_timeout: Duration, abort: &CancellationToken) -> Option<String> {
         let deadline = Instant::now() + drain_timeout;
         tracing::info!("worker drains");
+        if self.heartbeat.ended.is_cancelled() {
+            // The lease runs out, and nobody would tell the handlers.
+            self.hurry.cancel();
+        }
         self.stop.cancel();
         self.board.close();
         self.hand_back_waiting();
@@ -313,6 +317,7 @@ impl Running {
             () = join_all(&mut self.runners, "runner", &mut died) => true,
             () = sleep_until(deadline) => false,
             () = abort.cancelled() => false,
+            () = self.heartbeat.ended.cancelled() => false,
         };
         if !finished {
             self.hurry.cancel();
@@ -378,5 +383,54 @@ fn describe(part: &str, end: Result<(), tokio::task::JoinError>) -> String {
     match end {
         Ok(()) => format!("{part} ended"),
         Err(error) => format!("{part}: {error}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        Job, JobContext, JobError,
+        testing::{self, Namespace},
+    };
+
+    #[derive(serde::Serialize, serde::Deserialize)]
+    struct Endless;
+
+    impl Job for Endless {
+        const NAME: &'static str = "endless";
+    }
+
+    async fn run_endless(_: Endless, cx: JobContext<Arc<Notify>>) -> Result<(), JobError> {
+        cx.app.notify_one();
+        std::future::pending().await
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn without_a_heartbeat_no_handler_runs_on() {
+        let settings = testing::settings();
+        let namespace = Namespace::new(settings.clone());
+        let queue = Queue::connect(settings.clone()).await.unwrap();
+        queue.enqueue(&Endless).await.unwrap();
+        let registry = Registry::new().register::<Endless, _, _>(run_endless);
+        let started = Arc::new(Notify::new());
+        let app = Arc::clone(&started);
+        let worker = Worker::new(queue, registry, app, WorkerSettings::default());
+        let answers_within = settings.tuning.response_timeout;
+        let connection = Connection::new(&settings, answers_within).unwrap();
+        let abort = CancellationToken::new();
+        let mut running = worker.start(&connection, &abort).unwrap();
+        started.notified().await;
+        // What its thread does last, also when it panics.
+        running.heartbeat.ended.cancel();
+        assert_eq!(running.part_died().await, "heartbeat");
+        let hour = Duration::from_secs(60 * 60);
+        let drain = timeout(Duration::from_secs(20), running.drain(hour, &abort));
+        assert_eq!(drain.await, Ok(None), "the handler was cancelled");
+        let left = crate::Counts {
+            in_hand: 1,
+            ..crate::Counts::default()
+        };
+        namespace.end_leaving(left).await;
     }
 }

@@ -22,7 +22,7 @@ use std::{
 use tokio::{
     sync::{Mutex, Notify, mpsc},
     task::JoinSet,
-    time::{Instant, sleep_until, timeout, timeout_at},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -43,6 +43,8 @@ use crate::{
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(3);
 /// Beyond the handlers' own grace: who blocks his thread is left behind.
 const HURRY_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long fetches may take to end after an abort: with a live Redis, enough.
+const ABORT_GRACE: Duration = Duration::from_millis(500);
 /// Between two attempts to end a blocking read.
 const UNBLOCK_EVERY: Duration = Duration::from_millis(20);
 
@@ -247,6 +249,16 @@ impl<C: Clone + Send + Sync + 'static> Worker<C> {
     }
 }
 
+/// Ends the blocking reads of all lanes, again and again: a reader may just have begun
+/// another.
+async fn unblock_all(lanes: &[Arc<Lane>]) {
+    loop {
+        // At once: with a Redis that does not answer, each takes its whole time-out.
+        futures_util::future::join_all(lanes.iter().map(|lane| fetch::unblock(lane))).await;
+        sleep(UNBLOCK_EVERY).await;
+    }
+}
+
 /// Acts on changes of the lease: what waits under an old name is not ours to run.
 async fn follow_lease(lane: Arc<Lane>, stop: CancellationToken) {
     let mut watch = lane.tenure.watch();
@@ -310,7 +322,7 @@ impl Running {
         self.stop.cancel();
         self.board.close();
         self.hand_back_waiting();
-        let mut died = self.stop_intake().await;
+        let mut died = self.stop_intake(abort).await;
         self.hand_back_waiting();
 
         let finished = tokio::select! {
@@ -339,27 +351,20 @@ impl Running {
     }
 
     /// Stops what brings entries in; readers are unblocked until they have ended.
-    async fn stop_intake(&mut self) -> Option<String> {
+    async fn stop_intake(&mut self, abort: &CancellationToken) -> Option<String> {
         let mut died = None;
         // As long as a fetch can take with a Redis that does not answer.
         let tuning = &self.lanes.first()?.settings.tuning;
         let limit = tuning.block + tuning.response_timeout + tuning.connect_timeout;
-        let deadline = Instant::now() + limit;
-        loop {
-            for lane in &self.lanes {
-                fetch::unblock(lane).await;
-            }
-            let soon = (Instant::now() + UNBLOCK_EVERY).min(deadline);
-            let all = join_all(&mut self.intake, "intake", &mut died);
-            if timeout_at(soon, all).await.is_ok() {
-                return died;
-            }
-            if Instant::now() >= deadline {
-                tracing::error!("a fetch does not end; another worker takes its jobs");
-                self.intake.abort_all();
-                return died;
-            }
+        tokio::select! {
+            () = join_all(&mut self.intake, "intake", &mut died) => return died,
+            () = unblock_all(&self.lanes) => {}
+            () = sleep(limit) => {}
+            () = async { abort.cancelled().await; sleep(ABORT_GRACE).await } => {}
         }
+        tracing::error!("a fetch does not end; another worker takes its jobs");
+        self.intake.abort_all();
+        died
     }
 
     fn hand_back_waiting(&self) {

@@ -19,9 +19,10 @@ const SETTLED: Micros = 1_000_000;
 /// within a lease, a scan and half a second.
 ///
 /// Judged are deaths while another worker of this release was up before and to the end,
-/// with no other fault of Redis or a worker in force from shortly before, when its effects
-/// may last, until the start. Faults of Postgres, of Redis' memory and of its scripts do not
-/// matter, nor do workers that died or were told to end before. Not judged are jobs that
+/// with no other fault of a server or a worker in force from shortly before, when its effects
+/// may last, until the start: without Postgres, too, all slots may be taken, by jobs that wait
+/// for it. Faults of Redis' memory and of its scripts do not matter, nor do workers that died
+/// or were told to end before. Not judged are jobs that
 /// have seen such a loss before: they become suspects, and wait for their turn. A job that the
 /// older release does not know has one scan more, because it may be parked on the way. What
 /// this machine stood still is added. Every recovery is in the histogram, judged or not.
@@ -79,7 +80,7 @@ fn orphans<'a>(
 /// Whether nothing else can have held up the jobs of a dead process until they started.
 fn is_alone(evidence: &Evidence, process: &str, death: Death, again: Micros) -> bool {
     let faults = &evidence.faults;
-    let harmless = [Fault::PostgresRestart, Fault::RedisOom, Fault::ScriptFlush];
+    let harmless = [Fault::RedisOom, Fault::ScriptFlush];
     let from = death.at.saturating_sub(faults.limits.resend);
     let disturbs = |span: &Span| match span.fault {
         // Whoever dies may have taken the jobs over; whoever died before has not.
@@ -155,8 +156,12 @@ mod tests {
         faulty.is_lawful();
         assert_eq!(faulty.report().recovery.mixed, [4_000_000]);
 
+        let mut full = story(4000);
+        full.fault(7000, 9500, Fault::PostgresRestart, "postgres");
+        full.is_lawful();
+
         let mut harmless = story(4000);
-        harmless.fault(7000, 7500, Fault::PostgresRestart, "postgres");
+        harmless.fault(7000, 7500, Fault::ScriptFlush, "redis");
         harmless.breaks("I8");
     }
 

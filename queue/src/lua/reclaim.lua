@@ -12,6 +12,9 @@
 -- `alive` before the first of its entries does, so its next beat tells it. In a
 -- gap of the beats, and for half a lease after it, nobody is declared dead. A caller
 -- without a lease, because Redis has lost it, takes nothing: it would look dead too.
+-- Entries of a consumer looked at in one go, and in all: suspects that must wait
+-- shall not hide what stands behind them, and Redis not be blocked for long.
+local PAGE, MOST = 100, 1000
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local me, room = ARGV[1], tonumber(ARGV[2])
@@ -41,19 +44,25 @@ for _, consumer in ipairs(consumers) do
     end
   end
   if ended and pending > 0 and #taken < room then
-    for _, entry in ipairs(redis.call('XPENDING', KEYS[1], 'g', '-', '+', 2 * room, name)) do
-      local deliveries = entry[4] + 1
-      local doubtful = deliveries >= suspect and deliveries <= poison
-      if #taken < room and (not doubtful or suspects > 0) then
-        local claimed = redis.call('XCLAIM', KEYS[1], 'g', me, 0, entry[1])
-        if claimed[1] then
-          taken[#taken + 1] = {entry[1], claimed[1][2], deliveries}
-          if doubtful then
-            suspects = suspects - 1
+    local from, looked = '-', 0
+    repeat
+      local page = redis.call('XPENDING', KEYS[1], 'g', from, '+', PAGE, name)
+      for _, entry in ipairs(page) do
+        local deliveries = entry[4] + 1
+        local doubtful = deliveries >= suspect and deliveries <= poison
+        if #taken < room and (not doubtful or suspects > 0) then
+          local claimed = redis.call('XCLAIM', KEYS[1], 'g', me, 0, entry[1])
+          if claimed[1] then
+            taken[#taken + 1] = {entry[1], claimed[1][2], deliveries}
+            if doubtful then
+              suspects = suspects - 1
+            end
           end
         end
+        from = '(' .. entry[1]
       end
-    end
+      looked = looked + #page
+    until #page < PAGE or #taken >= room or looked >= MOST
   end
 end
 if not guarded then

@@ -4,8 +4,8 @@
 -- KEYS 1 stream  2 payloads (HASH)  3 delayed (ZSET)  4 meta (HASH)  5 cron (ZSET)
 -- ARGV 1 most jobs to move  2 ms: move nothing when the last tick is younger
 --      3 most schedules to tell
--- Returns {moved, ms until the next job or slot or -1, now in ms, life of the data or
---   nil, {name, slot, ...} of the schedules that are due}.
+-- Returns {moved, ms until a tick can move the next job, or until the next slot, or -1,
+--   now in ms, life of the data or nil, {name, slot, ...} of the schedules that are due}.
 --
 -- Invariant: a job is in the stream before it leaves the index, and its index goes
 -- last; by the server's clock it is never early. Moving frees what it takes, so it
@@ -14,8 +14,11 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local moved = 0
 local since = now - tonumber(redis.call('HGET', KEYS[4], 'tick') or 0)
+local gate = tonumber(ARGV[2])
 -- Less than nothing, when the clock was set back.
-if since >= tonumber(ARGV[2]) or since < 0 then
+if since < gate and since >= 0 then
+  gate = gate - since
+else
   redis.call('HSET', KEYS[4], 'tick', now)
   local due = redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', now, 'LIMIT', 0, ARGV[1])
   for _, id in ipairs(due) do
@@ -31,7 +34,8 @@ end
 local wait = -1
 local first = redis.call('ZRANGE', KEYS[3], 0, 0, 'WITHSCORES')
 if first[2] then
-  wait = math.max(tonumber(first[2]) - now, 0)
+  -- Who came back before the gate opens would come in vain.
+  wait = math.max(tonumber(first[2]) - now, gate)
 end
 local slots = redis.call('ZRANGEBYSCORE', KEYS[5], '-inf', now, 'WITHSCORES', 'LIMIT', 0, ARGV[3])
 -- What is due may be another worker's to fire: only what is not yet is waited for.

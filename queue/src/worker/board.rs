@@ -304,12 +304,17 @@ impl Board {
     pub(super) fn take_stale(&self, lane: usize, age: Duration) -> Vec<Entry> {
         let now = Instant::now();
         let mut state = self.state();
-        let ready = &mut state.lanes[lane].ready;
-        let (stale, fresh) = ready
-            .drain(..)
-            .partition::<VecDeque<_>, _>(|entry| now.duration_since(entry.since) > age);
-        *ready = fresh;
-        stale.into()
+        let hand = &mut state.lanes[lane];
+        let mut stale = Vec::new();
+        // Suspects, too: one that runs for long keeps the others from running here.
+        for waiting in [&mut hand.ready, &mut hand.suspects] {
+            let (old, fresh) = waiting
+                .drain(..)
+                .partition::<VecDeque<_>, _>(|entry| now.duration_since(entry.since) > age);
+            *waiting = fresh;
+            stale.extend(old);
+        }
+        stale
     }
 
     /// Removes all that waits in a lane.
@@ -385,6 +390,17 @@ mod tests {
         assert!(run(&board).is_none());
         board.suspect_ran(0);
         assert!(run(&board).unwrap().suspect);
+    }
+
+    #[test]
+    fn a_suspect_that_waits_behind_another_grows_stale() {
+        let board = Board::new(&[4], 4);
+        board.put(0, vec![entry("1-0", 3), entry("1-1", 3)], Place::Back, 3);
+        assert!(run(&board).unwrap().suspect);
+        assert!(board.take_stale(0, Duration::from_secs(60)).is_empty());
+        let stale = board.take_stale(0, Duration::ZERO);
+        let ids: Vec<_> = stale.iter().map(|entry| entry.id.to_string()).collect();
+        assert_eq!(ids, ["1-1"]);
     }
 
     #[test]

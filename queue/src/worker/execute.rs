@@ -2,13 +2,15 @@
 
 use std::{
     any::Any,
-    panic::AssertUnwindSafe,
+    future, mem,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
     sync::Arc,
-    task::Poll,
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
-use futures_util::FutureExt;
+use futures_util::{FutureExt, future::BoxFuture};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
@@ -20,7 +22,7 @@ use super::{
     settle::Settlement,
 };
 use crate::{
-    DecodeError, JobContext, JobError, JobId, Registry,
+    DecodeError, JobContext, JobError, JobId, Registry, backoff,
     envelope::Header,
     job::Fate,
     registry::{Kind, Outcome},
@@ -126,18 +128,18 @@ impl<C: Clone + Send + Sync + 'static> Runners<C> {
         started: Instant,
     ) -> End {
         let cancel = CancellationToken::new();
-        let context = JobContext {
-            app: self.app.clone(),
-            id: header.id(),
-            name: kind.name,
-            attempt: header.attempt,
-            max_attempts: header.max_attempts,
-            traceparent: header.traceparent.map(ToOwned::to_owned),
-            cancel: cancel.clone(),
-        };
         let work = async {
+            let context = JobContext {
+                app: self.app.clone(),
+                id: header.id(),
+                name: kind.name,
+                attempt: header.attempt,
+                max_attempts: header.max_attempts,
+                traceparent: header.traceparent.map(ToOwned::to_owned),
+                cancel: cancel.clone(),
+            };
             match (kind.run)(header.version, payload, context) {
-                Ok(handler) => handler.await,
+                Ok(handler) => Contained(handler).await,
                 Err(misfit) => Err(JobError::discard(misfit)),
             }
         };
@@ -186,6 +188,32 @@ impl<C: Clone + Send + Sync + 'static> Runners<C> {
     }
 }
 
+/// A handler under way: it may be dropped where no panic of its own is caught.
+struct Contained(BoxFuture<'static, Outcome>);
+
+impl Future for Contained {
+    type Output = Outcome;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
+        self.0.poll_unpin(cx)
+    }
+}
+
+impl Drop for Contained {
+    fn drop(&mut self) {
+        let handler = mem::replace(&mut self.0, future::pending().boxed());
+        if let Err(panic) = contain(|| drop(handler)) {
+            tracing::error!(panic, "a handler panicked when it was dropped");
+        }
+    }
+}
+
+/// Runs code of the application; its panic becomes a text. Outside of a handler, it
+/// would end the worker, and then the next one that takes up the job.
+fn contain<T>(code: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(code)).map_err(text_of)
+}
+
 /// When the attempt has taken too long: practically never, for a time-out too long
 /// to count.
 fn deadline(started: Instant, timeout_ms: u64) -> tokio::time::Instant {
@@ -197,14 +225,17 @@ fn deadline(started: Instant, timeout_ms: u64) -> tokio::time::Instant {
 fn returned(result: Result<Outcome, Box<dyn Any + Send>>) -> End {
     match result {
         Ok(outcome) => End::Returned(outcome),
-        Err(panic) => {
-            let text = panic
-                .downcast_ref::<&str>()
-                .map(|text| (*text).to_owned())
-                .or_else(|| panic.downcast_ref::<String>().cloned())
-                .unwrap_or_default();
-            End::Panicked(text)
-        }
+        Err(panic) => End::Panicked(text_of(panic)),
+    }
+}
+
+fn text_of(panic: Box<dyn Any + Send>) -> String {
+    match panic.downcast::<String>() {
+        Ok(text) => *text,
+        Err(panic) => panic
+            .downcast_ref::<&str>()
+            .map(|text| (*text).to_owned())
+            .unwrap_or_default(),
     }
 }
 
@@ -236,11 +267,17 @@ fn conclude<C>(
         End::Panicked(text) => JobError::retry(format!("panicked: {text}")),
         End::TimedOut => JobError::retry(format!("timed out after {} ms", header.timeout_ms)),
     };
-    let mut text = error.chain();
+    let fate = error.fate;
+    // Moved in, because the error's drop is the application's code too.
+    let told = contain(move || {
+        let error = error;
+        error.chain()
+    });
+    let mut text = told.unwrap_or_else(|panic| format!("the error panicked: {panic}"));
     if text.len() > MAX_ERROR {
         text.truncate(text.floor_char_boundary(MAX_ERROR));
     }
-    let Fate::Retry { after } = error.fate else {
+    let Fate::Retry { after } = fate else {
         tracing::error!(error = text, "job discarded");
         return Some(dead(header, payload, "discarded", text));
     };
@@ -248,7 +285,12 @@ fn conclude<C>(
         tracing::error!(error = text, "job is dead: its attempts are used up");
         return Some(dead(header, payload, "attempts", text));
     }
-    let after = after.unwrap_or_else(|| (kind.backoff)(header.attempt));
+    let after = after.unwrap_or_else(|| {
+        contain(|| (kind.backoff)(header.attempt)).unwrap_or_else(|panic| {
+            tracing::error!(panic, "Job::backoff panicked: the default is used");
+            backoff::full_jitter(header.attempt)
+        })
+    });
     let after_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
     tracing::warn!(error = text, retry_ms = after_ms, "attempt failed");
     let next = Header {

@@ -180,9 +180,14 @@ impl Pause {
     }
 
     pub(super) async fn wait(&mut self) {
+        tokio::time::sleep(self.take()).await;
+    }
+
+    /// The next pause, for who does something else meanwhile.
+    pub(super) fn take(&mut self) -> Duration {
         let pause = self.next.min(self.longest);
         self.next = pause * 2;
-        tokio::time::sleep(jittered(pause)).await;
+        jittered(pause)
     }
 }
 

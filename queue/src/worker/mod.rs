@@ -22,7 +22,7 @@ use std::{
 use tokio::{
     sync::{Mutex, Notify, mpsc},
     task::JoinSet,
-    time::{Instant, sleep_until, timeout, timeout_at},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -43,6 +43,8 @@ use crate::{
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(3);
 /// Beyond the handlers' own grace: who blocks his thread is left behind.
 const HURRY_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long fetches may take to end after an abort: with a live Redis, enough.
+const ABORT_GRACE: Duration = Duration::from_millis(500);
 /// Between two attempts to end a blocking read.
 const UNBLOCK_EVERY: Duration = Duration::from_millis(20);
 
@@ -247,6 +249,16 @@ impl<C: Clone + Send + Sync + 'static> Worker<C> {
     }
 }
 
+/// Ends the blocking reads of all lanes, again and again: a reader may just have begun
+/// another.
+async fn unblock_all(lanes: &[Arc<Lane>]) {
+    loop {
+        // At once: with a Redis that does not answer, each takes its whole time-out.
+        futures_util::future::join_all(lanes.iter().map(|lane| fetch::unblock(lane))).await;
+        sleep(UNBLOCK_EVERY).await;
+    }
+}
+
 /// Acts on changes of the lease: what waits under an old name is not ours to run.
 async fn follow_lease(lane: Arc<Lane>, stop: CancellationToken) {
     let mut watch = lane.tenure.watch();
@@ -303,16 +315,21 @@ impl Running {
     async fn drain(mut self, drain_timeout: Duration, abort: &CancellationToken) -> Option<String> {
         let deadline = Instant::now() + drain_timeout;
         tracing::info!("worker drains");
+        if self.heartbeat.ended.is_cancelled() {
+            // The lease runs out, and nobody would tell the handlers.
+            self.hurry.cancel();
+        }
         self.stop.cancel();
         self.board.close();
         self.hand_back_waiting();
-        let mut died = self.stop_intake().await;
+        let mut died = self.stop_intake(abort).await;
         self.hand_back_waiting();
 
         let finished = tokio::select! {
             () = join_all(&mut self.runners, "runner", &mut died) => true,
             () = sleep_until(deadline) => false,
             () = abort.cancelled() => false,
+            () = self.heartbeat.ended.cancelled() => false,
         };
         if !finished {
             self.hurry.cancel();
@@ -334,27 +351,20 @@ impl Running {
     }
 
     /// Stops what brings entries in; readers are unblocked until they have ended.
-    async fn stop_intake(&mut self) -> Option<String> {
+    async fn stop_intake(&mut self, abort: &CancellationToken) -> Option<String> {
         let mut died = None;
         // As long as a fetch can take with a Redis that does not answer.
         let tuning = &self.lanes.first()?.settings.tuning;
         let limit = tuning.block + tuning.response_timeout + tuning.connect_timeout;
-        let deadline = Instant::now() + limit;
-        loop {
-            for lane in &self.lanes {
-                fetch::unblock(lane).await;
-            }
-            let soon = (Instant::now() + UNBLOCK_EVERY).min(deadline);
-            let all = join_all(&mut self.intake, "intake", &mut died);
-            if timeout_at(soon, all).await.is_ok() {
-                return died;
-            }
-            if Instant::now() >= deadline {
-                tracing::error!("a fetch does not end; another worker takes its jobs");
-                self.intake.abort_all();
-                return died;
-            }
+        tokio::select! {
+            () = join_all(&mut self.intake, "intake", &mut died) => return died,
+            () = unblock_all(&self.lanes) => {}
+            () = sleep(limit) => {}
+            () = async { abort.cancelled().await; sleep(ABORT_GRACE).await } => {}
         }
+        tracing::error!("a fetch does not end; another worker takes its jobs");
+        self.intake.abort_all();
+        died
     }
 
     fn hand_back_waiting(&self) {
@@ -378,5 +388,54 @@ fn describe(part: &str, end: Result<(), tokio::task::JoinError>) -> String {
     match end {
         Ok(()) => format!("{part} ended"),
         Err(error) => format!("{part}: {error}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        Job, JobContext, JobError,
+        testing::{self, Namespace},
+    };
+
+    #[derive(serde::Serialize, serde::Deserialize)]
+    struct Endless;
+
+    impl Job for Endless {
+        const NAME: &'static str = "endless";
+    }
+
+    async fn run_endless(_: Endless, cx: JobContext<Arc<Notify>>) -> Result<(), JobError> {
+        cx.app.notify_one();
+        std::future::pending().await
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn without_a_heartbeat_no_handler_runs_on() {
+        let settings = testing::settings();
+        let namespace = Namespace::new(settings.clone());
+        let queue = Queue::connect(settings.clone()).await.unwrap();
+        queue.enqueue(&Endless).await.unwrap();
+        let registry = Registry::new().register::<Endless, _, _>(run_endless);
+        let started = Arc::new(Notify::new());
+        let app = Arc::clone(&started);
+        let worker = Worker::new(queue, registry, app, WorkerSettings::default());
+        let answers_within = settings.tuning.response_timeout;
+        let connection = Connection::new(&settings, answers_within).unwrap();
+        let abort = CancellationToken::new();
+        let mut running = worker.start(&connection, &abort).unwrap();
+        started.notified().await;
+        // What its thread does last, also when it panics.
+        running.heartbeat.ended.cancel();
+        assert_eq!(running.part_died().await, "heartbeat");
+        let hour = Duration::from_secs(60 * 60);
+        let drain = timeout(Duration::from_secs(20), running.drain(hour, &abort));
+        assert_eq!(drain.await, Ok(None), "the handler was cancelled");
+        let left = crate::Counts {
+            in_hand: 1,
+            ..crate::Counts::default()
+        };
+        namespace.end_leaving(left).await;
     }
 }

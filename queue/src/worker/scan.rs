@@ -20,7 +20,7 @@ use crate::{envelope::whole_ms, scripts};
 /// Most entries taken over in one script, which blocks Redis while it runs.
 const MAX_RECLAIM: usize = 100;
 /// Most parked jobs moved in one script.
-const MAX_UNPARK: usize = 100;
+const MAX_UNPARK: u64 = 100;
 /// How long a job may wait in this process while another worker could run it.
 const STALE: Duration = Duration::from_secs(1);
 /// Pause before the next look when the last one did not take all there was.
@@ -32,6 +32,7 @@ const MORE: Duration = Duration::from_millis(20);
 pub(super) async fn scan_until(lane: Arc<Lane>, known: Vec<String>, stop: CancellationToken) {
     let scan = lane.settings.tuning.scan;
     let mut pause = jittered(scan);
+    let mut backlog = Backlog::default();
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
@@ -53,8 +54,10 @@ pub(super) async fn scan_until(lane: Arc<Lane>, known: Vec<String>, stop: Cancel
                 continue;
             }
         }
-        if let Err(error) = unpark(&lane, &known).await {
-            tracing::debug!(queue.name = lane.queue, %error, "unpark failed");
+        match unpark(&lane, &known).await {
+            Ok(left) if backlog.shrinks(left) => pause = MORE,
+            Ok(_) => {}
+            Err(error) => tracing::debug!(queue.name = lane.queue, %error, "unpark failed"),
         }
         if let Err(error) = trim(&lane).await {
             tracing::debug!(queue.name = lane.queue, %error, "trimming dead letters failed");
@@ -127,17 +130,40 @@ async fn reclaim(lane: &Lane) -> RedisResult<Reclaimed> {
     })
 }
 
-async fn unpark(lane: &Lane, known: &[String]) -> RedisResult<()> {
+/// Parked jobs, from look to look, as long as there are more than one look moves.
+#[derive(Default)]
+struct Backlog(Option<u64>);
+
+impl Backlog {
+    /// Whether to look again at once, given what a full handful has left, if it was
+    /// one.
+    ///
+    /// Not when most of it has come back: workers that do not know these jobs, as
+    /// during a deployment, would only take them round and round.
+    fn shrinks(&mut self, left: Option<u64>) -> bool {
+        let before = std::mem::replace(&mut self.0, left);
+        let most = before.map_or(u64::MAX, |before| before.saturating_sub(MAX_UNPARK / 2));
+        left.is_some_and(|left| left <= most)
+    }
+}
+
+/// Moves a handful of known jobs; when it was a full one, returns how many are parked.
+async fn unpark(lane: &Lane, known: &[String]) -> RedisResult<Option<u64>> {
     let keys = &lane.keys;
     let mut cmd = scripts::call(
         &scripts::UNPARK,
         &[&keys.stream, &keys.payloads, &keys.parked],
     );
     cmd.arg(MAX_UNPARK).arg(known);
-    if let Some(moved @ 1..) = parse_number(&lane.connection.one(&cmd).await?) {
+    let moved = parse_number(&lane.connection.one(&cmd).await?).unwrap_or(0);
+    if moved > 0 {
         tracing::info!(queue.name = lane.queue, jobs = moved, "unparked jobs");
     }
-    Ok(())
+    if moved < MAX_UNPARK {
+        return Ok(None);
+    }
+    let left = redis::cmd("ZCARD").arg(&keys.parked).to_owned();
+    Ok(parse_number(&lane.connection.one(&left).await?))
 }
 
 /// Here, and not where letters are written: they grow old without new ones, too.
@@ -155,4 +181,20 @@ async fn trim(lane: &Lane) -> RedisResult<()> {
         );
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backlog_is_worked_off_at_once_unless_it_comes_back() {
+        let mut backlog = Backlog::default();
+        assert!(backlog.shrinks(Some(900)), "the first handful");
+        assert!(backlog.shrinks(Some(800)));
+        assert!(!backlog.shrinks(Some(790)), "others park them again");
+        assert!(!backlog.shrinks(Some(790)));
+        assert!(backlog.shrinks(Some(690)), "the others have gone");
+        assert!(!backlog.shrinks(None), "the rest");
+    }
 }

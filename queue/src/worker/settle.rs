@@ -3,10 +3,17 @@
 //! There is no timer. The size of a batch follows the load by itself: one at rest,
 //! hundreds at the peak, and the delay is one round trip.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::{HashSet, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use redis::{Cmd, Pipeline, RedisResult, RedisWrite, Value};
-use tokio::sync::mpsc;
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep_until},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -77,23 +84,34 @@ pub(super) async fn settle_all(
     finish: CancellationToken,
 ) {
     let mut pending = Vec::with_capacity(MAX_BATCH);
+    // Apart, with times of their own: what Redis refuses must not hold up the others.
+    let mut refused = VecDeque::new();
+    let mut again = Instant::now();
+    let mut patience = Pause::new(lane.settings.lease);
     let mut pause = Pause::new(lane.settings.lease);
     let mut failing = false;
     loop {
         if pending.is_empty() {
             let received = tokio::select! {
                 biased;
-                received = outcomes.recv_many(&mut pending, MAX_BATCH) => received,
+                () = sleep_until(again), if !refused.is_empty() => {
+                    pending.extend(refused.drain(..refused.len().min(MAX_BATCH)));
+                    pending.len()
+                }
+                received = outcomes.recv_many(&mut pending, MAX_BATCH),
+                    if refused.is_empty() || !(outcomes.is_closed() && outcomes.is_empty()) => received,
                 () = finish.cancelled(), if !outcomes.is_closed() => {
                     outcomes.close();
                     continue;
                 }
             };
             if received == 0 {
-                return;
+                if refused.is_empty() {
+                    return;
+                }
+                continue;
             }
         } else {
-            // What Redis refuses must not hold up the others.
             while pending.len() < MAX_BATCH
                 && let Ok(settled) = outcomes.try_recv()
             {
@@ -102,29 +120,32 @@ pub(super) async fn settle_all(
         }
         let sent = first_write(&pending);
         match flush(&lane, &pending[..sent]).await {
-            Ok(Flushed { refused, strayed }) => {
+            Ok(flushed) => {
                 let confirmed = pending[..sent].iter().map(|settled| settled.id);
-                let confirmed = confirmed.filter(|id| !refused.contains(id));
-                if strayed {
+                let confirmed = confirmed.filter(|id| !flushed.refused.contains(id));
+                if flushed.strayed {
                     lane.let_go(confirmed);
                 } else {
                     lane.board.release(lane.number, confirmed);
                 }
-                // Refused ones go behind those that were not sent yet.
-                let mut unsent = pending.len() - sent;
-                pending.rotate_left(sent);
-                pending.retain(|settled| {
-                    let keep = unsent > 0 || refused.contains(&settled.id);
-                    unsent = unsent.saturating_sub(1);
-                    keep
-                });
-                if refused.is_empty() {
-                    pause.reset();
-                    if failing {
-                        tracing::info!(queue.name = lane.queue, "outcomes are confirmed again");
-                        failing = false;
+                pause.reset();
+                if failing {
+                    tracing::info!(queue.name = lane.queue, "outcomes are confirmed again");
+                    failing = false;
+                }
+                let written = pending.drain(..sent);
+                if flushed.refused.is_empty() {
+                    drop(written);
+                } else {
+                    refused.extend(written.filter(|one| flushed.refused.contains(&one.id)));
+                    // Others may be waiting for their time already.
+                    let now = Instant::now();
+                    if again <= now {
+                        again = now + patience.take();
                     }
-                    continue;
+                }
+                if refused.is_empty() {
+                    patience.reset();
                 }
             }
             Err(error) => {
@@ -137,9 +158,9 @@ pub(super) async fn settle_all(
                     );
                     failing = true;
                 }
+                pause.wait().await;
             }
         }
-        pause.wait().await;
     }
 }
 

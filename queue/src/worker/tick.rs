@@ -36,7 +36,11 @@ pub(super) async fn tick_until(lane: Arc<Lane>, mut schedules: Schedules, stop: 
                 }
                 pause.reset();
                 spare = tick_every / 2;
-                jittered(ticked.next.map_or(tick_every, |next| next.min(tick_every)))
+                match ticked.next {
+                    // Never before it: the tick would be in vain.
+                    Some(next) if next < tick_every => jittered(next).max(next),
+                    _ => jittered(tick_every),
+                }
             }
             Err(error) => {
                 tracing::debug!(queue.name = lane.queue, %error, "tick failed");

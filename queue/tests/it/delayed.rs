@@ -2,7 +2,12 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::harness::*;
+use queue::redis::Value;
+
+use crate::{
+    broker::{Broker, job},
+    harness::*,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_delayed_job_is_never_early() {
@@ -71,5 +76,30 @@ async fn many_due_jobs_are_moved_in_order_of_their_time() {
         .collect();
     assert_eq!(started, ids);
     worker.stop().await;
+    fixture.end().await;
+}
+
+#[tokio::test]
+async fn a_tick_that_came_too_early_tells_when_to_come_again() {
+    let fixture = Fixture::new().await;
+    let mut broker = Broker::new(&fixture, 6000).await;
+    let mut left = Vec::new();
+    for moved in [1, 0] {
+        let job = broker.schedule(&job(), "at", 1);
+        broker.run(&job).await.unwrap();
+        let call = broker.tick_after(100, 60_000);
+        let Value::Array(parts) = broker.run(&call).await.unwrap() else {
+            panic!("no list");
+        };
+        assert_eq!(parts[0], Value::Int(moved));
+        let Value::Int(wait) = parts[1] else {
+            panic!("no number");
+        };
+        left.push(wait);
+    }
+    // After the first nothing waits; the second waits for the gate, though it is due.
+    assert_eq!(left[0], -1);
+    assert!((30_000..=60_000).contains(&left[1]), "{left:?}");
+    broker.lose_data().await;
     fixture.end().await;
 }

@@ -5,7 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::harness::*;
+use queue::{Worker, WorkerSettings};
+use tokio_util::sync::CancellationToken;
+
+use crate::{harness::*, server::Server};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn running_jobs_finish_and_waiting_ones_go_back() {
@@ -80,4 +83,33 @@ async fn an_abort_does_not_wait_for_handlers() {
     handed_back(Act::Hang, true).await;
     // Seven times the grace of a handler would be seven seconds.
     assert!(begun.elapsed() < Duration::from_secs(6));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_queues_of_a_silent_redis_are_given_up_together() {
+    let server = Server::start(false);
+    let fixture = Fixture::at(&server.url()).await;
+    // One after the other, they would take longer than the test is patient.
+    let names: Vec<_> = (0..40).map(|number| format!("q{number}")).collect();
+    let settings = WorkerSettings {
+        queues: names.iter().map(|name| name.as_str().into()).collect(),
+        ..WorkerSettings::default()
+    };
+    let log = Arc::clone(&fixture.log);
+    let worker = Worker::new(fixture.queue.clone(), registry(), log, settings);
+    let shutdown = CancellationToken::new();
+    let worker = tokio::spawn(worker.run(shutdown.clone(), CancellationToken::new()));
+    let mut connection = fixture.connection().await;
+    until("all fetch", async || {
+        let clients: String = query(&mut connection, &["CLIENT", "LIST"]).await;
+        clients.matches("cmd=xreadgroup").count() == names.len()
+    })
+    .await;
+    server.freeze();
+    shutdown.cancel();
+    let ended = tokio::time::timeout(Duration::from_secs(20), worker).await;
+    server.thaw();
+    ended.expect("the worker ends").unwrap().unwrap();
+    let () = query(&mut connection, &["FLUSHALL"]).await;
+    fixture.end().await;
 }

@@ -107,3 +107,27 @@ async fn a_consumer_that_never_fetched_is_forgotten() {
     assert_eq!(alive, ["me"]);
     end(fixture, broker).await;
 }
+
+#[tokio::test]
+async fn many_suspects_do_not_hide_the_healthy_entries_behind_them() {
+    let fixture = Fixture::new().await;
+    let mut broker = Broker::new(&fixture, LEASE).await;
+    let stream = broker.key("s:0");
+    for _ in 0..250 {
+        let (entry, _) = broker.entry_of("dead", job()).await;
+        let claim = ["XCLAIM", &stream, "g", "dead", "0", &entry];
+        let _: Vec<String> = broker
+            .ask(&[&claim[..], &["RETRYCOUNT", "2", "JUSTID"]].concat())
+            .await;
+    }
+    let (healthy, _) = broker.entry_of("dead", job()).await;
+    broker.expire("dead").await;
+    broker.beaten("me", 1000).await;
+    broker.last_beat(1000).await;
+    // A suspect runs already, so no other may be taken.
+    let call = broker.reclaim("me", 1, 0);
+    let rows = taken(broker.run(&call).await.unwrap());
+    let entries: Vec<_> = rows.into_iter().map(|(entry, ..)| entry).collect();
+    assert_eq!(entries, [healthy]);
+    end(fixture, broker).await;
+}

@@ -14,6 +14,7 @@ mod lease;
 mod model;
 mod outage;
 mod outcomes;
+mod panics;
 mod parked;
 mod prefix;
 mod produce;

@@ -137,6 +137,34 @@ async fn an_outcome_that_redis_refuses_holds_up_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn many_outcomes_that_redis_refuses_do_not_stop_the_queue() {
+    let fixture = Fixture::new().await;
+    let (queue, log) = (&fixture.queue, &fixture.log);
+    let (stream, dead) = (fixture.key("s:0"), fixture.key("dead"));
+    let mut connection = fixture.connection().await;
+    let () = query(&mut connection, &["SET", &dead, "x"]).await;
+    let worker = fixture.start(4);
+    // More than one pipeline takes.
+    let jobs = vec![task(Act::Discard); 1100];
+    queue.enqueue_many(&jobs).await.unwrap();
+    until("all have run", async || {
+        log.starts.lock().unwrap().len() == jobs.len() && log.running.load(Ordering::SeqCst) == 0
+    })
+    .await;
+    let others = vec![task(Act::Succeed); 20];
+    queue.enqueue_many(&others).await.unwrap();
+    until("the others are settled", async || {
+        let left: usize = query(&mut connection, &["XLEN", &stream]).await;
+        log.done_count() == others.len() && left == jobs.len()
+    })
+    .await;
+    let _: u64 = query(&mut connection, &["DEL", &dead]).await;
+    assert_settled(queue, 1100).await;
+    worker.stop().await;
+    fixture.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_long_job_on_a_live_worker_runs_once() {
     let fixture = Fixture::new().await;
     let (queue, log) = (&fixture.queue, &fixture.log);

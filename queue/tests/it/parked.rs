@@ -76,6 +76,32 @@ async fn unknown_names_and_versions_wait_for_a_worker_that_knows_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_backlog_of_parked_jobs_does_not_wait_for_a_scan_per_handful() {
+    // A handful per scan would take longer than the test is patient.
+    let slow = |settings: &mut queue::Settings| {
+        settings.lease = std::time::Duration::from_secs(6);
+        settings.tuning.scan = std::time::Duration::from_secs(2);
+    };
+    let fixture = Fixture::tuned(slow).await;
+    let (queue, log) = (&fixture.queue, &fixture.log);
+    let patience = std::time::Duration::from_secs(5);
+    let old = start_with(queue, Registry::new(), log, 2, patience);
+    let jobs = vec![task(Act::Succeed); 1500];
+    let ids = queue.enqueue_many(&jobs).await.unwrap();
+    until("all are parked", async || {
+        queue.counts("default").await.unwrap().parked == 1500
+    })
+    .await;
+    old.stop().await;
+    let new = fixture.start(8);
+    until_done(log, ids.len()).await;
+    assert_settled(queue, 0).await;
+    log.assert_each_done_once(&ids);
+    new.stop().await;
+    fixture.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_versions_of_a_job_run_side_by_side() {
     let fixture = Fixture::new().await;
     let (queue, log) = (&fixture.queue, &fixture.log);

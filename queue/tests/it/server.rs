@@ -41,6 +41,22 @@ impl Server {
         }
     }
 
+    /// Makes it silent: its port is open, and it answers nothing.
+    pub(crate) fn freeze(&self) {
+        self.signal("-STOP");
+    }
+
+    /// Lets it go on.
+    pub(crate) fn thaw(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let id = self.child.as_ref().unwrap().id().to_string();
+        let sent = Command::new("kill").args([signal, &id]).status().unwrap();
+        assert!(sent.success());
+    }
+
     /// Starts it again, with what is on its disk.
     pub(crate) fn resume(&mut self) {
         let child = Command::new("redis-server")

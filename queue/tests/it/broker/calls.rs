@@ -136,8 +136,13 @@ impl Broker {
     }
 
     pub(crate) fn tick(&self, most: usize) -> Call {
+        self.tick_after(most, 0)
+    }
+
+    /// Moves nothing when the last tick is younger than `spare`, in ms.
+    pub(crate) fn tick_after(&self, most: usize, spare: u64) -> Call {
         let names = ["s:0", "j", "delayed", "m", "cron"];
-        self.call("tick.lua", &names).arg(most).arg(0).arg(100)
+        self.call("tick.lua", &names).arg(most).arg(spare).arg(100)
     }
 
     /// Tells of a schedule; `ttl` in ms, or empty.

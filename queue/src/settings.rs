@@ -295,7 +295,8 @@ mod tests {
     #[test]
     fn times_that_never_work_are_refused() {
         let redis = "redis://127.0.0.1".into_connection_info().unwrap();
-        let wrong: [(&str, fn(&mut Settings)); 14] = [
+        type Spoil = fn(&mut Settings);
+        let wrong: [(&str, Spoil); 14] = [
             ("lease", |settings| settings.lease = Duration::MAX),
             ("scan", |settings| settings.tuning.scan = Duration::ZERO),
             ("scan", |settings| settings.tuning.scan = settings.lease),

@@ -88,7 +88,9 @@ fn is_alone(evidence: &Evidence, process: &str, death: Death, again: Micros) -> 
         fault => !harmless.contains(&fault),
     };
     let mut others = faults.within(from, again).filter(|span| disturbs(span));
-    let faulty = others.any(|span| span.target != process && !span.target.starts_with('p'));
+    let concerns =
+        |target: &str| target != process && (!target.starts_with('p') || target == "postgres");
+    let faulty = others.any(|span| concerns(&span.target));
     let mut deaths = faults.deaths();
     let others_died = deaths.any(|(other, end)| {
         other != process && other.starts_with('w') && end.at >= death.at && end.at <= again

@@ -149,6 +149,8 @@ async fn work(kind: Kind, task: &Task, cx: &Context, run: &mut Run) -> Outcome {
         run.follow(task, cx).await?;
         run.or_fail(tx.commit()).await?;
     }
+    // What comes after a commit takes time as well, and may be cut short.
+    tokio::time::sleep(Duration::from_millis(task.ms / 2)).await;
     Ok(())
 }
 

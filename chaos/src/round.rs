@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::Result;
-use queue::CatchUp;
+use queue::{CatchUp, JobId};
 use sqlx::{PgPool, Row};
 use tokio::{
     sync::Mutex,
@@ -35,8 +35,10 @@ use crate::{
 
 /// Before the first fault: what is without faults must be seen too.
 const WARM_UP: Duration = Duration::from_secs(1);
+/// How long nothing may move while there is work left, without faults.
+const QUIET_LIMIT: Duration = Duration::from_secs(30);
 /// How long all that was accepted may take to end, without faults.
-const QUIET_LIMIT: Duration = Duration::from_secs(75);
+const QUIET_AT_LAST: Duration = Duration::from_secs(300);
 /// Mean time between two looks at where every job is.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
 /// Keys that are there for as long as a queue is.
@@ -192,7 +194,7 @@ impl Round<'_> {
         workers.end(2 * drain.exit).await?;
         let pool = self.brief.database(2)?;
         // When it is not quiet in time, the checker says what is left.
-        let _ = timeout(QUIET_LIMIT, self.quiet(&pool, &last)).await;
+        let _ = timeout(QUIET_AT_LAST, self.quiet(&pool, &last)).await;
         last.end(2 * drain.exit).await?;
         self.result(&pool).await
     }
@@ -250,16 +252,31 @@ impl Round<'_> {
         view.look().await
     }
 
-    /// Waits until nothing is left to do, and Redis knows of no workers but these.
+    /// Waits until nothing is left to do, and Redis knows of no workers but these; or until
+    /// nothing has moved for [`QUIET_LIMIT`].
+    ///
+    /// Moving may take long: what several workers died of runs one by one, and each may take
+    /// three leases.
     async fn quiet(&self, pool: &PgPool, workers: &Fleet) {
         let mut view = None;
-        loop {
+        let (mut last, mut moved) = (None, Instant::now());
+        while moved.elapsed() < QUIET_LIMIT {
             sleep(Duration::from_millis(100)).await;
             let (Ok(look), Ok(outbox)) = (self.look(&mut view).await, outbox(pool).await) else {
                 view = None;
                 continue;
             };
             let seen = &look.snapshot;
+            let jobs: Vec<JobId> = seen.stream.iter().map(|(id, _)| *id).collect();
+            let left = Some((
+                jobs,
+                seen.delayed.clone(),
+                seen.parked.clone(),
+                outbox.len(),
+            ));
+            if left != last {
+                (last, moved) = (left, Instant::now());
+            }
             let pids = workers.pids().await;
             // A consumer is named after its host, its process and its life.
             let lives = |consumer: &String| {
@@ -321,7 +338,7 @@ impl Round<'_> {
 }
 
 /// The rows of the outbox: job and state.
-async fn outbox(pool: &PgPool) -> Result<Vec<(queue::JobId, i16)>> {
+async fn outbox(pool: &PgPool) -> Result<Vec<(JobId, i16)>> {
     let rows = sqlx::query("SELECT id, state FROM job_outbox")
         .fetch_all(pool)
         .await?;

@@ -165,7 +165,7 @@ impl Recovery {
         self.alone.get(rank.checked_sub(1)?).copied()
     }
 
-    /// A histogram in steps of a quarter of a second.
+    /// A histogram in steps of a quarter of a second; steps without any are left out.
     pub(crate) fn print(&self, out: &mut impl Write) -> io::Result<()> {
         const STEP: Micros = 250_000;
         let Some(longest) = self.alone.last().max(self.mixed.last()) else {
@@ -190,6 +190,7 @@ impl Recovery {
                     count(&self.mixed, step * STEP),
                 )
             })
+            .filter(|(_, alone, mixed)| alone + mixed > 0)
             .collect();
         let most = rows
             .iter()
@@ -198,7 +199,12 @@ impl Recovery {
             .unwrap_or(1)
             .max(1);
         let bar = |count: usize| (count * BAR).div_ceil(most);
+        let mut next = rows.first().map_or(0, |(step, ..)| *step);
         for (step, alone, mixed) in rows {
+            if step > next {
+                writeln!(out, "        ...")?;
+            }
+            next = step + 1;
             writeln!(
                 out,
                 "  {:>5} ms {:>5} {}{}",

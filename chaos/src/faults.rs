@@ -164,7 +164,7 @@ impl Iterator for Storms {
         // Long enough for all to be as if nothing had been; or not.
         let calm = 2 * (self.lease + brief::scan(self.lease));
         let share = if self.rng.bool() {
-            1.0 + self.rng.f64() / 5.0
+            1.1 + self.rng.f64() * 0.4
         } else {
             self.rng.f64() / 4.0
         };
@@ -178,7 +178,10 @@ impl Iterator for Storms {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::conductor::{SEEDS, SHORT_ROUND};
+    use crate::{
+        conductor::{SEEDS, SHORT_ROUND},
+        round::WARM_UP,
+    };
     use std::collections::HashSet;
 
     fn storms(seed: u64) -> Vec<Storm> {
@@ -216,7 +219,7 @@ mod tests {
         let length = Duration::from_secs(SHORT_ROUND);
         let mut seen = HashSet::new();
         for seed in SEEDS {
-            let mut at = Duration::from_secs(1);
+            let mut at = WARM_UP;
             for storm in storms(seed) {
                 let steps = storm.steps.iter();
                 let in_time = steps.clone().filter(|step| at + step.after < length);

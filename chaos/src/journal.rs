@@ -5,12 +5,15 @@ use std::{
     io::Write,
     path::Path,
     sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Context, Result};
 
 use crate::history::{Event, Micros, Record};
+
+/// A write that took longer held up a thread of its process, and what was to run on it.
+const LATE: Duration = Duration::from_millis(50);
 
 /// One process' own file of the history; a clone writes to the same.
 #[derive(Debug, Clone)]
@@ -35,7 +38,19 @@ impl Journal {
     }
 
     /// Writes one line by one `write`: whole or not at all, also under SIGKILL.
+    ///
+    /// A disk that is slow is a stall of the machine, like a busy processor.
     pub(crate) fn write(&self, event: Event) {
+        let begun = Instant::now();
+        self.append(event);
+        let took = begun.elapsed();
+        if took > LATE {
+            let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+            self.append(Event::Stall { ms });
+        }
+    }
+
+    fn append(&self, event: Event) {
         let record = Record {
             at: now(),
             by: self.by.to_string(),

@@ -34,7 +34,7 @@ use crate::{
 };
 
 /// Before the first fault: what is without faults must be seen too.
-const WARM_UP: Duration = Duration::from_secs(1);
+pub(crate) const WARM_UP: Duration = Duration::from_secs(3);
 /// How long nothing may move while there is work left, without faults.
 const QUIET_LIMIT: Duration = Duration::from_secs(30);
 /// How long all that was accepted may take to end, without faults.

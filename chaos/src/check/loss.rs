@@ -16,12 +16,19 @@ use crate::{
 /// I1: every accepted job ends done or dead.
 ///
 /// Accepted is what the queue, or the commit, has said yes to, and what was ever seen
-/// to run. Done is a handler that succeeded. Excused: jobs without a token in the
+/// to run. Done is a handler that succeeded, or effects in Postgres whose worker died before
+/// it could say so, if Redis then lost the entry, so that nobody ran it again. Excused: jobs without a token in the
 /// outbox that were offered before the end of a loss of Redis' data, were not done before
 /// it, and were never seen in Redis after it.
 pub(super) fn every_job_ends(evidence: &Evidence) -> Vec<Violation> {
+    let effects: BTreeSet<JobId> = evidence.end.effects.iter().map(|(id, _)| *id).collect();
+    let committed = |job: &Job| {
+        let mut losses = evidence.faults.losses(job.since(), Micros::MAX);
+        job.has_token() && effects.contains(&job.id) && losses.next().is_some()
+    };
     let unfinished = |job: &&Job| {
         job.done_at().is_none()
+            && !committed(job)
             && !evidence.dead.contains_key(&job.id)
             && !evidence.may_be_lost(job)
     };
@@ -215,9 +222,13 @@ mod tests {
             }
         }
         let mut story = Story::new();
-        story.enqueue(100, Kind::Once);
+        let job = story.enqueue(100, Kind::Once);
         story.fault(200, 600, Fault::RedisLoss, "redis");
         assert!(story.broken().contains("I1"), "its token is in the outbox");
+        story.start(110, "w1.1", &job, 1);
+        story.kill(120, "w1.1");
+        story.end.effects.push((job.id, job.serial));
+        assert!(!story.broken().contains("I1"), "its effects are committed");
         let mut story = Story::new();
         story.enqueue(100, Kind::Plain);
         story.fault(200, 600, Fault::RedisRestart, "redis");

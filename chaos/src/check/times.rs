@@ -47,7 +47,9 @@ pub(super) fn slots_fire_once(evidence: &Evidence) -> Vec<Violation> {
 /// for the last ones, which follow none) can fire when it has been up for a while and
 /// undisturbed for four ticks, and neither it nor Redis was hit shortly before, by a lack
 /// of memory neither. Excused are the slots around a loss of Redis' data, which takes the
-/// schedules with it.
+/// schedules with it, those after it that came before any worker was there to tell
+/// Redis of the schedules again, and those whose job was seen in Redis, waiting, before
+/// a loss.
 pub(super) fn slots_are_fired(evidence: &Evidence) -> Vec<Violation> {
     let mut fired: BTreeMap<&str, BTreeSet<Micros>> = BTreeMap::new();
     for (_, run) in runs(evidence) {
@@ -77,7 +79,12 @@ pub(super) fn slots_are_fired(evidence: &Evidence) -> Vec<Violation> {
                 slot - period - limits.resend,
                 slot + 2 * limits.lease + limits.scan,
             );
-            let lost = evidence.faults.losses(around.0, around.1).next().is_some();
+            let lost = evidence.faults.losses(around.0, around.1).next().is_some()
+                || evidence
+                    .faults
+                    .losses(0, slot)
+                    .any(|loss| !can_fire(evidence, loss.to, slot))
+                || waited_for_loss(evidence, slot);
             if !fired.contains(&slot) && !lost && can_fire(evidence, slot, until) {
                 let sentence = format!("the slot {slot} of {name} has no job");
                 found.push(Violation::new("I11", sentence).at(slot));
@@ -87,7 +94,20 @@ pub(super) fn slots_are_fired(evidence: &Evidence) -> Vec<Violation> {
     found
 }
 
-/// Whether some worker was there to fire a slot before it was over.
+/// Whether a job of this slot was in Redis, was never started, and Redis lost its data.
+///
+/// The first 48 bits of a slot's job are the slot, in ms.
+fn waited_for_loss(evidence: &Evidence, slot: Micros) -> bool {
+    let of_slot = |id: &JobId| {
+        let uuid = id.as_uuid();
+        uuid.get_version_num() == 8 && uuid.as_u64_pair().0 >> 16 == slot / 1000
+    };
+    let mut losses = evidence.faults.losses(slot, Micros::MAX);
+    let mut seen = evidence.last_seen.keys();
+    losses.next().is_some() && seen.any(|id| of_slot(id) && !evidence.jobs.contains_key(id))
+}
+
+/// Whether some worker was there to fire a slot before this time.
 fn can_fire(evidence: &Evidence, slot: Micros, until: Micros) -> bool {
     let moments = (slot + TICKS / 2..until.saturating_sub(TICKS * 3 / 2)).step_by(100_000);
     moments.into_iter().any(|from| {
@@ -244,6 +264,14 @@ mod tests {
         );
         let mut story = fired(&[3000, 6000, 7000, 8000, 9000]);
         story.fault(3500, 3600, Fault::RedisLoss, "redis");
+        story.is_lawful();
+        let mut story = fired(&[3000, 9000]);
+        story.fault(3500, 3600, Fault::RedisLoss, "redis");
+        story.breaks("I11");
+        // Nobody could tell Redis of the schedules again before the slots had passed.
+        let mut story = fired(&[3000, 9000]);
+        story.fault(3500, 3600, Fault::RedisLoss, "redis");
+        story.fault(3700, 8600, Fault::RedisPause, "redis");
         story.is_lawful();
         fired(&[]).breaks("I11");
     }

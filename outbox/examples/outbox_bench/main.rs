@@ -1,6 +1,6 @@
 //! How fast jobs get into the outbox, from there to Redis, and out of it again.
 //!
-//! `cargo run --release -p outbox --example bench -- --database URL --redis URL
+//! `cargo run --release -p outbox --example outbox_bench -- --database URL --redis URL
 //! [--rows N] [--payload BYTES] [--json]`: one relay in this process, in a database and a
 //! namespace of its own, which it makes and removes; the role must be allowed to make one. Every
 //! row is counted: it must reach Redis once, and its token can be spent once.

@@ -9,12 +9,9 @@ use std::{
 };
 
 use anyhow::Result;
-use queue::{CatchUp, JobId};
+use queue::CatchUp;
 use sqlx::{PgPool, Row};
-use tokio::{
-    sync::Mutex,
-    time::{sleep, timeout},
-};
+use tokio::{sync::Mutex, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -35,10 +32,9 @@ use crate::{
 
 /// Before the first fault: what is without faults must be seen too.
 pub(crate) const WARM_UP: Duration = Duration::from_secs(3);
-/// How long nothing may move while there is work left, without faults.
-const QUIET_LIMIT: Duration = Duration::from_secs(30);
-/// How long all that was accepted may take to end, without faults.
-const QUIET_AT_LAST: Duration = Duration::from_secs(300);
+/// How long nothing may come to its end, without faults, while something is left to do. Jobs that
+/// were with many killed workers run one by one, and the outbox takes its time to send again.
+const STANDSTILL: Duration = Duration::from_secs(90);
 /// Mean time between two looks at where every job is.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
 /// Keys that are there for as long as a queue is.
@@ -193,8 +189,7 @@ impl Round<'_> {
         }
         workers.end(2 * drain.exit).await?;
         let pool = self.brief.database(2)?;
-        // When it is not quiet in time, the checker says what is left.
-        let _ = timeout(QUIET_AT_LAST, self.quiet(&pool, &last)).await;
+        self.quiet(&pool, &last).await;
         last.end(2 * drain.exit).await?;
         self.result(&pool).await
     }
@@ -252,46 +247,37 @@ impl Round<'_> {
         view.look().await
     }
 
-    /// Waits until nothing is left to do, and Redis knows of no workers but these; or until
-    /// nothing has moved for [`QUIET_LIMIT`].
-    ///
-    /// Moving may take long: what several workers died of runs one by one, and each may take
-    /// three leases.
+    /// Waits until nothing is left to do, and Redis knows of no workers but these; or until that
+    /// comes no nearer. Then the checker says what is left.
     async fn quiet(&self, pool: &PgPool, workers: &Fleet) {
         let mut view = None;
-        let (mut last, mut moved) = (None, Instant::now());
-        while moved.elapsed() < QUIET_LIMIT {
+        let (mut least, mut since) = (usize::MAX, Instant::now());
+        while since.elapsed() < STANDSTILL {
             sleep(Duration::from_millis(100)).await;
             let (Ok(look), Ok(outbox)) = (self.look(&mut view).await, outbox(pool).await) else {
                 view = None;
                 continue;
             };
             let seen = &look.snapshot;
-            let jobs: Vec<JobId> = seen.stream.iter().map(|(id, _)| *id).collect();
-            let left = Some((
-                jobs,
-                seen.delayed.clone(),
-                seen.parked.clone(),
-                outbox.len(),
-            ));
-            if left != last {
-                (last, moved) = (left, Instant::now());
-            }
             let pids = workers.pids().await;
             // A consumer is named after its host, its process and its life.
-            let lives = |consumer: &String| {
+            let lives = |consumer: &&String| {
                 let pid = consumer.split(':').nth(1).and_then(|pid| pid.parse().ok());
                 pid.is_some_and(|pid| pids.contains(&pid))
             };
             let is_dead = |id| seen.dead.iter().any(|letter| letter.id == id);
-            if seen.stream.is_empty()
-                && look.pending == 0
-                && seen.delayed.is_empty()
-                && seen.parked.is_empty()
-                && look.consumers.iter().all(lives)
-                && outbox.iter().all(|(id, state)| *state != 0 && is_dead(*id))
-            {
+            let waits = |(id, state): &&(queue::JobId, i16)| *state == 0 || !is_dead(*id);
+            let left = seen.stream.len()
+                + usize::try_from(look.pending).unwrap_or(usize::MAX)
+                + seen.delayed.len()
+                + seen.parked.len()
+                + outbox.iter().filter(waits).count()
+                + look.consumers.iter().filter(|name| !lives(name)).count();
+            if left == 0 {
                 return;
+            }
+            if left < least {
+                (least, since) = (left, Instant::now());
             }
         }
     }
@@ -338,7 +324,7 @@ impl Round<'_> {
 }
 
 /// The rows of the outbox: job and state.
-async fn outbox(pool: &PgPool) -> Result<Vec<(JobId, i16)>> {
+async fn outbox(pool: &PgPool) -> Result<Vec<(queue::JobId, i16)>> {
     let rows = sqlx::query("SELECT id, state FROM job_outbox")
         .fetch_all(pool)
         .await?;

@@ -10,8 +10,8 @@ use crate::{history::Event, journal::Journal};
 
 /// How long each sleep is.
 const SLEEP: Duration = Duration::from_millis(10);
-/// What is worth a record.
-const LATE: Duration = Duration::from_millis(50);
+/// What is worth a record: several of these make a job late.
+const LATE: Duration = Duration::from_millis(20);
 
 /// Writes stalls down until the returned value is dropped.
 pub(crate) fn watch(journal: Journal) -> Sender<()> {

@@ -54,6 +54,9 @@ pub(crate) async fn run(brief: Brief) -> Result<()> {
         },
     );
     let settings = WorkerSettings {
+        // Slots stay free, also with the long jobs of several dead workers: what is late is late
+        // for another reason.
+        concurrency: 64,
         drain_timeout: brief.drain().timeout,
         ..WorkerSettings::default()
     };

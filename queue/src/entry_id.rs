@@ -7,6 +7,12 @@ pub struct EntryId {
     seq: u64,
 }
 
+impl EntryId {
+    pub(crate) fn new(ms: u64, seq: u64) -> Self {
+        Self { ms, seq }
+    }
+}
+
 /// A text is not the id of a stream entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not the id of an entry: two numbers with a '-' between are")]

@@ -9,7 +9,7 @@
 //! it can, and parks only what it does not know.
 
 use std::{
-    io::{self, Write},
+    marker::PhantomData,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -24,6 +24,8 @@ pub(crate) const PLAIN: u8 = 1;
 const UNIQUE: u8 = 2;
 /// The newest version that this release reads and writes.
 pub(crate) const NEWEST: u8 = UNIQUE;
+/// Bytes to begin an envelope with, so that that of a usual job need not grow.
+const USUAL_ENVELOPE: usize = 400;
 /// Longest trace context in bytes; that of today's version has 55.
 const MAX_TRACEPARENT: usize = 512;
 /// Bit of [`Header::flags`]: the outbox holds a token for this job.
@@ -77,6 +79,8 @@ pub(crate) fn unique_hash(name: &str, key: &str) -> UniqueHash {
 /// The header as it stands in the bytes, borrowed from them where it is text.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Header<'a> {
+    /// Before the other fields, as it is: postcard would take each byte by itself.
+    #[serde(skip)]
     pub(crate) id: [u8; 16],
     pub(crate) queue: &'a str,
     pub(crate) name: &'a str,
@@ -104,7 +108,10 @@ impl<'a> Header<'a> {
         if version > newest {
             return Err(DecodeError::Version(version));
         }
+        let short = postcard::Error::DeserializeUnexpectedEnd;
+        let (id, rest) = rest.split_first_chunk().ok_or(short)?;
         let (mut header, rest): (Self, _) = postcard::take_from_bytes(rest)?;
+        header.id = *id;
         if version == PLAIN {
             return Ok((header, rest));
         }
@@ -120,14 +127,13 @@ impl<'a> Header<'a> {
         bytes
     }
 
-    /// All that stands before the payload; `out` is memory, and takes all of it.
-    fn write_to(&self, out: &mut impl Write) {
-        const TAKEN: &str = "a header is plain data, and memory takes all of it";
-        let version = if self.unique.is_none() { PLAIN } else { UNIQUE };
-        out.write_all(&[version]).expect(TAKEN);
-        let out = postcard::to_io(self, out).expect(TAKEN);
+    /// Appends all that stands before the payload.
+    fn write_to(&self, out: &mut Vec<u8>) {
+        out.push(if self.unique.is_none() { PLAIN } else { UNIQUE });
+        out.extend_from_slice(&self.id);
+        postcard::to_io(self, &mut *out).expect("a header is plain data, and memory takes all");
         if let Some(hash) = &self.unique {
-            out.write_all(hash).expect(TAKEN);
+            out.extend_from_slice(hash);
         }
     }
 
@@ -246,52 +252,68 @@ impl Envelope {
     }
 }
 
-/// Writes a job for its first attempt into `out`, which is memory: what
-/// [`Envelope::new`] and [`Envelope::encode`] make, without a copy on the way.
-pub(crate) fn seal<J: Job>(
-    job: &J,
+/// Writes jobs of one kind for their first attempt, one after the other: the bytes
+/// that [`Envelope::new`] and [`Envelope::encode`] make, without a copy on the way.
+pub(crate) struct Sealer<J> {
     unique: Option<UniqueHash>,
-    out: &mut impl Write,
-) -> Result<JobId, EnqueueError> {
-    check_names::<J>();
-    let id = JobId::new();
-    let traceparent = trace::current();
-    let header = Header {
-        id: *id.as_uuid().as_bytes(),
-        queue: J::QUEUE,
-        name: J::NAME,
-        version: J::VERSION,
-        attempt: 1,
-        max_attempts: J::MAX_ATTEMPTS,
-        // The clock was read for the id; once is enough.
-        enqueued_at_ms: id.made_at_ms(),
-        timeout_ms: whole_ms(J::TIMEOUT),
-        flags: 0,
-        traceparent: traceparent.as_deref(),
-        unique,
-    };
-    header.write_to(out);
-    let mut payload = Counted { out, bytes: 0 };
-    serde_json::to_writer(&mut payload, job)?;
-    check_size(payload.bytes)?;
-    Ok(id)
+    traceparent: Option<String>,
+    /// The header, and the payload of the last job.
+    bytes: Vec<u8>,
+    header: usize,
+    /// When the header was written; all jobs of that millisecond share it but for the id.
+    made_at_ms: Option<u64>,
+    kind: PhantomData<fn(&J)>,
 }
 
-/// Counts what is written through it.
-struct Counted<W> {
-    out: W,
-    bytes: usize,
-}
-
-impl<W: Write> Write for Counted<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.out.write(bytes)?;
-        self.bytes += written;
-        Ok(written)
+impl<J: Job> Sealer<J> {
+    /// For jobs in the trace of the scope, with the hash of a unique job's key.
+    pub(crate) fn new(unique: Option<UniqueHash>) -> Self {
+        check_names::<J>();
+        Self {
+            unique,
+            traceparent: trace::current(),
+            bytes: Vec::with_capacity(USUAL_ENVELOPE),
+            header: 0,
+            made_at_ms: None,
+            kind: PhantomData,
+        }
     }
 
-    fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
+    /// The id and the envelope of this job.
+    pub(crate) fn seal(&mut self, job: &J) -> Result<(JobId, &[u8]), EnqueueError> {
+        let id = JobId::new();
+        self.write_header(id);
+        serde_json::to_writer(&mut self.bytes, job)?;
+        check_size(self.bytes.len() - self.header)?;
+        Ok((id, &self.bytes))
+    }
+
+    fn write_header(&mut self, id: JobId) {
+        let bytes = *id.as_uuid().as_bytes();
+        // The clock was read for the id; once is enough.
+        let made_at_ms = id.made_at_ms();
+        if self.made_at_ms == Some(made_at_ms) {
+            self.bytes.truncate(self.header);
+            self.bytes[1..17].copy_from_slice(&bytes);
+            return;
+        }
+        self.bytes.clear();
+        let header = Header {
+            id: bytes,
+            queue: J::QUEUE,
+            name: J::NAME,
+            version: J::VERSION,
+            attempt: 1,
+            max_attempts: J::MAX_ATTEMPTS,
+            enqueued_at_ms: made_at_ms,
+            timeout_ms: whole_ms(J::TIMEOUT),
+            flags: 0,
+            traceparent: self.traceparent.as_deref(),
+            unique: self.unique,
+        };
+        header.write_to(&mut self.bytes);
+        self.header = self.bytes.len();
+        self.made_at_ms = Some(made_at_ms);
     }
 }
 
@@ -371,15 +393,22 @@ mod tests {
     #[test]
     fn the_short_way_makes_the_same_bytes() {
         for unique in [None, Some(unique_hash(Ping::NAME, "a"))] {
-            let mut bytes = Vec::new();
-            let id = seal(&Ping(7), unique, &mut bytes).unwrap();
-            let sealed = Envelope::decode(&bytes).unwrap();
-            let mut long = Envelope::new(&Ping(7)).unwrap();
-            long.id = id;
-            long.unique = unique;
-            assert!(long.enqueued_at_ms.abs_diff(sealed.enqueued_at_ms) < 60_000);
-            long.enqueued_at_ms = sealed.enqueued_at_ms;
-            assert_eq!(sealed, long);
+            let mut sealer = Sealer::new(unique);
+            // Some of the same millisecond, and some of the next.
+            for number in 0..50 {
+                let (id, bytes) = sealer.seal(&Ping(number)).unwrap();
+                let sealed = Envelope::decode(bytes).unwrap();
+                let mut long = Envelope::new(&Ping(number)).unwrap();
+                long.id = id;
+                long.unique = unique;
+                assert!(long.enqueued_at_ms.abs_diff(sealed.enqueued_at_ms) < 60_000);
+                assert_eq!(sealed.enqueued_at_ms, id.made_at_ms());
+                long.enqueued_at_ms = sealed.enqueued_at_ms;
+                assert_eq!(sealed, long);
+                if number == 40 {
+                    std::thread::park_timeout(Duration::from_millis(2));
+                }
+            }
         }
     }
 
@@ -431,9 +460,9 @@ mod tests {
             let damaged = Envelope::decode(&[known, 0]);
             assert!(matches!(damaged, Err(DecodeError::Header(_))));
         }
-        let mut unique = Vec::new();
-        seal(&Ping(7), Some(UniqueHash::default()), &mut unique).unwrap();
-        let seen_before = Header::read(&unique, PLAIN).map(drop);
+        let mut sealer = Sealer::new(Some(UniqueHash::default()));
+        let (_, unique) = sealer.seal(&Ping(7)).unwrap();
+        let seen_before = Header::read(unique, PLAIN).map(drop);
         assert_eq!(seen_before, Err(DecodeError::Version(UNIQUE)));
     }
 }

@@ -6,12 +6,12 @@ use std::{
 };
 
 use futures_util::{StreamExt, TryStreamExt, stream::FuturesOrdered};
-use redis::{Arg, Cmd, ErrorKind, Pipeline, RedisError, RedisWrite, Value};
+use redis::{Cmd, ErrorKind, Pipeline, RedisError, Value};
 
 use crate::{
     EnqueueError, Enqueued, Envelope, Error, Job, JobId, Options, Run, UniqueHash,
     connection::{Connection, first_error},
-    envelope::{epoch_ms, seal, unique_hash, whole_ms},
+    envelope::{Sealer, epoch_ms, unique_hash, whole_ms},
     keys::{ENVELOPE, Keys},
     reply::parse,
     scripts,
@@ -25,8 +25,6 @@ const CHUNK: usize = 512;
 pub(crate) const WRITE_BYTES: usize = 4 * 1024 * 1024;
 /// Writes of [`Queue::enqueue_many`] under way at once.
 const CHUNKS_IN_FLIGHT: usize = 4;
-/// Bytes to begin a command with, so that that of a usual job need not grow.
-const ENVELOPE_CAPACITY: usize = 400;
 /// Jobs in one script of [`Queue::relay`]: Redis does nothing else for as long as one runs, some
 /// 5 µs for each job.
 const RELAYED_AT_ONCE: usize = 128;
@@ -97,7 +95,9 @@ impl Queue {
     /// been enqueued all the same: a repeat can double it. Where that matters, use
     /// the outbox.
     pub async fn enqueue<J: Job>(&self, job: &J) -> Result<JobId, EnqueueError> {
-        let (id, cmd) = add_job(&self.keys(J::QUEUE), job)?;
+        let mut sealer = Sealer::new(None);
+        let (id, envelope) = sealer.seal(job)?;
+        let cmd = add(&self.keys(J::QUEUE), envelope);
         self.connection().one(&cmd).await?;
         Ok(id)
     }
@@ -132,9 +132,9 @@ impl Queue {
     ) -> Result<Enqueued, EnqueueError> {
         let key = options.unique.as_deref();
         let unique = key.map(|key| unique_hash(J::NAME, key));
-        let mut envelope = Vec::new();
-        let id = seal(job, unique, &mut envelope)?;
-        self.submit(J::QUEUE, id, &envelope, options.run, unique)
+        let mut sealer = Sealer::new(unique);
+        let (id, envelope) = sealer.seal(job)?;
+        self.submit(J::QUEUE, id, envelope, options.run, unique)
             .await
     }
 
@@ -164,8 +164,9 @@ impl Queue {
         let keys = self.keys(J::QUEUE);
         let mut ids = Vec::with_capacity(jobs.len());
         let mut writes = FuturesOrdered::new();
+        let mut sealer = Sealer::new(None);
         while let rest @ [_, ..] = &jobs[ids.len()..] {
-            let pipeline = next_write(&keys, rest, &mut ids)?;
+            let pipeline = next_write(&keys, &mut sealer, rest, &mut ids)?;
             // Redis works on the writes before, while the next is put together.
             let connection = self.connection();
             let write = async move { first_error(&connection.all(&pipeline).await?) };
@@ -192,10 +193,10 @@ impl Queue {
         job: &J,
         delay: Duration,
     ) -> Result<JobId, EnqueueError> {
-        let mut envelope = Vec::new();
-        let id = seal(job, None, &mut envelope)?;
+        let mut sealer = Sealer::new(None);
+        let (id, envelope) = sealer.seal(job)?;
         let run = Run::In(delay);
-        let enqueued = self.submit(J::QUEUE, id, &envelope, run, None).await?;
+        let enqueued = self.submit(J::QUEUE, id, envelope, run, None).await?;
         Ok(enqueued.id())
     }
 
@@ -208,10 +209,10 @@ impl Queue {
         job: &J,
         time: SystemTime,
     ) -> Result<JobId, EnqueueError> {
-        let mut envelope = Vec::new();
-        let id = seal(job, None, &mut envelope)?;
+        let mut sealer = Sealer::new(None);
+        let (id, envelope) = sealer.seal(job)?;
         let run = Run::At(time);
-        let enqueued = self.submit(J::QUEUE, id, &envelope, run, None).await?;
+        let enqueued = self.submit(J::QUEUE, id, envelope, run, None).await?;
         Ok(enqueued.id())
     }
 
@@ -339,29 +340,20 @@ impl Queue {
     }
 }
 
-/// The command that adds an envelope; the job is written right into it.
-fn add_job<J: Job>(keys: &Keys, job: &J) -> Result<(JobId, Cmd), EnqueueError> {
-    let mut cmd = Cmd::with_capacity(5, ENVELOPE_CAPACITY);
-    begin_add(&mut cmd, keys);
-    let id = seal(job, None, &mut cmd.writer_for_next_arg())?;
-    Ok((id, cmd))
-}
-
 /// The commands that add the first of the jobs, as many as make a full write.
 fn next_write<J: Job>(
     keys: &Keys,
+    sealer: &mut Sealer<J>,
     jobs: &[J],
     ids: &mut Vec<JobId>,
 ) -> Result<Pipeline, EnqueueError> {
     let mut pipeline = Pipeline::with_capacity(jobs.len().min(CHUNK));
     let mut bytes = 0;
     for job in jobs.iter().take(CHUNK) {
-        let (id, cmd) = add_job(keys, job)?;
-        if let Some(Arg::Simple(envelope)) = cmd.args_iter().last() {
-            bytes += envelope.len();
-        }
-        pipeline.add_command(cmd);
+        let (id, envelope) = sealer.seal(job)?;
+        pipeline.add_command(add(keys, envelope));
         ids.push(id);
+        bytes += envelope.len();
         if bytes >= WRITE_BYTES {
             break;
         }
@@ -371,13 +363,9 @@ fn next_write<J: Job>(
 
 fn add(keys: &Keys, envelope: &[u8]) -> Cmd {
     let mut cmd = Cmd::with_capacity(5, envelope.len() + 64);
-    begin_add(&mut cmd, keys);
+    cmd.arg("XADD").arg(&keys.stream).arg("*").arg(ENVELOPE);
     cmd.arg(envelope);
     cmd
-}
-
-fn begin_add(cmd: &mut Cmd, keys: &Keys) {
-    cmd.arg("XADD").arg(&keys.stream).arg("*").arg(ENVELOPE);
 }
 
 #[cfg(test)]
@@ -397,7 +385,7 @@ mod tests {
         for (length, full) in [(0, CHUNK), (Envelope::MAX_PAYLOAD - 2, 16)] {
             let jobs: Vec<_> = (0..CHUNK + 1).map(|_| Text("x".repeat(length))).collect();
             let mut ids = Vec::new();
-            let write = next_write(&keys, &jobs, &mut ids).unwrap();
+            let write = next_write(&keys, &mut Sealer::new(None), &jobs, &mut ids).unwrap();
             assert_eq!((write.len(), ids.len()), (full, full), "of {length} bytes");
         }
     }

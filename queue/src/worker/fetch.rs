@@ -9,17 +9,14 @@ use redis::{RedisResult, Value};
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    blocking::Blocking,
     board::Place,
-    entry::{Entry, parse_read},
+    entry::Entry,
     lane::{Lane, Pause},
     lease::Lease,
     reconcile::reconcile,
 };
-use crate::{
-    connection::{Connection, Live, send},
-    error::Trouble,
-    keys::GROUP,
-};
+use crate::{error::Trouble, keys::GROUP};
 
 /// Most entries in one fetch.
 const MAX_BATCH: usize = 512;
@@ -30,11 +27,10 @@ const SHORT_BLOCK_MS: u64 = 500;
 /// Fetches until `stop`. A fetch under way is never dropped, because Redis may
 /// have handed out entries in an answer that nobody would read: the caller ends
 /// it with [`unblock`].
-pub(super) async fn read_until(lane: Arc<Lane>, connection: Connection, stop: CancellationToken) {
+pub(super) async fn read_until(lane: Arc<Lane>, stop: CancellationToken) {
     let mut reader = Reader {
         lane: &lane,
-        connection,
-        live: None,
+        connection: None,
         block_ms: 0,
         registered: false,
         reconciled: Instant::now(),
@@ -99,8 +95,8 @@ async fn ready(lane: &Lane) -> Option<(Arc<Lease>, usize)> {
 
 struct Reader<'a> {
     lane: &'a Lane,
-    connection: Connection,
-    live: Option<Live>,
+    /// None until the first turn, and after it has failed.
+    connection: Option<Blocking>,
     block_ms: u64,
     /// The heartbeat has told this Redis, and these data, of the consumer.
     registered: bool,
@@ -110,7 +106,25 @@ struct Reader<'a> {
 impl Reader<'_> {
     /// One fetch, with what must come before it.
     async fn turn(&mut self, lease: &Lease, room: usize) -> RedisResult<()> {
-        let mut live = self.live().await?;
+        // It comes back only from a turn that has gone well.
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => self.connect().await?,
+        };
+        let turned = self.turn_on(&mut connection, lease, room).await;
+        let keep = turned.as_ref().err().map(Trouble::of);
+        if !matches!(keep, Some(Trouble::Connection | Trouble::Demoted)) {
+            self.connection = Some(connection);
+        }
+        turned
+    }
+
+    async fn turn_on(
+        &mut self,
+        connection: &mut Blocking,
+        lease: &Lease,
+        room: usize,
+    ) -> RedisResult<()> {
         let due = self.reconciled.elapsed() > self.lane.settings.tuning.reconcile;
         if due || self.lane.reconcile.swap(false, Ordering::AcqRel) {
             reconcile(self.lane, lease).await?;
@@ -120,7 +134,7 @@ impl Reader<'_> {
             return Ok(());
         }
         if !self.registered {
-            self.registered = self.is_registered(&mut live, lease).await?;
+            self.registered = self.is_registered(connection, lease).await?;
         }
         if !self.registered {
             let what = "Redis does not know this worker yet, or has forgotten it";
@@ -138,13 +152,7 @@ impl Reader<'_> {
             .arg("STREAMS")
             .arg(&self.lane.keys.stream)
             .arg(">");
-        let answer = send(&mut live, &cmd).await.inspect_err(|error| {
-            self.connection.report(&live, error);
-        })?;
-        let Some(raw) = parse_read(answer) else {
-            let what = "XREADGROUP answered in an unknown form";
-            return Err((redis::ErrorKind::UnexpectedReturnType, what).into());
-        };
+        let raw = connection.entries(&cmd).await?;
         let since = Instant::now();
         let entries = raw.into_iter().map(|(id, envelope)| Entry {
             id,
@@ -159,41 +167,29 @@ impl Reader<'_> {
 
     /// Whether the consumer has a lease. After a loss of Redis' data it has none until
     /// the next beat: what it fetched before that would look like a dead worker's.
-    async fn is_registered(&self, live: &mut Live, lease: &Lease) -> RedisResult<bool> {
+    async fn is_registered(&self, connection: &mut Blocking, lease: &Lease) -> RedisResult<bool> {
         let mut cmd = redis::cmd("ZSCORE");
         cmd.arg(&self.lane.keys.alive).arg(&*lease.consumer);
-        let answer = send(live, &cmd).await.inspect_err(|error| {
-            self.connection.report(live, error);
-        })?;
-        Ok(answer != Value::Nil)
+        Ok(connection.ask(&cmd).await? != Value::Nil)
     }
 
-    /// The connection; a new one is asked for its id, and makes the reader look
-    /// for entries whose answer the last one took with it.
-    async fn live(&mut self) -> RedisResult<Live> {
-        let mut live = self.connection.live().await?;
-        if self.live.as_ref().is_some_and(|last| last.same(&live)) {
-            return Ok(live);
-        }
-        let id = send(&mut live, redis::cmd("CLIENT").arg("ID")).await;
+    /// A new connection: it is asked for its id, and makes the reader look for entries
+    /// whose answer the last one took with it.
+    async fn connect(&mut self) -> RedisResult<Blocking> {
+        let mut connection = Blocking::connect(&self.lane.settings).await?;
         let block = self.lane.settings.tuning.block;
         let block_ms = u64::try_from(block.as_millis()).unwrap_or(SHORT_BLOCK_MS);
-        self.block_ms = match id {
+        self.block_ms = match connection.ask(redis::cmd("CLIENT").arg("ID")).await {
             Ok(Value::Int(id)) => {
                 self.lane.reader.store(id, Ordering::Release);
                 block_ms
             }
-            Ok(_) => block_ms.min(SHORT_BLOCK_MS),
-            Err(error) if Trouble::of(&error) == Trouble::Connection => {
-                self.connection.report(&live, &error);
-                return Err(error);
-            }
-            Err(_) => block_ms.min(SHORT_BLOCK_MS),
+            Err(error) if Trouble::of(&error) == Trouble::Connection => return Err(error),
+            Ok(_) | Err(_) => block_ms.min(SHORT_BLOCK_MS),
         };
         self.lane.reconcile.store(true, Ordering::Release);
         self.registered = false;
-        self.live = Some(live.clone());
-        Ok(live)
+        Ok(connection)
     }
 
     /// Makes the group where it is missing; returns whether to go on at once.

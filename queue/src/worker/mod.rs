@@ -1,3 +1,4 @@
+mod blocking;
 mod board;
 mod check;
 mod cron;
@@ -149,7 +150,6 @@ impl<C: Clone + Send + Sync + 'static> Worker<C> {
         abort: &CancellationToken,
     ) -> Result<Running, WorkerError> {
         let settings = self.queue.settings();
-        let block = settings.tuning.block + settings.tuning.response_timeout;
         let concurrency = self.settings.concurrency;
         let queues = &self.settings.queues;
         let limits: Vec<usize> = queues
@@ -202,8 +202,7 @@ impl<C: Clone + Send + Sync + 'static> Worker<C> {
         let mut intake = JoinSet::new();
         let mut settling = JoinSet::new();
         for (lane, settled) in lanes.iter().zip(outcomes) {
-            let reader = Connection::new(settings, block).map_err(Error::from)?;
-            intake.spawn(fetch::read_until(Arc::clone(lane), reader, stop.clone()));
+            intake.spawn(fetch::read_until(Arc::clone(lane), stop.clone()));
             intake.spawn(scan::scan_until(
                 Arc::clone(lane),
                 known.clone(),

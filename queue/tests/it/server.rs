@@ -33,6 +33,11 @@ impl Server {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
+    /// Its socket file, as an address.
+    pub(crate) fn socket(&self) -> String {
+        format!("redis+unix://{}", self.dir.path().join("redis").display())
+    }
+
     /// Ends the server as a power cut would.
     pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
@@ -65,6 +70,7 @@ impl Server {
             .args(["--save", ""])
             .args(["--appendonly", if self.append_only { "yes" } else { "no" }])
             .args(["--appendfsync", "always"])
+            .args(["--unixsocket", "redis"])
             .arg("--dir")
             .arg(self.dir.path())
             .stdout(Stdio::null())

@@ -37,7 +37,7 @@ impl Options {
             redis: "redis://127.0.0.1:6379".to_owned(),
             jobs: 100_000,
             payload: 100,
-            rounds: 3,
+            rounds: 5,
             only: None,
             limit: false,
             json: false,

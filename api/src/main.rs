@@ -5,7 +5,7 @@ use std::{process::ExitCode, time::Duration};
 use anyhow::Context;
 use api::{App, Drain, settings::Settings};
 use clap::Parser;
-use queue::Queue;
+use queue::{Queue, Tls};
 use service::{
     database, health,
     settings::{Environment, Http, Reader},
@@ -52,6 +52,9 @@ async fn serve() -> anyhow::Result<()> {
     tokio::spawn(database::announce(pool.clone()));
     let mut redis = queue::Settings::new(settings.redis.connection(), &settings.queue.namespace);
     redis.lease = settings.queue.lease;
+    if let Some(tls) = &settings.redis.tls {
+        redis.tls = Some(Tls::new(tls.ca.as_deref()).context("REDIS_CA cannot be used")?);
+    }
     let queue = Queue::connect(redis).await?;
     let app = App::new(pool.clone(), queue, &settings, shutdown.soft.clone());
 

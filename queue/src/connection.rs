@@ -1,18 +1,19 @@
 use std::{
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
 };
 
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, Pipeline, ProtocolVersion, PushKind, RedisError,
-    RedisResult, ServerErrorKind, Value, aio::MultiplexedConnection,
+    AsyncConnectionConfig, Cmd, Pipeline, ProtocolVersion, PushKind, RedisError, RedisResult,
+    ServerErrorKind, Value, aio::MultiplexedConnection,
 };
-use tokio::sync::Mutex as AsyncMutex;
+use tokio::{sync::Mutex as AsyncMutex, time::timeout};
+use tokio_util::task::AbortOnDropHandle;
 
-use crate::{error::Trouble, scripts, settings::Settings};
+use crate::{dial::dial, error::Trouble, scripts, settings::Settings};
 
 /// One multiplexed connection that is made when it is needed, and made again.
 ///
@@ -24,8 +25,7 @@ use crate::{error::Trouble, scripts, settings::Settings};
 pub(crate) struct Connection(Arc<Inner>);
 
 struct Inner {
-    client: Client,
-    connect_timeout: Duration,
+    settings: Settings,
     response_timeout: Duration,
     live: Mutex<Option<Live>>,
     /// Held while connecting; the last failure answers those who waited for it.
@@ -36,36 +36,33 @@ struct Inner {
 #[derive(Clone)]
 pub(crate) struct Live {
     pub(crate) connection: MultiplexedConnection,
+    link: Arc<Link>,
+}
+
+/// What all users of one connection share.
+struct Link {
     /// Set by the connection's own task when the server closes it.
-    closed: Arc<AtomicBool>,
+    closed: AtomicBool,
+    /// That task. It ends with the last user, also when a silent server owes answers.
+    driver: OnceLock<AbortOnDropHandle<()>>,
 }
 
 impl Live {
     /// Whether both stand for the same connection.
     pub(crate) fn same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.closed, &other.closed)
+        Arc::ptr_eq(&self.link, &other.link)
     }
 }
 
 impl Connection {
-    /// Nothing is connected yet; `response_timeout` covers blocking commands too.
-    pub(crate) fn new(settings: &Settings, response_timeout: Duration) -> RedisResult<Self> {
-        let redis = &settings.redis;
-        // RESP3 tells of a closed connection while it is idle.
-        let handshake = redis
-            .redis_settings()
-            .clone()
-            .set_protocol(ProtocolVersion::RESP3)
-            // One command less that an ACL would have to know.
-            .set_skip_set_lib_name();
-        let client = Client::open(redis.clone().set_redis_settings(handshake))?;
-        Ok(Self(Arc::new(Inner {
-            client,
-            connect_timeout: settings.tuning.connect_timeout,
+    /// Nothing is connected yet.
+    pub(crate) fn new(settings: &Settings, response_timeout: Duration) -> Self {
+        Self(Arc::new(Inner {
+            settings: settings.clone(),
             response_timeout,
             live: Mutex::new(None),
             connecting: AsyncMutex::new(None),
-        })))
+        }))
     }
 
     /// The live connection; connects when there is none.
@@ -101,7 +98,7 @@ impl Connection {
     fn current(&self) -> Option<Live> {
         let slot = self.slot();
         let live = slot.as_ref()?;
-        (!live.closed.load(Ordering::Acquire)).then(|| live.clone())
+        (!live.link.closed.load(Ordering::Acquire)).then(|| live.clone())
     }
 
     fn slot(&self) -> std::sync::MutexGuard<'_, Option<Live>> {
@@ -109,24 +106,40 @@ impl Connection {
     }
 
     async fn connect(&self) -> RedisResult<Live> {
-        let closed = Arc::new(AtomicBool::new(false));
-        let flag = Arc::clone(&closed);
+        let link = Arc::new(Link {
+            closed: AtomicBool::new(false),
+            driver: OnceLock::new(),
+        });
+        // The task must not keep alive what ends it.
+        let flag = Arc::downgrade(&link);
         let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(self.0.connect_timeout))
             .set_response_timeout(Some(self.0.response_timeout))
             .set_pipeline_buffer_size(1024)
             .set_push_sender(move |push: redis::PushInfo| {
-                if push.kind == PushKind::Disconnection {
-                    flag.store(true, Ordering::Release);
+                if push.kind == PushKind::Disconnection
+                    && let Some(link) = flag.upgrade()
+                {
+                    link.closed.store(true, Ordering::Release);
                 }
                 Ok::<(), redis::aio::SendError>(())
             });
-        let connection = self
-            .0
-            .client
-            .get_multiplexed_async_connection_with_config(&config)
-            .await?;
-        let live = Live { connection, closed };
+        let settings = &self.0.settings;
+        let handshake = settings.redis.redis_settings().clone();
+        let handshake = handshake
+            // RESP3 tells of a closed connection while it is idle.
+            .set_protocol(ProtocolVersion::RESP3)
+            // One command less that an ACL would have to know.
+            .set_skip_set_lib_name();
+        let connect = async {
+            let stream = dial(settings).await?;
+            MultiplexedConnection::new_with_config(&handshake, stream, config).await
+        };
+        let connected = timeout(settings.tuning.connect_timeout, connect).await;
+        let (connection, driver) =
+            connected.unwrap_or_else(|elapsed| Err(std::io::Error::from(elapsed).into()))?;
+        let driver = AbortOnDropHandle::new(tokio::spawn(driver));
+        let _ = link.driver.set(driver);
+        let live = Live { connection, link };
         // Scripts survive neither a restart nor a failover. A failure here is
         // healed where a script is missed.
         let _ = load_scripts(&live).await;

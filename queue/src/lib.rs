@@ -2,6 +2,7 @@
 
 mod backoff;
 mod connection;
+mod dial;
 mod entry_id;
 mod envelope;
 mod error;
@@ -19,6 +20,7 @@ mod scripts;
 mod settings;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod tls;
 pub mod trace;
 mod worker;
 
@@ -37,5 +39,6 @@ pub use crate::{
     registry::Registry,
     schedule::{CatchUp, Schedule},
     settings::{QueueSettings, Settings, Tuning, WorkerSettings},
+    tls::{Tls, TlsError},
     worker::Worker,
 };

@@ -68,7 +68,7 @@ impl Queue {
     )]
     pub async fn connect(settings: Settings) -> Result<Self, Error> {
         settings.check()?;
-        let connection = Connection::new(&settings, settings.tuning.response_timeout)?;
+        let connection = Connection::new(&settings, settings.tuning.response_timeout);
         Ok(Self(Arc::new(Inner {
             settings,
             connection,

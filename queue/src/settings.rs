@@ -2,7 +2,7 @@ use std::{ops::RangeInclusive, time::Duration};
 
 use redis::ConnectionInfo;
 
-use crate::{Error, envelope, job::is_name};
+use crate::{Error, Tls, envelope, job::is_name};
 
 /// What Redis takes as an expiry, with room to spare: with 0 a script would stop
 /// half way, and its repeat double the job.
@@ -19,6 +19,8 @@ const HOUR: Duration = Duration::from_secs(60 * 60);
 pub struct Settings {
     /// Address and credentials of Redis 7.0 or newer.
     pub redis: ConnectionInfo,
+    /// TLS to a host that is given by its name or address; none to speak in the clear.
+    pub tls: Option<Tls>,
     /// Prefix of every key; one per deployment.
     pub namespace: String,
     /// How long after its last heartbeat a worker's jobs may be taken over.
@@ -34,6 +36,7 @@ impl Settings {
     pub fn new(redis: ConnectionInfo, namespace: impl Into<String>) -> Self {
         Self {
             redis,
+            tls: None,
             namespace: namespace.into(),
             lease: Duration::from_secs(6),
             tuning: Tuning::default(),

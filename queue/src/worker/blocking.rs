@@ -9,15 +9,17 @@ mod answer;
 
 use std::time::Duration;
 
-use redis::{Cmd, ConnectionAddr, ErrorKind, RedisError, RedisResult, Value};
+use redis::{Cmd, ErrorKind, RedisError, RedisResult, Value};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    net::{TcpStream, UnixStream},
+    io::{AsyncReadExt, AsyncWriteExt},
     time::timeout,
 };
 
 use super::entry::Raw;
-use crate::settings::Settings;
+use crate::{
+    dial::{Stream, dial},
+    settings::Settings,
+};
 use answer::{Answer, Malformed, Step};
 
 /// Room for what is read at once: a usual batch.
@@ -36,16 +38,13 @@ pub(super) struct Blocking {
     read: usize,
 }
 
-trait Stream: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
-impl<S: AsyncRead + AsyncWrite + Send + Sync + Unpin> Stream for S {}
-
 impl Blocking {
     /// Connects and logs in.
     pub(super) async fn connect(settings: &Settings) -> RedisResult<Self> {
         let tuning = &settings.tuning;
         let connect = async {
             let mut connection = Self {
-                stream: dial(settings.redis.addr()).await?,
+                stream: dial(settings).await?,
                 patience: tuning.block + tuning.response_timeout,
                 buffer: Vec::with_capacity(BUFFER),
                 read: 0,
@@ -153,21 +152,6 @@ async fn in_time<T>(
     match timeout(patience, io).await {
         Ok(done) => Ok(done?),
         Err(elapsed) => Err(std::io::Error::from(elapsed).into()),
-    }
-}
-
-async fn dial(addr: &ConnectionAddr) -> RedisResult<Box<dyn Stream>> {
-    match addr {
-        ConnectionAddr::Tcp(host, port) => {
-            let stream = TcpStream::connect((&**host, *port)).await?;
-            stream.set_nodelay(true)?;
-            Ok(Box::new(stream))
-        }
-        ConnectionAddr::Unix(path) => Ok(Box::new(UnixStream::connect(path).await?)),
-        _ => {
-            let what = "an address for a connection without TLS is needed";
-            Err((ErrorKind::InvalidClientConfig, what).into())
-        }
     }
 }
 

@@ -101,8 +101,7 @@ impl Heartbeat {
             .enable_all()
             .build()?;
         let answers_within = settings.tuning.response_timeout.min(settings.lease / 4);
-        let connection =
-            Connection::new(settings, answers_within).map_err(std::io::Error::other)?;
+        let connection = Connection::new(settings, answers_within);
         let leave = Arc::new(AtomicBool::new(false));
         let (stopped, leaves) = (stop.clone(), Arc::clone(&leave));
         let on_end = ended.clone().drop_guard();

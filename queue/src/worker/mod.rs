@@ -85,8 +85,7 @@ impl<C: Clone + Send + Sync + 'static> Worker<C> {
         let connection = Connection::new(
             self.queue.settings(),
             self.queue.settings().tuning.response_timeout,
-        )
-        .map_err(Error::from)?;
+        );
         tokio::select! {
             checked = self.redis_keeps_jobs(&connection) => checked?,
             () = shutdown.cancelled() => return Ok(()),
@@ -421,7 +420,7 @@ mod tests {
         let app = Arc::clone(&started);
         let worker = Worker::new(queue, registry, app, WorkerSettings::default());
         let answers_within = settings.tuning.response_timeout;
-        let connection = Connection::new(&settings, answers_within).unwrap();
+        let connection = Connection::new(&settings, answers_within);
         let abort = CancellationToken::new();
         let mut running = worker.start(&connection, &abort).unwrap();
         started.notified().await;

@@ -3,12 +3,16 @@
 use std::{sync::Arc, time::Duration};
 
 use queue::{
-    Job, JobContext, JobError, Registry, Settings,
+    Job, JobContext, JobError, Queue, Registry, Settings, Tls,
     redis::{Client, IntoConnectionInfo, aio::MultiplexedConnection},
 };
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use serde::{Deserialize, Serialize};
 
-use crate::{harness::*, server::Server};
+use crate::{
+    harness::*,
+    server::{Server, free_port},
+};
 
 /// A job of some size.
 #[derive(Clone, Serialize, Deserialize)]
@@ -85,5 +89,64 @@ async fn a_batch_of_the_largest_jobs_comes_through_whole() {
     log.assert_each_done_once(&ids);
     assert_settled(queue, 0).await;
     worker.stop().await;
+    fixture.end().await;
+}
+
+/// Makes the server listen for TLS too, as `localhost`; its port, and the authority.
+async fn listen_for_tls(server: &Server) -> (u16, String) {
+    let key = KeyPair::generate().unwrap();
+    let mut authority = CertificateParams::new([]).unwrap();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority_pem = authority.self_signed(&key).unwrap().pem();
+    let authority = Issuer::new(authority, key);
+    let key = KeyPair::generate().unwrap();
+    let certificate = CertificateParams::new(["localhost".to_owned()]).unwrap();
+    let certificate = certificate.signed_by(&key, &authority).unwrap();
+    let file = |name: &str, text: String| {
+        let path = server.dir().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (certificate, key) = (
+        file("certificate", certificate.pem()),
+        file("key", key.serialize_pem()),
+    );
+    let port = free_port();
+    let port_text = port.to_string();
+    let mut admin = admin(server).await;
+    let set = ["tls-auth-clients", "no", "tls-cert-file", &certificate];
+    let more = ["tls-key-file", &key, "tls-port", &port_text];
+    let () = query(&mut admin, &[&["CONFIG", "SET"], &set[..], &more].concat()).await;
+    (port, authority_pem)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_reaches_the_server_that_it_trusts_and_no_other() {
+    let server = Server::start(false);
+    let (port, authority) = listen_for_tls(&server).await;
+    let plain = server.url().into_connection_info().unwrap();
+    let fixture = Fixture::over(quick(Settings::new(plain, "tls"))).await;
+    let at = |host: &str, tls: Option<Tls>| {
+        let mut settings = fixture.settings().clone();
+        let address = format!("redis://{host}:{port}");
+        settings.redis = address.into_connection_info().unwrap();
+        settings.tls = tls;
+        async { Queue::connect(settings).await.unwrap() }
+    };
+    let trusted = Tls::new(Some(&authority)).unwrap();
+    let queue = at("localhost", Some(trusted.clone())).await;
+    let ids = queue.enqueue_many(&vec![task(Act::Succeed); 50]).await;
+    let worker = start(&queue, &fixture.log, 4);
+    until_done(&fixture.log, 50).await;
+    fixture.log.assert_each_done_once(&ids.unwrap());
+    worker.stop().await;
+
+    let refusal = |queue: Queue| async move { queue.ping().await.unwrap_err().to_string() };
+    let by_name = refusal(at("127.0.0.1", Some(trusted)).await).await;
+    assert!(by_name.contains("not valid for name"), "{by_name}");
+    let public = Tls::new(None).unwrap();
+    let by_authority = refusal(at("localhost", Some(public)).await).await;
+    assert!(by_authority.contains("UnknownIssuer"), "{by_authority}");
+    refusal(at("localhost", None).await).await;
     fixture.end().await;
 }

@@ -2,6 +2,7 @@
 
 use std::{
     net::TcpListener,
+    path::Path,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -16,11 +17,8 @@ pub(crate) struct Server {
 impl Server {
     /// A server on a free port, with or without an append-only file.
     pub(crate) fn start(append_only: bool) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        drop(listener);
         let mut server = Self {
-            port,
+            port: free_port(),
             dir: tempfile::tempdir().unwrap(),
             child: None,
             append_only,
@@ -36,6 +34,11 @@ impl Server {
     /// Its socket file, as an address.
     pub(crate) fn socket(&self) -> String {
         format!("redis+unix://{}", self.dir.path().join("redis").display())
+    }
+
+    /// Where it keeps its data, and a test what else the server is to read.
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
     }
 
     /// Ends the server as a power cut would.
@@ -93,6 +96,12 @@ impl Server {
             .and_then(|mut connection| queue::redis::cmd("PING").query::<String>(&mut connection))
             .is_ok()
     }
+}
+
+/// A port that nobody listened on just now.
+pub(crate) fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
 }
 
 impl Drop for Server {

@@ -122,6 +122,15 @@ pub struct Redis {
     pub user: String,
     /// The user's password.
     pub password: SecretString,
+    /// TLS to it; none to speak in the clear.
+    pub tls: Option<RedisTls>,
+}
+
+/// TLS to Redis.
+#[derive(Clone, Debug)]
+pub struct RedisTls {
+    /// The certificates to trust, in PEM; none for those of public authorities.
+    pub ca: Option<String>,
 }
 
 /// The queue, for those who fill it and for those who empty it.
@@ -280,11 +289,29 @@ impl Database {
 impl Redis {
     /// Reads `REDIS_*`.
     pub fn read(reader: &mut Reader) -> Self {
+        let tls = reader.parsed("REDIS_TLS", "on or off", |text| match text {
+            "on" => Some(true),
+            "off" => Some(false),
+            _ => None,
+        });
+        let ca = reader.optional_text("REDIS_CA");
+        match &ca {
+            Some(_) if !tls => {
+                let wrong = "names whom to trust, but REDIS_TLS is off";
+                reader.problem("REDIS_CA", wrong, "set REDIS_TLS to on, or remove it");
+            }
+            Some(pem) if !pem.contains("-----BEGIN CERTIFICATE-----") => {
+                let right = "set REDIS_CA_FILE to the path of a file with certificates in PEM";
+                reader.problem("REDIS_CA", "holds no certificate", right);
+            }
+            _ => {}
+        }
         Self {
             host: reader.text("REDIS_HOST"),
             port: reader.number("REDIS_PORT", 1..=u16::MAX),
             user: reader.text("REDIS_USER"),
             password: reader.secret("REDIS_PASSWORD", 16),
+            tls: tls.then_some(RedisTls { ca }),
         }
     }
 

@@ -81,6 +81,11 @@ pub const VARIABLES: &[Variable] = &[
         "REDIS_PASSWORD",
         "that user's password, at least 16 characters",
     ),
+    with_default("REDIS_TLS", "off", "on to speak TLS with Redis, or off"),
+    optional(
+        "REDIS_CA",
+        "certificates in PEM to trust there instead of public authorities; mostly as REDIS_CA_FILE",
+    ),
     with_default(
         "WORKER_CONCURRENCY",
         "16",

@@ -122,6 +122,8 @@ fn a_dozen_mistakes_are_told_at_once_and_no_secret_with_them() {
         ("DATABASE_PORT", "70000"),
         ("DATABASE_POOL_SIZE", "-1"),
         ("REDIS_PASSWORD", "(none)"),
+        ("REDIS_TLS", "maybe"),
+        ("REDIS_CA", "MIIB"),
         ("WORKER_HEALTH_ADDR", "0.0.0.0:8001"),
         ("QUEUE_NAMESPACE", "a{b}"),
         ("MAIL_FROM", "nobody"),
@@ -130,7 +132,7 @@ fn a_dozen_mistakes_are_told_at_once_and_no_secret_with_them() {
     ])
     .unwrap_err();
     let lines: Vec<&str> = told.lines().collect();
-    assert_eq!(lines[0], "19 settings are wrong:", "{told}");
+    assert_eq!(lines[0], "21 settings are wrong:", "{told}");
     for expected in [
         r#"  APP_ENV                 "prod" is not development, staging or production"#,
         r#"  CORS_ORIGINS            "*" is not an origin"#,
@@ -139,6 +141,8 @@ fn a_dozen_mistakes_are_told_at_once_and_no_secret_with_them() {
         "  JWT_SECRET              has only 11 characters; use a random text of at least 32",
         "  DATABASE_PASSWORD       looks like a placeholder; use a random text",
         "  REDIS_PASSWORD          is not set; set it to a random text",
+        r#"  REDIS_TLS               "maybe" is not on or off"#,
+        "  REDIS_CA                names whom to trust, but REDIS_TLS is off; set REDIS_TLS to on",
         r#"  WORKER_HEALTH_ADDR      "0.0.0.0:8001" is not a loopback address"#,
         "  SMTP_USER               is set without a password; set SMTP_PASSWORD",
     ] {
@@ -148,6 +152,22 @@ fn a_dozen_mistakes_are_told_at_once_and_no_secret_with_them() {
         );
     }
     assert!(!told.contains("tooShort9Zk") && !told.contains("ChangeMe"));
+}
+
+#[test]
+fn tls_to_redis_trusts_public_authorities_or_the_given_ones() {
+    let tls = |changes: &[(&'static str, &'static str)]| read(changes).map(|all| all.redis.tls);
+    assert!(tls(&[]).unwrap().is_none());
+    assert!(tls(&[("REDIS_TLS", "on")]).unwrap().unwrap().ca.is_none());
+    let pem = "-----BEGIN CERTIFICATE-----";
+    let own = tls(&[("REDIS_TLS", "on"), ("REDIS_CA", pem)]);
+    assert_eq!(own.unwrap().unwrap().ca.as_deref(), Some(pem));
+    let told = tls(&[("REDIS_TLS", "on"), ("REDIS_CA", "/etc/ca.pem")]);
+    let told = told.unwrap_err();
+    assert!(
+        told.contains("REDIS_CA  holds no certificate; set REDIS_CA_FILE"),
+        "{told}"
+    );
 }
 
 #[test]
@@ -313,6 +333,8 @@ fn the_example_file_lists_every_variable_with_its_default_and_a_comment() {
             (variable.name.to_owned(), variable.default)
         };
         let value = listed.remove(name.as_str());
+        // A text of many lines is given as a file.
+        let value = value.or_else(|| listed.remove(format!("{name}_FILE").as_str()));
         let value = value.unwrap_or_else(|| panic!("{name} is not in .env.example"));
         if variable.secret {
             assert!(value.starts_with("secrets/"), "{name}={value}");

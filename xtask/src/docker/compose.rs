@@ -146,8 +146,13 @@ mod tests {
     /// Containers see only what the compose files hand on: a new setting must be named there too.
     #[test]
     fn every_documented_setting_reaches_a_container() {
-        // Files and probes of a container are where it wants them.
-        const FIXED: [&str; 2] = ["MAIL_DIR", "WORKER_HEALTH_ADDR"];
+        // Files and probes of a container are where it wants them, and its Redis is next door.
+        const FIXED: [&str; 4] = [
+            "MAIL_DIR",
+            "WORKER_HEALTH_ADDR",
+            "REDIS_TLS",
+            "REDIS_CA_FILE",
+        ];
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         let files = [
             "docker-compose.yml",

@@ -66,6 +66,7 @@ pub(crate) fn of(
         set("REDIS_HOST", "127.0.0.1".to_owned());
         set("REDIS_PORT", ports.redis.to_string());
         set("REDIS_USER", "slipway".to_owned());
+        set("REDIS_TLS", "off".to_owned());
         set("REDIS_PASSWORD_FILE", secret("redis_password"));
         if settings
             .get("PUBLIC_URL")

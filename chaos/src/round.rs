@@ -180,7 +180,8 @@ impl Round<'_> {
         self.journal.write(Event::Quiet);
         // Without schedules: those of the others end with them.
         let mut last = Fleet::after(&workers);
-        for _ in 0..2 {
+        // As many as before: suspects run one at a time in each.
+        for _ in 0..self.plan.workers {
             let brief = Brief {
                 last: true,
                 ..self.of(Release::New)

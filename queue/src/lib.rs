@@ -17,6 +17,7 @@ mod registry;
 mod reply;
 mod schedule;
 mod scripts;
+mod sentinel;
 mod settings;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -38,6 +39,7 @@ pub use crate::{
     queue::{Queue, Relayed},
     registry::Registry,
     schedule::{CatchUp, Schedule},
+    sentinel::Sentinel,
     settings::{QueueSettings, Settings, Tuning, WorkerSettings},
     tls::{Tls, TlsError},
     worker::Worker,

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Parser;
-use queue::{Queue, Tls, WorkerSettings};
+use queue::{Queue, Sentinel, Tls, WorkerSettings};
 use service::health::{self, Health};
 use service::settings::{Environment, Reader, Worker};
 use service::shutdown::{Shutdown, Tasks};
@@ -52,6 +52,11 @@ async fn run() -> anyhow::Result<()> {
     let pool = database::pool(&settings.database);
     let mut redis = queue::Settings::new(settings.redis.connection(), &settings.queue.namespace);
     redis.lease = settings.queue.lease;
+    redis.sentinel = settings.redis.sentinels.as_ref().map(|known| Sentinel {
+        nodes: known.nodes.clone(),
+        set: known.set.clone(),
+        login: known.login(),
+    });
     if let Some(tls) = &settings.redis.tls {
         redis.tls = Some(Tls::new(tls.ca.as_deref()).context("REDIS_CA cannot be used")?);
     }

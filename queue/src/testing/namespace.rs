@@ -3,9 +3,14 @@ use std::{
     thread,
 };
 
-use redis::{FromRedisValue, RedisError, Value, aio::MultiplexedConnection};
+use redis::{FromRedisValue, RedisError, Value};
 
-use crate::{Counts, Settings, error::Trouble, keys::GROUP};
+use crate::{
+    Counts, Settings,
+    connection::{Connection, Live},
+    error::Trouble,
+    keys::GROUP,
+};
 
 /// Fields that the hash `m` may have: its size must not follow the work.
 const MAX_META: u64 = 16;
@@ -52,9 +57,10 @@ impl Namespace {
     pub async fn end_leaving(mut self, left: Counts) {
         self.ended = true;
         let mut found = Found::default();
-        let client = redis::Client::open(self.settings.redis.clone()).expect("an address");
-        let connection = client.get_multiplexed_async_connection().await;
-        let mut look = Look(connection.expect("the test's Redis answers"));
+        let answers_within = self.settings.tuning.response_timeout;
+        let connection = Connection::new(&self.settings, answers_within);
+        let live = connection.live().await;
+        let mut look = Look(live.expect("the test's Redis answers"));
         let keys = look.keys(&self.settings.namespace).await;
         let mut queues: HashMap<&str, Vec<(&str, &str)>> = HashMap::new();
         for key in &keys {
@@ -97,12 +103,15 @@ struct Found {
     residue: Vec<String>,
 }
 
-struct Look(MultiplexedConnection);
+struct Look(Live);
 
 impl Look {
     async fn try_ask<T: FromRedisValue>(&mut self, words: &[&str]) -> Result<T, RedisError> {
         let (name, rest) = words.split_first().expect("a command has a name");
-        redis::cmd(name).arg(rest).query_async(&mut self.0).await
+        redis::cmd(name)
+            .arg(rest)
+            .query_async(&mut self.0.connection)
+            .await
     }
 
     async fn ask<T: FromRedisValue>(&mut self, words: &[&str]) -> T {

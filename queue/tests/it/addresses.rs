@@ -2,10 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use queue::{
-    Job, JobContext, JobError, Queue, Registry, Settings, Tls,
-    redis::{Client, IntoConnectionInfo, aio::MultiplexedConnection},
-};
+use queue::{Job, JobContext, JobError, Queue, Registry, Settings, Tls, redis::IntoConnectionInfo};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use serde::{Deserialize, Serialize};
 
@@ -32,18 +29,13 @@ async fn run_large(job: Large, cx: JobContext<Arc<Log>>) -> Result<(), JobError>
     Err(JobError::discard("not what was enqueued"))
 }
 
-/// A connection from before any password.
-async fn admin(server: &Server) -> MultiplexedConnection {
-    let client = Client::open(server.url()).unwrap();
-    client.get_multiplexed_async_connection().await.unwrap()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_socket_file_with_a_password_and_a_database_will_do() {
     let server = Server::start(false);
     let socket = format!("{}?db=3&pass=secret", server.socket());
     let redis = socket.into_connection_info().unwrap();
-    let mut admin = admin(&server).await;
+    // A connection from before any password.
+    let mut admin = server.connection().await;
     let () = query(&mut admin, &["CONFIG", "SET", "requirepass", "secret"]).await;
     let fixture = Fixture::over(quick(Settings::new(redis, "socket"))).await;
     let id = fixture.queue.enqueue(&task(Act::Succeed)).await.unwrap();
@@ -57,7 +49,8 @@ async fn a_socket_file_with_a_password_and_a_database_will_do() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_waits_for_the_password_to_be_right() {
     let server = Server::start(false);
-    let mut admin = admin(&server).await;
+    // A connection from before any password.
+    let mut admin = server.connection().await;
     let url = server.url().replace("//", "//:secret@");
     let redis = url.into_connection_info().unwrap();
     let fixture = Fixture::over(quick(Settings::new(redis, "password"))).await;
@@ -113,7 +106,7 @@ async fn listen_for_tls(server: &Server) -> (u16, String) {
     );
     let port = free_port();
     let port_text = port.to_string();
-    let mut admin = admin(server).await;
+    let mut admin = server.connection().await;
     let set = ["tls-auth-clients", "no", "tls-cert-file", &certificate];
     let more = ["tls-key-file", &key, "tls-port", &port_text];
     let () = query(&mut admin, &[&["CONFIG", "SET"], &set[..], &more].concat()).await;

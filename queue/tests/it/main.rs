@@ -21,5 +21,6 @@ mod prefix;
 mod produce;
 mod replay;
 mod rights;
+mod sentinel;
 mod server;
 mod unique;

@@ -7,17 +7,33 @@ use std::{
     time::{Duration, Instant},
 };
 
+use queue::redis::aio::MultiplexedConnection;
+
+use crate::harness::{query, until};
+
 pub(crate) struct Server {
     port: u16,
     dir: tempfile::TempDir,
     child: Option<Child>,
     append_only: bool,
+    /// The port of its primary.
+    primary: Option<u16>,
 }
 
 impl Server {
     /// A server on a free port, with or without an append-only file.
     pub(crate) fn start(append_only: bool) -> Self {
+        Self::start_with(append_only, None)
+    }
+
+    /// A replica of another.
+    pub(crate) fn replica_of(primary: &Self) -> Self {
+        Self::start_with(primary.append_only, Some(primary.port))
+    }
+
+    fn start_with(append_only: bool, primary: Option<u16>) -> Self {
         let mut server = Self {
+            primary,
             port: free_port(),
             dir: tempfile::tempdir().unwrap(),
             child: None,
@@ -29,6 +45,12 @@ impl Server {
 
     pub(crate) fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// A connection of the test's own.
+    pub(crate) async fn connection(&self) -> MultiplexedConnection {
+        let client = queue::redis::Client::open(self.url()).unwrap();
+        client.get_multiplexed_async_connection().await.unwrap()
     }
 
     /// Its socket file, as an address.
@@ -67,7 +89,11 @@ impl Server {
 
     /// Starts it again, with what is on its disk.
     pub(crate) fn resume(&mut self) {
-        let child = Command::new("redis-server")
+        let mut command = Command::new("redis-server");
+        if let Some(primary) = self.primary {
+            command.args(["--replicaof", "127.0.0.1", &primary.to_string()]);
+        }
+        let child = command
             .args(["--port", &self.port.to_string()])
             .args(["--bind", "127.0.0.1"])
             .args(["--save", ""])
@@ -96,6 +122,68 @@ impl Server {
             .and_then(|mut connection| queue::redis::cmd("PING").query::<String>(&mut connection))
             .is_ok()
     }
+}
+
+/// Three Sentinels that watch a primary and its replicas; they call the set `primary`.
+pub(crate) struct Sentinels(Vec<(u16, Child)>);
+
+impl Sentinels {
+    /// Returns when each knows the replica and the other Sentinels.
+    pub(crate) async fn watch(primary: &Server) -> Self {
+        let sentinels = Self((0..3).map(|number| sentinel(primary, number)).collect());
+        let complete = |info: &str| {
+            info.lines()
+                .any(|line| line.contains("status=ok") && line.contains("slaves=1,sentinels=3"))
+        };
+        for (_, port) in sentinels.nodes() {
+            until("the Sentinels know each other", async || {
+                let client = queue::redis::Client::open(format!("redis://127.0.0.1:{port}"));
+                let connection = client.unwrap().get_multiplexed_async_connection().await;
+                let Ok(mut connection) = connection else {
+                    return false;
+                };
+                let info: String = query(&mut connection, &["INFO", "sentinel"]).await;
+                complete(&info)
+            })
+            .await;
+        }
+        sentinels
+    }
+
+    pub(crate) fn nodes(&self) -> Vec<(String, u16)> {
+        let ports = self.0.iter().map(|(port, _)| *port);
+        ports.map(|port| ("127.0.0.1".to_owned(), port)).collect()
+    }
+}
+
+impl Drop for Sentinels {
+    fn drop(&mut self) {
+        for (_, child) in &mut self.0 {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+fn sentinel(primary: &Server, number: u8) -> (u16, Child) {
+    let port = free_port();
+    // It writes into its file what it learns.
+    let file = primary.dir().join(format!("sentinel-{number}.conf"));
+    let watched = primary.port;
+    let conf = format!(
+        "port {port}\nbind 127.0.0.1\n\
+         sentinel monitor primary 127.0.0.1 {watched} 2\n\
+         sentinel down-after-milliseconds primary 500\n\
+         sentinel failover-timeout primary 5000\n"
+    );
+    std::fs::write(&file, conf).unwrap();
+    let child = Command::new("redis-server")
+        .arg(file)
+        .arg("--sentinel")
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    (port, child)
 }
 
 /// A port that nobody listened on just now.

@@ -124,6 +124,19 @@ pub struct Redis {
     pub password: SecretString,
     /// TLS to it; none to speak in the clear.
     pub tls: Option<RedisTls>,
+    /// Sentinels that know host and port; none where these are fixed.
+    pub sentinels: Option<RedisSentinels>,
+}
+
+/// Sentinels, which know which Redis is the primary.
+#[derive(Clone, Debug)]
+pub struct RedisSentinels {
+    /// Host and port of each, at least one.
+    pub nodes: Vec<(String, u16)>,
+    /// What they call the set of servers.
+    pub set: String,
+    /// The password of the Sentinels themselves.
+    pub password: Option<SecretString>,
 }
 
 /// TLS to Redis.
@@ -312,6 +325,7 @@ impl Redis {
             user: reader.text("REDIS_USER"),
             password: reader.secret("REDIS_PASSWORD", 16),
             tls: tls.then_some(RedisTls { ca }),
+            sentinels: RedisSentinels::read(reader),
         }
     }
 
@@ -327,6 +341,50 @@ impl Redis {
             .into_connection_info()
             .expect("an address needs no parsing")
             .set_redis_settings(login)
+    }
+}
+
+impl RedisSentinels {
+    /// Reads `REDIS_SENTINEL*`; none where none is named.
+    fn read(reader: &mut Reader) -> Option<Self> {
+        let set = reader.text("REDIS_SENTINEL_SET");
+        let password = reader.optional_secret("REDIS_SENTINEL_PASSWORD", 1);
+        let listed = reader.optional_text("REDIS_SENTINELS")?;
+        let mut nodes = Vec::new();
+        for node in listed
+            .split(',')
+            .map(str::trim)
+            .filter(|node| !node.is_empty())
+        {
+            match node
+                .rsplit_once(':')
+                .map(|(host, port)| (host, port.parse()))
+            {
+                Some((host, Ok(port))) if !host.is_empty() => {
+                    // Brackets only tell an IPv6 address from its port.
+                    nodes.push((host.trim_matches(['[', ']']).to_owned(), port));
+                }
+                _ => {
+                    let wrong =
+                        format!("{node:?} is not a host and a port, such as sentinel:26379");
+                    reader.problem("REDIS_SENTINELS", wrong, "");
+                }
+            }
+        }
+        Some(Self {
+            nodes,
+            set,
+            password,
+        })
+    }
+
+    /// How the `redis` crate logs in to them.
+    pub fn login(&self) -> RedisConnectionInfo {
+        let login = RedisConnectionInfo::default();
+        match &self.password {
+            Some(password) => login.set_password(password.expose_secret()),
+            None => login,
+        }
     }
 }
 

@@ -81,6 +81,16 @@ pub const VARIABLES: &[Variable] = &[
         "REDIS_PASSWORD",
         "that user's password, at least 16 characters",
     ),
+    optional(
+        "REDIS_SENTINELS",
+        "host:port of each Sentinel, separated by commas; they know REDIS_HOST and REDIS_PORT",
+    ),
+    with_default(
+        "REDIS_SENTINEL_SET",
+        "primary",
+        "what the Sentinels call the set of servers",
+    ),
+    secret("REDIS_SENTINEL_PASSWORD", "the Sentinels' own password"),
     with_default("REDIS_TLS", "off", "on to speak TLS with Redis, or off"),
     optional(
         "REDIS_CA",

@@ -123,6 +123,7 @@ fn a_dozen_mistakes_are_told_at_once_and_no_secret_with_them() {
         ("DATABASE_POOL_SIZE", "-1"),
         ("REDIS_PASSWORD", "(none)"),
         ("REDIS_TLS", "maybe"),
+        ("REDIS_SENTINELS", "one:26379,two"),
         ("REDIS_CA", "MIIB"),
         ("WORKER_HEALTH_ADDR", "0.0.0.0:8001"),
         ("QUEUE_NAMESPACE", "a{b}"),
@@ -132,7 +133,7 @@ fn a_dozen_mistakes_are_told_at_once_and_no_secret_with_them() {
     ])
     .unwrap_err();
     let lines: Vec<&str> = told.lines().collect();
-    assert_eq!(lines[0], "21 settings are wrong:", "{told}");
+    assert_eq!(lines[0], "22 settings are wrong:", "{told}");
     for expected in [
         r#"  APP_ENV                 "prod" is not development, staging or production"#,
         r#"  CORS_ORIGINS            "*" is not an origin"#,
@@ -142,6 +143,7 @@ fn a_dozen_mistakes_are_told_at_once_and_no_secret_with_them() {
         "  DATABASE_PASSWORD       looks like a placeholder; use a random text",
         "  REDIS_PASSWORD          is not set; set it to a random text",
         r#"  REDIS_TLS               "maybe" is not on or off"#,
+        r#"  REDIS_SENTINELS         "two" is not a host and a port"#,
         "  REDIS_CA                names whom to trust, but REDIS_TLS is off; set REDIS_TLS to on",
         r#"  WORKER_HEALTH_ADDR      "0.0.0.0:8001" is not a loopback address"#,
         "  SMTP_USER               is set without a password; set SMTP_PASSWORD",
@@ -168,6 +170,21 @@ fn tls_to_redis_trusts_public_authorities_or_the_given_ones() {
         told.contains("REDIS_CA  holds no certificate; set REDIS_CA_FILE"),
         "{told}"
     );
+}
+
+#[test]
+fn sentinels_are_named_one_by_one() {
+    let none = read(&[]).unwrap().redis.sentinels;
+    assert!(none.is_none());
+    let some = read(&[
+        ("REDIS_SENTINELS", "one:26379, [::1]:26380,"),
+        ("REDIS_SENTINEL_PASSWORD", "ours"),
+    ]);
+    let some = some.unwrap().redis.sentinels.unwrap();
+    let nodes = [("one".to_owned(), 26379), ("::1".to_owned(), 26380)];
+    assert_eq!(some.nodes, nodes);
+    assert_eq!(some.set, "primary");
+    assert_eq!(some.login().password(), Some("ours"));
 }
 
 #[test]

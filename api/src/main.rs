@@ -5,7 +5,7 @@ use std::{process::ExitCode, time::Duration};
 use anyhow::Context;
 use api::{App, Drain, settings::Settings};
 use clap::Parser;
-use queue::{Queue, Sentinel, Tls};
+use queue::Queue;
 use service::{
     database, health,
     settings::{Environment, Http, Reader},
@@ -50,16 +50,7 @@ async fn serve() -> anyhow::Result<()> {
 
     let pool = database::pool(&settings.database);
     tokio::spawn(database::announce(pool.clone()));
-    let mut redis = queue::Settings::new(settings.redis.connection(), &settings.queue.namespace);
-    redis.lease = settings.queue.lease;
-    redis.sentinel = settings.redis.sentinels.as_ref().map(|known| Sentinel {
-        nodes: known.nodes.clone(),
-        set: known.set.clone(),
-        login: known.login(),
-    });
-    if let Some(tls) = &settings.redis.tls {
-        redis.tls = Some(Tls::new(tls.ca.as_deref()).context("REDIS_CA cannot be used")?);
-    }
+    let redis = settings.redis.queue(&settings.queue);
     let queue = Queue::connect(redis).await?;
     let app = App::new(pool.clone(), queue, &settings, shutdown.soft.clone());
 

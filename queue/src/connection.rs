@@ -13,7 +13,7 @@ use redis::{
 use tokio::{sync::Mutex as AsyncMutex, time::timeout};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::{dial::dial, error::Trouble, scripts, settings::Settings};
+use crate::{Servers, dial::dial, error::Trouble, scripts, settings::Settings};
 
 /// One multiplexed connection that is made when it is needed, and made again.
 ///
@@ -26,6 +26,8 @@ pub(crate) struct Connection(Arc<Inner>);
 
 struct Inner {
     settings: Settings,
+    /// In a Cluster, what the server is found by.
+    key: String,
     response_timeout: Duration,
     live: Mutex<Option<Live>>,
     /// Held while connecting; the last failure answers those who waited for it.
@@ -55,10 +57,16 @@ impl Live {
 }
 
 impl Connection {
-    /// Nothing is connected yet.
-    pub(crate) fn new(settings: &Settings, response_timeout: Duration) -> Self {
+    /// Whether both are one connection.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// To the server that has this key; nothing is connected yet.
+    pub(crate) fn new(settings: &Settings, key: &str, response_timeout: Duration) -> Self {
         Self(Arc::new(Inner {
             settings: settings.clone(),
+            key: key.to_owned(),
             response_timeout,
             live: Mutex::new(None),
             connecting: AsyncMutex::new(None),
@@ -131,7 +139,7 @@ impl Connection {
             // One command less that an ACL would have to know.
             .set_skip_set_lib_name();
         let connect = async {
-            let stream = dial(settings).await?;
+            let stream = dial(settings, &self.0.key).await?;
             MultiplexedConnection::new_with_config(&handshake, stream, config).await
         };
         let connected = timeout(settings.tuning.connect_timeout, connect).await;
@@ -165,11 +173,18 @@ impl Connection {
     pub(crate) async fn one(&self, cmd: &Cmd) -> RedisResult<Value> {
         let mut live = self.live().await?;
         let mut result = send(&mut live, cmd).await;
-        if let Err(error) = &result
-            && Trouble::of(error) == Trouble::NoScript
-        {
-            load_scripts(&live).await?;
-            result = send(&mut live, cmd).await;
+        match result.as_ref().map_err(Trouble::of) {
+            Err(Trouble::NoScript) => {
+                load_scripts(&live).await?;
+                result = send(&mut live, cmd).await;
+            }
+            // It has done nothing, and the server that would is known elsewhere.
+            Err(Trouble::Demoted) if !matches!(self.0.settings.servers, Servers::One) => {
+                self.give_up();
+                live = self.live().await?;
+                result = send(&mut live, cmd).await;
+            }
+            _ => {}
         }
         if let Err(error) = &result {
             self.report(&live, error);
@@ -186,11 +201,8 @@ impl Connection {
         match all_on(&mut live, pipeline).await {
             Ok(answers) => {
                 let demoted = answers.iter().find_map(|answer| match answer {
-                    Value::ServerError(error)
-                        if error.kind() == Some(ServerErrorKind::ReadOnly) =>
-                    {
-                        Some(RedisError::from(error.clone()))
-                    }
+                    Value::ServerError(error) => Some(RedisError::from(error.clone()))
+                        .filter(|error| Trouble::of(error) == Trouble::Demoted),
                     _ => None,
                 });
                 if let Some(error) = demoted {
@@ -268,4 +280,35 @@ pub(crate) fn first_error(answers: &[Value]) -> RedisResult<()> {
         }
     }
     Ok(())
+}
+
+/// Connections for queues: one for all where one server has them all.
+pub(crate) struct Connections {
+    settings: Settings,
+    response_timeout: Duration,
+    shared: Option<Connection>,
+}
+
+impl Connections {
+    /// Nothing is connected yet.
+    pub(crate) fn new(settings: &Settings, response_timeout: Duration) -> Self {
+        let shared = match settings.servers {
+            // In a Cluster another queue may be on another node.
+            Servers::Cluster(_) => None,
+            Servers::One | Servers::Sentinel(_) => {
+                Some(Connection::new(settings, "", response_timeout))
+            }
+        };
+        Self {
+            settings: settings.clone(),
+            response_timeout,
+            shared,
+        }
+    }
+
+    /// A connection for what shares this key's slot.
+    pub(crate) fn to(&self, key: &str) -> Connection {
+        let shared = self.shared.clone();
+        shared.unwrap_or_else(|| Connection::new(&self.settings, key, self.response_timeout))
+    }
 }

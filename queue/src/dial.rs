@@ -1,5 +1,5 @@
 //! Opens the streams to Redis: TCP, TLS over TCP, or a socket file,
-//! to a server that is named, or that the Sentinels name.
+//! to a server that is named, or that others know.
 
 use redis::{ConnectionAddr, ErrorKind, RedisResult};
 use tokio::{
@@ -14,11 +14,11 @@ use crate::{Tls, settings::Settings};
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Sync + Unpin> Stream for S {}
 
-/// A new stream to the Redis of the settings; how long that may take is up to the caller.
-pub(crate) async fn dial(settings: &Settings) -> RedisResult<Box<dyn Stream>> {
+/// A new stream to the server that has this key; how long that may take is up to the caller.
+pub(crate) async fn dial(settings: &Settings, key: &str) -> RedisResult<Box<dyn Stream>> {
     let tls = settings.tls.as_ref();
-    if let Some(sentinel) = &settings.sentinel {
-        let (host, port) = sentinel.primary(tls).await?;
+    let login = settings.redis.redis_settings();
+    if let Some((host, port)) = settings.servers.find(key, login, tls).await? {
         return open(&host, port, tls).await;
     }
     match settings.redis.addr() {

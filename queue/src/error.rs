@@ -116,7 +116,8 @@ pub enum WorkerError {
 pub(crate) enum Trouble {
     /// The connection is gone or silent: connect again.
     Connection,
-    /// This server may no longer be written to: connect again, perhaps elsewhere.
+    /// This server may no longer be written to, or another has the slot: connect again, perhaps
+    /// elsewhere.
     Demoted,
     /// Loading its data, or a long script runs: wait.
     Busy,
@@ -134,12 +135,16 @@ impl Trouble {
     pub(crate) fn of(error: &RedisError) -> Self {
         match error.kind() {
             ErrorKind::Io | ErrorKind::Parse | ErrorKind::AuthenticationFailed => Self::Connection,
-            ErrorKind::Server(ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown) => {
-                Self::Demoted
-            }
-            ErrorKind::Server(ServerErrorKind::BusyLoading | ServerErrorKind::TryAgain) => {
-                Self::Busy
-            }
+            ErrorKind::Server(
+                ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown | ServerErrorKind::Moved,
+            ) => Self::Demoted,
+            // A slot on its way to another node, or one without any, is back soon.
+            ErrorKind::Server(
+                ServerErrorKind::BusyLoading
+                | ServerErrorKind::TryAgain
+                | ServerErrorKind::Ask
+                | ServerErrorKind::ClusterDown,
+            ) => Self::Busy,
             ErrorKind::Server(ServerErrorKind::NoScript) => Self::NoScript,
             _ => match error.code() {
                 Some("NOGROUP" | "UNBLOCKED") => Self::NoGroup,

@@ -27,7 +27,8 @@ impl Queue {
     /// # Errors
     /// [`Error::Redis`].
     pub async fn counts(&self, queue: &str) -> Result<Counts, Error> {
-        let keys = self.keys(queue);
+        let queue = self.partition(queue);
+        let keys = &queue.keys;
         let mut pipeline = Pipeline::new();
         pipeline.cmd("XLEN").arg(&keys.stream);
         pipeline.cmd("ZCARD").arg(&keys.delayed);
@@ -35,7 +36,7 @@ impl Queue {
         pipeline.cmd("XLEN").arg(&keys.dead);
         pipeline.cmd("HGET").arg(&keys.meta).arg("dead_trimmed");
         pipeline.cmd("XPENDING").arg(&keys.stream).arg(GROUP);
-        let mut answers = self.connection().all(&pipeline).await?;
+        let mut answers = queue.connection.all(&pipeline).await?;
         let pending = match answers.pop() {
             // No group yet, so nothing is pending.
             Some(Value::ServerError(error))

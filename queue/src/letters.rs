@@ -102,7 +102,8 @@ impl Queue {
         let decoded = Envelope::decode(&letter.envelope);
         let mut envelope = decoded.map_err(|source| Error::Letter { id, source })?;
         envelope.attempt = 1;
-        let keys = self.keys(queue);
+        let queue = self.partition(queue);
+        let keys = &queue.keys;
         let lock = envelope.unique.map(|unique| keys.lock(unique));
         let mut named = vec![&keys.stream[..], &keys.dead];
         named.extend(lock.as_deref());
@@ -111,7 +112,7 @@ impl Queue {
             .arg(envelope.encode())
             .arg(envelope.id.to_string())
             .arg(whole_ms(self.settings().tuning.unique_ttl));
-        match self.connection().one(&cmd).await? {
+        match queue.connection.one(&cmd).await? {
             Value::Int(1) => Ok(Replay::Replayed(envelope.id)),
             Value::Int(_) => Ok(Replay::Gone),
             holder => match parse(&holder) {
@@ -129,9 +130,10 @@ impl Queue {
         limit: usize,
     ) -> Result<Vec<DeadLetter>, Error> {
         let mut cmd = redis::cmd(command);
-        cmd.arg(&self.keys(queue).dead).arg(from).arg(to);
+        let queue = self.partition(queue);
+        cmd.arg(&queue.keys.dead).arg(from).arg(to);
         cmd.arg("COUNT").arg(limit);
-        match self.connection().one(&cmd).await? {
+        match queue.connection.one(&cmd).await? {
             Value::Array(rows) => Ok(rows.into_iter().filter_map(dead_letter).collect()),
             _ => Err(Error::Reply(command)),
         }

@@ -17,7 +17,7 @@ mod registry;
 mod reply;
 mod schedule;
 mod scripts;
-mod sentinel;
+mod servers;
 mod settings;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -39,7 +39,7 @@ pub use crate::{
     queue::{Queue, Relayed},
     registry::Registry,
     schedule::{CatchUp, Schedule},
-    sentinel::Sentinel,
+    servers::{Cluster, Sentinel, Servers},
     settings::{QueueSettings, Settings, Tuning, WorkerSettings},
     tls::{Tls, TlsError},
     worker::Worker,

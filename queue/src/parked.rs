@@ -49,11 +49,12 @@ impl Queue {
     /// # Errors
     /// [`Error::Redis`].
     pub async fn parked(&self, queue: &str, limit: usize) -> Result<Vec<Parked>, Error> {
-        let keys = self.keys(queue);
+        let queue = self.partition(queue);
+        let keys = &queue.keys;
         let mut cmd = redis::cmd("ZRANGEBYLEX");
         cmd.arg(&keys.parked).arg("-").arg("+");
         cmd.arg("LIMIT").arg(0).arg(limit);
-        let Value::Array(members) = self.connection().one(&cmd).await? else {
+        let Value::Array(members) = queue.connection.one(&cmd).await? else {
             return Err(Error::Reply("ZRANGEBYLEX"));
         };
         let members: Vec<_> = members.into_iter().filter_map(member).collect();
@@ -61,7 +62,7 @@ impl Queue {
         for (_, field) in &members {
             pipeline.cmd("HGET").arg(&keys.payloads).arg(field);
         }
-        let envelopes = self.connection().all(&pipeline).await?;
+        let envelopes = queue.connection.all(&pipeline).await?;
         first_error(&envelopes)?;
         let both = members.into_iter().zip(envelopes);
         Ok(both.filter_map(parked).collect())

@@ -10,7 +10,7 @@ use redis::{Cmd, ErrorKind, Pipeline, RedisError, Value};
 
 use crate::{
     EnqueueError, Enqueued, Envelope, Error, Job, JobId, Options, Run, UniqueHash,
-    connection::{Connection, first_error},
+    connection::{Connection, Connections, first_error},
     envelope::{Sealer, epoch_ms, unique_hash, whole_ms},
     keys::{ENVELOPE, Keys},
     reply::parse,
@@ -28,6 +28,8 @@ const CHUNKS_IN_FLIGHT: usize = 4;
 /// Jobs in one script of [`Queue::relay`]: Redis does nothing else for as long as one runs, some
 /// 5 µs for each job.
 const RELAYED_AT_ONCE: usize = 128;
+/// The queue whose server answers to [`Queue::ping`]: in a Cluster one node stands for all.
+const PINGED: &str = "default";
 /// Limit for [`Queue::ping`], which stands in readiness probes.
 const PING_TIMEOUT: Duration = Duration::from_millis(900);
 
@@ -37,8 +39,14 @@ pub struct Queue(Arc<Inner>);
 
 struct Inner {
     settings: Settings,
-    connection: Connection,
-    keys: RwLock<HashMap<String, Arc<Keys>>>,
+    connections: Connections,
+    partitions: RwLock<HashMap<String, Arc<Partition>>>,
+}
+
+/// Where one queue is: its keys, and a connection to the server that has them.
+pub(crate) struct Partition {
+    pub(crate) keys: Arc<Keys>,
+    pub(crate) connection: Connection,
 }
 
 /// A job on its way from the outbox into Redis.
@@ -68,11 +76,11 @@ impl Queue {
     )]
     pub async fn connect(settings: Settings) -> Result<Self, Error> {
         settings.check()?;
-        let connection = Connection::new(&settings, settings.tuning.response_timeout);
+        let connections = Connections::new(&settings, settings.tuning.response_timeout);
         Ok(Self(Arc::new(Inner {
             settings,
-            connection,
-            keys: RwLock::new(HashMap::new()),
+            connections,
+            partitions: RwLock::new(HashMap::new()),
         })))
     }
 
@@ -82,7 +90,8 @@ impl Queue {
     /// [`Error::Redis`] when there is none.
     pub async fn ping(&self) -> Result<(), Error> {
         let ping = redis::cmd("PING");
-        match tokio::time::timeout(PING_TIMEOUT, self.connection().one(&ping)).await {
+        let connection = &self.partition(PINGED).connection;
+        match tokio::time::timeout(PING_TIMEOUT, connection.one(&ping)).await {
             Ok(answer) => Ok(answer.map(drop)?),
             Err(elapsed) => Err(Error::Redis(std::io::Error::from(elapsed).into())),
         }
@@ -97,8 +106,8 @@ impl Queue {
     pub async fn enqueue<J: Job>(&self, job: &J) -> Result<JobId, EnqueueError> {
         let mut sealer = Sealer::new(None);
         let (id, envelope) = sealer.seal(job)?;
-        let cmd = add(&self.keys(J::QUEUE), envelope);
-        self.connection().one(&cmd).await?;
+        let queue = self.partition(J::QUEUE);
+        queue.connection.one(&add(&queue.keys, envelope)).await?;
         Ok(id)
     }
 
@@ -161,14 +170,14 @@ impl Queue {
     /// # Errors
     /// As [`Queue::enqueue`]; some of the jobs may have been enqueued.
     pub async fn enqueue_many<J: Job>(&self, jobs: &[J]) -> Result<Vec<JobId>, EnqueueError> {
-        let keys = self.keys(J::QUEUE);
+        let queue = self.partition(J::QUEUE);
         let mut ids = Vec::with_capacity(jobs.len());
         let mut writes = FuturesOrdered::new();
         let mut sealer = Sealer::new(None);
         while let rest @ [_, ..] = &jobs[ids.len()..] {
-            let pipeline = next_write(&keys, &mut sealer, rest, &mut ids)?;
+            let pipeline = next_write(&queue.keys, &mut sealer, rest, &mut ids)?;
             // Redis works on the writes before, while the next is put together.
-            let connection = self.connection();
+            let connection = &queue.connection;
             let write = async move { first_error(&connection.all(&pipeline).await?) };
             writes.push_back(write);
             if writes.len() == CHUNKS_IN_FLIGHT {
@@ -224,7 +233,8 @@ impl Queue {
         run: Run,
         unique: Option<UniqueHash>,
     ) -> Result<Enqueued, EnqueueError> {
-        let keys = self.keys(queue);
+        let queue = self.partition(queue);
+        let keys = &queue.keys;
         let (mode, ms) = match run {
             Run::Now => ("now", 0),
             Run::In(delay) => ("in", whole_ms(delay)),
@@ -232,13 +242,13 @@ impl Queue {
         };
         let Some(unique) = unique else {
             let cmd = if run == Run::Now {
-                add(&keys, envelope)
+                add(keys, envelope)
             } else {
                 let mut cmd = scripts::call(&scripts::SCHEDULE, &[&keys.payloads, &keys.delayed]);
                 cmd.arg(id.to_string()).arg(envelope).arg(mode).arg(ms);
                 cmd
             };
-            self.connection().one(&cmd).await?;
+            queue.connection.one(&cmd).await?;
             return Ok(Enqueued::New(id));
         };
         #[cfg(feature = "testing")]
@@ -256,7 +266,7 @@ impl Queue {
             .arg(mode)
             .arg(ms)
             .arg(whole_ms(self.settings().tuning.unique_ttl));
-        match self.connection().one(&cmd).await? {
+        match queue.connection.one(&cmd).await? {
             Value::Nil => Ok(Enqueued::New(id)),
             holder => match parse(&holder) {
                 Some(holder) => Ok(Enqueued::Duplicate(holder)),
@@ -280,23 +290,32 @@ impl Queue {
         for job in jobs {
             queues.entry(&job.queue).or_default().push(job);
         }
-        let mut pipeline = Pipeline::new();
-        let mut queue_of = Vec::new();
-        for (queue, jobs) in queues {
-            let keys = self.keys(queue);
+        // One write for each server.
+        let mut writes: Vec<Write<'_>> = Vec::new();
+        for (name, jobs) in queues {
+            let queue = self.partition(name);
+            let known = writes
+                .iter()
+                .position(|write| write.connection.is(&queue.connection));
+            let at = known.unwrap_or_else(|| {
+                writes.push(Write::new(queue.connection.clone()));
+                writes.len() - 1
+            });
             for some in jobs.chunks(RELAYED_AT_ONCE) {
-                pipeline.add_command(self.relay_some(&keys, some));
-                queue_of.push(queue);
+                let cmd = self.relay_some(&queue.keys, some);
+                writes[at].pipeline.add_command(cmd);
+                writes[at].queue_of.push(name);
             }
         }
-        let answers = self.connection().all(&pipeline).await?;
-        for (answer, queue) in answers.iter().zip(queue_of) {
-            first_error(std::slice::from_ref(answer)).map_err(|error| match error.into() {
-                EnqueueError::Redis(source) => EnqueueError::Queue {
-                    queue: queue.to_owned(),
+        let sent = futures_util::future::join_all(writes.iter().map(Write::send)).await;
+        for (write, sent) in writes.iter().zip(sent) {
+            sent.map_err(|error| match error {
+                // The others' servers may be well.
+                EnqueueError::Unavailable(source) if writes.len() > 1 => EnqueueError::Queue {
+                    queue: write.queue_of[0].to_owned(),
                     source,
                 },
-                all => all,
+                error => error,
             })?;
         }
         Ok(())
@@ -323,20 +342,50 @@ impl Queue {
         &self.0.settings
     }
 
-    pub(crate) fn connection(&self) -> &Connection {
-        &self.0.connection
+    pub(crate) fn partition(&self, queue: &str) -> Arc<Partition> {
+        let known = &self.0.partitions;
+        let read = known.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(partition) = read.get(queue) {
+            return Arc::clone(partition);
+        }
+        drop(read);
+        let keys = Arc::new(Keys::new(&self.settings().namespace, queue));
+        let connection = self.0.connections.to(&keys.stream);
+        let partition = Arc::new(Partition { keys, connection });
+        let mut known = known.write().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(known.entry(queue.to_owned()).or_insert(partition))
+    }
+}
+
+/// Scripts of the outbox' relay for the queues of one server.
+struct Write<'a> {
+    connection: Connection,
+    pipeline: Pipeline,
+    /// The queue of each script.
+    queue_of: Vec<&'a str>,
+}
+
+impl Write<'_> {
+    fn new(connection: Connection) -> Self {
+        Self {
+            connection,
+            pipeline: Pipeline::new(),
+            queue_of: Vec::new(),
+        }
     }
 
-    pub(crate) fn keys(&self, queue: &str) -> Arc<Keys> {
-        let known = self.0.keys.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(keys) = known.get(queue) {
-            return Arc::clone(keys);
+    async fn send(&self) -> Result<(), EnqueueError> {
+        let answers = self.connection.all(&self.pipeline).await?;
+        for (answer, queue) in answers.iter().zip(&self.queue_of) {
+            first_error(std::slice::from_ref(answer)).map_err(|error| match error.into() {
+                EnqueueError::Redis(source) => EnqueueError::Queue {
+                    queue: (*queue).to_owned(),
+                    source,
+                },
+                all => all,
+            })?;
         }
-        drop(known);
-        let keys = Arc::new(Keys::new(&self.settings().namespace, queue));
-        let mut known = self.0.keys.write().unwrap_or_else(PoisonError::into_inner);
-        known.insert(queue.to_owned(), Arc::clone(&keys));
-        keys
+        Ok(())
     }
 }
 

@@ -2,7 +2,7 @@ use std::{ops::RangeInclusive, time::Duration};
 
 use redis::ConnectionInfo;
 
-use crate::{Error, Sentinel, Tls, envelope, job::is_name};
+use crate::{Error, Servers, Tls, envelope, job::is_name};
 
 /// What Redis takes as an expiry, with room to spare: with 0 a script would stop
 /// half way, and its repeat double the job.
@@ -21,8 +21,8 @@ pub struct Settings {
     pub redis: ConnectionInfo,
     /// TLS to a host that is given by its name or address; none to speak in the clear.
     pub tls: Option<Tls>,
-    /// Sentinels that know the address; then only the login of `redis` counts.
-    pub sentinel: Option<Sentinel>,
+    /// Who knows the server's address; but with [`Servers::One`] only the login of `redis` counts.
+    pub servers: Servers,
     /// Prefix of every key; one per deployment.
     pub namespace: String,
     /// How long after its last heartbeat a worker's jobs may be taken over.
@@ -39,7 +39,7 @@ impl Settings {
         Self {
             redis,
             tls: None,
-            sentinel: None,
+            servers: Servers::One,
             namespace: namespace.into(),
             lease: Duration::from_secs(6),
             tuning: Tuning::default(),

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Parser;
-use queue::{Queue, Sentinel, Tls, WorkerSettings};
+use queue::{Queue, WorkerSettings};
 use service::health::{self, Health};
 use service::settings::{Environment, Reader, Worker};
 use service::shutdown::{Shutdown, Tasks};
@@ -50,16 +50,7 @@ async fn run() -> anyhow::Result<()> {
     let shutdown = Shutdown::on_signals(settings.shutdown.grace)?;
 
     let pool = database::pool(&settings.database);
-    let mut redis = queue::Settings::new(settings.redis.connection(), &settings.queue.namespace);
-    redis.lease = settings.queue.lease;
-    redis.sentinel = settings.redis.sentinels.as_ref().map(|known| Sentinel {
-        nodes: known.nodes.clone(),
-        set: known.set.clone(),
-        login: known.login(),
-    });
-    if let Some(tls) = &settings.redis.tls {
-        redis.tls = Some(Tls::new(tls.ca.as_deref()).context("REDIS_CA cannot be used")?);
-    }
+    let mut redis = settings.redis.queue(&settings.queue);
     // A Redis that evicts keys loses jobs: a warning to a developer, a refusal everywhere else.
     redis.tuning.require_noeviction = settings.environment != Environment::Development;
     let queue = Queue::connect(redis).await?;

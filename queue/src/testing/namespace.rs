@@ -3,10 +3,10 @@ use std::{
     thread,
 };
 
-use redis::{FromRedisValue, RedisError, Value};
+use redis::{ConnectionAddr, FromRedisValue, IntoConnectionInfo, RedisError, Value};
 
 use crate::{
-    Counts, Settings,
+    Counts, Servers, Settings,
     connection::{Connection, Live},
     error::Trouble,
     keys::GROUP,
@@ -50,6 +50,15 @@ impl Namespace {
         self.end_leaving(Counts::default()).await;
     }
 
+    /// The same on these servers, where those of the beginning are not all there any more.
+    ///
+    /// # Panics
+    /// As [`Namespace::end`].
+    pub async fn end_at(mut self, settings: Settings) {
+        self.settings = settings;
+        self.end().await;
+    }
+
     /// The same, for a test that means to leave jobs: as many as `left` says.
     ///
     /// # Panics
@@ -57,21 +66,8 @@ impl Namespace {
     pub async fn end_leaving(mut self, left: Counts) {
         self.ended = true;
         let mut found = Found::default();
-        let answers_within = self.settings.tuning.response_timeout;
-        let connection = Connection::new(&self.settings, answers_within);
-        let live = connection.live().await;
-        let mut look = Look(live.expect("the test's Redis answers"));
-        let keys = look.keys(&self.settings.namespace).await;
-        let mut queues: HashMap<&str, Vec<(&str, &str)>> = HashMap::new();
-        for key in &keys {
-            let (tag, kind) = key.rsplit_once("}:").expect("a key has a hash tag");
-            queues.entry(tag).or_default().push((kind, key));
-        }
-        for queue in queues.values() {
-            look.at(queue, &mut found).await;
-        }
-        for key in &keys {
-            let _: u64 = look.ask(&["DEL", key]).await;
+        for server in self.servers() {
+            look_at(&server, &mut found).await;
         }
         assert!(
             found.residue.is_empty(),
@@ -84,6 +80,43 @@ impl Namespace {
             ..left
         };
         assert_eq!(found.counts, left, "jobs left in Redis");
+    }
+}
+
+impl Namespace {
+    /// The settings of each server that may have keys.
+    fn servers(&self) -> Vec<Settings> {
+        let Servers::Cluster(cluster) = &self.settings.servers else {
+            return vec![self.settings.clone()];
+        };
+        let node = |(host, port): &(String, u16)| {
+            let login = self.settings.redis.redis_settings().clone();
+            let address = ConnectionAddr::Tcp(host.clone(), *port).into_connection_info();
+            let mut settings = self.settings.clone();
+            settings.redis = address.expect("an address").set_redis_settings(login);
+            settings.servers = Servers::One;
+            settings
+        };
+        cluster.nodes.iter().map(node).collect()
+    }
+}
+
+/// Looks at all keys of one server, and removes them.
+async fn look_at(server: &Settings, found: &mut Found) {
+    let connection = Connection::new(server, "", server.tuning.response_timeout);
+    let live = connection.live().await;
+    let mut look = Look(live.expect("the test's Redis answers"));
+    let keys = look.keys(&server.namespace).await;
+    let mut queues: HashMap<&str, Vec<(&str, &str)>> = HashMap::new();
+    for key in &keys {
+        let (tag, kind) = key.rsplit_once("}:").expect("a key has a hash tag");
+        queues.entry(tag).or_default().push((kind, key));
+    }
+    for queue in queues.values() {
+        look.at(queue, found).await;
+    }
+    for key in &keys {
+        let _: u64 = look.ask(&["DEL", key]).await;
     }
 }
 

@@ -39,12 +39,12 @@ pub(super) struct Blocking {
 }
 
 impl Blocking {
-    /// Connects and logs in.
-    pub(super) async fn connect(settings: &Settings) -> RedisResult<Self> {
+    /// Connects to the server that has this key, and logs in.
+    pub(super) async fn connect(settings: &Settings, key: &str) -> RedisResult<Self> {
         let tuning = &settings.tuning;
         let connect = async {
             let mut connection = Self {
-                stream: dial(settings).await?,
+                stream: dial(settings, key).await?,
                 patience: tuning.block + tuning.response_timeout,
                 buffer: Vec::with_capacity(BUFFER),
                 read: 0,

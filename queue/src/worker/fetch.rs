@@ -176,7 +176,7 @@ impl Reader<'_> {
     /// A new connection: it is asked for its id, and makes the reader look for entries
     /// whose answer the last one took with it.
     async fn connect(&mut self) -> RedisResult<Blocking> {
-        let mut connection = Blocking::connect(&self.lane.settings).await?;
+        let mut connection = Blocking::connect(&self.lane.settings, &self.lane.keys.stream).await?;
         let block = self.lane.settings.tuning.block;
         let block_ms = u64::try_from(block.as_millis()).unwrap_or(SHORT_BLOCK_MS);
         self.block_ms = match connection.ask(redis::cmd("CLIENT").arg("ID")).await {

@@ -12,12 +12,18 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures_util::future::join_all;
 use redis::{Pipeline, Value};
 use tokio::{sync::watch, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::entry::parse_number;
-use crate::{connection::Connection, keys::Keys, scripts, settings::Settings};
+use crate::{
+    connection::{Connection, Connections},
+    keys::Keys,
+    scripts,
+    settings::Settings,
+};
 
 /// Part of the lease after which an unconfirmed worker distrusts itself.
 const FENCE: f64 = 0.8;
@@ -101,7 +107,7 @@ impl Heartbeat {
             .enable_all()
             .build()?;
         let answers_within = settings.tuning.response_timeout.min(settings.lease / 4);
-        let connection = Connection::new(settings, answers_within);
+        let connections = Connections::new(settings, answers_within);
         let leave = Arc::new(AtomicBool::new(false));
         let (stopped, leaves) = (stop.clone(), Arc::clone(&leave));
         let on_end = ended.clone().drop_guard();
@@ -110,13 +116,14 @@ impl Heartbeat {
             .name("queue-heartbeat".to_owned())
             .spawn(move || {
                 let _on_end = on_end;
-                let mut beats: Vec<Beat> = tenures.into_iter().map(Beat::new).collect();
-                runtime.block_on(async {
+                let beat = async |(connection, mut beats): (Connection, Vec<Beat>)| {
                     beat_until(&stopped, &connection, lease, &mut beats).await;
                     if leaves.load(Ordering::Acquire) {
                         give_up_leases(&connection, &beats).await;
                     }
-                });
+                };
+                let servers = by_server(&connections, tenures).into_iter();
+                runtime.block_on(join_all(servers.map(beat)));
             })?;
         Ok(Self {
             thread: Some(thread),
@@ -241,6 +248,20 @@ fn fresh_lease() -> Lease {
     }
 }
 
+/// The queues of each server, whose beats go in one write.
+fn by_server(connections: &Connections, tenures: Vec<Arc<Tenure>>) -> Vec<(Connection, Vec<Beat>)> {
+    let mut servers: Vec<(Connection, Vec<Beat>)> = Vec::new();
+    for tenure in tenures {
+        let connection = connections.to(&tenure.keys.stream);
+        let beat = Beat::new(tenure);
+        match servers.iter_mut().find(|(of, _)| of.is(&connection)) {
+            Some((_, beats)) => beats.push(beat),
+            None => servers.push((connection, vec![beat])),
+        }
+    }
+    servers
+}
+
 async fn beat_until(
     stop: &CancellationToken,
     connection: &Connection,
@@ -290,7 +311,7 @@ enum Again {
     Later,
 }
 
-/// Beats once for all queues.
+/// Beats once for all queues of a server.
 async fn beat(connection: &Connection, lease: Duration, beats: &mut [Beat]) -> Again {
     let mut pipeline = Pipeline::with_capacity(beats.len());
     for beat in beats.iter() {

@@ -36,7 +36,9 @@ use self::{
     settle::Settlement,
 };
 use crate::{
-    Error, Queue, Registry, WorkerError, WorkerSettings, connection::Connection, envelope,
+    Error, Queue, Registry, WorkerError, WorkerSettings,
+    connection::{Connection, Connections},
+    envelope,
     error::Trouble,
 };
 
@@ -82,17 +84,15 @@ impl<C: Clone + Send + Sync + 'static> Worker<C> {
         abort: CancellationToken,
     ) -> Result<(), WorkerError> {
         self.check()?;
-        let connection = Connection::new(
-            self.queue.settings(),
-            self.queue.settings().tuning.response_timeout,
-        );
+        let settings = self.queue.settings();
+        let connections = Connections::new(settings, settings.tuning.response_timeout);
         tokio::select! {
-            checked = self.redis_keeps_jobs(&connection) => checked?,
+            checked = self.redis_keeps_jobs(&connections) => checked?,
             () = shutdown.cancelled() => return Ok(()),
             () = abort.cancelled() => return Ok(()),
         }
         let drain_timeout = self.settings.drain_timeout;
-        let mut running = self.start(&connection, &abort)?;
+        let mut running = self.start(&connections, &abort)?;
         let died = tokio::select! {
             () = shutdown.cancelled() => None,
             () = abort.cancelled() => None,
@@ -119,8 +119,22 @@ impl<C: Clone + Send + Sync + 'static> Worker<C> {
         }
     }
 
-    /// Waits for Redis, and for a look at its settings.
-    async fn redis_keeps_jobs(&self, connection: &Connection) -> Result<(), Error> {
+    /// Waits for Redis, and for a look at the settings of each server.
+    async fn redis_keeps_jobs(&self, connections: &Connections) -> Result<(), Error> {
+        let queues = self.settings.queues.iter();
+        let mut looked: Vec<Connection> = Vec::new();
+        for queue in queues {
+            let keys = &self.queue.partition(&queue.name).keys;
+            let connection = connections.to(&keys.stream);
+            if !looked.iter().any(|one| one.is(&connection)) {
+                self.server_keeps_jobs(&connection).await?;
+                looked.push(connection);
+            }
+        }
+        Ok(())
+    }
+
+    async fn server_keeps_jobs(&self, connection: &Connection) -> Result<(), Error> {
         let settings = self.queue.settings();
         let mut pause = Pause::new(settings.lease);
         let mut waiting = false;
@@ -145,7 +159,7 @@ impl<C: Clone + Send + Sync + 'static> Worker<C> {
 
     fn start(
         mut self,
-        connection: &Connection,
+        connections: &Connections,
         abort: &CancellationToken,
     ) -> Result<Running, WorkerError> {
         let settings = self.queue.settings();
@@ -175,14 +189,14 @@ impl<C: Clone + Send + Sync + 'static> Worker<C> {
         for (number, (queue, limit)) in queues.iter().zip(limits).enumerate() {
             let queue = &queue.name;
             let (settle, settled) = mpsc::unbounded_channel();
-            let keys = self.queue.keys(queue);
+            let keys = Arc::clone(&self.queue.partition(queue).keys);
             lanes.push(Arc::new(Lane {
                 number,
                 queue: queue.clone(),
                 tenure: Arc::new(Tenure::new(queue, Arc::clone(&keys))),
+                connection: connections.to(&keys.stream),
                 keys,
                 settings: settings.clone(),
-                connection: connection.clone(),
                 board: Arc::clone(&board),
                 settle,
                 pace: Pace::new(limit),
@@ -420,9 +434,9 @@ mod tests {
         let app = Arc::clone(&started);
         let worker = Worker::new(queue, registry, app, WorkerSettings::default());
         let answers_within = settings.tuning.response_timeout;
-        let connection = Connection::new(&settings, answers_within);
+        let connections = Connections::new(&settings, answers_within);
         let abort = CancellationToken::new();
-        let mut running = worker.start(&connection, &abort).unwrap();
+        let mut running = worker.start(&connections, &abort).unwrap();
         started.notified().await;
         // What its thread does last, also when it panics.
         running.heartbeat.ended.cancel();

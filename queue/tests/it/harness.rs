@@ -224,6 +224,11 @@ impl Fixture {
         self.namespace.end().await;
     }
 
+    /// Checks the same on other servers than it began with.
+    pub(crate) async fn end_at(self, servers: Settings) {
+        self.namespace.end_at(servers).await;
+    }
+
     /// Checks that it leaves as many jobs as it means to, and nothing else.
     pub(crate) async fn end_leaving(self, left: Counts) {
         self.namespace.end_leaving(left).await;

@@ -6,6 +6,7 @@
 mod addresses;
 mod backlog;
 mod broker;
+mod cluster;
 mod crash;
 mod cron;
 mod delayed;

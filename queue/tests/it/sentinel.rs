@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 
 use queue::{
-    Sentinel,
+    Sentinel, Servers,
     redis::{IntoConnectionInfo, RedisConnectionInfo},
 };
 
@@ -28,7 +28,7 @@ async fn after_a_failover_the_work_goes_on_at_the_new_primary() {
     // The settings' own address leads nowhere: only the Sentinels' counts.
     let fixture = Fixture::tuned(|settings| {
         settings.redis = "redis://127.0.0.1:1".into_connection_info().unwrap();
-        settings.sentinel = Some(sentinel(&sentinels));
+        settings.servers = Servers::Sentinel(sentinel(&sentinels));
     });
     let fixture = fixture.await;
     let (queue, log) = (&fixture.queue, &fixture.log);
@@ -79,13 +79,13 @@ async fn one_sentinel_that_answers_is_enough() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     sentinel.nodes[0].1 = 1;
     sentinel.nodes[1].1 = silent.local_addr().unwrap().port();
-    settings.sentinel = Some(sentinel.clone());
+    settings.servers = Servers::Sentinel(sentinel);
     let queue = queue::Queue::connect(settings.clone()).await.unwrap();
     queue.ping().await.unwrap();
 
     let mut sentinel = self::sentinel(&sentinels);
     sentinel.set = "nobody".to_owned();
-    settings.sentinel = Some(sentinel);
+    settings.servers = Servers::Sentinel(sentinel);
     let queue = queue::Queue::connect(settings).await.unwrap();
     let told = queue.ping().await.unwrap_err().to_string();
     assert!(told.contains("nobody"), "{told}");

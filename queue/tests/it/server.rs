@@ -16,24 +16,36 @@ pub(crate) struct Server {
     dir: tempfile::TempDir,
     child: Option<Child>,
     append_only: bool,
-    /// The port of its primary.
-    primary: Option<u16>,
+    /// What else it is told.
+    options: Vec<String>,
 }
 
 impl Server {
     /// A server on a free port, with or without an append-only file.
     pub(crate) fn start(append_only: bool) -> Self {
-        Self::start_with(append_only, None)
+        Self::start_with(append_only, Vec::new())
     }
 
     /// A replica of another.
     pub(crate) fn replica_of(primary: &Self) -> Self {
-        Self::start_with(primary.append_only, Some(primary.port))
+        let options = format!("--replicaof 127.0.0.1 {}", primary.port);
+        let options = options.split(' ').map(ToOwned::to_owned);
+        Self::start_with(primary.append_only, options.collect())
     }
 
-    fn start_with(append_only: bool, primary: Option<u16>) -> Self {
+    /// A node of a Cluster that it has not joined yet.
+    fn node() -> Self {
+        let options = format!(
+            "--cluster-enabled yes --cluster-node-timeout 1000 --cluster-port {}",
+            free_port()
+        );
+        let options = options.split(' ').map(ToOwned::to_owned);
+        Self::start_with(false, options.collect())
+    }
+
+    fn start_with(append_only: bool, options: Vec<String>) -> Self {
         let mut server = Self {
-            primary,
+            options,
             port: free_port(),
             dir: tempfile::tempdir().unwrap(),
             child: None,
@@ -89,11 +101,8 @@ impl Server {
 
     /// Starts it again, with what is on its disk.
     pub(crate) fn resume(&mut self) {
-        let mut command = Command::new("redis-server");
-        if let Some(primary) = self.primary {
-            command.args(["--replicaof", "127.0.0.1", &primary.to_string()]);
-        }
-        let child = command
+        let child = Command::new("redis-server")
+            .args(&self.options)
             .args(["--port", &self.port.to_string()])
             .args(["--bind", "127.0.0.1"])
             .args(["--save", ""])
@@ -184,6 +193,79 @@ fn sentinel(primary: &Server, number: u8) -> (u16, Child) {
         .spawn()
         .unwrap();
     (port, child)
+}
+
+/// A Cluster of three primaries, each with a replica.
+pub(crate) struct ClusterServers(Vec<Server>);
+
+impl ClusterServers {
+    /// Returns when all nodes agree.
+    pub(crate) async fn start() -> Self {
+        let nodes: Vec<Server> = (0..6).map(|_| Server::node()).collect();
+        let mut first = nodes[0].connection().await;
+        for node in &nodes[1..] {
+            let (port, bus) = (node.port.to_string(), &node.options[5]);
+            let meet = ["CLUSTER", "MEET", "127.0.0.1", &port, bus];
+            let () = query(&mut first, &meet).await;
+        }
+        let slots = [["0", "5460"], ["5461", "10922"], ["10923", "16383"]];
+        for (node, [from, to]) in nodes.iter().zip(slots) {
+            let mut node = node.connection().await;
+            let () = query(&mut node, &["CLUSTER", "ADDSLOTSRANGE", from, to]).await;
+        }
+        for (primary, replica) in nodes.iter().zip(&nodes[3..]) {
+            let mut primary = primary.connection().await;
+            let id: String = query(&mut primary, &["CLUSTER", "MYID"]).await;
+            let mut replica = replica.connection().await;
+            until("it has heard of its primary", async || {
+                let mut cmd = queue::redis::cmd("CLUSTER");
+                cmd.arg("REPLICATE").arg(&id);
+                cmd.exec_async(&mut replica).await.is_ok()
+            })
+            .await;
+        }
+        for node in &nodes {
+            let mut node = node.connection().await;
+            until("the Cluster is whole", async || {
+                let info: String = query(&mut node, &["CLUSTER", "INFO"]).await;
+                let nodes: String = query(&mut node, &["CLUSTER", "NODES"]).await;
+                let replicas = nodes.lines().filter(|line| line.contains("slave"));
+                info.contains("cluster_state:ok") && replicas.count() == 3
+            })
+            .await;
+        }
+        Self(nodes)
+    }
+
+    pub(crate) fn nodes(&self) -> Vec<(String, u16)> {
+        let ports = self.0.iter().map(|node| node.port);
+        ports.map(|port| ("127.0.0.1".to_owned(), port)).collect()
+    }
+
+    /// The place, among the servers, of the primary that has this key.
+    pub(crate) async fn place_of(&self, key: &str) -> usize {
+        for (place, node) in self.0[..3].iter().enumerate() {
+            let mut node = node.connection().await;
+            let mut cmd = queue::redis::cmd("EXISTS");
+            if cmd.arg(key).exec_async(&mut node).await.is_ok() {
+                return place;
+            }
+        }
+        panic!("no primary has {key}");
+    }
+
+    /// Kills a node, as a power cut would.
+    pub(crate) fn kill(&mut self, place: usize) {
+        self.0.remove(place).kill();
+    }
+
+    pub(crate) async fn connection(&self, place: usize) -> MultiplexedConnection {
+        self.0[place].connection().await
+    }
+
+    pub(crate) fn port(&self, place: usize) -> u16 {
+        self.0[place].port
+    }
 }
 
 /// A port that nobody listened on just now.

@@ -27,7 +27,10 @@ mod variables;
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use email_address::EmailAddress;
-use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo};
+use queue::{
+    Cluster, Sentinel, Servers, Tls,
+    redis::{ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo},
+};
 use secrecy::{ExposeSecret, SecretString};
 
 use self::forms::{is_base_url, is_filter, is_loopback, is_origin};
@@ -123,27 +126,9 @@ pub struct Redis {
     /// The user's password.
     pub password: SecretString,
     /// TLS to it; none to speak in the clear.
-    pub tls: Option<RedisTls>,
-    /// Sentinels that know host and port; none where these are fixed.
-    pub sentinels: Option<RedisSentinels>,
-}
-
-/// Sentinels, which know which Redis is the primary.
-#[derive(Clone, Debug)]
-pub struct RedisSentinels {
-    /// Host and port of each, at least one.
-    pub nodes: Vec<(String, u16)>,
-    /// What they call the set of servers.
-    pub set: String,
-    /// The password of the Sentinels themselves.
-    pub password: Option<SecretString>,
-}
-
-/// TLS to Redis.
-#[derive(Clone, Debug)]
-pub struct RedisTls {
-    /// The certificates to trust, in PEM; none for those of public authorities.
-    pub ca: Option<String>,
+    pub tls: Option<Tls>,
+    /// Who knows host and port, where these are not fixed.
+    pub servers: Servers,
 }
 
 /// The queue, for those who fill it and for those who empty it.
@@ -308,84 +293,90 @@ impl Redis {
             _ => None,
         });
         let ca = reader.optional_text("REDIS_CA");
-        match &ca {
-            Some(_) if !tls => {
-                let wrong = "names whom to trust, but REDIS_TLS is off";
-                reader.problem("REDIS_CA", wrong, "set REDIS_TLS to on, or remove it");
-            }
-            Some(pem) if !pem.contains("-----BEGIN CERTIFICATE-----") => {
-                let right = "set REDIS_CA_FILE to the path of a file with certificates in PEM";
-                reader.problem("REDIS_CA", "holds no certificate", right);
-            }
-            _ => {}
+        if ca.is_some() && !tls {
+            let wrong = "names whom to trust, but REDIS_TLS is off";
+            reader.problem("REDIS_CA", wrong, "set REDIS_TLS to on, or remove it");
         }
+        let tls = tls.then(|| Tls::new(ca.as_deref())).transpose();
+        let tls = tls.unwrap_or_else(|error| {
+            let right = "set REDIS_CA_FILE to the path of a file with certificates in PEM";
+            reader.problem("REDIS_CA", error.to_string(), right);
+            None
+        });
         Self {
             host: reader.text("REDIS_HOST"),
             port: reader.number("REDIS_PORT", 1..=u16::MAX),
             user: reader.text("REDIS_USER"),
             password: reader.secret("REDIS_PASSWORD", 16),
-            tls: tls.then_some(RedisTls { ca }),
-            sentinels: RedisSentinels::read(reader),
+            tls,
+            servers: servers(reader),
         }
     }
 
-    /// How the `redis` crate connects with these settings.
+    /// The settings of the queue that is kept here.
     ///
     /// # Panics
     /// Never: an address needs no parsing.
-    pub fn connection(&self) -> ConnectionInfo {
+    pub fn queue(&self, queue: &Queue) -> queue::Settings {
         let login = RedisConnectionInfo::default()
             .set_username(&self.user)
             .set_password(self.password.expose_secret());
-        ConnectionAddr::Tcp(self.host.clone(), self.port)
+        let redis = ConnectionAddr::Tcp(self.host.clone(), self.port)
             .into_connection_info()
             .expect("an address needs no parsing")
-            .set_redis_settings(login)
+            .set_redis_settings(login);
+        let mut settings = queue::Settings::new(redis, &queue.namespace);
+        settings.lease = queue.lease;
+        settings.tls.clone_from(&self.tls);
+        settings.servers = self.servers.clone();
+        settings
     }
 }
 
-impl RedisSentinels {
-    /// Reads `REDIS_SENTINEL*`; none where none is named.
-    fn read(reader: &mut Reader) -> Option<Self> {
-        let set = reader.text("REDIS_SENTINEL_SET");
-        let password = reader.optional_secret("REDIS_SENTINEL_PASSWORD", 1);
-        let listed = reader.optional_text("REDIS_SENTINELS")?;
-        let mut nodes = Vec::new();
-        for node in listed
-            .split(',')
-            .map(str::trim)
-            .filter(|node| !node.is_empty())
-        {
-            match node
-                .rsplit_once(':')
-                .map(|(host, port)| (host, port.parse()))
-            {
-                Some((host, Ok(port))) if !host.is_empty() => {
-                    // Brackets only tell an IPv6 address from its port.
-                    nodes.push((host.trim_matches(['[', ']']).to_owned(), port));
-                }
-                _ => {
-                    let wrong =
-                        format!("{node:?} is not a host and a port, such as sentinel:26379");
-                    reader.problem("REDIS_SENTINELS", wrong, "");
-                }
+/// Reads `REDIS_SENTINEL*` and `REDIS_CLUSTER`.
+fn servers(reader: &mut Reader) -> Servers {
+    let set = reader.text("REDIS_SENTINEL_SET");
+    let mut login = RedisConnectionInfo::default();
+    if let Some(password) = reader.optional_secret("REDIS_SENTINEL_PASSWORD", 1) {
+        login = login.set_password(password.expose_secret());
+    }
+    let sentinels = nodes(reader, "REDIS_SENTINELS");
+    match (sentinels, nodes(reader, "REDIS_CLUSTER")) {
+        (None, None) => Servers::One,
+        (None, Some(nodes)) => Servers::Cluster(Cluster { nodes }),
+        (Some(nodes), cluster) => {
+            if cluster.is_some() {
+                let wrong = "is set, and so is REDIS_SENTINELS";
+                let right = "a Cluster needs no Sentinels: keep one of the two";
+                reader.problem("REDIS_CLUSTER", wrong, right);
+            }
+            Servers::Sentinel(Sentinel { nodes, set, login })
+        }
+    }
+}
+
+/// Reads `host:port,host:port`.
+fn nodes(reader: &mut Reader, name: &'static str) -> Option<Vec<(String, u16)>> {
+    let listed = reader.optional_text(name)?;
+    let mut nodes = Vec::new();
+    for node in listed
+        .split(',')
+        .map(str::trim)
+        .filter(|node| !node.is_empty())
+    {
+        let parts = node.rsplit_once(':');
+        match parts.map(|(host, port)| (host, port.parse())) {
+            Some((host, Ok(port))) if !host.is_empty() => {
+                // Brackets only tell an IPv6 address from its port.
+                nodes.push((host.trim_matches(['[', ']']).to_owned(), port));
+            }
+            _ => {
+                let wrong = format!("{node:?} is not a host and a port, such as redis-1:6379");
+                reader.problem(name, wrong, "");
             }
         }
-        Some(Self {
-            nodes,
-            set,
-            password,
-        })
     }
-
-    /// How the `redis` crate logs in to them.
-    pub fn login(&self) -> RedisConnectionInfo {
-        let login = RedisConnectionInfo::default();
-        match &self.password {
-            Some(password) => login.set_password(password.expose_secret()),
-            None => login,
-        }
-    }
+    Some(nodes)
 }
 
 impl Queue {

@@ -91,6 +91,10 @@ pub const VARIABLES: &[Variable] = &[
         "what the Sentinels call the set of servers",
     ),
     secret("REDIS_SENTINEL_PASSWORD", "the Sentinels' own password"),
+    optional(
+        "REDIS_CLUSTER",
+        "host:port of some nodes of a Redis Cluster, separated by commas",
+    ),
     with_default("REDIS_TLS", "off", "on to speak TLS with Redis, or off"),
     optional(
         "REDIS_CA",

@@ -148,7 +148,8 @@ mod tests {
     fn every_documented_setting_reaches_a_container() {
         // Files and probes of a container are where it wants them, and its Redis is next door.
         const FIXED: [&str; 2] = ["MAIL_DIR", "WORKER_HEALTH_ADDR"];
-        const OF_ANOTHER_REDIS: [&str; 3] = ["REDIS_SENTINEL", "REDIS_TLS", "REDIS_CA"];
+        const OF_ANOTHER_REDIS: [&str; 4] =
+            ["REDIS_SENTINEL", "REDIS_CLUSTER", "REDIS_TLS", "REDIS_CA"];
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         let files = [
             "docker-compose.yml",

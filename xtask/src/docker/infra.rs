@@ -62,6 +62,7 @@ fn environment(project: &Project, service: &str) -> Result<BTreeMap<String, Stri
     set("REDIS_USER", "slipway".to_owned());
     set("REDIS_TLS", "off".to_owned());
     set("REDIS_SENTINELS", String::new());
+    set("REDIS_CLUSTER", String::new());
     set("REDIS_PASSWORD_FILE", secret("redis_password"));
     set("JWT_SECRET_FILE", secret("jwt_secret"));
     let api_port = port("API_PORT")?;

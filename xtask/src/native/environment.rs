@@ -68,6 +68,7 @@ pub(crate) fn of(
         set("REDIS_USER", "slipway".to_owned());
         set("REDIS_TLS", "off".to_owned());
         set("REDIS_SENTINELS", String::new());
+        set("REDIS_CLUSTER", String::new());
         set("REDIS_PASSWORD_FILE", secret("redis_password"));
         if settings
             .get("PUBLIC_URL")

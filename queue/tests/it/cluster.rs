@@ -1,0 +1,190 @@
+//! A Redis Cluster: queues on several nodes, a failover, and a slot that moves.
+
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use queue::{
+    Cluster, Counts, Envelope, Job, JobId, Queue, Relayed, Servers, Worker, WorkerSettings,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{harness::*, server::ClusterServers};
+
+const QUEUES: [&str; 6] = ["default", "mail", "reports", "images", "billing", "search"];
+
+async fn fixture(servers: &ClusterServers) -> Fixture {
+    Fixture::tuned(|settings| {
+        settings.servers = Servers::Cluster(Cluster {
+            nodes: servers.nodes(),
+        });
+    })
+    .await
+}
+
+fn envelope(queue: &str, act: Act) -> Envelope {
+    let mut envelope = Envelope::new(&task(act)).unwrap();
+    queue.clone_into(&mut envelope.queue);
+    envelope
+}
+
+fn relayed(envelope: &Envelope) -> Relayed {
+    Relayed {
+        envelope: envelope.encode(),
+        id: envelope.id,
+        queue: envelope.queue.clone(),
+        run_at: Some(SystemTime::now()),
+        again_after: Duration::ZERO,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn queues_on_several_nodes_are_served_by_one_worker() {
+    let servers = ClusterServers::start().await;
+    let fixture = fixture(&servers).await;
+    let (queue, log) = (&fixture.queue, &fixture.log);
+    let mut ids: Vec<JobId> = Vec::new();
+    let mut rows = Vec::new();
+    let mut places = BTreeSet::new();
+    for name in QUEUES {
+        for act in [Act::Succeed, Act::FailTimes(1)] {
+            let envelope = envelope(name, act);
+            ids.push(queue.enqueue_envelope(&envelope).await.unwrap().id());
+        }
+        let row = envelope(name, Act::Succeed);
+        ids.push(row.id);
+        rows.push(relayed(&row));
+        let key = format!("{{{}:{name}}}:s:0", fixture.settings().namespace);
+        places.insert(servers.place_of(&key).await);
+    }
+    assert!(places.len() > 1, "all of {QUEUES:?} are on one node");
+    queue.relay(&rows).await.unwrap();
+    queue.relay(&rows).await.unwrap();
+    ids.extend(
+        queue
+            .enqueue_many(&vec![task(Act::Succeed); 30])
+            .await
+            .unwrap(),
+    );
+    let unique = queue
+        .enqueue_unique(&task(Act::Succeed), "a")
+        .await
+        .unwrap();
+    ids.push(unique.id());
+
+    let shutdown = CancellationToken::new();
+    let worker = Worker::new(
+        queue.clone(),
+        registry(),
+        Arc::clone(log),
+        WorkerSettings {
+            queues: QUEUES.map(Into::into).to_vec(),
+            ..WorkerSettings::default()
+        },
+    );
+    let worker = tokio::spawn(worker.run(shutdown.clone(), CancellationToken::new()));
+    until_done(log, ids.len()).await;
+    log.assert_each_done_once(&ids);
+    for name in QUEUES {
+        until("it is settled", async || {
+            queue.counts(name).await.unwrap() == Counts::default()
+        })
+        .await;
+    }
+    shutdown.cancel();
+    worker.await.unwrap().unwrap();
+    fixture.end().await;
+}
+
+/// Enqueues until it works, and returns the id.
+async fn enqueue(queue: &Queue) -> JobId {
+    let mut enqueued = None;
+    until("a job can be enqueued", async || {
+        enqueued = queue.enqueue(&task(Act::Succeed)).await.ok();
+        enqueued.is_some()
+    })
+    .await;
+    enqueued.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_work_goes_on_when_the_queues_node_is_gone() {
+    let mut servers = ClusterServers::start().await;
+    let fixture = fixture(&servers).await;
+    let (queue, log) = (&fixture.queue, &fixture.log);
+    let worker = fixture.start(2);
+    let ids = queue.enqueue_many(&vec![task(Act::Sleep(20)); 20]).await;
+    until("some are done", async || log.done_count() >= 3).await;
+    let place = servers.place_of(&fixture.key("s:0")).await;
+    let mut primary = servers.connection(place).await;
+    until("the replica has all", async || {
+        query::<u8>(&mut primary, &["WAIT", "1", "100"]).await == 1
+    })
+    .await;
+    servers.kill(place);
+    let mut ids = ids.unwrap();
+    ids.push(enqueue(queue).await);
+    until("all are done", async || {
+        let done = log.done.lock().unwrap();
+        ids.iter().all(|id| done.contains(id))
+    })
+    .await;
+    until("nothing is left", async || {
+        let counts = queue.counts(Task::QUEUE).await;
+        counts.is_ok_and(|counts| counts == Counts::default())
+    })
+    .await;
+    worker.stop().await;
+    let mut alive = fixture.settings().clone();
+    let nodes = servers.nodes();
+    alive.servers = Servers::Cluster(Cluster { nodes });
+    fixture.end_at(alive).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_work_goes_on_when_the_slot_moves() {
+    let servers = ClusterServers::start().await;
+    let fixture = fixture(&servers).await;
+    let (queue, log) = (&fixture.queue, &fixture.log);
+    let worker = fixture.start(2);
+    let mut ids = queue
+        .enqueue_many(&vec![task(Act::Sleep(20)); 60])
+        .await
+        .unwrap();
+    until("some are done", async || log.done_count() >= 3).await;
+
+    let key = fixture.key("s:0");
+    let from = servers.place_of(&key).await;
+    let to = (from + 1) % 3;
+    let (mut source, mut target) = (servers.connection(from).await, servers.connection(to).await);
+    let slot: u16 = query(&mut source, &["CLUSTER", "KEYSLOT", &key]).await;
+    let slot = &slot.to_string();
+    let source_id: String = query(&mut source, &["CLUSTER", "MYID"]).await;
+    let target_id: String = query(&mut target, &["CLUSTER", "MYID"]).await;
+    let set = |state, id| ["CLUSTER", "SETSLOT", slot.as_str(), state, id];
+    let () = query(&mut target, &set("IMPORTING", &source_id)).await;
+    let () = query(&mut source, &set("MIGRATING", &target_id)).await;
+    let port = &servers.port(to).to_string();
+    loop {
+        let page = ["CLUSTER", "GETKEYSINSLOT", slot, "100"];
+        let keys: Vec<String> = query(&mut source, &page).await;
+        if keys.is_empty() {
+            break;
+        }
+        let mut migrate = vec!["MIGRATE", "127.0.0.1", port, "", "0", "5000", "KEYS"];
+        migrate.extend(keys.iter().map(String::as_str));
+        let () = query(&mut source, &migrate).await;
+    }
+    let () = query(&mut target, &set("NODE", &target_id)).await;
+    let () = query(&mut source, &set("NODE", &target_id)).await;
+
+    ids.push(enqueue(queue).await);
+    until_done(log, ids.len()).await;
+    log.assert_each_done_once(&ids);
+    assert_settled(queue, 0).await;
+    assert_eq!(servers.place_of(&key).await, to);
+    worker.stop().await;
+    fixture.end().await;
+}

@@ -32,6 +32,9 @@ pub(crate) enum Misfit {
 /// One kind of job and what runs it.
 pub(crate) struct Kind<C> {
     pub(crate) name: &'static str,
+    /// The queue that its jobs go to.
+    #[cfg(feature = "testing")]
+    pub(crate) queue: &'static str,
     /// The payload versions that it takes.
     pub(crate) versions: RangeInclusive<u16>,
     pub(crate) backoff: fn(u16) -> Duration,
@@ -47,6 +50,9 @@ pub struct Registry<C> {
     pub(crate) schedules: Vec<Plan>,
     /// What is wrong with the schedules.
     mistakes: Vec<String>,
+    /// Is told how each attempt ended.
+    #[cfg(feature = "testing")]
+    pub(crate) watch: Option<crate::testing::Watch>,
 }
 
 impl<C> Default for Registry<C> {
@@ -55,6 +61,8 @@ impl<C> Default for Registry<C> {
             kinds: HashMap::default(),
             schedules: Vec::new(),
             mistakes: Vec::new(),
+            #[cfg(feature = "testing")]
+            watch: None,
         }
     }
 }
@@ -98,6 +106,8 @@ impl<C: Send + 'static> Registry<C> {
         }
         kinds.push(Kind {
             name: J::NAME,
+            #[cfg(feature = "testing")]
+            queue: J::QUEUE,
             versions,
             backoff: J::backoff,
             run: Box::new(move |version, payload, context| {
@@ -174,7 +184,7 @@ impl<C: Send + 'static> Registry<C> {
 }
 
 /// Reads a payload; only one of an older version pays for the way over a tree.
-fn read<J: Job>(version: u16, payload: &[u8]) -> Result<J, Misfit> {
+pub(crate) fn read<J: Job>(version: u16, payload: &[u8]) -> Result<J, Misfit> {
     if version == J::VERSION {
         return Ok(serde_json::from_slice(payload)?);
     }

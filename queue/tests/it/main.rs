@@ -22,4 +22,5 @@ mod produce;
 mod replay;
 mod rights;
 mod server;
+mod testing;
 mod unique;

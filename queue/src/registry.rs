@@ -1,5 +1,5 @@
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     error::Error as StdError,
     ops::RangeInclusive,
     time::{Duration, SystemTime},
@@ -33,7 +33,6 @@ pub(crate) enum Misfit {
 pub(crate) struct Kind<C> {
     pub(crate) name: &'static str,
     /// The queue that its jobs go to.
-    #[cfg(feature = "testing")]
     pub(crate) queue: &'static str,
     /// The payload versions that it takes.
     pub(crate) versions: RangeInclusive<u16>,
@@ -106,7 +105,6 @@ impl<C: Send + 'static> Registry<C> {
         }
         kinds.push(Kind {
             name: J::NAME,
-            #[cfg(feature = "testing")]
             queue: J::QUEUE,
             versions,
             backoff: J::backoff,
@@ -171,6 +169,13 @@ impl<C: Send + 'static> Registry<C> {
         let mut names: Vec<_> = self.kinds.keys().copied().collect();
         names.sort_unstable();
         names
+    }
+
+    /// The queues that its jobs go to, sorted: those that a worker with it should serve.
+    #[must_use]
+    pub fn queues(&self) -> Vec<&'static str> {
+        let queues: BTreeSet<_> = self.kinds().map(|kind| kind.queue).collect();
+        queues.into_iter().collect()
     }
 
     pub(crate) fn find(&self, name: &str, version: u16) -> Option<&Kind<C>> {
@@ -256,6 +261,23 @@ mod tests {
 
     async fn nothing<J>(_: J, _: JobContext<()>) -> Outcome {
         Ok(())
+    }
+
+    #[derive(Serialize, Deserialize)]
+    struct Mail;
+
+    impl Job for Mail {
+        const NAME: &'static str = "mail";
+        const QUEUE: &'static str = "another";
+    }
+
+    #[test]
+    fn each_queue_is_told_once() {
+        let registry = Registry::new()
+            .register::<Move, _, _>(nothing)
+            .register::<Mail, _, _>(nothing);
+        assert_eq!(registry.names(), ["mail", "move"]);
+        assert_eq!(registry.queues(), ["another", "default"]);
     }
 
     #[test]

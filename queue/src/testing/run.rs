@@ -1,7 +1,6 @@
 //! Runs all that waits, with a worker of its own.
 
 use std::{
-    collections::BTreeSet,
     ops::RangeInclusive,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -129,7 +128,7 @@ where
     registry.schedules.clear();
     let run = Run {
         queue: queue.clone(),
-        names: registry.kinds().map(|kind| kind.queue).collect(),
+        names: registry.queues(),
         kinds: registry
             .kinds()
             .map(|kind| (kind.name, kind.versions.clone()))
@@ -189,7 +188,7 @@ fn note(jobs: &mut Vec<Ran>, header: &Header<'_>, outcome: Outcome) {
 /// What is looked at while the worker runs.
 struct Run {
     queue: Queue,
-    names: BTreeSet<&'static str>,
+    names: Vec<&'static str>,
     /// Names and versions that have a handler.
     kinds: Vec<(&'static str, RangeInclusive<u16>)>,
     delayed: Delayed,

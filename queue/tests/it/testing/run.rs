@@ -20,6 +20,8 @@ const HOUR: Duration = Duration::from_secs(3600);
 struct Step {
     text: String,
     failures: u16,
+    /// Whether it is tried again at once.
+    hurries: bool,
     next: Option<String>,
 }
 
@@ -36,6 +38,7 @@ fn step(text: &str) -> Step {
     Step {
         text: text.to_owned(),
         failures: 0,
+        hurries: false,
         next: None,
     }
 }
@@ -53,7 +56,9 @@ async fn take(job: Step, cx: JobContext<App>) -> Result<(), JobError> {
         cx.app.queue.enqueue_in(&step(&next), HOUR).await?;
     }
     if cx.attempt <= job.failures {
-        return Err(JobError::retry("told to fail"));
+        let retry = JobError::retry("told to fail");
+        let at_once = JobError::retry_after("told to fail", Duration::ZERO);
+        return Err(if job.hurries { at_once } else { retry });
     }
     Ok(())
 }
@@ -174,6 +179,50 @@ async fn what_is_not_due_stays_if_it_is_to() {
     assert!(!report.all_done());
     let report = run_until_empty(queue, steps(), app).await.unwrap();
     assert_eq!(report.done(), 2);
+    fixture.end().await;
+}
+
+#[tokio::test]
+async fn what_becomes_due_meanwhile_does_not_stay() {
+    let fixture = Fixture::new().await;
+    let queue = &fixture.queue;
+    let hurries = Step {
+        failures: 15,
+        hurries: true,
+        ..step("hurries")
+    };
+    queue.enqueue(&hurries).await.unwrap();
+    let options = RunOptions {
+        delayed: Delayed::Leave,
+        ..RunOptions::default()
+    };
+    let report = run_until_empty_with(queue, steps(), app(queue), options).await;
+    let report = report.unwrap();
+    report.assert_all_done();
+    assert_eq!(report.jobs[0].attempts.len(), 16);
+    fixture.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crowd_that_comes_and_goes_is_run_to_its_end() {
+    let fixture = Fixture::new().await;
+    let (queue, log) = (&fixture.queue, &fixture.log);
+    let fails = |number: u16| task(Act::FailTimes(number % 3));
+    let jobs: Vec<_> = (0..300).map(fails).collect();
+    let ids = queue.enqueue_many(&jobs).await.unwrap();
+    let options = RunOptions {
+        concurrency: 8,
+        ..RunOptions::default()
+    };
+    let log = Arc::clone(log);
+    let report = run_until_empty_with(queue, registry(), log, options).await;
+    let report = report.unwrap();
+    report.assert_all_done();
+    assert_eq!((report.done(), report.left), (300, Counts::default()));
+    for (number, id) in ids.iter().enumerate() {
+        let attempts = &report.job(*id).unwrap().attempts;
+        assert_eq!(attempts.len(), number % 3 + 1);
+    }
     fixture.end().await;
 }
 

@@ -10,6 +10,8 @@ use uuid::Uuid;
 mod done;
 mod relay;
 mod sweep;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use done::mark_done;
 pub use relay::{Nudge, Relay, Settings};

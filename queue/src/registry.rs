@@ -1,5 +1,5 @@
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     error::Error as StdError,
     ops::RangeInclusive,
     time::{Duration, SystemTime},
@@ -32,6 +32,8 @@ pub(crate) enum Misfit {
 /// One kind of job and what runs it.
 pub(crate) struct Kind<C> {
     pub(crate) name: &'static str,
+    /// The queue that its jobs go to.
+    pub(crate) queue: &'static str,
     /// The payload versions that it takes.
     pub(crate) versions: RangeInclusive<u16>,
     pub(crate) backoff: fn(u16) -> Duration,
@@ -47,6 +49,9 @@ pub struct Registry<C> {
     pub(crate) schedules: Vec<Plan>,
     /// What is wrong with the schedules.
     mistakes: Vec<String>,
+    /// Is told how each attempt ended.
+    #[cfg(feature = "testing")]
+    pub(crate) watch: Option<crate::testing::Watch>,
 }
 
 impl<C> Default for Registry<C> {
@@ -55,6 +60,8 @@ impl<C> Default for Registry<C> {
             kinds: HashMap::default(),
             schedules: Vec::new(),
             mistakes: Vec::new(),
+            #[cfg(feature = "testing")]
+            watch: None,
         }
     }
 }
@@ -98,6 +105,7 @@ impl<C: Send + 'static> Registry<C> {
         }
         kinds.push(Kind {
             name: J::NAME,
+            queue: J::QUEUE,
             versions,
             backoff: J::backoff,
             run: Box::new(move |version, payload, context| {
@@ -163,6 +171,13 @@ impl<C: Send + 'static> Registry<C> {
         names
     }
 
+    /// The queues that its jobs go to, sorted: those that a worker with it should serve.
+    #[must_use]
+    pub fn queues(&self) -> Vec<&'static str> {
+        let queues: BTreeSet<_> = self.kinds().map(|kind| kind.queue).collect();
+        queues.into_iter().collect()
+    }
+
     pub(crate) fn find(&self, name: &str, version: u16) -> Option<&Kind<C>> {
         let mut kinds = self.kinds.get(name)?.iter();
         kinds.find(|kind| kind.versions.contains(&version))
@@ -174,7 +189,7 @@ impl<C: Send + 'static> Registry<C> {
 }
 
 /// Reads a payload; only one of an older version pays for the way over a tree.
-fn read<J: Job>(version: u16, payload: &[u8]) -> Result<J, Misfit> {
+pub(crate) fn read<J: Job>(version: u16, payload: &[u8]) -> Result<J, Misfit> {
     if version == J::VERSION {
         return Ok(serde_json::from_slice(payload)?);
     }
@@ -246,6 +261,23 @@ mod tests {
 
     async fn nothing<J>(_: J, _: JobContext<()>) -> Outcome {
         Ok(())
+    }
+
+    #[derive(Serialize, Deserialize)]
+    struct Mail;
+
+    impl Job for Mail {
+        const NAME: &'static str = "mail";
+        const QUEUE: &'static str = "another";
+    }
+
+    #[test]
+    fn each_queue_is_told_once() {
+        let registry = Registry::new()
+            .register::<Move, _, _>(nothing)
+            .register::<Mail, _, _>(nothing);
+        assert_eq!(registry.names(), ["mail", "move"]);
+        assert_eq!(registry.queues(), ["another", "default"]);
     }
 
     #[test]

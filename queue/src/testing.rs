@@ -1,10 +1,27 @@
-//! For tests against a real Redis.
+//! For tests against a real Redis: this crate's own, and those of applications.
+//!
+//! [`perform`] runs one job without Redis; [`run_until_empty`] runs all that wait.
+//! [`enqueued`] and [`assert_enqueued`] look at what waits, [`pull_forward`] and
+//! [`fired`] move time. The README shows them at work.
 
+mod clock;
 mod namespace;
+mod outcome;
+mod report;
+mod run;
+mod waiting;
 
 use redis::IntoConnectionInfo;
 
-pub use self::namespace::Namespace;
+pub(crate) use self::outcome::Watch;
+pub use self::{
+    clock::{Fired, fired, pull_forward},
+    namespace::Namespace,
+    outcome::{Outcome, perform, perform_envelope},
+    report::{Ran, Report},
+    run::{Delayed, RunError, RunOptions, run_until_empty, run_until_empty_with},
+    waiting::{Waiting, assert_enqueued, enqueued, pick},
+};
 use crate::{Settings, envelope, scripts};
 
 /// The address of the Redis that tests may use.

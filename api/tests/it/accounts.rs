@@ -2,6 +2,7 @@
 
 use axum::http::{Method, StatusCode};
 use domain::jobs::{Mail, SendEmail};
+use outbox::testing::assert_enqueued;
 use serde_json::json;
 
 use crate::app::{PASSWORD, TestApp, request};
@@ -23,12 +24,7 @@ async fn every_address_gets_the_same_answer_and_a_mail() {
         assert_eq!(names(answer), names(&new));
     }
 
-    let mails: Vec<SendEmail> = app
-        .jobs()
-        .await
-        .iter()
-        .map(|job| serde_json::from_slice(&job.payload).unwrap())
-        .collect();
+    let mails: Vec<_> = app.mails().await.into_iter().map(|mail| mail.job).collect();
     assert_eq!(mails.len(), 4, "one each");
     assert_eq!(mails[0].to, "ada@example.com");
     assert!(matches!(mails[0].template, Mail::VerifyAddress { .. }));
@@ -62,7 +58,7 @@ async fn all_wrong_fields_are_told_at_once() {
     let problem = app.post("/v1/accounts", &json!("ada")).await;
     let problem = problem.problem(StatusCode::UNPROCESSABLE_ENTITY);
     assert_eq!(problem["errors"][0]["pointer"], "");
-    assert!(app.jobs().await.is_empty());
+    assert!(app.mails().await.is_empty());
 }
 
 #[tokio::test]
@@ -76,8 +72,9 @@ async fn the_mail_belongs_to_the_trace_of_the_request() {
         .body(body.to_string().into())
         .unwrap();
     app.send(request).await.expect(StatusCode::ACCEPTED);
-    let jobs = app.jobs().await;
-    let carried = jobs[0].traceparent.as_deref().unwrap();
+    let mail = |mail: &SendEmail| mail.to == "ada@example.com";
+    let mail = assert_enqueued(&app.database.pool, mail).await;
+    let carried = mail.envelope.traceparent.as_deref().unwrap();
     assert!(carried.starts_with(&format!("00-{trace}-")), "{carried}");
     assert!(!carried.contains("b7ad6b7169203331"), "a part of its own");
 }

@@ -8,8 +8,9 @@ use axum::{
     body::{Body, Bytes, to_bytes},
     http::{HeaderMap, Method, Request, StatusCode, header, request},
 };
+use domain::jobs::SendEmail;
 use migrations::testing::{TestDatabase, database};
-use queue::Queue;
+use queue::{Queue, testing::Waiting};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use service::settings::Reader;
@@ -145,14 +146,9 @@ impl TestApp {
         answer.expect(StatusCode::NO_CONTENT);
     }
 
-    /// The jobs that wait in the outbox, oldest first.
-    pub(crate) async fn jobs(&self) -> Vec<queue::Envelope> {
-        let rows: Vec<Vec<u8>> = sqlx::query_scalar("SELECT envelope FROM job_outbox ORDER BY id")
-            .fetch_all(&self.database.pool)
-            .await
-            .unwrap();
-        let decoded = rows.iter().map(|row| queue::Envelope::decode(row).unwrap());
-        decoded.collect()
+    /// The mails that wait in the outbox, oldest first.
+    pub(crate) async fn mails(&self) -> Vec<Waiting<SendEmail>> {
+        outbox::testing::enqueued(&self.database.pool).await
     }
 }
 

@@ -262,7 +262,7 @@ async fn without_redis_it_is_not_ready_and_loses_no_mail() {
     app.sign_up("ada@example.com")
         .await
         .expect(StatusCode::ACCEPTED);
-    assert_eq!(app.jobs().await.len(), 1);
+    assert_eq!(app.mails().await.len(), 1);
 
     cable.line.send_replace(Line::Whole);
     // The connection comes back in the background.

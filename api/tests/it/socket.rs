@@ -110,7 +110,7 @@ async fn refuses_readiness_then_connections_and_finishes_what_it_has() {
     stream.read_to_string(&mut answer).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 202"), "{answer}");
     served.await.unwrap().unwrap();
-    assert_eq!(app.jobs().await.len(), 1);
+    assert_eq!(app.mails().await.len(), 1);
 }
 
 #[tokio::test]

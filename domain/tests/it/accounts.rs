@@ -7,7 +7,6 @@ use domain::accounts::{
 };
 use domain::jobs::{Mail, SendEmail};
 use migrations::testing::{TestDatabase, database};
-use queue::Envelope;
 use sqlx::PgPool;
 use uuid::Uuid;
 
@@ -23,16 +22,9 @@ fn password(text: &str) -> Password {
 
 /// The mails in the outbox, oldest first.
 async fn mails(pool: &PgPool) -> Vec<SendEmail> {
-    let envelopes: Vec<Vec<u8>> =
-        sqlx::query_scalar("SELECT envelope FROM job_outbox WHERE once AND state = 0 ORDER BY id")
-            .fetch_all(pool)
-            .await
-            .unwrap();
-    let payload = |bytes: &Vec<u8>| Envelope::decode(bytes).unwrap().payload;
-    envelopes
-        .iter()
-        .map(|bytes| serde_json::from_slice(&payload(bytes)).unwrap())
-        .collect()
+    let waiting = outbox::testing::enqueued::<SendEmail>(pool).await;
+    assert!(waiting.iter().all(|mail| mail.envelope.once));
+    waiting.into_iter().map(|mail| mail.job).collect()
 }
 
 /// Account and sign-up of the newest mail, which asks for a verification.

@@ -11,6 +11,7 @@ mod once;
 mod redis;
 mod relay;
 mod sweep;
+mod testing;
 
 use std::time::Duration;
 

@@ -1,5 +1,8 @@
 //! The runners: each takes one entry after the other and runs its handler.
 
+#[cfg(feature = "testing")]
+pub(super) mod perform;
+
 use std::{
     any::Any,
     future, mem,
@@ -112,6 +115,8 @@ impl<C: Clone + Send + Sync + 'static> Runners<C> {
         let end = run.instrument(span.clone()).await;
         lane.pace.served(started.elapsed());
         let settlement = span.in_scope(|| conclude(kind, &header, payload, end));
+        #[cfg(feature = "testing")]
+        self.tell(&header, settlement.as_ref());
         match settlement {
             Some(settlement) => lane.settle(entry.id, &entry.consumer, settlement),
             None => lane.let_go([entry.id]),
@@ -302,6 +307,8 @@ fn conclude<C>(
         envelope: next.write(payload),
         after,
         unique: header.unique,
+        #[cfg(feature = "testing")]
+        error: text,
     })
 }
 

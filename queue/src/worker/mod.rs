@@ -27,6 +27,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+#[cfg(feature = "testing")]
+pub(crate) use self::execute::perform::perform;
 use self::{
     board::Board,
     cron::Schedules,

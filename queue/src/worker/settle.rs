@@ -50,6 +50,9 @@ pub(super) enum Settlement {
         envelope: Vec<u8>,
         after: Duration,
         unique: Option<UniqueHash>,
+        /// Why; a log line tells it too, but a test reads it here.
+        #[cfg(feature = "testing")]
+        error: String,
     },
     /// It waits for a worker that knows it.
     Park {
@@ -324,6 +327,7 @@ fn command(lane: &Lane, settled: &Settled) -> Option<Cmd> {
             envelope,
             after,
             unique,
+            ..
         } => {
             let named = [&keys.stream[..], &keys.payloads, &keys.delayed];
             let mut cmd = call(&scripts::SET_ASIDE, &named, unique);
@@ -396,6 +400,8 @@ mod tests {
             envelope: vec![0; bytes],
             after: Duration::ZERO,
             unique: None,
+            #[cfg(feature = "testing")]
+            error: String::new(),
         };
         let done: Vec<_> = (0..1024).map(|n| settled(n, Settlement::Done)).collect();
         assert_eq!(first_write(&done), 1024);

@@ -24,4 +24,5 @@ mod replay;
 mod rights;
 mod sentinel;
 mod server;
+mod testing;
 mod unique;

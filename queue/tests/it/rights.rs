@@ -1,10 +1,14 @@
 //! The Redis user that the README gives.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use queue::{
     Envelope, Options, Queue, Registry, Relayed, Run, Settings,
     redis::{IntoConnectionInfo, Value},
+    testing,
 };
 
 use crate::{harness::*, server::Server};
@@ -28,6 +32,10 @@ async fn the_users_rights_are_enough_for_all_that_the_queue_does() {
     let mut settings = fixture.settings().clone();
     settings.redis = url.into_connection_info().unwrap();
     let queue = Queue::connect(settings.clone()).await.unwrap();
+    queue.enqueue(&task(Act::FailTimes(1))).await.unwrap();
+    let ran = testing::run_until_empty(&queue, registry(), Arc::default()).await;
+    ran.unwrap().assert_all_done();
+    assert!(testing::enqueued::<Task>(&queue).await.is_empty());
     let log = &fixture.log;
     let later = Options {
         run: Run::In(Duration::from_millis(1)),

@@ -29,4 +29,12 @@ mod tests {
     fn every_schedule_is_right() {
         registry().check().unwrap();
     }
+
+    #[test]
+    fn every_job_is_in_a_queue_that_is_served() {
+        let served = queues();
+        for queue in registry().queues() {
+            assert!(served.iter().any(|one| one.name == queue), "{queue}");
+        }
+    }
 }

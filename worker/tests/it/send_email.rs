@@ -1,32 +1,32 @@
-//! From a sign-up to the mail, with the worker in this process.
+//! The job `send_email`: from a sign-up to the mail.
 
-use std::time::Duration;
+use std::sync::Arc;
 
 use domain::Token;
 use domain::accounts::{Email, Password, sign_up, verify};
 use domain::jobs::{Mail, SendEmail};
 use migrations::testing::{TestDatabase, database};
-use queue::{Queue, WorkerSettings};
+use queue::testing::{Namespace, Outcome, Report, perform_envelope, run_until_empty};
+use queue::{Job, Queue};
 use service::settings;
-use service::shutdown::Shutdown;
 use sqlx::PgPool;
 use worker::App;
+use worker::jobs::registry;
 use worker::mail::Mailer;
 
 use super::smtp::Server;
-use super::until;
 
-/// A worker that runs until the test is over.
-struct Running {
+/// What the job works with: a database, a queue and a folder of this test alone.
+struct Fixture {
     database: TestDatabase,
     dir: tempfile::TempDir,
-    queue: queue::Settings,
-    shutdown: Shutdown,
-    task: tokio::task::JoinHandle<Result<(), queue::WorkerError>>,
+    app: Arc<App>,
+    namespace: Namespace,
 }
 
-impl Running {
-    async fn start(smtp: Option<&Server>) -> Self {
+impl Fixture {
+    /// Without a mail server, mails are files in the folder.
+    async fn new(smtp: Option<&Server>) -> Self {
         let database = database().await;
         let dir = tempfile::tempdir().unwrap();
         let mailer = Mailer::new(&settings::Mail {
@@ -45,23 +45,11 @@ impl Running {
             mailer,
             public_url: "https://app.example.org".to_owned(),
         };
-        let queue = queue::testing::settings();
-        let shutdown = Shutdown::default();
-        let task = tokio::spawn(worker::run(
-            app,
-            Queue::connect(queue.clone()).await.unwrap(),
-            WorkerSettings {
-                drain_timeout: Duration::from_secs(5),
-                ..WorkerSettings::default()
-            },
-            shutdown.clone(),
-        ));
         Self {
             database,
             dir,
-            queue,
-            shutdown,
-            task,
+            app: Arc::new(app),
+            namespace: Namespace::new(queue::testing::settings()),
         }
     }
 
@@ -73,6 +61,17 @@ impl Running {
         let email = Email::parse("Ada@Example.com").unwrap();
         let password = Password::parse("correct horse").unwrap();
         sign_up(self.pool(), &email, password).await.unwrap();
+    }
+
+    /// Takes the jobs out of the outbox and runs them to their end.
+    async fn work(&self) -> Report {
+        let queue = Queue::connect(self.namespace.settings().clone());
+        let queue = queue.await.unwrap();
+        let relay = outbox::Relay::new(self.pool().clone(), queue.clone());
+        relay.relay_batch().await.unwrap();
+        let app = Arc::clone(&self.app);
+        let report = Box::pin(run_until_empty(&queue, registry(), app)).await;
+        report.unwrap()
     }
 
     /// The mails in the folder, oldest first.
@@ -89,6 +88,7 @@ impl Running {
             .collect()
     }
 
+    /// The jobs that are not finished, by their tokens.
     async fn left(&self) -> i64 {
         sqlx::query_scalar("SELECT count(*) FROM job_outbox")
             .fetch_one(self.pool())
@@ -96,15 +96,16 @@ impl Running {
             .unwrap()
     }
 
-    /// Waits until no job is left, and returns the mails.
+    /// Does all that waits, and returns all mails.
     async fn done(&self) -> Vec<String> {
-        until("the outbox is empty", async || self.left().await == 0).await;
+        self.work().await.assert_all_done();
+        assert_eq!(self.left().await, 0);
         self.mails()
     }
 
-    async fn stop(self) {
-        self.shutdown.soft.cancel();
-        self.task.await.unwrap().unwrap();
+    /// Checks that nothing is left in Redis.
+    async fn end(self) {
+        self.namespace.end().await;
     }
 }
 
@@ -116,9 +117,9 @@ fn token(mail: &str) -> Token {
 
 #[tokio::test]
 async fn a_sign_up_gets_a_mail_whose_token_verifies_it() {
-    let running = Running::start(None).await;
-    running.sign_up().await;
-    let mails = running.done().await;
+    let fixture = Fixture::new(None).await;
+    fixture.sign_up().await;
+    let mails = fixture.done().await;
     assert_eq!(mails.len(), 1);
     let token = token(&mails[0]);
     let link = format!("https://app.example.org/verify?token={}", token.expose());
@@ -129,29 +130,29 @@ async fn a_sign_up_gets_a_mail_whose_token_verifies_it() {
         r#"SELECT to_char(created_at AT TIME ZONE 'UTC', 'FMDD FMMonth YYYY "at" HH24:MI "UTC"')
            FROM sign_ups"#,
     )
-    .fetch_one(running.pool())
+    .fetch_one(fixture.pool())
     .await
     .unwrap();
     assert_eq!(mails[0].matches(&when).count(), 2, "{when}\n{}", mails[0]);
-    verify(running.pool(), &token).await.unwrap();
+    verify(fixture.pool(), &token).await.unwrap();
 
     // And a sign-up for the address that is now verified.
-    running.sign_up().await;
-    let mails = running.done().await;
+    fixture.sign_up().await;
+    let mails = fixture.done().await;
     assert_eq!(mails.len(), 2);
     assert!(mails[1].contains("Subject: You already have an account"));
     assert!(!mails[1].contains("Token: "));
-    running.stop().await;
+    fixture.end().await;
 }
 
 #[tokio::test]
 async fn a_mail_is_plain_ascii_in_short_lines_without_anything_from_elsewhere() {
-    let running = Running::start(None).await;
-    running.sign_up().await;
-    let mail = running.done().await.remove(0);
-    verify(running.pool(), &token(&mail)).await.unwrap();
-    running.sign_up().await;
-    for mail in running.done().await {
+    let fixture = Fixture::new(None).await;
+    fixture.sign_up().await;
+    let mail = fixture.done().await.remove(0);
+    verify(fixture.pool(), &token(&mail)).await.unwrap();
+    fixture.sign_up().await;
+    for mail in fixture.done().await {
         assert!(mail.is_ascii());
         assert!(mail.lines().all(|line| line.len() <= 100), "{mail}");
         assert_eq!(
@@ -163,12 +164,12 @@ async fn a_mail_is_plain_ascii_in_short_lines_without_anything_from_elsewhere() 
             assert!(!mail.contains(word), "{word}\n{mail}");
         }
     }
-    running.stop().await;
+    fixture.end().await;
 }
 
 #[tokio::test]
 async fn a_mail_that_has_become_pointless_is_not_sent() {
-    let running = Running::start(None).await;
+    let fixture = Fixture::new(None).await;
     let template = Mail::VerifyAddress {
         account_id: uuid::Uuid::now_v7(),
         sign_up_id: uuid::Uuid::now_v7(),
@@ -177,30 +178,79 @@ async fn a_mail_that_has_become_pointless_is_not_sent() {
         to: "ada@example.com".to_owned(),
         template,
     };
-    let mut conn = running.pool().acquire().await.unwrap();
+    let mut conn = fixture.pool().acquire().await.unwrap();
     outbox::enqueue(&mut conn, &job).await.unwrap();
-    assert!(running.done().await.is_empty());
-    running.stop().await;
+    assert!(fixture.done().await.is_empty());
+    fixture.end().await;
 }
 
 #[tokio::test]
 async fn a_refused_mail_is_a_dead_letter_and_keeps_its_token() {
     let server = Server::start("550 no such mailbox").await;
-    let running = Running::start(Some(&server)).await;
-    running.sign_up().await;
-    let client = queue::redis::Client::open(running.queue.redis.clone()).unwrap();
-    let conn = client.get_multiplexed_async_connection().await.unwrap();
-    let dead = format!("{{{}:default}}:dead", running.queue.namespace);
-    until("a dead letter", async || {
-        let mut conn = conn.clone();
-        let length: usize = queue::redis::cmd("XLEN")
-            .arg(&dead)
-            .query_async(&mut conn)
-            .await
-            .unwrap();
-        length == 1
-    })
-    .await;
-    assert_eq!((running.left().await, server.arrived()), (1, 0));
-    running.stop().await;
+    let fixture = Fixture::new(Some(&server)).await;
+    fixture.sign_up().await;
+    let report = fixture.work().await;
+    let end = report.jobs[0].outcome();
+    assert!(
+        matches!(
+            end,
+            Outcome::Dead {
+                why: "discarded",
+                ..
+            }
+        ),
+        "{report}"
+    );
+    assert_eq!((fixture.left().await, server.arrived()), (1, 0));
+    fixture.end().await;
+}
+
+#[tokio::test]
+async fn a_mail_that_is_refused_for_now_is_tried_until_no_attempt_is_left() {
+    let server = Server::start("450 mailbox busy").await;
+    let fixture = Fixture::new(Some(&server)).await;
+    fixture.sign_up().await;
+    let waiting = outbox::testing::assert_enqueued::<SendEmail>(fixture.pool(), |mail| {
+        mail.to == "Ada@Example.com"
+    });
+    // One attempt, in place.
+    let mut mail = waiting.await.envelope;
+    let app = Arc::clone(&fixture.app);
+    let first = perform_envelope(&registry(), app, &mail).await;
+    assert!(matches!(first, Outcome::Retry { .. }), "{first}");
+    mail.attempt = SendEmail::MAX_ATTEMPTS;
+    let app = Arc::clone(&fixture.app);
+    let last = perform_envelope(&registry(), app, &mail).await;
+    assert!(
+        matches!(
+            last,
+            Outcome::Dead {
+                why: "attempts",
+                ..
+            }
+        ),
+        "{last}"
+    );
+
+    // All of them, with a worker.
+    let report = fixture.work().await;
+    let ran = report.job(mail.id).unwrap();
+    assert_eq!(ran.attempts.len(), usize::from(SendEmail::MAX_ATTEMPTS));
+    assert_eq!((fixture.left().await, server.arrived()), (1, 0));
+    fixture.end().await;
+}
+
+#[tokio::test]
+async fn a_mail_that_was_sent_is_not_sent_again() {
+    let server = Server::start("250 ok").await;
+    let fixture = Fixture::new(Some(&server)).await;
+    fixture.sign_up().await;
+    let waiting = outbox::testing::enqueued::<SendEmail>(fixture.pool()).await;
+    for _ in 0..2 {
+        let app = Arc::clone(&fixture.app);
+        let outcome = perform_envelope(&registry(), app, &waiting[0].envelope).await;
+        assert_eq!(outcome, Outcome::Done);
+    }
+    assert_eq!((fixture.left().await, server.mails().len()), (0, 1));
+    fixture.end().await;
 }

@@ -5,7 +5,7 @@ mod connection;
 mod entry_id;
 mod envelope;
 mod error;
-mod inspect;
+pub mod inspect;
 mod job;
 mod keys;
 mod letters;

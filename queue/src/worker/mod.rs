@@ -2,7 +2,7 @@ mod blocking;
 mod board;
 mod check;
 mod cron;
-mod entry;
+pub(crate) mod entry;
 mod execute;
 mod fetch;
 mod lane;
@@ -30,14 +30,17 @@ use tokio_util::sync::CancellationToken;
 use self::{
     board::Board,
     cron::Schedules,
-    execute::{Runners, envelope_prefix, kind_prefix},
+    execute::Runners,
     lane::{Lane, Pace, Pause},
     lease::{Heartbeat, Tenure},
     settle::Settlement,
 };
 use crate::{
-    Error, Queue, Registry, WorkerError, WorkerSettings, connection::Connection, envelope,
+    Error, Queue, Registry, WorkerError, WorkerSettings,
+    connection::Connection,
+    envelope,
     error::Trouble,
+    parked::{envelope_prefix, kind_prefix},
 };
 
 /// How long outcomes may take to reach Redis when the worker ends.

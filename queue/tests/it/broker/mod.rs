@@ -183,6 +183,14 @@ impl Broker {
         }
     }
 
+    /// The id of the oldest entry.
+    pub(crate) async fn first_entry(&mut self) -> String {
+        let stream = self.key("s:0");
+        let range = ["XRANGE", &stream, "-", "+", "COUNT", "1"];
+        let first: redis::streams::StreamRangeReply = self.ask(&range).await;
+        first.ids[0].id.clone()
+    }
+
     /// The ids of all dead letters, oldest first.
     pub(crate) async fn letters(&mut self) -> Vec<String> {
         let dead = self.key("dead");

@@ -11,6 +11,12 @@ impl EntryId {
     pub(crate) fn new(ms: u64, seq: u64) -> Self {
         Self { ms, seq }
     }
+
+    /// When the entry was written, in ms of the Unix epoch by the server's clock.
+    #[must_use]
+    pub fn ms(&self) -> u64 {
+        self.ms
+    }
 }
 
 /// A text is not the id of a stream entry.

@@ -1,6 +1,6 @@
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
-use crate::EntryId;
+use crate::{EntryId, inspect::InvalidCursor};
 
 /// What can go wrong between this crate and Redis.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +26,9 @@ pub enum Error {
         /// What is wrong with its envelope.
         source: DecodeError,
     },
+    /// A page was to begin where it cannot.
+    #[error(transparent)]
+    Cursor(#[from] InvalidCursor),
     /// Redis answered in a form that the crate does not know.
     #[error("unexpected reply from Redis to {0}")]
     Reply(&'static str),

@@ -122,7 +122,8 @@ impl Queue {
         }
     }
 
-    async fn letters(
+    /// Letters in a range, by `XRANGE` or `XREVRANGE`.
+    pub(crate) async fn letters(
         &self,
         command: &'static str,
         queue: &str,

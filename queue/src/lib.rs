@@ -6,7 +6,7 @@ mod dial;
 mod entry_id;
 mod envelope;
 mod error;
-mod inspect;
+pub mod inspect;
 mod job;
 mod keys;
 mod letters;

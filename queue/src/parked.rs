@@ -2,7 +2,7 @@ use std::fmt;
 
 use redis::{Pipeline, Value};
 
-use crate::{Error, JobId, Queue, connection::first_error, reply::text};
+use crate::{Error, JobId, Queue, connection::first_error, queue::Partition, reply::text};
 
 /// A job that waits for a worker that knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,35 +49,72 @@ impl Queue {
     /// # Errors
     /// [`Error::Redis`].
     pub async fn parked(&self, queue: &str, limit: usize) -> Result<Vec<Parked>, Error> {
-        let queue = self.partition(queue);
-        let keys = &queue.keys;
+        let keys = self.partition(queue);
+        let members = self.parked_members(&keys, "-", limit).await?;
+        self.parked_jobs(&keys, members).await
+    }
+
+    /// Members of the index, from one on.
+    pub(crate) async fn parked_members(
+        &self,
+        keys: &Partition,
+        from: &str,
+        limit: usize,
+    ) -> Result<Vec<Member>, Error> {
         let mut cmd = redis::cmd("ZRANGEBYLEX");
-        cmd.arg(&keys.parked).arg("-").arg("+");
+        cmd.arg(&keys.parked).arg(from).arg("+");
         cmd.arg("LIMIT").arg(0).arg(limit);
-        let Value::Array(members) = queue.connection.one(&cmd).await? else {
+        let Value::Array(members) = keys.connection.one(&cmd).await? else {
             return Err(Error::Reply("ZRANGEBYLEX"));
         };
-        let members: Vec<_> = members.into_iter().filter_map(member).collect();
+        let members = members.into_iter().filter_map(|value| match value {
+            Value::BulkString(bytes) => member(&text(bytes)),
+            _ => None,
+        });
+        Ok(members.collect())
+    }
+
+    /// The jobs of these members, but for those that were taken back meanwhile.
+    pub(crate) async fn parked_jobs(
+        &self,
+        keys: &Partition,
+        members: Vec<Member>,
+    ) -> Result<Vec<Parked>, Error> {
         let mut pipeline = Pipeline::with_capacity(members.len());
-        for (_, field) in &members {
-            pipeline.cmd("HGET").arg(&keys.payloads).arg(field);
+        for member in &members {
+            pipeline.cmd("HGET").arg(&keys.payloads).arg(&member.field);
         }
-        let envelopes = queue.connection.all(&pipeline).await?;
+        let envelopes = keys.connection.all(&pipeline).await?;
         first_error(&envelopes)?;
         let both = members.into_iter().zip(envelopes);
         Ok(both.filter_map(parked).collect())
     }
 }
 
+/// What parked jobs of this kind start with in the index.
+pub(crate) fn kind_prefix(name: &str, version: u16) -> String {
+    format!("{name} {version} ")
+}
+
+/// What parked envelopes of this version start with; no kind's name has a `?`.
+pub(crate) fn envelope_prefix(version: u8) -> String {
+    format!("? {version} ")
+}
+
+/// A member of the index of parked jobs.
+pub(crate) struct Member {
+    /// All of it.
+    pub(crate) text: String,
+    reason: Unknown,
+    /// Its field among the payloads.
+    field: String,
+}
+
 /// Reads `name version field`; only the name can have a space, where it is no name of ours.
-fn member(value: Value) -> Option<(Unknown, String)> {
-    let Value::BulkString(bytes) = value else {
-        return None;
-    };
-    let member = text(bytes);
-    let mut words = member.rsplitn(3, ' ');
+pub(crate) fn member(text: &str) -> Option<Member> {
+    let mut words = text.rsplitn(3, ' ');
     let (field, version, name) = (words.next()?, words.next()?, words.next()?);
-    let unknown = match name {
+    let reason = match name {
         "?" => Unknown::Envelope {
             version: version.parse().ok()?,
         },
@@ -86,18 +123,22 @@ fn member(value: Value) -> Option<(Unknown, String)> {
             version: version.parse().ok()?,
         },
     };
-    Some((unknown, field.to_owned()))
+    Some(Member {
+        text: text.to_owned(),
+        reason,
+        field: field.to_owned(),
+    })
 }
 
 /// Puts the parts together; `None` for a job that was taken back meanwhile.
-fn parked(((reason, field), envelope): ((Unknown, String), Value)) -> Option<Parked> {
+fn parked((member, envelope): (Member, Value)) -> Option<Parked> {
     let Value::BulkString(envelope) = envelope else {
         return None;
     };
     Some(Parked {
         // The field of an envelope that cannot be read is its entry's id.
-        id: field.parse().ok(),
-        reason,
+        id: member.field.parse().ok(),
+        reason: member.reason,
         envelope,
     })
 }

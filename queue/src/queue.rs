@@ -1,5 +1,6 @@
 use std::{
     collections::{BTreeMap, HashMap},
+    ops::Deref,
     sync::{Arc, PoisonError, RwLock},
     task::Poll,
     time::{Duration, SystemTime},
@@ -47,6 +48,14 @@ struct Inner {
 pub(crate) struct Partition {
     pub(crate) keys: Arc<Keys>,
     pub(crate) connection: Connection,
+}
+
+impl Deref for Partition {
+    type Target = Keys;
+
+    fn deref(&self) -> &Keys {
+        &self.keys
+    }
 }
 
 /// A job on its way from the outbox into Redis.

@@ -22,6 +22,7 @@ scripts! {
     BEAT = "beat.lua";
     CRON = "cron.lua";
     DEAD = "dead.lua";
+    DELETE = "delete.lua";
     ENROLL = "enroll.lua";
     FINISH = "finish.lua";
     HAND_BACK = "hand_back.lua";

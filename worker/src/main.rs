@@ -15,6 +15,8 @@ use worker::mail::Mailer;
 use worker::settings::Settings;
 use worker::{App, jobs};
 
+mod console;
+
 /// Runs the jobs
 #[derive(Parser)]
 #[command(name = "worker", version)]
@@ -27,12 +29,15 @@ enum Command {
         #[arg(long)]
         live: bool,
     },
+    /// Look into the queues, and change what is there
+    Jobs(console::Jobs),
 }
 
 fn main() -> ExitCode {
     let done = match Command::parse() {
         Command::Run => run(),
         Command::Healthcheck { live } => healthcheck(live),
+        Command::Jobs(jobs) => console::run(jobs),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

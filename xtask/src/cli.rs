@@ -23,6 +23,7 @@ Look at it
   exec       Run a command in a service's surroundings: exec api env
   psql       The database's prompt
   redis-cli  The queue's prompt
+  jobs       What is in the queues: jobs list | show | retry | delete | workers | schedules
   doctor     What is wrong with this machine or checkout, and the remedy (--json)
 
 Change it
@@ -108,6 +109,16 @@ pub(crate) enum Verb {
     #[command(trailing_var_arg = true)]
     RedisCli {
         /// Passed on to redis-cli: INFO memory
+        #[arg(allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// What is in the queues, and who works (without a word: list)
+    ///
+    /// Runs `worker jobs` with the stack's settings; Redis has to run, a worker has not.
+    /// `cargo xtask jobs help` has all verbs and examples.
+    #[command(trailing_var_arg = true)]
+    Jobs {
+        /// Passed on to `worker jobs`: list dead, show ID, retry ID, delete ID, workers, --json
         #[arg(allow_hyphen_values = true)]
         args: Vec<String>,
     },

@@ -1,4 +1,4 @@
-//! `cargo xtask exec`, `psql` and `redis-cli`: a command in a service's surroundings.
+//! `cargo xtask exec`, `psql`, `redis-cli` and `jobs`: a command in a service's surroundings.
 
 use anyhow::Result;
 
@@ -34,4 +34,12 @@ pub(crate) fn redis_cli(project: &Project, args: &[String]) -> Result<()> {
         ));
     }
     stack.redis_cli(args)
+}
+
+/// What is in the queues: `worker jobs` with these words.
+pub(crate) fn jobs(project: &Project, mut args: Vec<String>) -> Result<()> {
+    if args.is_empty() {
+        args.push("list".to_owned());
+    }
+    stack::current(project)?.jobs(&args)
 }

@@ -121,7 +121,7 @@ impl std::error::Error for ServiceFailure {}
 
 /// One way to run the stack.
 ///
-/// Functions that end in an interactive program (`exec`, `psql`, `redis_cli`, `logs` of docker)
+/// Functions that end in an interactive program (`exec`, `psql`, `redis_cli`, `jobs`, `logs` of docker)
 /// replace this process where the platform can, so that signals and exit codes pass straight
 /// through; elsewhere they exit with the program's code.
 pub(crate) trait Stack {
@@ -159,6 +159,10 @@ pub(crate) trait Stack {
     /// Runs the `migrate` binary with these arguments as the schema's owner; output passes through.
     /// Postgres must run.
     fn migrate(&self, args: &[String]) -> Result<()>;
+
+    /// Runs `worker jobs` with these arguments and the worker's settings; output passes through.
+    /// Redis must run, the worker need not.
+    fn jobs(&self, args: &[String]) -> Result<()>;
 
     /// Does this to one service.
     fn inflict(&self, service: &str, fault: Fault) -> Result<()>;

@@ -60,10 +60,11 @@ pub fn fired<C: Send + 'static>(registry: &Registry<C>, times: Range<SystemTime>
 /// # Errors
 /// [`Error::Redis`].
 pub async fn pull_forward(queue: &Queue, name: &str, by: Duration) -> Result<usize, Error> {
-    let delayed = &queue.keys(name).delayed;
+    let queue = queue.partition(name);
+    let delayed = &queue.delayed;
     let mut range = redis::cmd("ZRANGE");
     range.arg(delayed).arg(0).arg(-1);
-    let jobs: Vec<String> = read(queue.connection().one(&range).await?, "ZRANGE")?;
+    let jobs: Vec<String> = read(queue.connection.one(&range).await?, "ZRANGE")?;
     let mut pipeline = Pipeline::with_capacity(jobs.len());
     for job in jobs {
         // Only what is still there: a worker may have taken it meanwhile.
@@ -71,7 +72,7 @@ pub async fn pull_forward(queue: &Queue, name: &str, by: Duration) -> Result<usi
         pipeline.cmd("ZADD").arg(delayed).arg("XX").arg("INCR");
         pipeline.arg(sooner).arg(job);
     }
-    let answers = queue.connection().all(&pipeline).await?;
+    let answers = queue.connection.all(&pipeline).await?;
     first_error(&answers)?;
     Ok(answers.iter().filter(|due| **due != Value::Nil).count())
 }
@@ -80,10 +81,11 @@ pub async fn pull_forward(queue: &Queue, name: &str, by: Duration) -> Result<usi
 pub(super) async fn next_due(queue: &Queue, name: &str) -> Result<Option<Duration>, Error> {
     let mut pipeline = Pipeline::new();
     pipeline.cmd("TIME");
-    let delayed = &queue.keys(name).delayed;
+    let queue = queue.partition(name);
+    let delayed = &queue.delayed;
     pipeline.cmd("ZRANGE").arg(delayed).arg(0).arg(0);
     pipeline.arg("WITHSCORES");
-    let answers = queue.connection().all(&pipeline).await?;
+    let answers = queue.connection.all(&pipeline).await?;
     first_error(&answers)?;
     let [time, first] = <[Value; 2]>::try_from(answers).map_err(|_| Error::Reply("a pipeline"))?;
     let (seconds, micros): (u64, u64) = read(time, "TIME")?;

@@ -101,8 +101,8 @@ pub fn pick<J: Job>(
 
 /// Envelopes and times of all jobs that wait.
 async fn waiting(queue: &Queue, name: &str) -> Result<Vec<(Vec<u8>, Option<SystemTime>)>, Error> {
-    let keys = queue.keys(name);
-    let connection = queue.connection();
+    let keys = queue.partition(name);
+    let connection = &keys.connection;
     let mut range = redis::cmd("XRANGE");
     range.arg(&keys.stream).arg("-").arg("+");
     let entries: StreamRangeReply = read(connection.one(&range).await?, "XRANGE")?;

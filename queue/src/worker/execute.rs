@@ -28,6 +28,7 @@ use crate::{
     DecodeError, JobContext, JobError, JobId, Registry, backoff,
     envelope::Header,
     job::Fate,
+    parked::{envelope_prefix, kind_prefix},
     registry::{Kind, Outcome},
     trace,
 };
@@ -364,14 +365,4 @@ fn refuse(lane: &Lane, entry: Entry, error: &DecodeError) {
     };
     tracing::error!(queue.name = lane.queue, %error, "cannot read a job");
     lane.settle(id, &consumer, settlement);
-}
-
-/// What parked jobs of this kind start with in the index.
-pub(super) fn kind_prefix(name: &str, version: u16) -> String {
-    format!("{name} {version} ")
-}
-
-/// What parked envelopes of this version start with; no kind's name has a `?`.
-pub(super) fn envelope_prefix(version: u8) -> String {
-    format!("? {version} ")
 }

@@ -2,7 +2,7 @@ mod blocking;
 mod board;
 mod check;
 mod cron;
-mod entry;
+pub(crate) mod entry;
 mod execute;
 mod fetch;
 mod lane;
@@ -32,7 +32,7 @@ pub(crate) use self::execute::perform::perform;
 use self::{
     board::Board,
     cron::Schedules,
-    execute::{Runners, envelope_prefix, kind_prefix},
+    execute::Runners,
     lane::{Lane, Pace, Pause},
     lease::{Heartbeat, Tenure},
     settle::Settlement,
@@ -42,6 +42,7 @@ use crate::{
     connection::{Connection, Connections},
     envelope,
     error::Trouble,
+    parked::{envelope_prefix, kind_prefix},
 };
 
 /// How long outcomes may take to reach Redis when the worker ends.

@@ -12,6 +12,7 @@ mod cron;
 mod delayed;
 mod drain;
 mod harness;
+mod inspect;
 mod lease;
 mod model;
 mod outage;

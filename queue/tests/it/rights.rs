@@ -6,7 +6,8 @@ use std::{
 };
 
 use queue::{
-    Envelope, Options, Queue, Registry, Relayed, Run, Settings,
+    Envelope, JobId, Options, Queue, Registry, Relayed, Run, Schedule, Settings,
+    inspect::{Deletion, State},
     redis::{IntoConnectionInfo, Value},
     testing,
 };
@@ -70,7 +71,10 @@ async fn the_users_rights_are_enough_for_all_that_the_queue_does() {
         .unwrap();
 
     let patience = Duration::from_millis(10);
-    let registry = Registry::new().register::<Task, _, _>(run_task);
+    let nightly = Schedule::cron("nightly", "0 6 * * *");
+    let registry = Registry::new()
+        .register::<Task, _, _>(run_task)
+        .schedule(nightly, |_| task(Act::Succeed));
     let stranger = start_with(&queue, registry, log, 4, patience);
     until("all but two have ended", async || {
         let counts = queue.counts("default").await.unwrap();
@@ -83,6 +87,7 @@ async fn the_users_rights_are_enough_for_all_that_the_queue_does() {
         .await
         .unwrap();
     assert_eq!(queue.parked("default", 9).await.unwrap().len(), 1);
+    look(&queue).await;
     assert_eq!(queue.replay_all("default").await.unwrap(), 2);
     settings.tuning.dead_max_len = 1;
     let queue = Queue::connect(settings).await.unwrap();
@@ -93,4 +98,28 @@ async fn the_users_rights_are_enough_for_all_that_the_queue_does() {
     let refused: Vec<Value> = query(&mut redis, &["ACL", "LOG"]).await;
     assert!(refused.is_empty(), "{refused:#?}");
     fixture.end_leaving(held(1)).await;
+}
+
+/// All that `queue::inspect` does.
+async fn look(queue: &Queue) {
+    let hour = Duration::from_secs(3600);
+    for _ in 0..2 {
+        queue.enqueue_in(&task(Act::Succeed), hour).await.unwrap();
+    }
+    queue.overview("default").await.unwrap();
+    queue.schedules("default").await.unwrap();
+    for state in State::ALL {
+        let page = queue.jobs("default", state, None, 1).await.unwrap();
+        let after = page.next.as_ref();
+        queue.jobs("default", state, after, 1).await.unwrap();
+    }
+    let page = queue
+        .jobs("default", State::Delayed, None, 9)
+        .await
+        .unwrap();
+    for job in page.jobs {
+        let deleted = queue.delete("default", job.id.unwrap()).await.unwrap();
+        assert_eq!(deleted, Deletion::Deleted);
+    }
+    queue.find("default", JobId::new()).await.unwrap();
 }

@@ -6,11 +6,10 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use domain::accounts::{Email, Password, sign_up};
 use migrations::MIGRATOR;
 use migrations::testing::{TestDatabase, database, empty_database};
-use queue::redis::ConnectionAddr;
 use service::health;
 
 use super::smtp::Server;
-use super::until;
+use super::{redis_env, until};
 
 /// Settings for one worker process and the ways to reach it.
 struct Process {
@@ -21,28 +20,14 @@ struct Process {
 impl Process {
     fn new(database: &TestDatabase, mail_dir: &std::path::Path) -> Self {
         let redis = queue::testing::settings();
-        let ConnectionAddr::Tcp(host, port) = redis.redis.addr().clone() else {
-            panic!("TEST_REDIS_URL is no TCP address");
-        };
-        let login = redis.redis.redis_settings();
         // Asked for a port, the system gives a free one; the process takes it a moment later.
         let probes = TcpListener::bind("127.0.0.1:0")
             .unwrap()
             .local_addr()
             .unwrap();
         let mut env = database.env().to_vec();
+        env.extend(redis_env(&redis));
         env.extend([
-            ("REDIS_HOST", host),
-            ("REDIS_PORT", port.to_string()),
-            (
-                "REDIS_USER",
-                login.username().unwrap_or("default").to_owned(),
-            ),
-            (
-                "REDIS_PASSWORD",
-                login.password().unwrap_or("k3Vx8aPq0ZtR5mWy").to_owned(),
-            ),
-            ("QUEUE_NAMESPACE", redis.namespace),
             ("QUEUE_LEASE_SECONDS", "2".to_owned()),
             ("WORKER_HEALTH_ADDR", probes.to_string()),
             ("MAIL_DIR", mail_dir.to_str().unwrap().to_owned()),

@@ -208,18 +208,7 @@ impl Stack for Docker<'_> {
 
     fn migrate(&self, args: &[String]) -> Result<()> {
         if self.is_infra() {
-            let cargo = [
-                "cargo",
-                "run",
-                "--quiet",
-                "--package",
-                "migrations",
-                "--bin",
-                "migrate",
-                "--",
-            ];
-            let mut words: Vec<String> = cargo.map(str::to_owned).to_vec();
-            words.extend_from_slice(args);
+            let words = cargo_run("migrations", "migrate", args);
             return replace(infra::command(self.project, "migrate", &words)?);
         }
         let compose = self.compose()?;
@@ -233,6 +222,24 @@ impl Stack for Docker<'_> {
         words.push("migrate");
         words.extend(args.iter().map(String::as_str));
         replace(compose.command(&words))
+    }
+
+    fn jobs(&self, args: &[String]) -> Result<()> {
+        let args = [&["jobs".to_owned()], args].concat();
+        if self.is_infra() {
+            let words = cargo_run("worker", "worker", &args);
+            return replace(infra::command(self.project, "worker", &words)?);
+        }
+        // A container of its own: the worker's may be the one that does not run.
+        let mut words = vec!["run", "--rm", "--no-deps"];
+        words.extend(no_terminal());
+        if self.was("dev") {
+            // In place of the watcher, which would start `worker run`.
+            words.extend(["--entrypoint", "/var/cache/target/watch/worker"]);
+        }
+        words.push("worker");
+        words.extend(args.iter().map(String::as_str));
+        replace(self.compose()?.command(&words))
     }
 
     fn inflict(&self, service: &str, fault: Fault) -> Result<()> {
@@ -261,6 +268,13 @@ impl Stack for Docker<'_> {
         };
         Ok(labels.iter().filter_map(link).collect())
     }
+}
+
+/// A binary of ours built and run on this machine.
+fn cargo_run(package: &str, binary: &str, args: &[String]) -> Vec<String> {
+    let cargo = ["cargo", "run", "--quiet", "--package", package, "--bin"];
+    let words = cargo.into_iter().chain([binary, "--"]).map(str::to_owned);
+    words.chain(args.iter().cloned()).collect()
 }
 
 /// `-T` where there is no terminal: Compose would ask for one and fail.

@@ -2,10 +2,7 @@
 
 use anyhow::{Result, ensure};
 use serde_json::json;
-use std::{
-    process::{Command, Stdio},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use super::{PASSWORD, Run};
 use crate::stack::Fault;
@@ -66,22 +63,9 @@ pub(super) fn redis_restarted(run: &Run) -> Result<String> {
     ))
 }
 
-/// What Redis answers to one command, asked as a developer would: `redis-cli` of
-/// this very command, which ends in that program and so needs a process of its own.
+/// What Redis answers to one command.
 fn redis(run: &Run, words: &[&str]) -> Result<String> {
-    let output = Command::new(std::env::current_exe()?)
-        .args(["redis-cli", "--"])
-        .args(words)
-        .current_dir(run.root)
-        .stdin(Stdio::null())
-        .output()?;
-    let (said, complaint) = (output.stdout, output.stderr);
-    ensure!(
-        output.status.success(),
-        "redis-cli failed: {}",
-        String::from_utf8_lossy(&complaint)
-    );
-    Ok(String::from_utf8_lossy(&said).trim().to_owned())
+    run.command(&[&["redis-cli", "--"], words].concat())
 }
 
 pub(super) fn postgres_away(run: &Run) -> Result<String> {

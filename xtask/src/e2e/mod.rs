@@ -12,10 +12,11 @@ mod product;
 use std::{
     cell::Cell,
     path::Path,
+    process::{Command, Stdio},
     time::{Duration, Instant, SystemTime},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::{
     project::Project,
@@ -41,7 +42,7 @@ struct Run<'a> {
 type Step = fn(&Run) -> Result<String>;
 
 /// The scenario, in order. A step returns what is worth saying about it.
-const STEPS: [(&str, Step); 10] = [
+const STEPS: [(&str, Step); 11] = [
     ("the service names itself and is ready", product::ready),
     ("sign up, read the mail, verify, log in", product::sign_up),
     (
@@ -51,6 +52,7 @@ const STEPS: [(&str, Step); 10] = [
     ("a token works once", product::token_works_once),
     ("wrong requests get problem documents", product::problems),
     ("answers carry the security headers", product::headers),
+    ("the queues can be looked into", product::queues),
     (
         "a worker killed with SIGKILL loses no mail",
         faults::worker_killed,
@@ -132,6 +134,24 @@ fn address(stack: &dyn Stack, service: &str) -> Result<String> {
 }
 
 impl Run<'_> {
+    /// What this very command says, asked as a developer would. Some verbs end in another program,
+    /// and so need a process of their own.
+    fn command(&self, words: &[&str]) -> Result<String> {
+        let output = Command::new(std::env::current_exe()?)
+            .args(words)
+            .current_dir(self.root)
+            .stdin(Stdio::null())
+            .output()?;
+        let (said, complaint) = (output.stdout, output.stderr);
+        ensure!(
+            output.status.success(),
+            "{} failed: {}",
+            words.join(" "),
+            String::from_utf8_lossy(&complaint)
+        );
+        Ok(String::from_utf8_lossy(&said).trim().to_owned())
+    }
+
     /// An address that nobody has used before.
     fn new_address(&self) -> String {
         self.accounts.set(self.accounts.get() + 1);

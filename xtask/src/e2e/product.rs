@@ -152,3 +152,14 @@ impl Run<'_> {
         answer.text("access_token")
     }
 }
+
+/// The worker is there, as `jobs` tells it, and a job that never was is not.
+pub(super) fn queues(run: &Run) -> Result<String> {
+    let said = run.command(&["jobs", "list", "--json"])?;
+    let seen: serde_json::Value = serde_json::from_str(&said)?;
+    let workers = seen["queues"][0]["workers"].as_u64();
+    ensure!(workers > Some(0), "no worker is told of: {said}");
+    let unknown = run.command(&["jobs", "show", "01970000-0000-7000-8000-000000000000"]);
+    ensure!(unknown.is_err(), "a job that never was is shown");
+    Ok(String::new())
+}

@@ -293,6 +293,21 @@ impl Stack for Native<'_> {
         start::migrate(self.project, self.ports()?, &binaries, args)
     }
 
+    fn jobs(&self, args: &[String]) -> Result<()> {
+        self.require("redis")?;
+        let binaries = binaries::build(self.project, &["worker"])?;
+        let worker = binaries.get("worker").context("cargo built no `worker`")?;
+        let mut command = Command::new(worker);
+        command
+            .arg("jobs")
+            .args(args)
+            .env_clear()
+            .envs(environment::inherited())
+            .envs(environment::of(self.project, self.ports()?, "worker")?)
+            .current_dir(self.project.root());
+        Err(command.exec()).context("worker cannot be started")
+    }
+
     fn inflict(&self, service: &str, fault: Fault) -> Result<()> {
         match fault {
             Fault::Kill => self.ask("kill", service),

@@ -12,6 +12,7 @@ fn a_verb_before_the_first_up_says_what_to_do() {
         &["logs"],
         &["psql"],
         &["migrate", "status"],
+        &["jobs"],
         &["restart"],
     ] {
         assert!(

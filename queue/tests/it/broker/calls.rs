@@ -101,6 +101,14 @@ impl Broker {
         call.arg(keep).arg(job.id)
     }
 
+    /// Deletes what is at `member` of the key `index`; `kind` as the script has it.
+    pub(crate) fn delete_job(&self, index: &str, kind: &str, member: &str, job: &Envelope) -> Call {
+        let marker = format!("once:{}", job.id);
+        let call = self.call_for("delete.lua", &[index, "j", &marker], job);
+        let keep = if job.once { "60000" } else { "" };
+        call.arg(job.id).arg(kind).arg(member).arg(keep)
+    }
+
     pub(crate) fn replay(&self, letter: &str, job: &Envelope) -> Call {
         let call = self.call_for("replay.lua", &["s:0", "dead"], job);
         let call = call.arg(letter).bytes(&job.encode());

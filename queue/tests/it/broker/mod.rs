@@ -183,6 +183,41 @@ impl Broker {
         }
     }
 
+    /// Where a job is: the key, what `delete.lua` calls that, and the member there.
+    pub(crate) async fn place_of(
+        &mut self,
+        job: &Envelope,
+    ) -> Option<(&'static str, &'static str, String)> {
+        for (index, kind) in [("s:0", "entry"), ("dead", "letter")] {
+            let key = self.key(index);
+            let all: redis::streams::StreamRangeReply = self.ask(&["XRANGE", &key, "-", "+"]).await;
+            let found = all.ids.iter().find(|entry| {
+                let bytes: Vec<u8> = entry.get("e").unwrap();
+                Envelope::decode(&bytes).unwrap().id == job.id
+            });
+            if let Some(found) = found {
+                return Some((index, kind, found.id.clone()));
+            }
+        }
+        let parked = format!("{} {} {}", job.name, job.version, job.id);
+        for (index, member) in [("delayed", job.id.to_string()), ("parked", parked)] {
+            let key = self.key(index);
+            let score: Option<f64> = self.ask(&["ZSCORE", &key, &member]).await;
+            if score.is_some() {
+                return Some((index, "set aside", member));
+            }
+        }
+        None
+    }
+
+    /// The id of the oldest entry.
+    pub(crate) async fn first_entry(&mut self) -> String {
+        let stream = self.key("s:0");
+        let range = ["XRANGE", &stream, "-", "+", "COUNT", "1"];
+        let first: redis::streams::StreamRangeReply = self.ask(&range).await;
+        first.ids[0].id.clone()
+    }
+
     /// The ids of all dead letters, oldest first.
     pub(crate) async fn letters(&mut self) -> Vec<String> {
         let dead = self.key("dead");

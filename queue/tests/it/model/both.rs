@@ -29,7 +29,7 @@ pub(super) struct Worker {
 pub(super) struct Both {
     pub(super) broker: Broker,
     pub(super) state: State,
-    jobs: Vec<Envelope>,
+    pub(super) jobs: Vec<Envelope>,
     pub(super) numbers: HashMap<JobId, Number>,
     pub(super) workers: [Worker; WORKERS],
     pub(super) deliveries: Vec<Delivery>,
@@ -129,6 +129,7 @@ impl Both {
             Op::Fetch(by, most) => self.fetch(by, most).await,
             Op::Reclaim(by, most, suspects) => self.reclaim(by, most, suspects).await,
             Op::Beat(by) => self.beat(by).await,
+            Op::Delete(at) => self.delete(at).await,
             Op::Unpark(most) => {
                 let call = self.broker.unpark(most, "task", 1);
                 assert_eq!(self.number(&call).await, self.state.unpark(most));

@@ -1,6 +1,6 @@
-//! What workers do with what was delivered to them.
+//! What workers do with what was delivered to them, and who deletes it meanwhile.
 
-use queue::redis::{RedisError, from_redis_value};
+use queue::redis::{RedisError, Value, from_redis_value};
 
 use super::{
     LATER, Op,
@@ -62,6 +62,31 @@ impl Both {
             }
         };
         assert_eq!(self.number(&call).await == 1, expected, "{op:?}");
+    }
+
+    pub(super) async fn delete(&mut self, at: u8) {
+        let Some(job) = self
+            .jobs
+            .len()
+            .checked_sub(1)
+            .map(|last| usize::from(at) % (last + 1))
+        else {
+            return;
+        };
+        let envelope = self.jobs[job].clone();
+        let Some((index, kind, member)) = self.broker.place_of(&envelope).await else {
+            assert!(!self.state.is_anywhere(job), "{job} is nowhere in Redis");
+            return;
+        };
+        let call = self.broker.delete_job(index, kind, &member, &envelope);
+        let answer = self.run(&call).await.unwrap();
+        if self.state.delete(job) {
+            assert_eq!(answer, Value::Int(1));
+            let again = self.run(&call).await.unwrap();
+            assert_eq!(again, Value::Int(0), "it is gone");
+        } else {
+            assert_eq!(answer, Value::Int(-1), "a worker has it");
+        }
     }
 
     pub(super) async fn fetch(&mut self, by: usize, most: usize) {

@@ -42,6 +42,7 @@ enum Op {
     Bury(u8),
     HandBack(u8),
     Replay(u8),
+    Delete(u8),
     Unpark(usize),
     Tick(usize),
     /// The time of a delayed job comes.
@@ -82,6 +83,7 @@ fn op() -> impl Strategy<Value = Op> {
         5 => any::<u8>().prop_map(Op::Bury),
         5 => any::<u8>().prop_map(Op::HandBack),
         3 => any::<u8>().prop_map(Op::Replay),
+        4 => any::<u8>().prop_map(Op::Delete),
         3 => some.clone().prop_map(Op::Unpark),
         4 => some.clone().prop_map(Op::Tick),
         4 => any::<u8>().prop_map(Op::Come),

@@ -330,6 +330,34 @@ impl State {
         Ok(())
     }
 
+    pub(super) fn is_anywhere(&self, job: Number) -> bool {
+        self.entries.values().any(|entry| entry.job == Some(job))
+            || self.delayed.contains_key(&job)
+            || self.parked.contains(&job)
+            || self.dead.contains(&job)
+    }
+
+    /// Somebody deletes a job that is there; false while a worker has it.
+    pub(super) fn delete(&mut self, job: Number) -> bool {
+        let mut entries = self.entries.iter();
+        let entry = entries.find(|(_, entry)| entry.job == Some(job));
+        if let Some((&at, entry)) = entry {
+            let by = entry.pending.as_ref().map(|pending| pending.by.as_str());
+            if by.is_some_and(|by| by != BACK) {
+                return false;
+            }
+            self.entries.remove(&at);
+        }
+        self.delayed.remove(&job);
+        self.parked.remove(&job);
+        self.dead.retain(|letter| *letter != job);
+        self.free(job);
+        if self.kinds[job].once {
+            self.marked.insert(job);
+        }
+        true
+    }
+
     pub(super) fn come(&mut self, job: Number, since: u64) {
         self.delayed.insert(job, Due::Since(since));
     }

@@ -59,6 +59,10 @@ pub(super) const SCENARIOS: &[(&str, &str)] = &[
     ("cron.lua", "a slot to pass over"),
     ("dead.lua", "a job of the outbox"),
     ("dead.lua", "a unique job"),
+    ("delete.lua", "a ready job of the outbox"),
+    ("delete.lua", "a unique job, handed back"),
+    ("delete.lua", "a unique job, set aside"),
+    ("delete.lua", "a dead letter"),
     ("enroll.lua", "a new schedule"),
     ("enroll.lua", "another rule"),
     ("enroll.lua", "beside one that is gone"),
@@ -111,6 +115,7 @@ pub(super) async fn prepare(broker: &mut Broker, script: &str, what: &str) -> Gi
         "relay.lua" | "schedule.lua" | "unique.lua" => produce(broker, script, what).await,
         "hand_back.lua" | "leave.lua" | "reclaim.lua" => owners(broker, script, what).await,
         "tick.lua" | "unpark.lua" | "trim.lua" => moves(broker, script).await,
+        "delete.lua" => deletes(broker, what).await,
         _ => outcomes(broker, script, what).await,
     }
 }
@@ -225,6 +230,42 @@ async fn moves(broker: &mut Broker, script: &str) -> Given {
             Given::new(broker.trim(10))
         }
     }
+}
+
+/// What was to be deleted is nobody's loss: it runs, or it does not.
+async fn deletes(broker: &mut Broker, what: &str) -> Given {
+    let job = match what {
+        what if what.contains("unique") => unique(KEY),
+        what if what.contains("outbox") => job().once(),
+        _ => job(),
+    };
+    if job.unique.is_some() {
+        let call = broker.unique(&job, "now", 0);
+        broker.run(&call).await.unwrap();
+    } else {
+        broker.add(&job).await;
+    }
+    if what == "a ready job of the outbox" {
+        let entry = broker.first_entry().await;
+        return Given::new(broker.delete_job("s:0", "entry", &entry, &job));
+    }
+    let entry = broker.fetch("me", 1).await.unwrap().remove(0).0;
+    let call = match what {
+        "a unique job, handed back" => broker.hand_back("me", std::slice::from_ref(&entry)),
+        "a unique job, set aside" => broker.retry("me", &entry, &job, SOON),
+        _ => broker.dead("me", &entry, &job),
+    };
+    broker.run(&call).await.unwrap();
+    Given::new(match what {
+        "a unique job, handed back" => broker.delete_job("s:0", "entry", &entry, &job),
+        "a unique job, set aside" => {
+            broker.delete_job("delayed", "set aside", &job.id.to_string(), &job)
+        }
+        _ => {
+            let letters = broker.letters().await;
+            broker.delete_job("dead", "letter", &letters[0], &job)
+        }
+    })
 }
 
 async fn outcomes(broker: &mut Broker, script: &str, what: &str) -> Given {

@@ -1,0 +1,245 @@
+//! A job by its id, without an index of ids.
+//!
+//! An id is a UUID of version 7, which begins with the millisecond when it was made,
+//! and the id of a stream's entry begins with the millisecond when that was written.
+//! For a job that was enqueued to run at once the two are the same moment, as far as
+//! the clocks of producer and server agree.
+
+use redis::{Pipeline, Value};
+
+use super::{Located, Place};
+use crate::{
+    EntryId, Envelope, Error, JobId, Queue, Unknown,
+    connection::first_error,
+    envelope::{Header, NEWEST},
+    parked::kind_prefix,
+    queue::Partition,
+    reply::number,
+};
+
+/// Entries in one answer.
+const PAGE: usize = 100;
+/// Pages looked through from each of the four starting points.
+const PAGES: usize = 5;
+
+/// What a search for a job has found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Search {
+    /// The job.
+    Found(Box<Located>),
+    /// It is not in the queue: it is done, was deleted, or never came.
+    Absent,
+    /// It is not where it was looked for, and there is more than was looked through.
+    Unseen,
+}
+
+impl Search {
+    /// The job, if it was found.
+    #[must_use]
+    pub fn found(self) -> Option<Located> {
+        match self {
+            Self::Found(job) => Some(*job),
+            Self::Absent | Self::Unseen => None,
+        }
+    }
+}
+
+impl Queue {
+    /// Looks for a job by its id, with at most some fifty reads of at most 100 entries.
+    ///
+    /// - A **delayed** or **parked** job is always found, unless it is parked in an
+    ///   envelope that its worker could not read.
+    /// - A **ready** or **running** job is found when it is among the 500 oldest or
+    ///   the 500 newest entries of the stream, or its entry is one of the 500 before or
+    ///   after the millisecond in its id. So one that was enqueued to run at once is
+    ///   found in a backlog of any length, if the producer's clock agrees with the
+    ///   server's. One that was delayed, retried, unparked or replayed has an entry that
+    ///   is newer than its id: behind the 500 oldest, and before the 500 newest, of a
+    ///   longer backlog it is not found.
+    /// - A **dead letter** is found by the same rule among the letters: the newest are,
+    ///   and those that died soon after they were enqueued.
+    ///
+    /// Where all entries and letters could be looked through, the answer is
+    /// [`Search::Absent`], else [`Search::Unseen`].
+    ///
+    /// # Errors
+    /// [`Error::Redis`].
+    pub async fn find(&self, queue: &str, id: JobId) -> Result<Search, Error> {
+        let keys = self.partition(queue);
+        if let Some(found) = self.find_set_aside(&keys, id).await? {
+            return Ok(Search::Found(Box::new(found)));
+        }
+        let sought = Sought::new(id);
+        let (found, all_entries) = self.find_entry(&keys, &sought).await?;
+        if let Some(found) = found {
+            return Ok(Search::Found(Box::new(found)));
+        }
+        let (found, all_letters) = self.find_letter(queue, &sought).await?;
+        if let Some(found) = found {
+            return Ok(Search::Found(Box::new(found)));
+        }
+        // It may have been set aside behind our back, for another attempt.
+        Ok(match self.find_set_aside(&keys, id).await? {
+            Some(found) => Search::Found(Box::new(found)),
+            None if all_entries && all_letters => Search::Absent,
+            None => Search::Unseen,
+        })
+    }
+
+    async fn find_set_aside(&self, keys: &Partition, id: JobId) -> Result<Option<Located>, Error> {
+        let mut pipeline = Pipeline::new();
+        let name = id.to_string();
+        pipeline.cmd("HGET").arg(&keys.payloads).arg(&name);
+        pipeline.cmd("ZSCORE").arg(&keys.delayed).arg(&name);
+        let answers = keys.connection.all(&pipeline).await?;
+        first_error(&answers)?;
+        let [Value::BulkString(envelope), due] = answers.as_slice() else {
+            return Ok(None);
+        };
+        if *due != Value::Nil {
+            let due_ms = number(due);
+            let place = Place::Delayed { due_ms };
+            return Ok(Some(Located::new(place, envelope.clone())));
+        }
+        let Ok(job) = Envelope::decode(envelope) else {
+            return Ok(None);
+        };
+        let mut parked = redis::cmd("ZSCORE");
+        let prefix = kind_prefix(&job.name, job.version);
+        parked.arg(&keys.parked).arg(format!("{prefix}{id}"));
+        if keys.connection.one(&parked).await? == Value::Nil {
+            // On its way into the stream.
+            return Ok(None);
+        }
+        let reason = Unknown::Kind {
+            name: job.name,
+            version: job.version,
+        };
+        let place = Place::Parked { reason };
+        Ok(Some(Located::new(place, envelope.clone())))
+    }
+
+    /// Looks in the stream; says whether all of it was looked through.
+    async fn find_entry(
+        &self,
+        keys: &Partition,
+        sought: &Sought,
+    ) -> Result<(Option<Located>, bool), Error> {
+        for walk in sought.walks() {
+            let mut walk = walk;
+            for _ in 0..PAGES {
+                let [from, to] = walk.range();
+                let entries = self
+                    .entries(walk.command(), keys, [&from, &to], PAGE)
+                    .await?;
+                let last = entries.last().map(|(entry, _)| *entry);
+                let whole = entries.len() < PAGE;
+                let mut entries = entries.into_iter();
+                if let Some((entry, envelope)) = entries.find(|(_, it)| sought.is_in(it)) {
+                    let id = entry.to_string();
+                    let holds = self.holds(keys, [&id, &id], 1, None).await?;
+                    let hold = holds.into_iter().next();
+                    let place = hold.map_or(Place::Ready { entry }, Place::from);
+                    return Ok((Some(Located::new(place, envelope)), true));
+                }
+                match last {
+                    Some(last) if !whole => walk.go_on(last),
+                    _ if walk.is_from_an_end => return Ok((None, true)),
+                    _ => break,
+                }
+            }
+        }
+        Ok((None, false))
+    }
+
+    /// Looks among the dead letters; says whether all were looked through.
+    async fn find_letter(
+        &self,
+        queue: &str,
+        sought: &Sought,
+    ) -> Result<(Option<Located>, bool), Error> {
+        for walk in sought.walks() {
+            let mut walk = walk;
+            for _ in 0..PAGES {
+                let [from, to] = walk.range();
+                let letters = self
+                    .letters(walk.command(), queue, [&from, &to], PAGE)
+                    .await?;
+                let last = letters.last().map(|letter| letter.id);
+                let whole = letters.len() < PAGE;
+                let mut letters = letters.into_iter();
+                if let Some(letter) = letters.find(|letter| sought.is_in(&letter.envelope)) {
+                    return Ok((Some(letter.into()), true));
+                }
+                match last {
+                    Some(last) if !whole => walk.go_on(last),
+                    _ if walk.is_from_an_end => return Ok((None, true)),
+                    _ => break,
+                }
+            }
+        }
+        Ok((None, false))
+    }
+}
+
+/// The job that is looked for.
+struct Sought {
+    id: JobId,
+    /// When its id was made.
+    made: EntryId,
+}
+
+impl Sought {
+    fn new(id: JobId) -> Self {
+        Self {
+            id,
+            made: EntryId::new(id.made_at_ms(), 0),
+        }
+    }
+
+    fn is_in(&self, envelope: &[u8]) -> bool {
+        Header::read(envelope, NEWEST).is_ok_and(|(header, _)| header.id() == self.id)
+    }
+
+    /// Where to look, the likely first. Each walk goes through `PAGES` pages at most.
+    fn walks(&self) -> [Walk; 4] {
+        let made = self.made.to_string();
+        [
+            Walk::new(true, made.clone(), false),
+            Walk::new(false, format!("({made}"), false),
+            Walk::new(true, "-".to_owned(), true),
+            Walk::new(false, "+".to_owned(), true),
+        ]
+    }
+}
+
+/// Entries one after another, from a place on.
+struct Walk {
+    ascends: bool,
+    from: String,
+    /// One that comes to the other end has seen all.
+    is_from_an_end: bool,
+}
+
+impl Walk {
+    fn new(ascends: bool, from: String, is_from_an_end: bool) -> Self {
+        Self {
+            ascends,
+            from,
+            is_from_an_end,
+        }
+    }
+
+    fn command(&self) -> &'static str {
+        if self.ascends { "XRANGE" } else { "XREVRANGE" }
+    }
+
+    fn range(&self) -> [String; 2] {
+        let end = if self.ascends { "+" } else { "-" };
+        [self.from.clone(), end.to_owned()]
+    }
+
+    fn go_on(&mut self, last: EntryId) {
+        self.from = format!("({last}");
+    }
+}

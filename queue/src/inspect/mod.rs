@@ -1,0 +1,267 @@
+//! What is in a queue, by calls whose cost does not grow with it.
+//!
+//! Each call reads a number, or a page of at most [`MAX_PAGE`] jobs, and none holds
+//! Redis up. They see a queue at work: between two of them jobs move on.
+
+mod delete;
+mod find;
+mod page;
+mod schedules;
+
+use std::{collections::BTreeMap, time::Duration};
+
+use redis::{Pipeline, Value};
+
+pub use self::{
+    delete::Deletion,
+    find::Search,
+    page::{Cursor, InvalidCursor, Located, MAX_PAGE, Page, Place, State, UnknownState},
+    schedules::Scheduled,
+};
+use crate::{
+    EntryId, Error, Queue,
+    connection::first_error,
+    error::Trouble,
+    keys::GROUP,
+    queue::Partition,
+    reply::{field, number, parse},
+};
+
+/// The consumer that owns what was handed back; no process has this name.
+pub(crate) const BETWEEN: &str = "~";
+
+/// How many jobs are where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Waiting for a worker.
+    pub ready: u64,
+    /// In the hands of a worker, or between two.
+    pub in_hand: u64,
+    /// Waiting for their time: delayed, or to be tried again.
+    pub delayed: u64,
+    /// Waiting for a worker that knows them.
+    pub parked: u64,
+    /// Dead letters.
+    pub dead: u64,
+    /// Dead letters that were trimmed, since the queue began.
+    pub dead_trimmed: u64,
+}
+
+/// A queue at a glance.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Overview {
+    /// How many jobs are where.
+    pub counts: Counts,
+    /// How long the oldest of the jobs has waited that no worker has, by the server's
+    /// clock, since it became ready: when it was enqueued, or its delay had ended.
+    pub oldest: Option<Duration>,
+    /// The workers, by name.
+    pub consumers: Vec<Consumer>,
+}
+
+/// A worker, as Redis knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Consumer {
+    /// `host:process:random`, another one at each start.
+    pub name: String,
+    /// Until its lease ends, by the server's clock. None when it has ended: others
+    /// take over what it holds.
+    pub lease: Option<Duration>,
+    /// Jobs that it runs, has fetched ahead, or has not confirmed yet.
+    pub in_hand: u64,
+}
+
+impl Queue {
+    /// Counts the jobs of a queue.
+    ///
+    /// # Errors
+    /// [`Error::Redis`].
+    pub async fn counts(&self, queue: &str) -> Result<Counts, Error> {
+        let keys = self.partition(queue);
+        let mut pipeline = Pipeline::new();
+        pipeline.cmd("XLEN").arg(&keys.stream);
+        pipeline.cmd("ZCARD").arg(&keys.delayed);
+        pipeline.cmd("ZCARD").arg(&keys.parked);
+        pipeline.cmd("XLEN").arg(&keys.dead);
+        pipeline.cmd("HGET").arg(&keys.meta).arg("dead_trimmed");
+        pipeline.cmd("XPENDING").arg(&keys.stream).arg(GROUP);
+        let mut answers = keys.connection.all(&pipeline).await?;
+        let pending = match answers.pop().map(of_group).transpose()? {
+            Some(Value::Array(summary)) => summary.first().map_or(0, number),
+            _ => return Err(Error::Reply("XPENDING")),
+        };
+        first_error(&answers)?;
+        let [length, delayed, parked, dead, trimmed] = answers.as_slice() else {
+            return Err(Error::Reply("a pipeline"));
+        };
+        Ok(Counts {
+            ready: number(length).saturating_sub(pending),
+            in_hand: pending,
+            delayed: number(delayed),
+            parked: number(parked),
+            dead: number(dead),
+            dead_trimmed: number(trimmed),
+        })
+    }
+
+    /// A queue at a glance: counts, the oldest waiting job, the workers.
+    ///
+    /// # Errors
+    /// [`Error::Redis`].
+    pub async fn overview(&self, queue: &str) -> Result<Overview, Error> {
+        Ok(Overview {
+            counts: self.counts(queue).await?,
+            oldest: self.oldest(queue).await?,
+            consumers: self.consumers(queue).await?,
+        })
+    }
+
+    /// The workers of a queue, by name, and of those that are gone who still holds jobs.
+    ///
+    /// Both answers of Redis are as long as there are workers.
+    ///
+    /// # Errors
+    /// [`Error::Redis`].
+    pub async fn consumers(&self, queue: &str) -> Result<Vec<Consumer>, Error> {
+        let keys = self.partition(queue);
+        let mut pipeline = Pipeline::new();
+        pipeline.cmd("TIME");
+        let alive = pipeline.cmd("ZRANGE").arg(&keys.alive);
+        alive.arg(0).arg(-1).arg("WITHSCORES");
+        pipeline.cmd("XINFO").arg("CONSUMERS");
+        pipeline.arg(&keys.stream).arg(GROUP);
+        let mut answers = keys.connection.all(&pipeline).await?;
+        let consumers = answers.pop().map(of_group).transpose()?;
+        first_error(&answers)?;
+        let (Some(Value::Array(consumers)), [time, Value::Array(alive)]) =
+            (consumers, answers.as_slice())
+        else {
+            return Err(Error::Reply("XINFO CONSUMERS"));
+        };
+        let now = clock(time);
+        let mut found = BTreeMap::new();
+        for (name, ends) in alive.iter().filter_map(scored) {
+            let left = ends.checked_sub(now).map(Duration::from_millis);
+            let consumer = Consumer {
+                name: name.clone(),
+                lease: left,
+                in_hand: 0,
+            };
+            found.insert(name, consumer);
+        }
+        for consumer in &consumers {
+            let name: Option<String> = field(consumer, "name").and_then(parse);
+            let Some(name) = name.filter(|name| name != BETWEEN) else {
+                continue;
+            };
+            let entry = found.entry(name.clone()).or_insert(Consumer {
+                name,
+                lease: None,
+                in_hand: 0,
+            });
+            entry.in_hand = field(consumer, "pending").map_or(0, number);
+        }
+        Ok(found.into_values().collect())
+    }
+
+    /// How long the oldest job has waited that no worker has.
+    async fn oldest(&self, queue: &str) -> Result<Option<Duration>, Error> {
+        let keys = self.partition(queue);
+        let delivered = self.delivered(&keys).await?;
+        let mut pipeline = Pipeline::new();
+        pipeline.cmd("TIME");
+        let next = pipeline.cmd("XRANGE").arg(&keys.stream);
+        next.arg(format!("({delivered}")).arg("+");
+        next.arg("COUNT").arg(1);
+        let back = pipeline.cmd("XPENDING").arg(&keys.stream).arg(GROUP);
+        back.arg("-").arg("+").arg(1).arg(BETWEEN);
+        let mut answers = keys.connection.all(&pipeline).await?;
+        let back = answers.pop().map(of_group).transpose()?;
+        first_error(&answers)?;
+        let [time, next] = answers.as_slice() else {
+            return Err(Error::Reply("a pipeline"));
+        };
+        let now = clock(time);
+        let since = [Some(next), back.as_ref()].into_iter().flatten();
+        let oldest = since.filter_map(first_id).map(|id| id.ms()).min();
+        Ok(oldest.map(|since| Duration::from_millis(now.saturating_sub(since))))
+    }
+
+    /// The newest entry that was ever fetched: all behind it wait.
+    pub(crate) async fn delivered(&self, keys: &Partition) -> Result<EntryId, Error> {
+        let mut pipeline = Pipeline::new();
+        pipeline.cmd("EXISTS").arg(&keys.stream);
+        pipeline.cmd("XINFO").arg("GROUPS").arg(&keys.stream);
+        let answers = keys.connection.all(&pipeline).await?;
+        let none = EntryId::new(0, 0);
+        match answers.as_slice() {
+            // Nobody has enqueued or fetched since Redis began.
+            [Value::Int(0), _] => Ok(none),
+            [_, Value::Array(groups)] => {
+                let of = |group: &&Value| {
+                    let name: Option<String> = field(group, "name").and_then(parse);
+                    name.as_deref() == Some(GROUP)
+                };
+                let group = groups.iter().find(of);
+                let delivered = group.and_then(|group| field(group, "last-delivered-id"));
+                Ok(delivered.and_then(parse).unwrap_or(none))
+            }
+            answers => {
+                first_error(answers)?;
+                Err(Error::Reply("XINFO GROUPS"))
+            }
+        }
+    }
+}
+
+/// An answer about the group; an empty one where there is no group yet.
+pub(crate) fn of_group(answer: Value) -> Result<Value, Error> {
+    match answer {
+        Value::ServerError(error) if is_no_group(&error.clone().into()) => {
+            Ok(Value::Array(Vec::new()))
+        }
+        Value::ServerError(error) => Err(Error::Redis(error.into())),
+        answer => Ok(answer),
+    }
+}
+
+/// `XINFO` words it in another way than the rest, where the stream is missing too.
+fn is_no_group(error: &redis::RedisError) -> bool {
+    Trouble::of(error) == Trouble::NoGroup
+        || error
+            .detail()
+            .is_some_and(|detail| detail.contains("no such key"))
+}
+
+/// The answer to `TIME` in ms of the Unix epoch.
+fn clock(time: &Value) -> u64 {
+    match time {
+        Value::Array(parts) => match parts.as_slice() {
+            [seconds, micros] => number(seconds) * 1000 + number(micros) / 1000,
+            _ => 0,
+        },
+        _ => 0,
+    }
+}
+
+/// A member with its score, as `WITHSCORES` answers.
+fn scored(pair: &Value) -> Option<(String, u64)> {
+    match pair {
+        Value::Array(pair) => match pair.as_slice() {
+            [member, score] => Some((parse(member)?, number(score))),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// The id of the first row of `[[id, ...], ...]`.
+fn first_id(rows: &Value) -> Option<EntryId> {
+    let Value::Array(rows) = rows else {
+        return None;
+    };
+    let Value::Array(row) = rows.first()? else {
+        return None;
+    };
+    parse(row.first()?)
+}

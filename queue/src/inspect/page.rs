@@ -1,0 +1,512 @@
+//! Pages of jobs, and where each of them is.
+
+use std::{fmt, str::FromStr, time::Duration};
+
+use redis::{Cmd, Pipeline, Value};
+
+use super::{BETWEEN, of_group, scored};
+use crate::{
+    EntryId, Envelope, Error, JobId, Queue, Unknown,
+    connection::first_error,
+    keys::{GROUP, Keys},
+    letters::DeadLetter,
+    parked::member,
+    queue::Partition,
+    reply::{number, parse},
+    worker::entry::{Raw, parse_entry},
+};
+
+/// Most jobs in a page.
+pub const MAX_PAGE: usize = 100;
+
+/// Where a job can be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum State {
+    /// Waiting for a worker, oldest first.
+    Ready,
+    /// In the hands of a worker, or between two; oldest first.
+    InHand,
+    /// Waiting for its time, the next first.
+    Delayed,
+    /// Waiting for a worker that knows it, those of one kind together.
+    Parked,
+    /// A dead letter, newest first.
+    Dead,
+}
+
+impl State {
+    /// All of them, in the order of a job's life.
+    pub const ALL: [Self; 5] = [
+        Self::Ready,
+        Self::InHand,
+        Self::Delayed,
+        Self::Parked,
+        Self::Dead,
+    ];
+
+    /// The state in one word: `ready`, `in-hand`, `delayed`, `parked`, `dead`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::InHand => "in-hand",
+            Self::Delayed => "delayed",
+            Self::Parked => "parked",
+            Self::Dead => "dead",
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// A text is not the name of a state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("no state of a job: there are ready, in-hand, delayed, parked and dead")]
+pub struct UnknownState;
+
+impl FromStr for State {
+    type Err = UnknownState;
+
+    fn from_str(s: &str) -> Result<Self, UnknownState> {
+        let mut all = Self::ALL.into_iter();
+        all.find(|state| state.name() == s).ok_or(UnknownState)
+    }
+}
+
+/// Where the next page begins; as a text, for an address or a command line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cursor(After);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum After {
+    Entry(EntryId),
+    /// Due time in ms, and the job.
+    Due(u64, String),
+    Member(String),
+}
+
+/// A text is not a cursor, or another state's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a cursor of such a page: use the one that came with the page before")]
+pub struct InvalidCursor;
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            After::Entry(id) => id.fmt(f),
+            After::Due(due, id) => write!(f, "{due}/{id}"),
+            After::Member(member) => f.write_str(member),
+        }
+    }
+}
+
+impl FromStr for Cursor {
+    type Err = InvalidCursor;
+
+    fn from_str(s: &str) -> Result<Self, InvalidCursor> {
+        if let Ok(id) = s.parse() {
+            return Ok(Self(After::Entry(id)));
+        }
+        if let Some((due, id)) = s.split_once('/') {
+            let due = due.parse().map_err(|_| InvalidCursor)?;
+            return Ok(Self(After::Due(due, id.to_owned())));
+        }
+        let known = member(s).ok_or(InvalidCursor)?;
+        Ok(Self(After::Member(known.text)))
+    }
+}
+
+/// Some jobs, and where to go on.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Page {
+    /// The jobs.
+    pub jobs: Vec<Located>,
+    /// Where the next page begins; none after the last.
+    pub next: Option<Cursor>,
+}
+
+/// A job, and where it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Located {
+    /// Its id; none where this release cannot read the envelope.
+    pub id: Option<JobId>,
+    /// Where it is.
+    pub place: Place,
+    /// The job; [`Envelope::decode`] reads it.
+    pub envelope: Vec<u8>,
+}
+
+/// Where a job is, and what is known of it there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// Waiting for a worker.
+    Ready {
+        /// Its entry, which tells since when: [`EntryId::ms`].
+        entry: EntryId,
+    },
+    /// In the hands of a worker: it runs, was fetched ahead, or waits for confirmation.
+    InHand {
+        /// Its entry.
+        entry: EntryId,
+        /// The worker; none between two, after it was handed back.
+        consumer: Option<String>,
+        /// Since it was delivered.
+        since: Duration,
+        /// How often that was.
+        deliveries: u32,
+    },
+    /// Waiting for its time.
+    Delayed {
+        /// The time, in ms of the Unix epoch by the server's clock.
+        due_ms: u64,
+    },
+    /// Waiting for a worker that knows it.
+    Parked {
+        /// What the others did not know.
+        reason: Unknown,
+    },
+    /// A dead letter.
+    Dead {
+        /// Its place among the letters, for [`Queue::replay`]; the time of death.
+        letter: EntryId,
+        /// See [`DeadLetter::why`].
+        why: String,
+        /// The last error with its sources.
+        error: String,
+        /// Attempts, or deliveries where no attempt ended.
+        attempts: u32,
+    },
+}
+
+impl Place {
+    /// The state that this is.
+    #[must_use]
+    pub fn state(&self) -> State {
+        match self {
+            Self::Ready { .. } => State::Ready,
+            Self::InHand { .. } => State::InHand,
+            Self::Delayed { .. } => State::Delayed,
+            Self::Parked { .. } => State::Parked,
+            Self::Dead { .. } => State::Dead,
+        }
+    }
+}
+
+impl Located {
+    pub(super) fn new(place: Place, envelope: Vec<u8>) -> Self {
+        Self {
+            id: Envelope::decode(&envelope).ok().map(|job| job.id),
+            place,
+            envelope,
+        }
+    }
+}
+
+impl From<DeadLetter> for Located {
+    fn from(letter: DeadLetter) -> Self {
+        let place = Place::Dead {
+            letter: letter.id,
+            why: letter.why,
+            error: letter.error,
+            attempts: letter.attempts,
+        };
+        Self::new(place, letter.envelope)
+    }
+}
+
+impl Queue {
+    /// A page of the jobs in a state, at most `limit` and never more than [`MAX_PAGE`].
+    ///
+    /// `after` is the cursor that came with the page before. A job that moves between
+    /// two pages may be in both, or in none.
+    ///
+    /// # Errors
+    /// [`Error::Redis`], and [`Error::Cursor`] for one of another state.
+    pub async fn jobs(
+        &self,
+        queue: &str,
+        state: State,
+        after: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<Page, Error> {
+        let keys = self.partition(queue);
+        let limit = limit.clamp(1, MAX_PAGE);
+        match state {
+            State::Ready => self.ready(&keys, after, limit).await,
+            State::InHand => self.in_hand(&keys, None, after, limit).await,
+            State::Delayed => self.delayed(&keys, after, limit).await,
+            State::Parked => {
+                let from = match after {
+                    None => "-".to_owned(),
+                    Some(Cursor(After::Member(member))) => format!("({member}"),
+                    Some(_) => return Err(InvalidCursor.into()),
+                };
+                let members = self.parked_members(&keys, &from, limit).await?;
+                let full = members.len() == limit;
+                let next = members.last().filter(|_| full);
+                let next = next.map(|last| Cursor(After::Member(last.text.clone())));
+                let jobs = self.parked_jobs(&keys, members).await?;
+                let jobs = jobs.into_iter().map(|parked| {
+                    let reason = parked.reason;
+                    Located::new(Place::Parked { reason }, parked.envelope)
+                });
+                let jobs = jobs.collect();
+                Ok(Page { jobs, next })
+            }
+            State::Dead => {
+                let newest = entry_after(after)?.map_or("+".to_owned(), |id| format!("({id}"));
+                let range = [&newest[..], "-"];
+                let letters = self.letters("XREVRANGE", queue, range, limit).await?;
+                let next = next_entry(letters.last().map(|last| last.id), letters.len(), limit);
+                let jobs = letters.into_iter().map(Located::from).collect();
+                Ok(Page { jobs, next })
+            }
+        }
+    }
+
+    /// A page of what one worker has in hand, oldest first.
+    ///
+    /// # Errors
+    /// As [`Queue::jobs`].
+    pub async fn held_by(
+        &self,
+        queue: &str,
+        consumer: &str,
+        after: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<Page, Error> {
+        let limit = limit.clamp(1, MAX_PAGE);
+        let keys = self.partition(queue);
+        self.in_hand(&keys, Some(consumer), after, limit).await
+    }
+
+    async fn ready(
+        &self,
+        keys: &Partition,
+        after: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<Page, Error> {
+        // What was fetched meanwhile is not ready any more, wherever the last page ended.
+        let delivered = self.delivered(keys).await?;
+        let from = entry_after(after)?.map_or(delivered, |last| last.max(delivered));
+        let range = [&*format!("({from}"), "+"];
+        let entries = self.entries("XRANGE", keys, range, limit).await?;
+        let next = next_entry(entries.last().map(|(id, _)| *id), entries.len(), limit);
+        let jobs = entries.into_iter();
+        let jobs = jobs.map(|(entry, envelope)| Located::new(Place::Ready { entry }, envelope));
+        let jobs = jobs.collect();
+        Ok(Page { jobs, next })
+    }
+
+    async fn in_hand(
+        &self,
+        keys: &Partition,
+        consumer: Option<&str>,
+        after: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<Page, Error> {
+        let from = entry_after(after)?.map_or("-".to_owned(), |id| format!("({id}"));
+        let holds = self.holds(keys, [&from, "+"], limit, consumer).await?;
+        let next = next_entry(holds.last().map(|hold| hold.entry), holds.len(), limit);
+        let mut pipeline = Pipeline::with_capacity(holds.len());
+        for hold in &holds {
+            pipeline.add_command(one_entry(keys, hold.entry));
+        }
+        let entries = keys.connection.all(&pipeline).await?;
+        first_error(&entries)?;
+        let both = holds.into_iter().zip(entries);
+        let jobs = both.filter_map(|(hold, rows)| {
+            // Done between the two questions, or half of "done".
+            let (_, envelope) = raw(rows).pop()?;
+            Some(Located::new(hold.into(), envelope))
+        });
+        let jobs = jobs.collect();
+        Ok(Page { jobs, next })
+    }
+
+    async fn delayed(
+        &self,
+        keys: &Partition,
+        after: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<Page, Error> {
+        let from = match after {
+            None => 0,
+            Some(Cursor(After::Due(due, id))) => self.rank_after(keys, *due, id).await?,
+            Some(_) => return Err(InvalidCursor.into()),
+        };
+        let to = from + u64::try_from(limit).unwrap_or(u64::MAX) - 1;
+        let mut cmd = redis::cmd("ZRANGE");
+        cmd.arg(&keys.delayed).arg(from).arg(to).arg("WITHSCORES");
+        let Value::Array(rows) = keys.connection.one(&cmd).await? else {
+            return Err(Error::Reply("ZRANGE"));
+        };
+        let due: Vec<(String, u64)> = rows.iter().filter_map(scored).collect();
+        let full = due.len() == limit;
+        let next = due.last().filter(|_| full);
+        let next = next.map(|(id, due)| Cursor(After::Due(*due, id.clone())));
+        if due.is_empty() {
+            return Ok(Page::default());
+        }
+        let ids: Vec<&str> = due.iter().map(|(id, _)| id.as_str()).collect();
+        let mut cmd = redis::cmd("HMGET");
+        cmd.arg(&keys.payloads).arg(ids);
+        let Value::Array(envelopes) = keys.connection.one(&cmd).await? else {
+            return Err(Error::Reply("HMGET"));
+        };
+        let both = due.iter().zip(envelopes);
+        let jobs = both.filter_map(|((_, due), envelope)| match envelope {
+            Value::BulkString(envelope) => {
+                Some(Located::new(Place::Delayed { due_ms: *due }, envelope))
+            }
+            // It has become ready between the two questions.
+            _ => None,
+        });
+        let jobs = jobs.collect();
+        Ok(Page { jobs, next })
+    }
+
+    /// How many delayed jobs come before those after this one, which may be gone.
+    async fn rank_after(&self, keys: &Partition, due: u64, id: &str) -> Result<u64, Error> {
+        let mut pipeline = Pipeline::new();
+        pipeline.cmd("ZSCORE").arg(&keys.delayed).arg(id);
+        pipeline.cmd("ZRANK").arg(&keys.delayed).arg(id);
+        let earlier = pipeline.cmd("ZCOUNT").arg(&keys.delayed);
+        earlier.arg("-inf").arg(format!("({due}"));
+        let answers = keys.connection.all(&pipeline).await?;
+        first_error(&answers)?;
+        let [score, rank, earlier] = answers.as_slice() else {
+            return Err(Error::Reply("a pipeline"));
+        };
+        Ok(match rank {
+            // With another time it is another wait: it failed once more.
+            Value::Int(_) if number(score) == due => number(rank) + 1,
+            _ => number(earlier),
+        })
+    }
+
+    /// Who owns the entries of a range.
+    pub(super) async fn holds(
+        &self,
+        keys: &Partition,
+        [from, to]: [&str; 2],
+        limit: usize,
+        consumer: Option<&str>,
+    ) -> Result<Vec<Hold>, Error> {
+        let mut cmd = redis::cmd("XPENDING");
+        cmd.arg(&keys.stream).arg(GROUP);
+        cmd.arg(from).arg(to).arg(limit).arg(consumer);
+        let mut pipeline = Pipeline::with_capacity(1);
+        pipeline.add_command(cmd);
+        let mut answers = keys.connection.all(&pipeline).await?;
+        match answers.pop().map(of_group).transpose()? {
+            Some(Value::Array(rows)) => Ok(rows.into_iter().filter_map(hold).collect()),
+            _ => Err(Error::Reply("XPENDING")),
+        }
+    }
+
+    /// Entries of the stream, by `XRANGE` or `XREVRANGE`.
+    pub(super) async fn entries(
+        &self,
+        command: &'static str,
+        keys: &Partition,
+        [from, to]: [&str; 2],
+        limit: usize,
+    ) -> Result<Vec<Raw>, Error> {
+        let mut cmd = redis::cmd(command);
+        cmd.arg(&keys.stream).arg(from).arg(to);
+        cmd.arg("COUNT").arg(limit);
+        Ok(raw(keys.connection.one(&cmd).await?))
+    }
+}
+
+/// An entry in the group's list of pending ones.
+pub(super) struct Hold {
+    pub(super) entry: EntryId,
+    consumer: String,
+    since: Duration,
+    deliveries: u32,
+}
+
+impl From<Hold> for Place {
+    fn from(hold: Hold) -> Self {
+        Self::InHand {
+            entry: hold.entry,
+            consumer: Some(hold.consumer).filter(|name| name != BETWEEN),
+            since: hold.since,
+            deliveries: hold.deliveries,
+        }
+    }
+}
+
+/// Reads `[id, consumer, ms, deliveries]`.
+fn hold(row: Value) -> Option<Hold> {
+    let Value::Array(row) = row else {
+        return None;
+    };
+    let [entry, consumer, idle, deliveries] = row.as_slice() else {
+        return None;
+    };
+    Some(Hold {
+        entry: parse(entry)?,
+        consumer: parse(consumer)?,
+        since: Duration::from_millis(number(idle)),
+        deliveries: u32::try_from(number(deliveries)).unwrap_or(u32::MAX),
+    })
+}
+
+fn one_entry(keys: &Keys, entry: EntryId) -> Cmd {
+    let mut cmd = redis::cmd("XRANGE");
+    cmd.arg(&keys.stream);
+    cmd.arg(entry.to_string()).arg(entry.to_string());
+    cmd
+}
+
+fn raw(rows: Value) -> Vec<Raw> {
+    match rows {
+        Value::Array(rows) => rows.into_iter().filter_map(parse_entry).collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn entry_after(after: Option<&Cursor>) -> Result<Option<EntryId>, InvalidCursor> {
+    match after {
+        None => Ok(None),
+        Some(Cursor(After::Entry(id))) => Ok(Some(*id)),
+        Some(_) => Err(InvalidCursor),
+    }
+}
+
+/// A page that is not full is the last.
+fn next_entry(last: Option<EntryId>, found: usize, limit: usize) -> Option<Cursor> {
+    let last = last.filter(|_| found == limit);
+    last.map(|id| Cursor(After::Entry(id)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cursors_print_as_they_are_read() {
+        for text in ["1700000000000-7", "1700000000000/0192", "task 1 0192"] {
+            let cursor: Cursor = text.parse().unwrap();
+            assert_eq!(cursor.to_string(), text);
+        }
+        for wrong in ["", "soon", "x/y", "-"] {
+            assert_eq!(wrong.parse::<Cursor>(), Err(InvalidCursor), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn states_print_as_they_are_read() {
+        for state in State::ALL {
+            assert_eq!(state.to_string().parse(), Ok(state));
+        }
+        assert_eq!("running".parse::<State>(), Err(UnknownState));
+    }
+}

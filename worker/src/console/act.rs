@@ -1,0 +1,92 @@
+//! One job: to see it, to retry it, to delete it.
+
+use anyhow::bail;
+use queue::inspect::{Deletion, Located, Place, Search};
+use queue::{Envelope, JobId, Replay};
+use serde_json::json;
+
+use super::Console;
+use super::describe;
+use super::terminal::{confirm, table};
+
+impl Console {
+    /// All that is known of a job.
+    pub(super) async fn show(&self, id: JobId) -> anyhow::Result<()> {
+        let (queue, job) = self.find(id).await?;
+        let lines = describe::lines(&queue, &job);
+        let text = table(&["id", &id.to_string()], &lines);
+        self.print(&describe::document(&queue, &job, true), &text)
+    }
+
+    /// Makes a dead letter a job again.
+    pub(super) async fn retry(&self, id: JobId) -> anyhow::Result<()> {
+        let (queue, job) = self.find(id).await?;
+        let Place::Dead { letter, .. } = job.place else {
+            let state = job.place.state();
+            bail!("job {id} is {state} in {queue}: only a dead letter can be retried");
+        };
+        match self.queue.replay(&queue, letter).await? {
+            Replay::Replayed(_) => self.done(&queue, id, "retried"),
+            Replay::Gone => bail!("job {id} is no dead letter any more"),
+            Replay::Duplicate(other) => {
+                bail!("job {id} stays dead: job {other} holds its key")
+            }
+        }
+    }
+
+    /// Makes all dead letters jobs again.
+    pub(super) async fn retry_all(&self) -> anyhow::Result<()> {
+        let (mut lines, mut documents) = (Vec::new(), Vec::new());
+        for name in &self.names {
+            let retried = self.queue.replay_all(name).await?;
+            let dead = self.queue.counts(name).await?.dead;
+            lines.push(format!("{name}: {retried} retried, {dead} dead"));
+            documents.push(json!({ "queue": name, "retried": retried, "dead": dead }));
+        }
+        self.print(&json!({ "queues": documents }), &lines.join("\n"))
+    }
+
+    /// Deletes a job that no worker has in hand.
+    pub(super) async fn delete(&self, id: JobId, yes: bool) -> anyhow::Result<()> {
+        let (queue, job) = self.find(id).await?;
+        if !yes {
+            let name = Envelope::decode(&job.envelope).map(|job| job.name);
+            let name = name.unwrap_or_default();
+            let state = job.place.state();
+            if !confirm(&format!("delete {name} {id}, {state} in {queue}?"))? {
+                bail!("job {id} was not deleted");
+            }
+        }
+        match self.queue.delete(&queue, id).await? {
+            Deletion::Deleted => self.done(&queue, id, "deleted"),
+            Deletion::Running => bail!("job {id} is not deleted: a worker has it in hand"),
+            Deletion::Gone => bail!("job {id} is not there any more"),
+        }
+    }
+
+    fn done(&self, queue: &str, id: JobId, outcome: &str) -> anyhow::Result<()> {
+        let id = id.to_string();
+        let document = json!({ "queue": queue, "id": id, "outcome": outcome });
+        self.print(&document, &format!("job {id} is {outcome}"))
+    }
+
+    /// The job, and its queue.
+    async fn find(&self, id: JobId) -> anyhow::Result<(String, Located)> {
+        let mut unseen = false;
+        for name in &self.names {
+            match self.queue.find(name, id).await? {
+                Search::Found(job) => return Ok((name.clone(), *job)),
+                Search::Unseen => unseen = true,
+                Search::Absent => {}
+            }
+        }
+        let names = self.names.join(", ");
+        if unseen {
+            bail!(
+                "job {id} was not found in {names}; it may be in the middle of the backlog: \
+                 `worker jobs list ready` pages through it"
+            );
+        }
+        bail!("no job {id} in {names}: it is done, deleted, or was never there");
+    }
+}

@@ -1,0 +1,228 @@
+//! A job in words, and as JSON.
+
+use std::time::Duration;
+
+use queue::Envelope;
+use queue::inspect::{Located, Place};
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::macros::format_description;
+
+use super::terminal::{Cell, RED, YELLOW, cell};
+
+/// Most characters of an error in a table.
+const SHORT: usize = 72;
+
+/// `2026-11-22 06:54:45Z`, of ms of the Unix epoch; nothing for what no calendar has.
+pub(super) fn moment(ms: u64) -> String {
+    let format = format_description!("[year]-[month]-[day] [hour]:[minute]:[second]Z");
+    let at = OffsetDateTime::from_unix_timestamp_nanos(i128::from(ms) * 1_000_000);
+    let text = at.ok().and_then(|at| at.format(format).ok());
+    text.unwrap_or_default()
+}
+
+/// `3 s`, `5 min`, `2 h`, `9 days`: as exact as one wants to know.
+pub(super) fn span(time: Duration) -> String {
+    match time.as_secs() {
+        0 => format!("{} ms", time.as_millis()),
+        seconds @ 1..120 => format!("{seconds} s"),
+        seconds @ 120..7_200 => format!("{} min", seconds / 60),
+        seconds @ 7_200..172_800 => format!("{} h", seconds / 3_600),
+        seconds => format!("{} days", seconds / 86_400),
+    }
+}
+
+/// The heading of [`row`].
+pub(super) const HEADING: [&str; 5] = ["id", "job", "attempt", "state", ""];
+
+/// A job as a line of a table.
+pub(super) fn row(job: &Located) -> Vec<Cell> {
+    let envelope = Envelope::decode(&job.envelope);
+    let (name, attempt) = match &envelope {
+        Ok(job) => (
+            job.name.clone(),
+            format!("{} of {}", job.attempt, job.max_attempts),
+        ),
+        Err(error) => (error.to_string(), String::new()),
+    };
+    let state = job.place.state();
+    let is_dead = matches!(job.place, Place::Dead { .. });
+    let is_parked = matches!(job.place, Place::Parked { .. });
+    let state = cell(state.name()).styled(if is_dead { RED } else { YELLOW }, is_dead || is_parked);
+    let id = job.id.map(|id| id.to_string()).unwrap_or_default();
+    vec![
+        cell(id),
+        cell(name),
+        cell(attempt),
+        state,
+        cell(circumstances(&job.place)),
+    ]
+}
+
+/// What there is to say of a job in its state.
+fn circumstances(place: &Place) -> String {
+    match place {
+        Place::Ready { entry } => format!("since {}", moment(entry.ms())),
+        Place::InHand {
+            consumer: None,
+            since,
+            ..
+        } => format!("between two workers for {}", span(*since)),
+        Place::InHand {
+            consumer: Some(consumer),
+            since,
+            deliveries,
+            ..
+        } => {
+            let times = match deliveries {
+                0 | 1 => String::new(),
+                more => format!(", delivered {more} times"),
+            };
+            format!("with {consumer} for {}{times}", span(*since))
+        }
+        Place::Delayed { due_ms } => format!("due {}", moment(*due_ms)),
+        Place::Parked { reason } => reason.to_string(),
+        Place::Dead {
+            letter, why, error, ..
+        } => {
+            let mut line = format!("{}, {why}: {error}", moment(letter.ms()));
+            if let Some((end, _)) = line.char_indices().nth(SHORT) {
+                line.truncate(end);
+                line.push('…');
+            }
+            line
+        }
+    }
+}
+
+/// All that is known of a job, a line each.
+pub(super) fn lines(queue: &str, job: &Located) -> Vec<Vec<Cell>> {
+    let mut lines = Vec::new();
+    let mut say = |name: &str, value: String| lines.push(vec![cell(name), cell(value)]);
+    say("queue", queue.to_owned());
+    let state = job.place.state();
+    match &job.place {
+        // The whole of it, below.
+        Place::Dead { letter, .. } => {
+            say("state", format!("{state} since {}", moment(letter.ms())));
+        }
+        place => say("state", format!("{state}, {}", circumstances(place))),
+    }
+    match Envelope::decode(&job.envelope) {
+        Ok(job) => {
+            say("job", format!("{}, version {}", job.name, job.version));
+            say(
+                "attempt",
+                format!("{} of {}", job.attempt, job.max_attempts),
+            );
+            say("enqueued", moment(job.enqueued_at_ms));
+            say("time-out", span(Duration::from_millis(job.timeout_ms)));
+            let flags = [(job.once, "once"), (job.unique.is_some(), "unique")];
+            let flags: Vec<_> = flags
+                .iter()
+                .filter(|flag| flag.0)
+                .map(|flag| flag.1)
+                .collect();
+            if !flags.is_empty() {
+                say("kind", flags.join(", "));
+            }
+            if let Some(traceparent) = job.traceparent {
+                say("trace", traceparent);
+            }
+            say(
+                "payload",
+                String::from_utf8_lossy(&job.payload).into_owned(),
+            );
+        }
+        Err(error) => say("job", error.to_string()),
+    }
+    if let Place::Dead {
+        why,
+        error,
+        attempts,
+        ..
+    } = &job.place
+    {
+        say("why", format!("{why}, after {attempts}"));
+        say("error", error.clone());
+    }
+    lines
+}
+
+/// A job as JSON; its payload only where one job was asked for.
+pub(super) fn document(queue: &str, job: &Located, with_payload: bool) -> Value {
+    let mut document = json!({
+        "id": job.id.map(|id| id.to_string()),
+        "queue": queue,
+        "state": job.place.state().name(),
+    });
+    let mut add = |more: Value| {
+        if let (Some(all), Value::Object(more)) = (document.as_object_mut(), more) {
+            all.extend(more);
+        }
+    };
+    match Envelope::decode(&job.envelope) {
+        Ok(job) => {
+            add(json!({
+                "name": job.name,
+                "version": job.version,
+                "attempt": job.attempt,
+                "max_attempts": job.max_attempts,
+                "enqueued_ms": job.enqueued_at_ms,
+                "timeout_ms": job.timeout_ms,
+                "once": job.once,
+                "unique": job.unique.is_some(),
+                "traceparent": job.traceparent,
+            }));
+            if with_payload {
+                let payload: Option<Value> = serde_json::from_slice(&job.payload).ok();
+                add(json!({ "payload": payload }));
+            }
+        }
+        Err(error) => add(json!({ "unreadable": error.to_string() })),
+    }
+    add(match &job.place {
+        Place::Ready { entry } => json!({ "since_ms": entry.ms() }),
+        Place::InHand {
+            consumer,
+            since,
+            deliveries,
+            ..
+        } => json!({
+            "worker": consumer,
+            "held_seconds": since.as_secs_f64(),
+            "deliveries": deliveries,
+        }),
+        Place::Delayed { due_ms } => json!({ "due_ms": due_ms }),
+        Place::Parked { reason } => json!({ "reason": reason.to_string() }),
+        Place::Dead {
+            letter,
+            why,
+            error,
+            attempts,
+        } => json!({
+            "died_ms": letter.ms(),
+            "why": why,
+            "error": error,
+            "attempts": attempts,
+        }),
+    });
+    document
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_as_exact_as_one_wants_to_know() {
+        let of = |seconds| span(Duration::from_secs(seconds));
+        assert_eq!(span(Duration::from_millis(20)), "20 ms");
+        assert_eq!(
+            [of(3), of(300), of(7_200), of(900_000)],
+            ["3 s", "5 min", "2 h", "10 days"]
+        );
+        assert_eq!(moment(1_700_000_000_000), "2023-11-14 22:13:20Z");
+        assert_eq!(moment(u64::MAX), "");
+    }
+}

@@ -1,0 +1,220 @@
+//! `worker jobs`, as it is typed.
+
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use queue::testing::{self, Namespace};
+use queue::{Counts, Job, JobContext, JobError, JobId, Queue, Registry, Worker, WorkerSettings};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use super::{redis_env, until};
+
+#[derive(Serialize, Deserialize)]
+struct Parcel {
+    to: String,
+}
+
+impl Job for Parcel {
+    const NAME: &'static str = "parcel";
+}
+
+/// A queue and the command that looks into it.
+struct Console {
+    queue: Queue,
+    namespace: Namespace,
+}
+
+impl Console {
+    async fn new() -> Self {
+        let settings = testing::settings();
+        Self {
+            queue: Queue::connect(settings.clone()).await.unwrap(),
+            namespace: Namespace::new(settings),
+        }
+    }
+
+    fn run(&self, words: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_worker"))
+            .arg("jobs")
+            .args(words)
+            .env_clear()
+            .envs(redis_env(self.namespace.settings()))
+            .stdin(Stdio::null())
+            .output()
+            .unwrap()
+    }
+
+    /// What it says.
+    fn ok(&self, words: &[&str]) -> String {
+        let output = self.run(words);
+        let said = String::from_utf8(output.stdout).unwrap();
+        let wrong = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{words:?}: {wrong}");
+        assert!(
+            !said.contains('\x1b'),
+            "colours away from a terminal: {said}"
+        );
+        said
+    }
+
+    fn json(&self, words: &[&str]) -> Value {
+        let said = self.ok(&[words, &["--json"]].concat());
+        serde_json::from_str(&said).unwrap()
+    }
+
+    /// Why it refuses.
+    fn refused(&self, words: &[&str]) -> String {
+        let output = self.run(words);
+        assert_eq!(output.status.code(), Some(1), "{words:?}");
+        String::from_utf8(output.stderr).unwrap()
+    }
+
+    async fn parcel(&self, to: &str) -> JobId {
+        let to = to.to_owned();
+        self.queue.enqueue(&Parcel { to }).await.unwrap()
+    }
+
+    /// A dead letter: its handler refuses the job.
+    async fn dead(&self) -> JobId {
+        async fn refuse(_: Parcel, _: JobContext<()>) -> Result<(), JobError> {
+            Err(JobError::discard("no such street"))
+        }
+        let id = self.parcel("nowhere").await;
+        let registry = Registry::new().register(refuse);
+        let settings = WorkerSettings::default();
+        let worker = Worker::new(self.queue.clone(), registry, (), settings);
+        let (shutdown, abort) = <(CancellationToken, CancellationToken)>::default();
+        let running = tokio::spawn(worker.run(shutdown.clone(), abort));
+        until("it is dead", async || {
+            self.queue.counts("default").await.unwrap().dead == 1
+        })
+        .await;
+        let workers = self.json(&["workers"]);
+        let worker = &workers["workers"][0];
+        assert!(worker["lease_seconds"].as_f64().unwrap() > 0.0, "{workers}");
+        let name = worker["name"].as_str().unwrap();
+        assert!(self.ok(&["workers"]).contains(name));
+        assert!(self.ok(&["workers", name]).contains("nothing in hand"));
+        shutdown.cancel();
+        running.await.unwrap().unwrap();
+        id
+    }
+}
+
+#[tokio::test]
+async fn an_empty_queue_is_told_as_one() {
+    let console = Console::new().await;
+    let overview = console.json(&["list"]);
+    assert_eq!(overview["queues"][0]["queue"], "default");
+    assert_eq!(overview["queues"][0]["ready"], 0);
+    assert_eq!(overview["queues"][0]["oldest_seconds"], Value::Null);
+    for (words, said) in [
+        (&["list", "dead"][..], "no job is dead"),
+        (&["workers"], "no worker is there"),
+        (&["schedules"], "no worker has told of a schedule"),
+    ] {
+        assert_eq!(console.ok(words).trim(), said);
+    }
+    let unknown = JobId::new().to_string();
+    for verb in ["show", "retry", "delete"] {
+        assert!(console.refused(&[verb, &unknown]).contains(&unknown));
+    }
+    assert!(
+        console
+            .refused(&["list", "--queue", "mail"])
+            .contains("default")
+    );
+    console.namespace.end().await;
+}
+
+#[tokio::test]
+async fn a_dead_letter_is_seen_and_retried() {
+    let console = Console::new().await;
+    let id = console.dead().await;
+    let name = id.to_string();
+    let listed = console.ok(&["list", "dead"]);
+    assert!(listed.contains(&name) && listed.contains("discarded: no such street"));
+    assert!(
+        !listed.contains("nowhere"),
+        "a payload is shown where it is asked for"
+    );
+    let job = console.json(&["show", &name]);
+    assert_eq!(job["id"], name.as_str());
+    assert_eq!(job["state"], "dead");
+    assert_eq!(job["error"], "no such street");
+    assert_eq!(job["payload"]["to"], "nowhere");
+    assert!(console.ok(&["show", &name]).contains(r#"{"to":"nowhere"}"#));
+
+    assert_eq!(console.json(&["retry", &name])["outcome"], "retried");
+    let again = console.refused(&["retry", &name]);
+    assert!(again.contains("ready in default"), "{again}");
+    assert_eq!(
+        console.json(&["retry", "--all-dead"])["queues"][0]["retried"],
+        0
+    );
+    assert_eq!(console.json(&["list"])["queues"][0]["ready"], 1);
+    console.ok(&["delete", &name, "--yes"]);
+    console.namespace.end().await;
+}
+
+#[tokio::test]
+async fn a_job_is_deleted_by_who_means_it() {
+    let console = Console::new().await;
+    let id = console.parcel("Ada").await.to_string();
+    // Nobody is there to be asked.
+    let refused = console.refused(&["delete", &id]);
+    assert!(refused.contains("--yes"), "{refused}");
+    assert_eq!(
+        console.json(&["delete", &id, "--yes"])["outcome"],
+        "deleted"
+    );
+    assert!(
+        console
+            .refused(&["delete", &id, "--yes"])
+            .contains("no job")
+    );
+    console.namespace.end().await;
+}
+
+#[tokio::test]
+async fn pages_go_on_where_the_one_before_ended() {
+    let console = Console::new().await;
+    let hour = Duration::from_secs(3600);
+    let mut enqueued = Vec::new();
+    for to in ["Ada", "Grace", "Mary"] {
+        let to = to.to_owned();
+        let id = console
+            .queue
+            .enqueue_in(&Parcel { to }, hour)
+            .await
+            .unwrap();
+        enqueued.push(id.to_string());
+    }
+    let mut found = Vec::new();
+    let mut words = vec!["list".to_owned(), "delayed".to_owned()];
+    words.extend(["--queue", "default", "--limit", "1"].map(str::to_owned));
+    loop {
+        let all: Vec<&str> = words.iter().map(String::as_str).collect();
+        let page = &console.json(&all)["pages"][0];
+        for job in page["jobs"].as_array().unwrap() {
+            found.push(job["id"].as_str().unwrap().to_owned());
+        }
+        match page["next"].as_str() {
+            Some(next) => {
+                words.truncate(6);
+                words.extend(["--after".to_owned(), next.to_owned()]);
+            }
+            None => break,
+        }
+    }
+    assert_eq!(found, enqueued);
+    let text = console.ok(&["list", "delayed", "--limit", "2"]);
+    assert!(text.contains("more: --queue default --after '"), "{text}");
+    let left = Counts {
+        delayed: 3,
+        ..Counts::default()
+    };
+    console.namespace.end_leaving(left).await;
+}

@@ -111,7 +111,9 @@ impl<C: Clone + Send + Sync + 'static> Runners<C> {
         let run = self.attempt(kind, &header, payload, &lease, started);
         let run = trace::inherit(header.traceparent, run);
         let end = run.instrument(span.clone()).await;
-        lane.pace.served(started.elapsed());
+        let took = started.elapsed();
+        lane.pace.served(took);
+        lane.tally.ran(took);
         let settlement = span.in_scope(|| conclude(kind, &header, payload, end));
         match settlement {
             Some(settlement) => lane.settle(entry.id, &entry.consumer, settlement),

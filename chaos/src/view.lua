@@ -17,7 +17,8 @@ for _, key in ipairs(redis.call('KEYS', q .. '*')) do
   if string.sub(name, 1, 2) == 'u:' then
     locks[#locks + 1] = {name, redis.call('GET', key)}
   end
-  if string.sub(name, 1, 5) ~= 'once:' or ttl < 0 then
+  local passes = string.sub(name, 1, 5) == 'once:' or string.sub(name, 1, 3) == 'st:'
+  if not passes or ttl < 0 then
     keys[#keys + 1] = {name, ttl}
   end
 end

@@ -66,6 +66,14 @@ impl Keys {
         format!("{}:once:{id}", self.tag)
     }
 
+    /// HASH of what workers did in a minute of the Unix epoch by the server's clock:
+    /// `done`, `failed`, `dead`, and `busy`, the µs that handlers ran.
+    ///
+    /// It has a time to live.
+    pub(crate) fn counters(&self, minute: u64) -> String {
+        format!("{}:st:{minute}", self.tag)
+    }
+
     /// STRING, the id of the unique job that holds this key until it is done or dead.
     ///
     /// It has a time to live, but for a parked job's.
@@ -83,6 +91,7 @@ mod tests {
         let keys = Keys::new("slipway", "mail");
         let once = keys.once(JobId::new());
         let lock = keys.lock([0xab; 16]);
+        let counters = keys.counters(29_000_000);
         assert_eq!(lock, format!("{{slipway:mail}}:u:{}", "ab".repeat(16)));
         for key in [
             &keys.stream,
@@ -96,6 +105,7 @@ mod tests {
             &keys.meta,
             &once,
             &lock,
+            &counters,
         ] {
             assert!(key.starts_with("{slipway:mail}:"), "{key}");
         }

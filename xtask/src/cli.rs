@@ -23,7 +23,7 @@ Look at it
   exec       Run a command in a service's surroundings: exec api env
   psql       The database's prompt
   redis-cli  The queue's prompt
-  jobs       What is in the queues: jobs list | show | retry | delete | workers | schedules
+  jobs       What is in the queues: jobs list | show | retry | delete | workers | load
   doctor     What is wrong with this machine or checkout, and the remedy (--json)
 
 Change it

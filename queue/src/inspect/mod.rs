@@ -5,6 +5,7 @@
 
 mod delete;
 mod find;
+mod load;
 mod page;
 mod schedules;
 
@@ -12,9 +13,11 @@ use std::{collections::BTreeMap, time::Duration};
 
 use redis::{Pipeline, Value};
 
+pub(crate) use self::load::COUNTERS;
 pub use self::{
     delete::Deletion,
     find::Search,
+    load::{Load, Minute},
     page::{Cursor, InvalidCursor, Located, MAX_PAGE, Page, Place, State, UnknownState},
     schedules::Scheduled,
 };
@@ -234,7 +237,7 @@ fn is_no_group(error: &redis::RedisError) -> bool {
 }
 
 /// The answer to `TIME` in ms of the Unix epoch.
-fn clock(time: &Value) -> u64 {
+pub(crate) fn clock(time: &Value) -> u64 {
     match time {
         Value::Array(parts) => match parts.as_slice() {
             [seconds, micros] => number(seconds) * 1000 + number(micros) / 1000,

@@ -200,7 +200,8 @@ impl Look {
                         .filter_map(|member| member.rsplit(' ').next());
                     indexed.extend(ids.map(ToOwned::to_owned));
                 }
-                marker if marker.starts_with("once:") => {
+                // Markers, and counters of a minute.
+                passing if passing.starts_with("once:") || passing.starts_with("st:") => {
                     let left: i64 = self.ask(&["PTTL", key]).await;
                     if left < 0 {
                         found.residue.push(format!("{key} lives for ever"));

@@ -114,7 +114,9 @@ impl<C: Clone + Send + Sync + 'static> Runners<C> {
         let run = self.attempt(kind, &header, payload, &lease, started);
         let run = trace::inherit(header.traceparent, run);
         let end = run.instrument(span.clone()).await;
-        lane.pace.served(started.elapsed());
+        let took = started.elapsed();
+        lane.pace.served(took);
+        lane.tally.ran(took);
         let settlement = span.in_scope(|| conclude(kind, &header, payload, end));
         #[cfg(feature = "testing")]
         self.tell(&header, settlement.as_ref());

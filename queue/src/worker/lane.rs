@@ -13,6 +13,7 @@ use super::{
     entry::{Entry, EntryId},
     lease::Tenure,
     settle::{Settled, Settlement},
+    tally::Tally,
 };
 use crate::{connection::Connection, envelope::Header, keys::Keys, settings::Settings};
 
@@ -29,6 +30,7 @@ pub(super) struct Lane {
     pub(super) board: Arc<Board>,
     pub(super) settle: mpsc::UnboundedSender<Settled>,
     pub(super) pace: Pace,
+    pub(super) tally: Tally,
     /// Held while entries get an owner outside the reader: reclaim and reconcile.
     pub(super) intake: Mutex<()>,
     /// Something was claimed and its answer lost: look at the own entries soon.

@@ -10,6 +10,7 @@ mod lease;
 mod reconcile;
 mod scan;
 mod settle;
+mod tally;
 mod tick;
 
 use std::{
@@ -36,6 +37,7 @@ use self::{
     lane::{Lane, Pace, Pause},
     lease::{Heartbeat, Tenure},
     settle::Settlement,
+    tally::Tally,
 };
 use crate::{
     Error, Queue, Registry, WorkerError, WorkerSettings,
@@ -47,6 +49,8 @@ use crate::{
 
 /// How long outcomes may take to reach Redis when the worker ends.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long the last counters may take.
+const TELL_TIMEOUT: Duration = Duration::from_millis(500);
 /// Beyond the handlers' own grace: who blocks his thread is left behind.
 const HURRY_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long fetches may take to end after an abort: with a live Redis, enough.
@@ -203,6 +207,7 @@ impl<C: Clone + Send + Sync + 'static> Worker<C> {
                 board: Arc::clone(&board),
                 settle,
                 pace: Pace::new(limit),
+                tally: Tally::default(),
                 intake: Mutex::new(()),
                 reconcile: AtomicBool::new(false),
                 reader: AtomicI64::new(0),
@@ -229,11 +234,12 @@ impl<C: Clone + Send + Sync + 'static> Worker<C> {
             let schedules = Schedules::new(plans.collect());
             intake.spawn(tick::tick_until(Arc::clone(lane), schedules, stop.clone()));
             intake.spawn(follow_lease(Arc::clone(lane), stop.clone()));
-            settling.spawn(settle::settle_all(
-                Arc::clone(lane),
-                settled,
-                finish.clone(),
-            ));
+            let (lane, finish) = (Arc::clone(lane), finish.clone());
+            settling.spawn(async move {
+                settle::settle_all(Arc::clone(&lane), settled, finish).await;
+                // Rates are not worth to wait for a Redis that does not answer.
+                let _ = timeout(TELL_TIMEOUT, tally::tell(&lane)).await;
+            });
         }
         let runners = Arc::new(Runners {
             lanes: lanes.clone(),

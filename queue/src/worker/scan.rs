@@ -1,5 +1,6 @@
 //! Once a second: dead workers' jobs, parked jobs that are known now, jobs that
-//! wait here while others could run them, and dead letters that are too old.
+//! wait here while others could run them, dead letters that are too old, and what was
+//! done meanwhile.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -14,6 +15,7 @@ use super::{
     entry::{Entry, parse_entry, parse_number},
     lane::{Lane, jittered},
     settle::Settlement,
+    tally,
 };
 use crate::{envelope::whole_ms, scripts};
 
@@ -23,6 +25,8 @@ const MAX_RECLAIM: usize = 100;
 const MAX_UNPARK: u64 = 100;
 /// How long a job may wait in this process while another worker could run it.
 const STALE: Duration = Duration::from_secs(1);
+/// How often what was done is told.
+const TELL_EVERY: Duration = Duration::from_millis(900);
 /// Pause before the next look when the last one did not take all there was.
 const MORE: Duration = Duration::from_millis(20);
 
@@ -33,6 +37,7 @@ pub(super) async fn scan_until(lane: Arc<Lane>, known: Vec<String>, stop: Cancel
     let scan = lane.settings.tuning.scan;
     let mut pause = jittered(scan);
     let mut backlog = Backlog::default();
+    let mut told = Instant::now();
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
@@ -61,6 +66,10 @@ pub(super) async fn scan_until(lane: Arc<Lane>, known: Vec<String>, stop: Cancel
         }
         if let Err(error) = trim(&lane).await {
             tracing::debug!(queue.name = lane.queue, %error, "trimming dead letters failed");
+        }
+        if told.elapsed() >= TELL_EVERY {
+            told = Instant::now();
+            tally::tell(&lane).await;
         }
     }
 }

@@ -124,8 +124,10 @@ pub(super) async fn settle_all(
         let sent = first_write(&pending);
         match flush(&lane, &pending[..sent]).await {
             Ok(flushed) => {
-                let confirmed = pending[..sent].iter().map(|settled| settled.id);
-                let confirmed = confirmed.filter(|id| !flushed.refused.contains(id));
+                let confirmed = pending[..sent].iter();
+                let confirmed = confirmed.filter(|one| !flushed.refused.contains(&one.id));
+                lane.tally.count(confirmed.clone());
+                let confirmed = confirmed.map(|settled| settled.id);
                 if flushed.strayed {
                     lane.let_go(confirmed);
                 } else {

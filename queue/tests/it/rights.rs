@@ -95,6 +95,8 @@ async fn the_users_rights_are_enough_for_all_that_the_queue_does() {
     until_done(log, 5).await;
     worker.abort.cancel();
     worker.ended().await;
+    let rates = queue.rates("default").await.unwrap();
+    assert_eq!(rates.iter().map(|minute| minute.done).sum::<u64>(), 5);
     let refused: Vec<Value> = query(&mut redis, &["ACL", "LOG"]).await;
     assert!(refused.is_empty(), "{refused:#?}");
     fixture.end_leaving(held(1)).await;
@@ -121,5 +123,6 @@ async fn look(queue: &Queue) {
         let deleted = queue.delete("default", job.id.unwrap()).await.unwrap();
         assert_eq!(deleted, Deletion::Deleted);
     }
+    queue.load("default").await.unwrap();
     queue.find("default", JobId::new()).await.unwrap();
 }

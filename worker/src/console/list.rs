@@ -1,6 +1,8 @@
 //! What is there: counts, pages of jobs, workers, schedules.
 
-use queue::inspect::{Cursor, Page, State};
+use std::time::Duration;
+
+use queue::inspect::{Cursor, Load, Minute, Page, State};
 use serde_json::{Value, json};
 
 use super::Console;
@@ -123,6 +125,54 @@ impl Console {
             table(&["queue", "worker", "lease", "in-hand"], &rows)
         };
         self.print(&json!({ "workers": documents }), &text)
+    }
+
+    /// How fast each queue is worked off, and how many workers of so many slots it needs.
+    pub(super) async fn load(&self, target: Duration, slots: usize) -> anyhow::Result<()> {
+        let (mut rows, mut documents) = (Vec::new(), Vec::new());
+        for name in &self.names {
+            let counts = self.queue.counts(name).await?;
+            let rates = self.queue.rates(name).await?;
+            let load = Load::of(counts.ready, &rates);
+            let hour = |of: fn(&Minute) -> u64| rates.iter().map(of).sum::<u64>();
+            let (failed, dead) = (hour(|minute| minute.failed), hour(|minute| minute.dead));
+            let needed = load.workers(target, slots);
+            rows.push(vec![
+                cell(name),
+                cell(load.waiting.to_string()),
+                cell(span(load.service)),
+                cell(span(load.work())),
+                cell(load.runs_per_minute.to_string()),
+                cell(hour(|minute| minute.done).to_string()),
+                cell(failed.to_string()).styled(YELLOW, failed > 0),
+                cell(dead.to_string()).styled(RED, dead > 0),
+                cell(format!("{needed} of {slots} slots")),
+            ]);
+            let minutes = rates.iter().map(|minute| {
+                json!({
+                    "start_ms": minute.start_ms,
+                    "done": minute.done,
+                    "failed": minute.failed,
+                    "dead": minute.dead,
+                    "busy_seconds": minute.busy.as_secs_f64(),
+                })
+            });
+            documents.push(json!({
+                "queue": name,
+                "waiting": load.waiting,
+                "service_ms": load.service.as_secs_f64() * 1e3,
+                "work_seconds": load.work().as_secs_f64(),
+                "runs_per_minute": load.runs_per_minute,
+                "workers_needed": needed,
+                "minutes": minutes.collect::<Vec<_>>(),
+            }));
+        }
+        let heading = [
+            "queue", "waiting", "a job", "work", "runs/min", "done/h", "failed/h", "dead/h",
+            "needed",
+        ];
+        let text = table(&heading, &rows);
+        self.print(&json!({ "queues": documents }), &text)
     }
 
     /// When which schedule comes.

@@ -7,6 +7,8 @@ mod describe;
 mod list;
 mod terminal;
 
+use std::time::Duration;
+
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use queue::inspect::{Cursor, State};
@@ -25,6 +27,7 @@ Examples:
   worker jobs retry 01927f6e-...          a dead letter becomes a job again
   worker jobs delete 01927f6e-... --yes   a job that no worker has in hand
   worker jobs workers                     who works, and how much each has in hand
+  worker jobs load --target 300           workers that work off what waits in 5 min
   worker jobs list --json | jq '.queues[] | select(.dead > 0)'
 
 A job is in one of five states:
@@ -101,6 +104,19 @@ enum Verb {
         /// What this worker has in hand, instead
         name: Option<String>,
     },
+    /// How fast each queue is worked off, and how many workers it needs
+    ///
+    /// "work" is how long one slot would work on what waits. "needed" are the workers that keep up
+    /// with what comes, and work off what waits within the target. JSON: {"queues": [{"queue",
+    /// "waiting", "service_ms", "work_seconds", "runs_per_minute", "workers_needed", "minutes":
+    /// [{"start_ms", "done", "failed", "dead", "busy_seconds"}]}]}, the minutes of the last hour,
+    /// oldest first, the last not ended yet.
+    Load {
+        /// Within how many seconds what waits shall be done
+        #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+        #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+        target: u32,
+    },
     /// The schedules, and when each comes next
     ///
     /// JSON: {"schedules": [{"queue", "name", "rule", "next_ms", "seen_ms"}]}.
@@ -121,8 +137,13 @@ struct Console {
 /// When Redis does not answer, or a job is not there or stays as it is.
 #[tokio::main(flavor = "current_thread")]
 pub(super) async fn run(jobs: Jobs) -> anyhow::Result<()> {
-    let (redis, settings) =
-        Reader::from_env().read(|reader| (Redis::read(reader), settings::Queue::read(reader)))?;
+    let (redis, settings, worker) = Reader::from_env().read(|reader| {
+        (
+            Redis::read(reader),
+            settings::Queue::read(reader),
+            settings::Worker::read(reader),
+        )
+    })?;
     let console = Console {
         queue: Queue::connect(redis.queue(&settings)).await?,
         names: names(jobs.queue)?,
@@ -141,6 +162,10 @@ pub(super) async fn run(jobs: Jobs) -> anyhow::Result<()> {
         Verb::Delete { id, yes } => console.delete(id, yes).await,
         Verb::Workers { name: None } => console.workers().await,
         Verb::Workers { name: Some(name) } => console.held_by(&name).await,
+        Verb::Load { target } => {
+            let target = Duration::from_secs(target.into());
+            console.load(target, worker.concurrency).await
+        }
         Verb::Schedules => console.schedules().await,
     }
 }

@@ -99,6 +99,12 @@ impl Console {
         assert!(self.ok(&["workers", name]).contains("nothing in hand"));
         shutdown.cancel();
         running.await.unwrap().unwrap();
+        let load = self.json(&["load", "--target", "5"]);
+        let minutes = load["queues"][0]["minutes"].as_array().unwrap();
+        assert_eq!(minutes.len(), 61);
+        let dead = minutes.iter().filter_map(|minute| minute["dead"].as_u64());
+        assert_eq!(dead.sum::<u64>(), 1);
+        assert_eq!(load["queues"][0]["waiting"], 0);
         id
     }
 }
@@ -155,6 +161,9 @@ async fn a_dead_letter_is_seen_and_retried() {
         0
     );
     assert_eq!(console.json(&["list"])["queues"][0]["ready"], 1);
+    // Somebody is needed for it.
+    assert_eq!(console.json(&["load"])["queues"][0]["workers_needed"], 1);
+    assert!(console.ok(&["load"]).contains("1 of 16 slots"));
     console.ok(&["delete", &name, "--yes"]);
     console.namespace.end().await;
 }

@@ -2,6 +2,7 @@
 
 mod delete;
 mod find;
+mod rates;
 
 use std::time::{Duration, SystemTime};
 

@@ -39,7 +39,7 @@ pub(crate) struct Keys {
     /// last said so, and when the latest of them began (ms of the server's clock).
     pub(crate) cronspec: String,
     /// HASH of the queue's own state: `beat`, `grace`, `life`, `tick`,
-    /// `dead_trimmed`.
+    /// `dead_trimmed`, and `paused` while it is.
     pub(crate) meta: String,
     tag: String,
 }

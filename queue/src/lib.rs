@@ -11,6 +11,7 @@ mod keys;
 mod letters;
 mod options;
 mod parked;
+mod pause;
 mod queue;
 mod registry;
 mod reply;

@@ -1,11 +1,13 @@
 #!lua flags=allow-oom
--- Moves delayed jobs that are due into the stream, and tells the schedules that are.
+-- Moves delayed jobs that are due into the stream, and tells the schedules that are,
+-- and whether the queue is paused.
 --
 -- KEYS 1 stream  2 payloads (HASH)  3 delayed (ZSET)  4 meta (HASH)  5 cron (ZSET)
 -- ARGV 1 most jobs to move  2 ms: move nothing when the last tick is younger
 --      3 most schedules to tell
 -- Returns {moved, ms until a tick can move the next job, or until the next slot, or -1,
---   now in ms, life of the data or nil, {name, slot, ...} of the schedules that are due}.
+--   now in ms, life of the data or nil, {name, slot, ...} of the schedules that are due,
+--   1 when the queue is paused, else 0}.
 --
 -- Invariant: a job is in the stream before it leaves the index, and its index goes
 -- last; by the server's clock it is never early. Moving frees what it takes, so it
@@ -43,4 +45,5 @@ local later = redis.call('ZRANGEBYSCORE', KEYS[5], '(' .. now, '+inf', 'WITHSCOR
 if later[2] and (wait < 0 or later[2] - now < wait) then
   wait = later[2] - now
 end
-return {moved, wait, now, redis.call('HGET', KEYS[4], 'life'), slots}
+local paused = redis.call('HEXISTS', KEYS[4], 'paused')
+return {moved, wait, now, redis.call('HGET', KEYS[4], 'life'), slots, paused}

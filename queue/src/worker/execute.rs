@@ -62,7 +62,7 @@ impl<C: Clone + Send + Sync + 'static> Runners<C> {
     pub(super) async fn run(&self) {
         let mut ended = None;
         loop {
-            let usable = |lane: usize| self.lanes[lane].tenure.is_trusted();
+            let usable = |lane: usize| self.lanes[lane].may_start();
             let Next::Run(Taken {
                 lane,
                 entry,

@@ -33,7 +33,6 @@ use self::{
     execute::{Runners, envelope_prefix, kind_prefix},
     lane::{Lane, Pace, Pause},
     lease::{Heartbeat, Tenure},
-    settle::Settlement,
 };
 use crate::{
     Error, Queue, Registry, WorkerError, WorkerSettings, connection::Connection, envelope,
@@ -191,6 +190,7 @@ impl<C: Clone + Send + Sync + 'static> Worker<C> {
                 reconcile: AtomicBool::new(false),
                 reader: AtomicI64::new(0),
                 scan: Notify::new(),
+                held: AtomicBool::new(true),
             }));
             outcomes.push(settled);
         }
@@ -368,9 +368,7 @@ impl Running {
 
     fn hand_back_waiting(&self) {
         for lane in &self.lanes {
-            for entry in self.board.take_waiting(lane.number) {
-                lane.settle(entry.id, &entry.consumer, Settlement::HandBack);
-            }
+            lane.hand_back_waiting();
         }
     }
 }

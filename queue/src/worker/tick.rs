@@ -1,4 +1,5 @@
-//! Moves delayed jobs into the stream when they are due, and lets schedules fire.
+//! Moves delayed jobs into the stream when they are due, lets schedules fire, and holds
+//! a lane whose queue is paused.
 
 use std::{
     sync::Arc,
@@ -11,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     cron::Schedules,
     entry::parse_number,
+    fetch::unblock,
     lane::{Lane, Pause, jittered},
 };
 use crate::scripts;
@@ -26,9 +28,12 @@ pub(super) async fn tick_until(lane: Arc<Lane>, mut schedules: Schedules, stop: 
     let mut pause = Pause::new(lane.settings.lease);
     // Two workers need not tick right after each other.
     let mut spare = tick_every / 2;
+    let mut flag = Flag::default();
     loop {
         let sleep = match tick(&lane, spare).await {
             Ok(ticked) => {
+                // Before all that may take its time.
+                flag.follow(&lane, ticked.paused).await;
                 let fired = schedules.follow(&lane, &ticked).await;
                 if (fired || ticked.moved >= MAX_MOVE) && !stop.is_cancelled() {
                     spare = Duration::ZERO;
@@ -38,8 +43,8 @@ pub(super) async fn tick_until(lane: Arc<Lane>, mut schedules: Schedules, stop: 
                 spare = tick_every / 2;
                 match ticked.next {
                     // Never before it: the tick would be in vain.
-                    Some(next) if next < tick_every => jittered(next).max(next),
-                    _ => jittered(tick_every),
+                    Some(next) if next < tick_every => jittered(next).clamp(next, tick_every),
+                    _ => until_next(tick_every),
                 }
             }
             Err(error) => {
@@ -58,6 +63,41 @@ pub(super) async fn tick_until(lane: Arc<Lane>, mut schedules: Schedules, stop: 
     }
 }
 
+/// A tick's length at most, because a pause is read by the tick that comes next.
+fn until_next(tick_every: Duration) -> Duration {
+    jittered(tick_every.mul_f64(0.9))
+}
+
+/// The queue's flag as the last tick has read it; none before the first.
+#[derive(Default)]
+struct Flag(Option<bool>);
+
+impl Flag {
+    /// Does what the flag says: nothing of a paused queue starts here, or waits here.
+    async fn follow(&mut self, lane: &Lane, paused: bool) {
+        let before = self.0.replace(paused);
+        lane.hold(paused);
+        if paused {
+            // At every tick: a fetch or a look for lost entries may just have ended.
+            lane.hand_back_waiting();
+        }
+        if before == Some(paused) {
+            return;
+        }
+        if paused {
+            tracing::info!(queue.name = lane.queue, "the queue is paused");
+            unblock(lane).await;
+        } else {
+            if before.is_some() {
+                tracing::info!(queue.name = lane.queue, "the queue goes on");
+            }
+            lane.board.wake();
+            // What was handed back shall not wait for the usual scan.
+            lane.scan.notify_one();
+        }
+    }
+}
+
 /// What a tick has done and seen.
 pub(super) struct Ticked {
     /// Delayed jobs that were moved.
@@ -70,6 +110,7 @@ pub(super) struct Ticked {
     pub(super) life: Vec<u8>,
     /// Schedules with a slot that is due, and the slot in ms.
     pub(super) due: Vec<(String, u64)>,
+    paused: bool,
 }
 
 async fn tick(lane: &Lane, spare: Duration) -> RedisResult<Ticked> {
@@ -100,7 +141,7 @@ fn parse(answer: Value) -> Option<Ticked> {
     let Value::Array(parts) = answer else {
         return None;
     };
-    let [moved, next, now, life, due] = <[Value; 5]>::try_from(parts).ok()?;
+    let [moved, next, now, life, due, paused] = <[Value; 6]>::try_from(parts).ok()?;
     let Value::Array(due) = due else {
         return None;
     };
@@ -114,6 +155,7 @@ fn parse(answer: Value) -> Option<Ticked> {
             _ => Vec::new(),
         },
         due: due.chunks_exact(2).filter_map(parse_slot).collect(),
+        paused: parse_number(&paused)? != 0,
     })
 }
 
@@ -123,4 +165,17 @@ fn parse_slot(pair: &[Value]) -> Option<(String, u64)> {
     };
     let slot = std::str::from_utf8(slot).ok()?.parse().ok()?;
     Some((String::from_utf8(name.clone()).ok()?, slot))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tick_comes_no_later_than_a_tick_after_the_last() {
+        let tick = Duration::from_millis(100);
+        let pauses: Vec<_> = (0..1000).map(|_| until_next(tick)).collect();
+        assert!(pauses.iter().all(|pause| *pause < tick), "{pauses:?}");
+        assert!(pauses.iter().all(|pause| *pause > tick / 2), "{pauses:?}");
+    }
 }

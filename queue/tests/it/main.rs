@@ -17,6 +17,7 @@ mod outage;
 mod outcomes;
 mod panics;
 mod parked;
+mod pause;
 mod prefix;
 mod produce;
 mod replay;

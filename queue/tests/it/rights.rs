@@ -78,7 +78,10 @@ async fn the_users_rights_are_enough_for_all_that_the_queue_does() {
     assert_eq!(queue.replay_all("default").await.unwrap(), 2);
     settings.tuning.dead_max_len = 1;
     let queue = Queue::connect(settings).await.unwrap();
+    queue.pause("default").await.unwrap();
+    assert!(queue.is_paused("default").await.unwrap());
     let worker = start(&queue, log, 4);
+    queue.resume("default").await.unwrap();
     until_done(log, 5).await;
     worker.abort.cancel();
     worker.ended().await;

@@ -162,6 +162,15 @@ impl Broker {
         let _: u64 = self.ask(&["PERSIST", &key]).await;
     }
 
+    /// The queue is paused, or resumed.
+    pub(crate) async fn pause(&mut self, paused: bool) {
+        let meta = self.key("m");
+        let _: u64 = match paused {
+            true => self.ask(&["HSET", &meta, "paused", "1"]).await,
+            false => self.ask(&["HDEL", &meta, "paused"]).await,
+        };
+    }
+
     /// The lock ends by itself.
     pub(crate) async fn unlock(&mut self, job: &Envelope) {
         let key = self.key(&lock(job).unwrap());

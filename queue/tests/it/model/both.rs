@@ -140,6 +140,7 @@ impl Both {
                 };
                 let moved = i64::try_from(self.state.tick(most)).unwrap();
                 assert_eq!(answer[0], Value::Int(moved));
+                assert_eq!(answer[5], Value::Int(i64::from(self.state.paused)));
             }
             Op::Leave(by) => {
                 let call = self.broker.leave(&self.workers[by].name);
@@ -287,6 +288,10 @@ impl Both {
             Op::LockExpires(key) => {
                 self.broker.unlock(&unique(key)).await;
                 self.state.expire(key);
+            }
+            Op::Pause(paused) => {
+                self.broker.pause(paused).await;
+                self.state.paused = paused;
             }
             Op::LoseData => {
                 self.broker.lose_data().await;

@@ -62,6 +62,7 @@ enum Op {
         late: bool,
     },
     LockExpires(u8),
+    Pause(bool),
     LoseData,
 }
 
@@ -96,6 +97,7 @@ fn op() -> impl Strategy<Value = Op> {
         2 => Just(Op::Enroll),
         3 => (0..3usize, any::<bool>()).prop_map(|(jobs, late)| Op::Fire { jobs, late }),
         1 => (0..KEYS).prop_map(Op::LockExpires),
+        1 => any::<bool>().prop_map(Op::Pause),
         1 => Just(Op::LoseData),
     ]
 }

@@ -86,6 +86,8 @@ pub(super) struct State {
     pub(super) slot: Option<u64>,
     /// Whether the stream has its group.
     pub(super) group: bool,
+    /// Whether ticks say that the queue is paused.
+    pub(super) paused: bool,
     /// Names the data, once somebody has beaten.
     life: Option<u32>,
     lives: u32,

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod backoff;
+mod bound;
 mod connection;
 mod entry_id;
 mod envelope;
@@ -14,6 +15,7 @@ mod parked;
 mod pause;
 mod queue;
 mod registry;
+mod relay;
 mod reply;
 mod schedule;
 mod scripts;
@@ -34,8 +36,9 @@ pub use crate::{
     letters::{DeadLetter, Replay},
     options::{Enqueued, Options, Run},
     parked::{Parked, Unknown},
-    queue::{Queue, Relayed},
+    queue::Queue,
     registry::Registry,
+    relay::Relayed,
     schedule::{CatchUp, Schedule},
     settings::{QueueSettings, Settings, Tuning, WorkerSettings},
     worker::Worker,

@@ -20,6 +20,7 @@ macro_rules! scripts {
 
 scripts! {
     BEAT = "beat.lua";
+    BOUNDED = "bounded.lua";
     CRON = "cron.lua";
     DEAD = "dead.lua";
     ENROLL = "enroll.lua";

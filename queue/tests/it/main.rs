@@ -5,6 +5,7 @@
 
 mod addresses;
 mod backlog;
+mod bound;
 mod broker;
 mod crash;
 mod cron;

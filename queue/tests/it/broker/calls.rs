@@ -44,6 +44,13 @@ impl Broker {
         call
     }
 
+    /// Enqueues into a queue that may have this many unfinished jobs.
+    pub(crate) fn bounded(&self, limit: usize, jobs: &[&Envelope]) -> Call {
+        let call = self.call("bounded.lua", &["s:0", "delayed"]).arg(limit);
+        let jobs = jobs.iter();
+        jobs.fold(call, |call, job| call.bytes(&job.encode()))
+    }
+
     /// `mode` is `in` or `at`.
     pub(crate) fn schedule(&self, job: &Envelope, mode: &str, ms: u64) -> Call {
         let call = self.call("schedule.lua", &["j", "delayed"]);
@@ -62,7 +69,7 @@ impl Broker {
         let marker = format!("once:{}", job.id);
         let call = self.call("relay.lua", &["s:0", "j", "delayed", &marker]);
         let due = due.map_or_else(String::new, |due| due.to_string());
-        let call = call.arg(KEEP).arg(job.id).bytes(&job.encode());
+        let call = call.arg(KEEP).arg("").arg(job.id).bytes(&job.encode());
         call.arg(&*due).arg(KEEP)
     }
 

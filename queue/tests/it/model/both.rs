@@ -115,6 +115,7 @@ impl Both {
         match op {
             Op::Enqueue
             | Op::EnqueueLater
+            | Op::EnqueueBounded(_)
             | Op::EnqueueUnique { .. }
             | Op::Relay { .. }
             | Op::RelayAgain(_)
@@ -169,6 +170,16 @@ impl Both {
                 self.run(&call).await;
                 let job = self.make(job);
                 self.state.delay(job);
+            }
+            Op::EnqueueBounded(limit) => {
+                let jobs = [job(), job()];
+                let call = self.broker.bounded(limit, &[&jobs[0], &jobs[1]]);
+                let takes = self.state.unfinished() + jobs.len() <= limit;
+                assert_eq!(self.number(&call).await == 1, takes);
+                for job in jobs.into_iter().filter(|_| takes) {
+                    let job = self.make(job);
+                    self.state.add(job);
+                }
             }
             Op::EnqueueUnique { key, later } => {
                 let job = unique(key);

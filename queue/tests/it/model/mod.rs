@@ -26,6 +26,8 @@ const WORKERS: usize = 3;
 enum Op {
     Enqueue,
     EnqueueLater,
+    /// Two jobs, into a queue that may have this many.
+    EnqueueBounded(usize),
     EnqueueUnique {
         key: u8,
         later: bool,
@@ -72,6 +74,7 @@ fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         8 => Just(Op::Enqueue),
         3 => Just(Op::EnqueueLater),
+        3 => (2..12usize).prop_map(Op::EnqueueBounded),
         6 => (0..KEYS, any::<bool>()).prop_map(|(key, later)| Op::EnqueueUnique { key, later }),
         3 => any::<bool>().prop_map(|later| Op::Relay { later }),
         2 => any::<u8>().prop_map(Op::RelayAgain),

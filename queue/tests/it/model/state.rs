@@ -160,6 +160,12 @@ impl State {
         self.next += 1;
     }
 
+    /// Jobs that are ready, running or delayed.
+    pub(super) fn unfinished(&self) -> usize {
+        let entries = self.entries.values();
+        entries.filter(|entry| entry.job.is_some()).count() + self.delayed.len()
+    }
+
     pub(super) fn delay(&mut self, job: Number) {
         self.delayed.insert(job, Due::Later);
     }

@@ -55,6 +55,7 @@ pub(super) const SCENARIOS: &[(&str, &str)] = &[
     ("beat.lua", "the first of all"),
     ("beat.lua", "one of many"),
     ("beat.lua", "after the clock was set back"),
+    ("bounded.lua", "two jobs"),
     ("cron.lua", "two slots"),
     ("cron.lua", "a slot to pass over"),
     ("dead.lua", "a job of the outbox"),
@@ -108,7 +109,9 @@ pub(super) async fn prepare(broker: &mut Broker, script: &str, what: &str) -> Gi
             Given::new(broker.beat("me", "life")).accepted(&[&held])
         }
         "cron.lua" | "enroll.lua" => schedules(broker, what).await,
-        "relay.lua" | "schedule.lua" | "unique.lua" => produce(broker, script, what).await,
+        "bounded.lua" | "relay.lua" | "schedule.lua" | "unique.lua" => {
+            produce(broker, script, what).await
+        }
         "hand_back.lua" | "leave.lua" | "reclaim.lua" => owners(broker, script, what).await,
         "tick.lua" | "unpark.lua" | "trim.lua" => moves(broker, script).await,
         _ => outcomes(broker, script, what).await,
@@ -147,6 +150,11 @@ async fn produce(broker: &mut Broker, script: &str, what: &str) -> Given {
     let soon = u64::try_from(broker.now().await).unwrap() + SOON;
     let (plain, once, alone) = (job(), job().once(), unique(KEY));
     match (script, what) {
+        ("bounded.lua", _) => {
+            // Room for a repeat after a stop, but not after a success, which has no need of it.
+            let other = job();
+            Given::new(broker.bounded(3, &[&plain, &other])).brings(&[&plain, &other])
+        }
         ("relay.lua", "now") => Given::new(broker.relay(&once, None)).brings(&[&once]),
         ("relay.lua", _) => Given::new(broker.relay(&once, Some(soon))).brings(&[&once]),
         ("unique.lua", "now") => Given::new(broker.unique(&alone, "now", 0)).brings(&[&alone]),

@@ -122,9 +122,9 @@ async fn a_queue_that_redis_refuses_does_not_hold_up_the_others() {
 
 #[tokio::test]
 async fn a_full_queue_takes_what_it_can_and_does_not_hold_up_the_others() {
-    let (database, redis) = (database().await, Redis::limited("other", 12).await);
-    // The oldest, and more than a batch.
-    let mut other = enqueue(&database.pool, 0..30).await;
+    let (database, redis) = (database().await, Redis::limited("other", 30).await);
+    // The oldest, and what has no room is more than two batches, which go side by side.
+    let mut other = enqueue(&database.pool, 0..90).await;
     sqlx::query("UPDATE job_outbox SET queue = 'other'")
         .execute(&database.pool)
         .await
@@ -144,26 +144,26 @@ async fn a_full_queue_takes_what_it_can_and_does_not_hold_up_the_others() {
     .await;
     let waiting = "SELECT count(*) FROM job_outbox WHERE state = 0";
     until("what has no room waits", async || {
-        count(&database, waiting).await == 18
+        count(&database, waiting).await == 60
     })
     .await;
-    assert_eq!(redis.ready_in("other").await, 12);
-    for left in [6, 0] {
-        redis.finish_in("other", 12).await;
+    assert_eq!(redis.ready_in("other").await, 30);
+    for left in [30, 0] {
+        redis.finish_in("other", 30).await;
         until("the next are in Redis", async || {
             count(&database, waiting).await == left
         })
         .await;
-        assert!(redis.ready_in("other").await <= 12);
+        assert!(redis.ready_in("other").await <= 30);
     }
     assert_eq!(
         redis.ids_in("other").await,
-        other.split_off(24),
+        other.split_off(60),
         "each was sent once, in order"
     );
     cancel.cancel();
     running.await.unwrap();
-    redis.end(31, 0).await;
+    redis.end(55, 0).await;
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 mod backoff;
 mod bound;
+mod cancel;
 mod connection;
 mod entry_id;
 mod envelope;
@@ -28,6 +29,7 @@ mod worker;
 pub use redis;
 
 pub use crate::{
+    cancel::Cancelled,
     entry_id::{EntryId, InvalidEntryId},
     envelope::{Envelope, UniqueHash},
     error::{DecodeError, EnqueueError, Error, WorkerError},

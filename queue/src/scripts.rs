@@ -21,6 +21,7 @@ macro_rules! scripts {
 scripts! {
     BEAT = "beat.lua";
     BOUNDED = "bounded.lua";
+    CANCEL = "cancel.lua";
     CRON = "cron.lua";
     DEAD = "dead.lua";
     ENROLL = "enroll.lua";

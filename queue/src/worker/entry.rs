@@ -19,10 +19,10 @@ pub(super) struct Entry {
 }
 
 /// An entry as Redis sends it: its id and its envelope.
-pub(super) type Raw = (EntryId, Vec<u8>);
+pub(crate) type Raw = (EntryId, Vec<u8>);
 
 /// Reads `[id, [field, value, ...]]`; `None` for an entry that is gone.
-pub(super) fn parse_entry(value: Value) -> Option<Raw> {
+pub(crate) fn parse_entry(value: Value) -> Option<Raw> {
     let Value::Array(parts) = value else {
         return None;
     };

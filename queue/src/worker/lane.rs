@@ -12,6 +12,7 @@ use super::{
     board::{Board, Place},
     entry::{Entry, EntryId},
     lease::Tenure,
+    requests::Requests,
     settle::{Settled, Settlement},
 };
 use crate::{connection::Connection, envelope::Header, keys::Keys, settings::Settings};
@@ -39,6 +40,8 @@ pub(super) struct Lane {
     pub(super) scan: Notify,
     /// Nothing may start: the queue is paused, or no tick has said that it is not.
     pub(super) held: AtomicBool,
+    /// Jobs to cancel.
+    pub(super) requests: Requests,
 }
 
 impl Lane {

@@ -8,6 +8,7 @@ mod fetch;
 mod lane;
 mod lease;
 mod reconcile;
+mod requests;
 mod scan;
 mod settle;
 mod tick;
@@ -30,10 +31,12 @@ use tokio_util::sync::CancellationToken;
 use self::{
     board::Board,
     cron::Schedules,
-    execute::{Runners, envelope_prefix, kind_prefix},
+    execute::{Runners, envelope_prefix},
     lane::{Lane, Pace, Pause},
     lease::{Heartbeat, Tenure},
+    requests::Requests,
 };
+pub(crate) use self::{entry::parse_entry, execute::kind_prefix};
 use crate::{
     Error, Queue, Registry, WorkerError, WorkerSettings, connection::Connection, envelope,
     error::Trouble,
@@ -191,6 +194,7 @@ impl<C: Clone + Send + Sync + 'static> Worker<C> {
                 reader: AtomicI64::new(0),
                 scan: Notify::new(),
                 held: AtomicBool::new(true),
+                requests: Requests::default(),
             }));
             outcomes.push(settled);
         }

@@ -1,5 +1,5 @@
 //! Moves delayed jobs into the stream when they are due, lets schedules fire, and holds
-//! a lane whose queue is paused.
+//! a lane whose queue is paused, and tells which jobs are to be cancelled.
 
 use std::{
     sync::Arc,
@@ -15,12 +15,14 @@ use super::{
     fetch::unblock,
     lane::{Lane, Pause, jittered},
 };
-use crate::scripts;
+use crate::{JobId, cancel::REMEMBERED, envelope::whole_ms, reply, scripts};
 
 /// Most jobs moved in one script, which blocks Redis while it runs.
 const MAX_MOVE: u64 = 500;
 /// Most schedules told by one script; more than any code has at one moment.
 const MAX_DUE: u64 = 1000;
+/// Most requests to cancel told by one script.
+const MAX_TOLD: usize = 1000;
 
 /// Ticks until `stop`.
 pub(super) async fn tick_until(lane: Arc<Lane>, mut schedules: Schedules, stop: CancellationToken) {
@@ -29,13 +31,17 @@ pub(super) async fn tick_until(lane: Arc<Lane>, mut schedules: Schedules, stop: 
     // Two workers need not tick right after each other.
     let mut spare = tick_every / 2;
     let mut flag = Flag::default();
+    // Requests to cancel up to here are known.
+    let mut known = 0;
     loop {
-        let sleep = match tick(&lane, spare).await {
+        let sleep = match tick(&lane, spare, known).await {
             Ok(ticked) => {
                 // Before all that may take its time.
+                known = learn(&lane, &ticked, known);
                 flag.follow(&lane, ticked.paused).await;
                 let fired = schedules.follow(&lane, &ticked).await;
-                if (fired || ticked.moved >= MAX_MOVE) && !stop.is_cancelled() {
+                let more = ticked.moved >= MAX_MOVE || ticked.requests.len() >= MAX_TOLD;
+                if (fired || more) && !stop.is_cancelled() {
                     spare = Duration::ZERO;
                     continue;
                 }
@@ -98,6 +104,15 @@ impl Flag {
     }
 }
 
+/// Takes up requests to cancel; returns the score up to which all are known now.
+fn learn(lane: &Lane, ticked: &Ticked, known: u64) -> u64 {
+    lane.requests.learn(&ticked.requests, ticked.now);
+    let last = ticked.requests.last().map_or(known, |(_, score)| *score);
+    // Of this millisecond there may be more to come; and a clock that was set back, or
+    // other data, may give scores from now on only.
+    last.min(ticked.now.saturating_sub(1))
+}
+
 /// What a tick has done and seen.
 pub(super) struct Ticked {
     /// Delayed jobs that were moved.
@@ -111,9 +126,11 @@ pub(super) struct Ticked {
     /// Schedules with a slot that is due, and the slot in ms.
     pub(super) due: Vec<(String, u64)>,
     paused: bool,
+    /// Jobs to cancel, by their scores.
+    requests: Vec<(JobId, u64)>,
 }
 
-async fn tick(lane: &Lane, spare: Duration) -> RedisResult<Ticked> {
+async fn tick(lane: &Lane, spare: Duration, known: u64) -> RedisResult<Ticked> {
     let keys = &lane.keys;
     let mut cmd = scripts::call(
         &scripts::TICK,
@@ -123,11 +140,15 @@ async fn tick(lane: &Lane, spare: Duration) -> RedisResult<Ticked> {
             &keys.delayed,
             &keys.meta,
             &keys.cron,
+            &keys.requests,
         ],
     );
     cmd.arg(MAX_MOVE)
         .arg(u64::try_from(spare.as_millis()).unwrap_or(0))
-        .arg(MAX_DUE);
+        .arg(MAX_DUE)
+        .arg(known)
+        .arg(MAX_TOLD)
+        .arg(whole_ms(REMEMBERED));
     let sent = Instant::now();
     let answer = lane.connection.one(&cmd).await?;
     lane.pace.tripped(sent);
@@ -141,8 +162,8 @@ fn parse(answer: Value) -> Option<Ticked> {
     let Value::Array(parts) = answer else {
         return None;
     };
-    let [moved, next, now, life, due, paused] = <[Value; 6]>::try_from(parts).ok()?;
-    let Value::Array(due) = due else {
+    let [moved, next, now, life, due, paused, requests] = <[Value; 7]>::try_from(parts).ok()?;
+    let (Value::Array(due), Value::Array(requests)) = (due, requests) else {
         return None;
     };
     Some(Ticked {
@@ -156,7 +177,15 @@ fn parse(answer: Value) -> Option<Ticked> {
         },
         due: due.chunks_exact(2).filter_map(parse_slot).collect(),
         paused: parse_number(&paused)? != 0,
+        requests: requests.chunks_exact(2).filter_map(parse_request).collect(),
     })
+}
+
+fn parse_request(pair: &[Value]) -> Option<(JobId, u64)> {
+    let [id, score] = pair else {
+        return None;
+    };
+    Some((reply::parse(id)?, reply::parse(score)?))
 }
 
 fn parse_slot(pair: &[Value]) -> Option<(String, u64)> {

@@ -7,6 +7,7 @@ mod addresses;
 mod backlog;
 mod bound;
 mod broker;
+mod cancel;
 mod crash;
 mod cron;
 mod delayed;

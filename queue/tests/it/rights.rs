@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use queue::{
-    Envelope, Options, Queue, Registry, Relayed, Run, Settings,
+    Cancelled, Envelope, JobId, Options, Queue, Registry, Relayed, Run, Settings,
     redis::{IntoConnectionInfo, Value},
 };
 
@@ -85,6 +85,17 @@ async fn the_users_rights_are_enough_for_all_that_the_queue_does() {
     producer.enqueue_unique(&retried, "c").await.unwrap();
     let now = SystemTime::now();
     producer.enqueue_at(&task(Act::Succeed), now).await.unwrap();
+    for later in [None, Some(Duration::from_secs(60))] {
+        let done = task(Act::Succeed);
+        let id = match later {
+            Some(later) => queue.enqueue_in(&done, later).await.unwrap(),
+            None => queue.enqueue_unique(&done, "d").await.unwrap().id(),
+        };
+        let cancelled = queue.cancel("default", id).await.unwrap();
+        assert_eq!(cancelled, Cancelled::Removed);
+    }
+    let unknown = queue.cancel("default", JobId::new()).await.unwrap();
+    assert_eq!(unknown, Cancelled::Gone);
     queue.pause("default").await.unwrap();
     assert!(queue.is_paused("default").await.unwrap());
     let worker = start(&queue, log, 4);

@@ -138,6 +138,15 @@ impl Broker {
         call.arg(3).arg(suspects).arg(5)
     }
 
+    /// Cancels a job that was seen here: an entry, `aside`, or nowhere; `consumer` is the
+    /// worker that has stopped it, or empty.
+    pub(crate) fn cancel(&self, job: &Envelope, place: &str, consumer: &str) -> Call {
+        let names = ["s:0", "j", "delayed", "parked", "cx", "m"];
+        let call = self.call_for("cancel.lua", &names, job);
+        let member = format!("{} {} {}", job.name, job.version, job.id);
+        call.arg(job.id).arg(place).arg(&*member).arg(consumer)
+    }
+
     pub(crate) fn leave(&self, consumer: &str) -> Call {
         self.call("leave.lua", &["s:0", "alive"]).arg(consumer)
     }
@@ -148,8 +157,9 @@ impl Broker {
 
     /// Moves nothing when the last tick is younger than `spare`, in ms.
     pub(crate) fn tick_after(&self, most: usize, spare: u64) -> Call {
-        let names = ["s:0", "j", "delayed", "m", "cron"];
-        self.call("tick.lua", &names).arg(most).arg(spare).arg(100)
+        let names = ["s:0", "j", "delayed", "m", "cron", "cx"];
+        let call = self.call("tick.lua", &names).arg(most).arg(spare);
+        call.arg(100).arg(0).arg(1000).arg(KEEP)
     }
 
     /// Tells of a schedule; `ttl` in ms, or empty.

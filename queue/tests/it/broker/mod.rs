@@ -192,6 +192,18 @@ impl Broker {
         }
     }
 
+    /// The entry of this job, if it has one.
+    pub(crate) async fn entry_for(&mut self, job: &Envelope) -> Option<String> {
+        let stream = self.key("s:0");
+        let all: redis::streams::StreamRangeReply = self.ask(&["XRANGE", &stream, "-", "+"]).await;
+        let mut entries = all.ids.into_iter();
+        let found = entries.find(|entry| {
+            let bytes: Vec<u8> = entry.get("e").unwrap();
+            Envelope::decode(&bytes).unwrap().id == job.id
+        });
+        found.map(|entry| entry.id)
+    }
+
     /// The ids of all dead letters, oldest first.
     pub(crate) async fn letters(&mut self) -> Vec<String> {
         let dead = self.key("dead");

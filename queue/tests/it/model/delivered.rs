@@ -1,6 +1,6 @@
 //! What workers do with what was delivered to them.
 
-use queue::redis::{RedisError, from_redis_value};
+use queue::redis::{RedisError, Value, from_redis_value};
 
 use super::{
     LATER, Op,
@@ -55,6 +55,12 @@ impl Both {
             Op::Bury(_) => {
                 let call = self.broker.dead(&by, &entry, &now);
                 (call, self.state.bury(&by, at, job))
+            }
+            Op::Stop(_) => {
+                let call = self.broker.cancel(&now, &entry, &by);
+                let answer = self.run(&call).await.unwrap();
+                let expected = self.state.stop(&by, at, job);
+                return assert_eq!(answer, Value::Int(expected), "{op:?}");
             }
             _ => {
                 let call = self.broker.hand_back(&by, std::slice::from_ref(&entry));

@@ -43,6 +43,10 @@ enum Op {
     Park(u8),
     Bury(u8),
     HandBack(u8),
+    /// A worker ends a job that was cancelled.
+    Stop(u8),
+    /// Somebody cancels any job.
+    Cancel(u8),
     Replay(u8),
     Unpark(usize),
     Tick(usize),
@@ -85,6 +89,8 @@ fn op() -> impl Strategy<Value = Op> {
         5 => any::<u8>().prop_map(Op::Park),
         5 => any::<u8>().prop_map(Op::Bury),
         5 => any::<u8>().prop_map(Op::HandBack),
+        3 => any::<u8>().prop_map(Op::Stop),
+        5 => any::<u8>().prop_map(Op::Cancel),
         3 => any::<u8>().prop_map(Op::Replay),
         3 => some.clone().prop_map(Op::Unpark),
         4 => some.clone().prop_map(Op::Tick),

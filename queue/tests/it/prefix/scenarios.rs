@@ -56,6 +56,12 @@ pub(super) const SCENARIOS: &[(&str, &str)] = &[
     ("beat.lua", "one of many"),
     ("beat.lua", "after the clock was set back"),
     ("bounded.lua", "two jobs"),
+    ("cancel.lua", "a unique job that waits"),
+    ("cancel.lua", "one that was handed back"),
+    ("cancel.lua", "one that the caller ran"),
+    ("cancel.lua", "a unique job for later"),
+    ("cancel.lua", "a job to park"),
+    ("cancel.lua", "one in other hands"),
     ("cron.lua", "two slots"),
     ("cron.lua", "a slot to pass over"),
     ("dead.lua", "a job of the outbox"),
@@ -113,6 +119,7 @@ pub(super) async fn prepare(broker: &mut Broker, script: &str, what: &str) -> Gi
             produce(broker, script, what).await
         }
         "hand_back.lua" | "leave.lua" | "reclaim.lua" => owners(broker, script, what).await,
+        "cancel.lua" => cancels(broker, what).await,
         "tick.lua" | "unpark.lua" | "trim.lua" => moves(broker, script).await,
         _ => outcomes(broker, script, what).await,
     }
@@ -233,6 +240,45 @@ async fn moves(broker: &mut Broker, script: &str) -> Given {
             Given::new(broker.trim(10))
         }
     }
+}
+
+/// Nobody needs to run what is cancelled; only that nothing is left of it matters.
+async fn cancels(broker: &mut Broker, what: &str) -> Given {
+    let held = if what.contains("unique") {
+        unique(KEY)
+    } else {
+        job()
+    };
+    if held.unique.is_some() {
+        let mode = if what.contains("later") { "in" } else { "now" };
+        let call = broker.unique(&held, mode, SOON);
+        broker.run(&call).await.unwrap();
+    } else {
+        broker.add(&held).await;
+    }
+    if what.contains("later") {
+        return Given::new(broker.cancel(&held, "aside", ""));
+    }
+    let entry = broker.entry_for(&held).await.unwrap();
+    if !what.contains("waits") {
+        broker.fetch("peer", 1).await.unwrap();
+    }
+    match what {
+        "one that was handed back" => {
+            let call = broker.hand_back("peer", std::slice::from_ref(&entry));
+            broker.run(&call).await.unwrap();
+        }
+        "a job to park" => {
+            let call = broker.park("peer", &entry, &held);
+            broker.run(&call).await.unwrap();
+            return Given::new(broker.cancel(&held, "aside", ""));
+        }
+        "one that the caller ran" => {
+            return Given::new(broker.cancel(&held, &entry, "peer"));
+        }
+        _ => {}
+    }
+    Given::new(broker.cancel(&held, &entry, ""))
 }
 
 async fn outcomes(broker: &mut Broker, script: &str, what: &str) -> Given {

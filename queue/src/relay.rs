@@ -22,7 +22,7 @@ const RELAYED_AT_ONCE: usize = 128;
 /// A job on its way from the outbox into Redis.
 #[derive(Debug, Clone)]
 pub struct Relayed {
-    /// The encoded [`Envelope`].
+    /// The encoded [`crate::Envelope`].
     pub envelope: Vec<u8>,
     /// Its id.
     pub id: JobId,

@@ -24,7 +24,10 @@ if since < gate and since >= 0 then
   gate = gate - since
 else
   redis.call('HSET', KEYS[4], 'tick', now)
-  redis.call('ZREMRANGEBYSCORE', KEYS[6], '-inf', now - ARGV[6])
+  local old = redis.call('ZRANGEBYSCORE', KEYS[6], '-inf', now - ARGV[6], 'LIMIT', 0, 100)
+  if old[1] then
+    redis.call('ZREM', KEYS[6], unpack(old))
+  end
   local due = redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', now, 'LIMIT', 0, ARGV[1])
   for _, id in ipairs(due) do
     local envelope = redis.call('HGET', KEYS[2], id)

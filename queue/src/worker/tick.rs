@@ -15,7 +15,7 @@ use super::{
     fetch::unblock,
     lane::{Lane, Pause, jittered},
 };
-use crate::{JobId, cancel::REMEMBERED, envelope::whole_ms, reply, scripts};
+use crate::{JobId, cancel::REMEMBERED, envelope::whole_ms, error::Trouble, reply, scripts};
 
 /// Most jobs moved in one script, which blocks Redis while it runs.
 const MAX_MOVE: u64 = 500;
@@ -33,6 +33,7 @@ pub(super) async fn tick_until(lane: Arc<Lane>, mut schedules: Schedules, stop: 
     let mut flag = Flag::default();
     // Requests to cancel up to here are known.
     let mut known = 0;
+    let mut refused = false;
     loop {
         let sleep = match tick(&lane, spare, known).await {
             Ok(ticked) => {
@@ -46,6 +47,7 @@ pub(super) async fn tick_until(lane: Arc<Lane>, mut schedules: Schedules, stop: 
                     continue;
                 }
                 pause.reset();
+                refused = false;
                 spare = tick_every / 2;
                 match ticked.next {
                     // Never before it: the tick would be in vain.
@@ -54,6 +56,12 @@ pub(super) async fn tick_until(lane: Arc<Lane>, mut schedules: Schedules, stop: 
                 }
             }
             Err(error) => {
+                // Whether Redis is away others tell. A refusal, for example by an ACL, would be
+                // told by nobody, and nothing starts before the first tick.
+                if !refused && Trouble::of(&error) == Trouble::Other {
+                    tracing::warn!(queue.name = lane.queue, %error, "Redis refuses the tick");
+                    refused = true;
+                }
                 tracing::debug!(queue.name = lane.queue, %error, "tick failed");
                 tokio::select! {
                     () = stop.cancelled() => return,

@@ -192,6 +192,13 @@ impl Broker {
         }
     }
 
+    /// It was asked to cancel this job, at that time in ms.
+    pub(crate) async fn requested(&mut self, job: &Envelope, at: u64) {
+        let requests = self.key("cx");
+        let add = ["ZADD", &requests, &at.to_string(), &job.id.to_string()];
+        let _: u64 = self.ask(&add).await;
+    }
+
     /// The entry of this job, if it has one.
     pub(crate) async fn entry_for(&mut self, job: &Envelope) -> Option<String> {
         let stream = self.key("s:0");

@@ -144,6 +144,7 @@ impl Both {
                 let moved = i64::try_from(self.state.tick(most)).unwrap();
                 assert_eq!(answer[0], Value::Int(moved));
                 assert_eq!(answer[5], Value::Int(i64::from(self.state.paused)));
+                // Those of a minute ago are forgotten, and no test takes as long.
                 let told: Vec<(String, u64)> = from_redis_value(answer[6].clone()).unwrap();
                 assert!(told.is_sorted_by(|one, next| one.1 < next.1), "{told:?}");
                 let told = told

@@ -87,6 +87,7 @@ pub(super) const SCENARIOS: &[(&str, &str)] = &[
     ("set_aside.lua", "a job to park"),
     ("set_aside.lua", "a unique job to park"),
     ("tick.lua", "two jobs that are due"),
+    ("tick.lua", "a request of long ago"),
     ("trim.lua", "more letters than shall stay"),
     ("unique.lua", "now"),
     ("unique.lua", "later"),
@@ -120,7 +121,7 @@ pub(super) async fn prepare(broker: &mut Broker, script: &str, what: &str) -> Gi
         }
         "hand_back.lua" | "leave.lua" | "reclaim.lua" => owners(broker, script, what).await,
         "cancel.lua" => cancels(broker, what).await,
-        "tick.lua" | "unpark.lua" | "trim.lua" => moves(broker, script).await,
+        "tick.lua" | "unpark.lua" | "trim.lua" => moves(broker, script, what).await,
         _ => outcomes(broker, script, what).await,
     }
 }
@@ -214,9 +215,13 @@ async fn owners(broker: &mut Broker, script: &str, what: &str) -> Given {
     }
 }
 
-async fn moves(broker: &mut Broker, script: &str) -> Given {
+async fn moves(broker: &mut Broker, script: &str, what: &str) -> Given {
     let (one, two) = (job(), job());
     match script {
+        "tick.lua" if what == "a request of long ago" => {
+            broker.requested(&one, 1).await;
+            Given::new(broker.tick(100))
+        }
         "tick.lua" => {
             for job in [&one, &two] {
                 let call = broker.schedule(job, "at", 1);

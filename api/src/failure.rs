@@ -2,6 +2,7 @@
 
 use std::error::Error;
 
+use queue::EnqueueError;
 use service::telemetry::chain;
 
 use crate::problem::Problem;
@@ -24,24 +25,45 @@ const NOT_NOW: [&str; 12] = [
     "42P01", "42703",
 ];
 
-/// 503 when a dependency is away, else 500; the log gets one line with the whole chain.
 impl From<domain::Error> for Problem {
     fn from(error: domain::Error) -> Self {
-        if is_unavailable(&error) {
-            tracing::warn!(error = %chain(&error), "a dependency is away");
+        Self::of(&error)
+    }
+}
+
+/// For a handler that enqueues without a transaction.
+impl From<EnqueueError> for Problem {
+    fn from(error: EnqueueError) -> Self {
+        Self::of(&error)
+    }
+}
+
+impl Problem {
+    /// 503 when a dependency is away, else 500; the log gets one line with the whole chain.
+    fn of(error: &(dyn Error + 'static)) -> Self {
+        if is_unavailable(error) {
+            tracing::warn!(error = %chain(error), "a dependency is away");
             Self::unavailable()
         } else {
-            tracing::error!(error = %chain(&error), "request failed");
+            tracing::error!(error = %chain(error), "request failed");
             Self::internal()
         }
     }
 }
 
-/// Whether Postgres is away, somewhere among the causes of `error`.
+/// Whether Postgres or Redis cannot take it now, somewhere among the causes of `error`.
 fn is_unavailable(error: &(dyn Error + 'static)) -> bool {
-    match error.downcast_ref::<sqlx::Error>() {
-        Some(error) => is_away(error),
-        None => error.source().is_some_and(is_unavailable),
+    if let Some(error) = error.downcast_ref::<sqlx::Error>() {
+        is_away(error)
+    } else if let Some(error) = error.downcast_ref::<EnqueueError>() {
+        matches!(
+            error,
+            EnqueueError::QueueFull { .. }
+                | EnqueueError::OutOfMemory
+                | EnqueueError::Unavailable(_)
+        )
+    } else {
+        error.source().is_some_and(is_unavailable)
     }
 }
 
@@ -61,6 +83,8 @@ fn is_away(error: &sqlx::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use axum::{http::StatusCode, response::IntoResponse};
+
     use super::*;
 
     #[test]
@@ -73,5 +97,18 @@ mod tests {
         assert!(!is_unavailable(&domain::Error::from(
             sqlx::Error::RowNotFound
         )));
+    }
+
+    #[test]
+    fn a_full_queue_is_a_503_and_a_job_too_large_is_not() {
+        let status = |error: EnqueueError| Problem::from(error).into_response().status();
+        let full = EnqueueError::QueueFull {
+            queue: "default".to_owned(),
+            limit: 1,
+            taken: Vec::new(),
+        };
+        assert_eq!(status(full), StatusCode::SERVICE_UNAVAILABLE);
+        let large = EnqueueError::TooLarge { size: 2, limit: 1 };
+        assert_eq!(status(large), StatusCode::INTERNAL_SERVER_ERROR);
     }
 }

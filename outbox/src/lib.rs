@@ -8,6 +8,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 mod done;
+mod passed_over;
 mod relay;
 mod sweep;
 #[cfg(feature = "testing")]

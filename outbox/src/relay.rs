@@ -1,8 +1,8 @@
 //! From Postgres to Redis: the relay.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
 
 use queue::{EnqueueError, JobId, Queue, Relayed};
 use sqlx::{PgConnection, PgPool};
@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::{Error, sweep::jitter};
+use crate::{Error, passed_over::PassedOver, sweep::jitter};
 
 /// How the relay paces itself. The defaults are right for most.
 #[derive(Debug, Clone, Copy)]
@@ -83,8 +83,7 @@ pub struct Relay {
     queue: Queue,
     pub(crate) settings: Settings,
     nudge: Nudge,
-    /// Queues that Redis refused, and when each is tried again.
-    refused: Mutex<HashMap<String, Instant>>,
+    passed_over: PassedOver,
 }
 
 impl Relay {
@@ -100,7 +99,7 @@ impl Relay {
             queue,
             settings,
             nudge: Nudge::default(),
-            refused: Mutex::default(),
+            passed_over: PassedOver::default(),
         }
     }
 
@@ -178,7 +177,8 @@ impl Relay {
     ///
     /// # Errors
     /// When Postgres or Redis fails; the rows then still wait. Where Redis refuses the jobs of
-    /// one queue, the batches after it pass that queue over, for [`Settings::max_backoff`].
+    /// one queue, the batches after it pass that queue over, for [`Settings::max_backoff`]. That
+    /// a queue is full is no failure: its rows wait, and the batches after it pass it over too.
     pub async fn relay_batch(&self) -> Result<u64, Error> {
         Ok(self.move_batch().await?.jobs)
     }
@@ -198,7 +198,7 @@ impl Relay {
 
     async fn move_batch(&self) -> Result<Moved, Error> {
         let mut tx = crate::begin(&self.pool).await?;
-        let refused = self.refused_now();
+        let passed_over = self.passed_over.now();
         let rows = sqlx::query!(
             r#"SELECT id AS "id!", queue AS "queue!", envelope AS "envelope!", run_at,
                       once AS "once!", resends AS "resends!", found AS "found!"
@@ -211,14 +211,14 @@ impl Relay {
              WHERE bytes - octet_length(envelope) < $2 ORDER BY id"#,
             self.settings.batch,
             self.settings.batch_bytes,
-            &refused,
+            &passed_over,
         )
         .fetch_all(&mut *tx)
         .await?;
         let Some(first) = rows.first() else {
             return Ok(Moved::default());
         };
-        let moved = Moved {
+        let mut moved = Moved {
             jobs: rows.len() as u64,
             more: first.found == self.settings.batch || (rows.len() as i64) < first.found,
         };
@@ -241,13 +241,25 @@ impl Relay {
                 again_after,
             });
         }
-        // Side by side, and both before the commit: a crash in between sends a job twice, never
-        // zero times.
-        tokio::try_join!(
-            async { Ok(self.queue.relay(&jobs).await?) },
-            mark_sent(&mut tx, &once, &plain)
-        )
-        .inspect_err(|error| self.note_refused(error))?;
+        // Both before the commit: a crash in between sends a job twice, never zero times.
+        if jobs
+            .iter()
+            .any(|job| self.queue.limit(&job.queue).is_some())
+        {
+            // First Redis, because a queue may take some and leave the others.
+            let taken = self.relay_bounded(&jobs).await?;
+            let is_taken = |id: &Uuid| taken.contains(id);
+            once.retain(is_taken);
+            plain.retain(is_taken);
+            moved.jobs = taken.len() as u64;
+            mark_sent(&mut tx, &once, &plain).await?;
+        } else {
+            tokio::try_join!(
+                async { Ok(self.queue.relay(&jobs).await?) },
+                mark_sent(&mut tx, &once, &plain)
+            )
+            .inspect_err(|error| self.note_refused(error))?;
+        }
         tx.commit().await?;
         tracing::debug!(outbox.moved = moved.jobs, "relayed");
         Ok(moved)
@@ -256,18 +268,44 @@ impl Relay {
     /// Keeps in mind that Redis refuses a queue, if that is the error.
     fn note_refused(&self, error: &Error) {
         if let Error::Enqueue(EnqueueError::Queue { queue, .. }) = error {
-            let until = Instant::now() + self.settings.max_backoff;
-            let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-            refused.insert(queue.clone(), until);
+            self.passed_over.refuse(queue, self.settings.max_backoff);
         }
     }
 
-    /// The queues to pass over.
-    fn refused_now(&self) -> Vec<String> {
-        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        refused.retain(|_, until| *until > now);
-        refused.keys().cloned().collect()
+    /// Sends jobs of which some are for queues with a limit; returns those that were taken.
+    async fn relay_bounded(&self, jobs: &[Relayed]) -> Result<HashSet<Uuid>, Error> {
+        let taken: HashSet<Uuid> = match self.queue.relay(jobs).await {
+            Ok(()) => jobs.iter().map(|job| job.id.into()).collect(),
+            Err(EnqueueError::QueueFull { taken, .. }) => {
+                taken.into_iter().map(Into::into).collect()
+            }
+            Err(error) => {
+                let error = Error::from(error);
+                self.note_refused(&error);
+                return Err(error);
+            }
+        };
+        let mut queues: HashMap<&str, [bool; 2]> = HashMap::new();
+        for job in jobs {
+            let [took_some, left_some] = queues.entry(&job.queue).or_default();
+            let is_taken = taken.contains(&job.id.into());
+            *took_some |= is_taken;
+            *left_some |= !is_taken;
+        }
+        for (queue, [took_some, left_some]) in queues {
+            let (shortest, longest) = (self.settings.poll, self.settings.max_backoff);
+            if !left_some {
+                if self.passed_over.take(queue) {
+                    tracing::info!(queue.name = queue, "the queue takes all jobs of the outbox");
+                }
+            } else if self.passed_over.fill(queue, took_some, shortest, longest) {
+                tracing::warn!(
+                    queue.name = queue,
+                    "the queue is full: its jobs wait in the outbox"
+                );
+            }
+        }
+        Ok(taken)
     }
 
     /// Doubles from a fiftieth of the longest wait up to it.

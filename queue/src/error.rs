@@ -1,6 +1,6 @@
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
-use crate::{EntryId, inspect::InvalidCursor};
+use crate::{EntryId, JobId, inspect::InvalidCursor};
 
 /// What can go wrong between this crate and Redis.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +52,16 @@ pub enum EnqueueError {
     /// The job does not serialize to JSON.
     #[error("the job does not serialize: {0}")]
     Serialize(#[from] serde_json::Error),
+    /// The queue has as many unfinished jobs as [`crate::Settings::limits`] lets it have.
+    #[error("queue {queue} is full: it may have {limit} unfinished jobs")]
+    QueueFull {
+        /// The queue.
+        queue: String,
+        /// Its limit.
+        limit: u64,
+        /// The jobs of a call with many that were enqueued; the others were not.
+        taken: Vec<JobId>,
+    },
     /// Redis is at its memory limit; the job was refused.
     #[error("Redis is out of memory")]
     OutOfMemory,

@@ -126,8 +126,8 @@ pub struct JobContext<C> {
     pub max_attempts: u16,
     /// W3C trace context of the request that enqueued the job.
     pub traceparent: Option<String>,
-    /// Cancelled when the attempt should end: time-out, shutdown, or doubt about
-    /// the lease. One second later the handler's future is dropped, except in
+    /// Cancelled when the attempt should end: time-out, shutdown, a call of
+    /// [`crate::Queue::cancel`], or doubt about the lease. One second later the handler's future is dropped, except in
     /// doubt, where it goes on until another worker may own the job.
     pub cancel: CancellationToken,
 }

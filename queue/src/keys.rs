@@ -38,8 +38,10 @@ pub(crate) struct Keys {
     /// HASH schedule → `SEEN BEGAN RULE`: the rule in force, when a worker that has it
     /// last said so, and when the latest of them began (ms of the server's clock).
     pub(crate) cronspec: String,
+    /// ZSET job id → about when it was asked to cancel it (ms of the server's clock).
+    pub(crate) requests: String,
     /// HASH of the queue's own state: `beat`, `grace`, `life`, `tick`,
-    /// `dead_trimmed`.
+    /// `dead_trimmed`, `cancelled`, and `paused` while it is.
     pub(crate) meta: String,
     tag: String,
 }
@@ -56,6 +58,7 @@ impl Keys {
             dead: format!("{tag}:dead"),
             cron: format!("{tag}:cron"),
             cronspec: format!("{tag}:cronspec"),
+            requests: format!("{tag}:cx"),
             meta: format!("{tag}:m"),
             tag,
         }
@@ -102,6 +105,7 @@ mod tests {
             &keys.dead,
             &keys.cron,
             &keys.cronspec,
+            &keys.requests,
             &keys.meta,
             &once,
             &lock,

@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 
 mod backoff;
+mod bound;
+mod cancel;
 mod connection;
 mod dial;
 mod entry_id;
@@ -12,8 +14,10 @@ mod keys;
 mod letters;
 mod options;
 mod parked;
+mod pause;
 mod queue;
 mod registry;
+mod relay;
 mod reply;
 mod schedule;
 mod scripts;
@@ -28,6 +32,7 @@ mod worker;
 pub use redis;
 
 pub use crate::{
+    cancel::Cancelled,
     entry_id::{EntryId, InvalidEntryId},
     envelope::{Envelope, UniqueHash},
     error::{DecodeError, EnqueueError, Error, WorkerError},
@@ -36,8 +41,9 @@ pub use crate::{
     letters::{DeadLetter, Replay},
     options::{Enqueued, Options, Run},
     parked::{Parked, Unknown},
-    queue::{Queue, Relayed},
+    queue::Queue,
     registry::Registry,
+    relay::Relayed,
     schedule::{CatchUp, Schedule},
     servers::{Cluster, Sentinel, Servers},
     settings::{QueueSettings, Settings, Tuning, WorkerSettings},

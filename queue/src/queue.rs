@@ -1,5 +1,5 @@
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     ops::Deref,
     sync::{Arc, PoisonError, RwLock},
     task::Poll,
@@ -11,6 +11,7 @@ use redis::{Cmd, ErrorKind, Pipeline, RedisError, Value};
 
 use crate::{
     EnqueueError, Enqueued, Envelope, Error, Job, JobId, Options, Run, UniqueHash,
+    bound::{add_bounded, check_room},
     connection::{Connection, Connections, first_error},
     envelope::{Sealer, epoch_ms, unique_hash, whole_ms},
     keys::{ENVELOPE, Keys},
@@ -20,15 +21,12 @@ use crate::{
 };
 
 /// Commands in one write of [`Queue::enqueue_many`].
-const CHUNK: usize = 512;
+pub(crate) const CHUNK: usize = 512;
 /// Bytes with which a write is full, whatever it consists of: a slow network must carry it
 /// within the limit for an answer.
 pub(crate) const WRITE_BYTES: usize = 4 * 1024 * 1024;
 /// Writes of [`Queue::enqueue_many`] under way at once.
 const CHUNKS_IN_FLIGHT: usize = 4;
-/// Jobs in one script of [`Queue::relay`]: Redis does nothing else for as long as one runs, some
-/// 5 µs for each job.
-const RELAYED_AT_ONCE: usize = 128;
 /// The queue whose server answers to [`Queue::ping`]: in a Cluster one node stands for all.
 const PINGED: &str = "default";
 /// Limit for [`Queue::ping`], which stands in readiness probes.
@@ -56,22 +54,6 @@ impl Deref for Partition {
     fn deref(&self) -> &Keys {
         &self.keys
     }
-}
-
-/// A job on its way from the outbox into Redis.
-#[derive(Debug, Clone)]
-pub struct Relayed {
-    /// The encoded [`Envelope`].
-    pub envelope: Vec<u8>,
-    /// Its id.
-    pub id: JobId,
-    /// Its queue.
-    pub queue: String,
-    /// When to run it; none, or a time that has passed, is now.
-    pub run_at: Option<SystemTime>,
-    /// How long from then on until it may be relayed again, for which it is remembered; zero if
-    /// only an error makes the caller repeat itself.
-    pub again_after: Duration,
 }
 
 impl Queue {
@@ -115,8 +97,14 @@ impl Queue {
     pub async fn enqueue<J: Job>(&self, job: &J) -> Result<JobId, EnqueueError> {
         let mut sealer = Sealer::new(None);
         let (id, envelope) = sealer.seal(job)?;
+        let limit = self.limit(J::QUEUE);
         let queue = self.partition(J::QUEUE);
-        queue.connection.one(&add(&queue.keys, envelope)).await?;
+        let cmd = match limit {
+            None => add(&queue, envelope),
+            Some(limit) => add_bounded(&queue, limit).arg(envelope).take(),
+        };
+        let answer = queue.connection.one(&cmd).await?;
+        check_room(J::QUEUE, limit, &answer)?;
         Ok(id)
     }
 
@@ -176,9 +164,16 @@ impl Queue {
 
     /// Enqueues many jobs, up to 512 or some 4 MiB to a write.
     ///
+    /// A queue with a limit takes all jobs of a write or none, and no write after the
+    /// first that it refuses.
+    ///
     /// # Errors
     /// As [`Queue::enqueue`]; some of the jobs may have been enqueued.
+    /// [`EnqueueError::QueueFull`] says which were.
     pub async fn enqueue_many<J: Job>(&self, jobs: &[J]) -> Result<Vec<JobId>, EnqueueError> {
+        if let Some(limit) = self.limit(J::QUEUE) {
+            return self.enqueue_many_bounded(jobs, limit).await;
+        }
         let queue = self.partition(J::QUEUE);
         let mut ids = Vec::with_capacity(jobs.len());
         let mut writes = FuturesOrdered::new();
@@ -242,22 +237,29 @@ impl Queue {
         run: Run,
         unique: Option<UniqueHash>,
     ) -> Result<Enqueued, EnqueueError> {
-        let queue = self.partition(queue);
-        let keys = &queue.keys;
+        let partition = self.partition(queue);
+        let keys = &partition.keys;
         let (mode, ms) = match run {
             Run::Now => ("now", 0),
             Run::In(delay) => ("in", whole_ms(delay)),
             Run::At(time) => ("at", epoch_ms(time)),
         };
+        let limit = self.limit(queue);
         let Some(unique) = unique else {
-            let cmd = if run == Run::Now {
-                add(keys, envelope)
-            } else {
-                let mut cmd = scripts::call(&scripts::SCHEDULE, &[&keys.payloads, &keys.delayed]);
-                cmd.arg(id.to_string()).arg(envelope).arg(mode).arg(ms);
-                cmd
+            let cmd = match (run, limit) {
+                (Run::Now, None) => add(keys, envelope),
+                (Run::Now, Some(limit)) => add_bounded(keys, limit).arg(envelope).take(),
+                _ => {
+                    let named = [&keys.payloads[..], &keys.delayed, &keys.stream];
+                    let named = &named[..2 + usize::from(limit.is_some())];
+                    let mut cmd = scripts::call(&scripts::SCHEDULE, named);
+                    cmd.arg(id.to_string()).arg(envelope).arg(mode).arg(ms);
+                    cmd.arg(limit);
+                    cmd
+                }
             };
-            queue.connection.one(&cmd).await?;
+            let answer = partition.connection.one(&cmd).await?;
+            check_room(queue, limit, &answer)?;
             return Ok(Enqueued::New(id));
         };
         #[cfg(feature = "testing")]
@@ -274,8 +276,11 @@ impl Queue {
             .arg(envelope)
             .arg(mode)
             .arg(ms)
-            .arg(whole_ms(self.settings().tuning.unique_ttl));
-        match queue.connection.one(&cmd).await? {
+            .arg(whole_ms(self.settings().tuning.unique_ttl))
+            .arg(limit);
+        let answer = partition.connection.one(&cmd).await?;
+        check_room(queue, limit, &answer)?;
+        match answer {
             Value::Nil => Ok(Enqueued::New(id)),
             holder => match parse(&holder) {
                 Some(holder) => Ok(Enqueued::Duplicate(holder)),
@@ -285,66 +290,6 @@ impl Queue {
                 }
             },
         }
-    }
-
-    /// Takes jobs over from the outbox; those that are known are passed over.
-    ///
-    /// After a success all of them are in Redis. After an error some may be: call
-    /// again with the same jobs.
-    ///
-    /// # Errors
-    /// As [`Queue::enqueue`], and [`EnqueueError::Queue`] with the first queue refused.
-    pub async fn relay(&self, jobs: &[Relayed]) -> Result<(), EnqueueError> {
-        let mut queues: BTreeMap<&str, Vec<&Relayed>> = BTreeMap::new();
-        for job in jobs {
-            queues.entry(&job.queue).or_default().push(job);
-        }
-        // One write for each server.
-        let mut writes: Vec<Write<'_>> = Vec::new();
-        for (name, jobs) in queues {
-            let queue = self.partition(name);
-            let known = writes
-                .iter()
-                .position(|write| write.connection.is(&queue.connection));
-            let at = known.unwrap_or_else(|| {
-                writes.push(Write::new(queue.connection.clone()));
-                writes.len() - 1
-            });
-            for some in jobs.chunks(RELAYED_AT_ONCE) {
-                let cmd = self.relay_some(&queue.keys, some);
-                writes[at].pipeline.add_command(cmd);
-                writes[at].queue_of.push(name);
-            }
-        }
-        let sent = futures_util::future::join_all(writes.iter().map(Write::send)).await;
-        for (write, sent) in writes.iter().zip(sent) {
-            sent.map_err(|error| match error {
-                // The others' servers may be well.
-                EnqueueError::Unavailable(source) if writes.len() > 1 => EnqueueError::Queue {
-                    queue: write.queue_of[0].to_owned(),
-                    source,
-                },
-                error => error,
-            })?;
-        }
-        Ok(())
-    }
-
-    fn relay_some(&self, keys: &Keys, jobs: &[&Relayed]) -> Cmd {
-        let markers: Vec<String> = jobs.iter().map(|job| keys.once(job.id)).collect();
-        let mut names: Vec<&str> = vec![&keys.stream, &keys.payloads, &keys.delayed];
-        names.extend(markers.iter().map(String::as_str));
-        let mut cmd = scripts::call(&scripts::RELAY, &names);
-        cmd.arg(whole_ms(self.settings().tuning.marker_ttl));
-        for job in jobs {
-            cmd.arg(job.id.to_string()).arg(&job.envelope[..]);
-            match job.run_at {
-                Some(time) => cmd.arg(epoch_ms(time)),
-                None => cmd.arg(""),
-            };
-            cmd.arg(whole_ms(job.again_after));
-        }
-        cmd
     }
 
     pub(crate) fn settings(&self) -> &Settings {
@@ -363,38 +308,6 @@ impl Queue {
         let partition = Arc::new(Partition { keys, connection });
         let mut known = known.write().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(known.entry(queue.to_owned()).or_insert(partition))
-    }
-}
-
-/// Scripts of the outbox' relay for the queues of one server.
-struct Write<'a> {
-    connection: Connection,
-    pipeline: Pipeline,
-    /// The queue of each script.
-    queue_of: Vec<&'a str>,
-}
-
-impl Write<'_> {
-    fn new(connection: Connection) -> Self {
-        Self {
-            connection,
-            pipeline: Pipeline::new(),
-            queue_of: Vec::new(),
-        }
-    }
-
-    async fn send(&self) -> Result<(), EnqueueError> {
-        let answers = self.connection.all(&self.pipeline).await?;
-        for (answer, queue) in answers.iter().zip(&self.queue_of) {
-            first_error(std::slice::from_ref(answer)).map_err(|error| match error.into() {
-                EnqueueError::Redis(source) => EnqueueError::Queue {
-                    queue: (*queue).to_owned(),
-                    source,
-                },
-                all => all,
-            })?;
-        }
-        Ok(())
     }
 }
 

@@ -20,6 +20,8 @@ macro_rules! scripts {
 
 scripts! {
     BEAT = "beat.lua";
+    BOUNDED = "bounded.lua";
+    CANCEL = "cancel.lua";
     CRON = "cron.lua";
     DEAD = "dead.lua";
     DELETE = "delete.lua";

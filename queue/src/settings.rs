@@ -1,4 +1,4 @@
-use std::{ops::RangeInclusive, time::Duration};
+use std::{collections::BTreeMap, ops::RangeInclusive, time::Duration};
 
 use redis::ConnectionInfo;
 
@@ -27,6 +27,10 @@ pub struct Settings {
     pub namespace: String,
     /// How long after its last heartbeat a worker's jobs may be taken over.
     pub lease: Duration,
+    /// Most unfinished jobs (ready, running or delayed) of the queues that have a limit.
+    ///
+    /// A producer with these settings gets [`crate::EnqueueError::QueueFull`] above it.
+    pub limits: BTreeMap<String, u64>,
     /// What rarely needs a change.
     pub tuning: Tuning,
     /// The newest envelope that is read and written; only tests set it back.
@@ -42,6 +46,7 @@ impl Settings {
             servers: Servers::One,
             namespace: namespace.into(),
             lease: Duration::from_secs(6),
+            limits: BTreeMap::new(),
             tuning: Tuning::default(),
             newest_envelope: envelope::NEWEST,
         }
@@ -61,6 +66,12 @@ impl Settings {
             (
                 (Duration::from_millis(200)..=HOUR).contains(&self.lease),
                 "lease: 200 ms to 1 h",
+            ),
+            (
+                self.limits
+                    .iter()
+                    .all(|(queue, limit)| is_name(queue) && *limit >= 1),
+                "limits: at least 1 job, of a queue with a name of a-z, 0-9, '_', '-', '.'",
             ),
             (
                 (SHORTEST..self.lease).contains(&tuning.scan),
@@ -288,6 +299,7 @@ mod tests {
         let redis = "redis://127.0.0.1".into_connection_info().unwrap();
         let mut settings = Settings::new(redis, "a{b");
         settings.lease = Duration::from_millis(1);
+        settings.limits = BTreeMap::from([("mail".to_owned(), 0), ("B".to_owned(), 1)]);
         settings.tuning.marker_ttl = Duration::ZERO;
         settings.tuning.unique_ttl = Duration::ZERO;
         settings.tuning.dead_max_age = Duration::MAX;
@@ -295,7 +307,7 @@ mod tests {
         let Err(Error::Settings(wrong)) = settings.check() else {
             panic!("accepted");
         };
-        assert_eq!(wrong.len(), 8, "{wrong:?}");
+        assert_eq!(wrong.len(), 9, "{wrong:?}");
     }
 
     #[test]

@@ -16,7 +16,17 @@ pub(crate) struct Redis {
 
 impl Redis {
     pub(crate) async fn new() -> Self {
-        let settings = queue::testing::settings();
+        Self::over(queue::testing::settings()).await
+    }
+
+    /// With a limit for a queue's unfinished jobs.
+    pub(crate) async fn limited(queue: &str, limit: u64) -> Self {
+        let mut settings = queue::testing::settings();
+        settings.limits.insert(queue.to_owned(), limit);
+        Self::over(settings).await
+    }
+
+    async fn over(settings: Settings) -> Self {
         let client = queue::redis::Client::open(settings.redis.clone()).unwrap();
         Self {
             queue: Queue::connect(settings.clone()).await.unwrap(),
@@ -50,6 +60,19 @@ impl Redis {
         entries.ids.iter().map(envelope).collect()
     }
 
+    /// The ids of another queue's jobs that are ready, oldest first.
+    pub(crate) async fn ids_in(&self, queue: &str) -> Vec<JobId> {
+        let key = format!("{{{}:{queue}}}:s:0", self.settings.namespace);
+        let entries: queue::redis::streams::StreamRangeReply =
+            self.conn.clone().xrange_all(key).await.unwrap();
+        let id = |entry: &queue::redis::streams::StreamId| {
+            Envelope::decode(&entry.get::<Vec<u8>>("e").unwrap())
+                .unwrap()
+                .id
+        };
+        entries.ids.iter().map(id).collect()
+    }
+
     /// How many jobs wait for their time.
     pub(crate) async fn delayed(&self) -> usize {
         self.conn.clone().zcard(self.key("delayed")).await.unwrap()
@@ -66,6 +89,16 @@ impl Redis {
     pub(crate) async fn ready_in(&self, queue: &str) -> usize {
         let key = format!("{{{}:{queue}}}:s:0", self.settings.namespace);
         self.conn.clone().xlen(key).await.unwrap()
+    }
+
+    /// Does the oldest of the jobs that are ready in another queue.
+    pub(crate) async fn finish_in(&self, queue: &str, jobs: usize) {
+        let key = format!("{{{}:{queue}}}:s:0", self.settings.namespace);
+        let mut conn = self.conn.clone();
+        let oldest: queue::redis::streams::StreamRangeReply =
+            conn.xrange_count(&key, "-", "+", jobs).await.unwrap();
+        let ids: Vec<_> = oldest.ids.iter().map(|entry| &entry.id).collect();
+        assert_eq!(conn.xdel::<_, _, usize>(&key, &ids).await.unwrap(), jobs);
     }
 
     /// Makes Redis refuse jobs of this queue.

@@ -121,6 +121,52 @@ async fn a_queue_that_redis_refuses_does_not_hold_up_the_others() {
 }
 
 #[tokio::test]
+async fn a_full_queue_takes_what_it_can_and_does_not_hold_up_the_others() {
+    let (database, redis) = (database().await, Redis::limited("other", 30).await);
+    // The oldest, and what has no room is more than two batches, which go side by side.
+    let mut other = enqueue(&database.pool, 0..90).await;
+    sqlx::query("UPDATE job_outbox SET queue = 'other'")
+        .execute(&database.pool)
+        .await
+        .unwrap();
+    enqueue(&database.pool, 0..25).await;
+    let settings = Settings {
+        batch: 10,
+        max_backoff: Duration::from_millis(300),
+        ..Settings::default()
+    };
+    let relay = Relay::with_settings(database.pool.clone(), redis.queue.clone(), settings);
+    let cancel = CancellationToken::new();
+    let running = tokio::spawn(relay.run(cancel.clone()));
+    until("the others are in Redis", async || {
+        redis.ready().await.len() == 25
+    })
+    .await;
+    let waiting = "SELECT count(*) FROM job_outbox WHERE state = 0";
+    until("what has no room waits", async || {
+        count(&database, waiting).await == 60
+    })
+    .await;
+    assert_eq!(redis.ready_in("other").await, 30);
+    for left in [30, 0] {
+        redis.finish_in("other", 30).await;
+        until("the next are in Redis", async || {
+            count(&database, waiting).await == left
+        })
+        .await;
+        assert!(redis.ready_in("other").await <= 30);
+    }
+    assert_eq!(
+        redis.ids_in("other").await,
+        other.split_off(60),
+        "each was sent once, in order"
+    );
+    cancel.cancel();
+    running.await.unwrap();
+    redis.end(55, 0).await;
+}
+
+#[tokio::test]
 async fn a_nudge_saves_the_wait() {
     let (database, redis) = (database().await, Redis::new().await);
     let settings = Settings {

@@ -48,6 +48,8 @@ pub struct Counts {
     pub dead: u64,
     /// Dead letters that were trimmed, since the queue began.
     pub dead_trimmed: u64,
+    /// Jobs that were cancelled, since the queue began.
+    pub cancelled: u64,
 }
 
 /// A queue at a glance.
@@ -87,6 +89,7 @@ impl Queue {
         pipeline.cmd("ZCARD").arg(&keys.parked);
         pipeline.cmd("XLEN").arg(&keys.dead);
         pipeline.cmd("HGET").arg(&keys.meta).arg("dead_trimmed");
+        pipeline.cmd("HGET").arg(&keys.meta).arg("cancelled");
         pipeline.cmd("XPENDING").arg(&keys.stream).arg(GROUP);
         let mut answers = keys.connection.all(&pipeline).await?;
         let pending = match answers.pop().map(of_group).transpose()? {
@@ -94,7 +97,7 @@ impl Queue {
             _ => return Err(Error::Reply("XPENDING")),
         };
         first_error(&answers)?;
-        let [length, delayed, parked, dead, trimmed] = answers.as_slice() else {
+        let [length, delayed, parked, dead, trimmed, cancelled] = answers.as_slice() else {
             return Err(Error::Reply("a pipeline"));
         };
         Ok(Counts {
@@ -104,6 +107,7 @@ impl Queue {
             parked: number(parked),
             dead: number(dead),
             dead_trimmed: number(trimmed),
+            cancelled: number(cancelled),
         })
     }
 

@@ -1,11 +1,15 @@
 #!lua flags=allow-oom
--- Moves delayed jobs that are due into the stream, and tells the schedules that are.
+-- Moves delayed jobs that are due into the stream, and tells the schedules that are,
+-- whether the queue is paused, and which jobs are to be cancelled.
 --
 -- KEYS 1 stream  2 payloads (HASH)  3 delayed (ZSET)  4 meta (HASH)  5 cron (ZSET)
+--      6 requests to cancel (ZSET)
 -- ARGV 1 most jobs to move  2 ms: move nothing when the last tick is younger
---      3 most schedules to tell
+--      3 most schedules to tell  4 tell requests with scores above this  5 most of them
+--      6 ms to remember a request
 -- Returns {moved, ms until a tick can move the next job, or until the next slot, or -1,
---   now in ms, life of the data or nil, {name, slot, ...} of the schedules that are due}.
+--   now in ms, life of the data or nil, {name, slot, ...} of the schedules that are due,
+--   1 when the queue is paused, else 0, {job id, score, ...} of the requests}.
 --
 -- Invariant: a job is in the stream before it leaves the index, and its index goes
 -- last; by the server's clock it is never early. Moving frees what it takes, so it
@@ -20,6 +24,10 @@ if since < gate and since >= 0 then
   gate = gate - since
 else
   redis.call('HSET', KEYS[4], 'tick', now)
+  local old = redis.call('ZRANGEBYSCORE', KEYS[6], '-inf', now - ARGV[6], 'LIMIT', 0, 100)
+  if old[1] then
+    redis.call('ZREM', KEYS[6], unpack(old))
+  end
   local due = redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', now, 'LIMIT', 0, ARGV[1])
   for _, id in ipairs(due) do
     local envelope = redis.call('HGET', KEYS[2], id)
@@ -43,4 +51,6 @@ local later = redis.call('ZRANGEBYSCORE', KEYS[5], '(' .. now, '+inf', 'WITHSCOR
 if later[2] and (wait < 0 or later[2] - now < wait) then
   wait = later[2] - now
 end
-return {moved, wait, now, redis.call('HGET', KEYS[4], 'life'), slots}
+local paused = redis.call('HEXISTS', KEYS[4], 'paused')
+local asked = redis.call('ZRANGEBYSCORE', KEYS[6], '(' .. ARGV[4], '+inf', 'WITHSCORES', 'LIMIT', 0, ARGV[5])
+return {moved, wait, now, redis.call('HGET', KEYS[4], 'life'), slots, paused, asked}

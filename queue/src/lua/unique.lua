@@ -1,10 +1,11 @@
 #!lua
--- Enqueues a job, unless another one holds its key.
+-- Enqueues a job, unless another one holds its key, or the queue is full.
 --
 -- KEYS 1 stream  2 payloads (HASH)  3 delayed (ZSET)  4 lock (STRING)
 -- ARGV 1 job id  2 envelope  3 'now', 'in' or 'at'  4 ms from now, or of the Unix epoch
 --      5 time to live of the lock in ms, from the job's time on
--- Returns nothing, or the id of the job that holds the key.
+--      6 most jobs that may be ready, running or delayed, of a queue with a limit only
+-- Returns nothing, the id of the job that holds the key, or 0 when the queue is full.
 --
 -- Invariant: the lock is written last. Stopping before it can let another job
 -- with this key in, but a key that is held without a job would keep all out.
@@ -15,6 +16,9 @@ if holder then
     redis.call('SET', KEYS[4], holder, 'PX', ARGV[5])
   end
   return holder
+end
+if ARGV[6] and redis.call('XLEN', KEYS[1]) + redis.call('ZCARD', KEYS[3]) >= tonumber(ARGV[6]) then
+  return 0
 end
 local keep = tonumber(ARGV[5])
 if ARGV[3] == 'now' then

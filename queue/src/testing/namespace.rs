@@ -77,6 +77,7 @@ impl Namespace {
         let left = Counts {
             dead: 0,
             dead_trimmed: 0,
+            cancelled: 0,
             ..left
         };
         assert_eq!(found.counts, left, "jobs left in Redis");
@@ -183,6 +184,8 @@ impl Look {
                     }
                 }
                 "s:0" => self.stream(key, found).await,
+                // Ticks forget requests to cancel a day after they were made.
+                "cx" => {}
                 // Schedules stay while a release may come back that knows them.
                 "cron" => scheduled = self.ask(&["ZRANGE", key, "0", "-1"]).await,
                 "cronspec" => specs = self.ask(&["HKEYS", key]).await,

@@ -21,6 +21,8 @@ pub enum Outcome {
         /// The error with its sources.
         error: String,
     },
+    /// Somebody has cancelled it.
+    Cancelled,
     /// There is no handler for its name and version; only [`perform`] tells of it.
     Parked,
 }
@@ -31,6 +33,7 @@ impl fmt::Display for Outcome {
             Self::Done => f.write_str("done"),
             Self::Retry { after, error } => write!(f, "again after {after:.1?} ({error})"),
             Self::Dead { why, error } => write!(f, "dead: {why} ({error})"),
+            Self::Cancelled => f.write_str("cancelled"),
             Self::Parked => f.write_str("parked: no handler here"),
         }
     }

@@ -22,6 +22,7 @@ use super::{
     entry::Entry,
     lane::Lane,
     lease::Lease,
+    requests::Requests,
     settle::Settlement,
 };
 use crate::{
@@ -55,6 +56,8 @@ enum End {
     Returned(Outcome),
     Panicked(String),
     TimedOut,
+    /// Somebody has asked for it.
+    Cancelled,
     /// The worker ends before the job.
     HandBack,
     /// The entry belongs to another worker.
@@ -66,7 +69,7 @@ impl<C: Clone + Send + Sync + 'static> Runners<C> {
     pub(super) async fn run(&self) {
         let mut ended = None;
         loop {
-            let usable = |lane: usize| self.lanes[lane].tenure.is_trusted();
+            let usable = |lane: usize| self.lanes[lane].may_start();
             let Next::Run(Taken {
                 lane,
                 entry,
@@ -98,6 +101,10 @@ impl<C: Clone + Send + Sync + 'static> Runners<C> {
             Ok(parts) => parts,
             Err(error) => return refuse(lane, entry, &error),
         };
+        if lane.requests.name(header.id()) {
+            tracing::info!(job.id = %header.id(), queue.name = lane.queue, "job cancelled before its start");
+            return lane.settle(entry.id, &entry.consumer, cancelled(&header));
+        }
         let Some(kind) = self.registry.find(header.name, header.version) else {
             return park(lane, &header, &entry);
         };
@@ -111,7 +118,7 @@ impl<C: Clone + Send + Sync + 'static> Runners<C> {
             trace.id = header.traceparent.and_then(trace::id),
         );
         let started = Instant::now();
-        let run = self.attempt(kind, &header, payload, &lease, started);
+        let run = self.attempt(kind, &header, payload, &lease, &lane.requests, started);
         let run = trace::inherit(header.traceparent, run);
         let end = run.instrument(span.clone()).await;
         let took = started.elapsed();
@@ -133,6 +140,7 @@ impl<C: Clone + Send + Sync + 'static> Runners<C> {
         header: &Header<'_>,
         payload: &[u8],
         lease: &Lease,
+        requests: &Requests,
         started: Instant,
     ) -> End {
         let cancel = CancellationToken::new();
@@ -159,6 +167,8 @@ impl<C: Clone + Send + Sync + 'static> Runners<C> {
         }
         let timeout = tokio::time::sleep_until(deadline(started, header.timeout_ms));
         tokio::pin!(timeout);
+        let named = requests.named(header.id());
+        tokio::pin!(named);
         let mut doubted = false;
         let why = loop {
             tokio::select! {
@@ -171,6 +181,7 @@ impl<C: Clone + Send + Sync + 'static> Runners<C> {
                     };
                 }
                 () = &mut timeout => break End::TimedOut,
+                () = &mut named => break End::Cancelled,
                 () = self.hurry.cancelled() => break End::HandBack,
                 () = lease.lost.cancelled(), if !header.once() => break End::Lost,
                 () = lease.doubt.cancelled(), if !doubted && !header.once() => {
@@ -267,6 +278,10 @@ fn conclude<C>(
             tracing::info!("job handed back");
             return Some(Settlement::HandBack);
         }
+        End::Cancelled => {
+            tracing::info!("job cancelled");
+            return Some(cancelled(header));
+        }
         End::Lost => {
             tracing::warn!("job given up: another worker may own it");
             return None;
@@ -313,6 +328,13 @@ fn conclude<C>(
         #[cfg(feature = "testing")]
         error: text,
     })
+}
+
+fn cancelled(header: &Header<'_>) -> Settlement {
+    Settlement::Cancelled {
+        job: header.id(),
+        unique: header.unique,
+    }
 }
 
 fn dead(header: &Header<'_>, payload: &[u8], why: &'static str, error: String) -> Settlement {

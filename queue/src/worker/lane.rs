@@ -12,6 +12,7 @@ use super::{
     board::{Board, Place},
     entry::{Entry, EntryId},
     lease::Tenure,
+    requests::Requests,
     settle::{Settled, Settlement},
     tally::Tally,
 };
@@ -39,6 +40,10 @@ pub(super) struct Lane {
     pub(super) reader: AtomicI64,
     /// Asks for a scan before its time.
     pub(super) scan: Notify,
+    /// Nothing may start: the queue is paused, or no tick has said that it is not.
+    pub(super) held: AtomicBool,
+    /// Jobs to cancel.
+    pub(super) requests: Requests,
 }
 
 impl Lane {
@@ -97,14 +102,37 @@ impl Lane {
         let _ = self.settle.send(settled);
     }
 
+    /// Sets whether jobs may start.
+    pub(super) fn hold(&self, held: bool) {
+        self.held.store(held, Ordering::Release);
+    }
+
+    /// Whether jobs may start: the lease is sure, and the queue is not paused.
+    pub(super) fn may_start(&self) -> bool {
+        self.tenure.is_trusted() && !self.held.load(Ordering::Acquire)
+    }
+
+    /// Gives what waits here to another worker, or to this one later.
+    pub(super) fn hand_back_waiting(&self) {
+        for entry in self.board.take_waiting(self.number) {
+            self.settle(entry.id, &entry.consumer, Settlement::HandBack);
+        }
+    }
+
     /// Entries to ask for now.
     pub(super) fn room(&self) -> usize {
+        if self.held.load(Ordering::Acquire) {
+            return 0;
+        }
         let window = self.pace.window(self.settings.tuning.prefetch_max);
         self.board.room(self.number, window)
     }
 
     /// Entries to take over from others now, also when the buffer is full.
     pub(super) fn claimable(&self) -> usize {
+        if self.held.load(Ordering::Acquire) {
+            return 0;
+        }
         let window = self.pace.window(self.settings.tuning.prefetch_max);
         self.board.claimable(self.number, window)
     }

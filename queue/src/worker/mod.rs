@@ -8,6 +8,7 @@ mod fetch;
 mod lane;
 mod lease;
 mod reconcile;
+mod requests;
 mod scan;
 mod settle;
 mod tally;
@@ -28,6 +29,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::entry::parse_entry;
 #[cfg(feature = "testing")]
 pub(crate) use self::execute::perform::perform;
 use self::{
@@ -36,7 +38,7 @@ use self::{
     execute::Runners,
     lane::{Lane, Pace, Pause},
     lease::{Heartbeat, Tenure},
-    settle::Settlement,
+    requests::Requests,
     tally::Tally,
 };
 use crate::{
@@ -212,6 +214,8 @@ impl<C: Clone + Send + Sync + 'static> Worker<C> {
                 reconcile: AtomicBool::new(false),
                 reader: AtomicI64::new(0),
                 scan: Notify::new(),
+                held: AtomicBool::new(true),
+                requests: Requests::default(),
             }));
             outcomes.push(settled);
         }
@@ -390,9 +394,7 @@ impl Running {
 
     fn hand_back_waiting(&self) {
         for lane in &self.lanes {
-            for entry in self.board.take_waiting(lane.number) {
-                lane.settle(entry.id, &entry.consumer, Settlement::HandBack);
-            }
+            lane.hand_back_waiting();
         }
     }
 }

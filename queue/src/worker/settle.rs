@@ -3,31 +3,30 @@
 //! There is no timer. The size of a batch follows the load by itself: one at rest,
 //! hundreds at the peak, and the delay is one round trip.
 
+mod commands;
+
 use std::{
     collections::{HashSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
 
-use redis::{Cmd, Pipeline, RedisResult, RedisWrite, Value};
+use redis::{RedisResult, Value};
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 
+use self::commands::{SettledBy, commands};
 use super::{
     entry::EntryId,
     lane::{Lane, Pause},
 };
-use crate::{
-    JobId, UniqueHash, envelope::whole_ms, error::Trouble, keys::GROUP, queue::WRITE_BYTES, scripts,
-};
+use crate::{JobId, UniqueHash, error::Trouble, queue::WRITE_BYTES};
 
 /// Most outcomes in one pipeline.
 const MAX_BATCH: usize = 1024;
-/// Most unique jobs in one script, which blocks Redis while it runs.
-const MAX_FINISH: usize = 128;
 
 /// An entry and what became of it.
 #[derive(Debug)]
@@ -44,6 +43,11 @@ pub(super) enum Settlement {
     Done,
     /// The job is done, and its key is free.
     DoneUnique { job: JobId, unique: UniqueHash },
+    /// Somebody wanted it to end, so it did.
+    Cancelled {
+        job: JobId,
+        unique: Option<UniqueHash>,
+    },
     /// Another attempt, later.
     Retry {
         job: JobId,
@@ -177,7 +181,10 @@ fn first_write(pending: &[Settled]) -> usize {
             Settlement::Retry { envelope, .. }
             | Settlement::Park { envelope, .. }
             | Settlement::Dead { envelope, .. } => envelope.len(),
-            Settlement::Done | Settlement::DoneUnique { .. } | Settlement::HandBack => 0,
+            Settlement::Done
+            | Settlement::DoneUnique { .. }
+            | Settlement::Cancelled { .. }
+            | Settlement::HandBack => 0,
         };
         bytes >= WRITE_BYTES
     });
@@ -210,7 +217,7 @@ async fn flush(lane: &Lane, pending: &[Settled]) -> RedisResult<Flushed> {
                     refused.extend(ids.of(pending));
                 }
             }
-            Value::Int(0) if matches!(ids, SettledBy::One(_)) => {
+            Value::Int(..=0) if matches!(ids, SettledBy::One(_)) => {
                 // Another worker has it, or this is a repeat of what was done.
                 tracing::debug!(queue.name = lane.queue, "outcome of an entry not owned");
                 strayed = true;
@@ -219,171 +226,6 @@ async fn flush(lane: &Lane, pending: &[Settled]) -> RedisResult<Flushed> {
         }
     }
     Ok(Flushed { refused, strayed })
-}
-
-/// Which outcomes a command of the pipeline stands for.
-enum SettledBy<'a> {
-    AllDone,
-    Finished(Vec<EntryId>),
-    HandedBackBy(&'a Arc<str>),
-    One(EntryId),
-}
-
-impl SettledBy<'_> {
-    fn of(&self, pending: &[Settled]) -> Vec<EntryId> {
-        let ids = |belongs: &dyn Fn(&Settled) -> bool| {
-            let those = pending.iter().filter(|settled| belongs(settled));
-            those.map(|settled| settled.id).collect()
-        };
-        match self {
-            Self::One(id) => vec![*id],
-            Self::Finished(ids) => ids.clone(),
-            Self::AllDone => ids(&|settled| matches!(settled.what, Settlement::Done)),
-            Self::HandedBackBy(consumer) => ids(&|settled| {
-                matches!(settled.what, Settlement::HandBack) && settled.consumer == **consumer
-            }),
-        }
-    }
-}
-
-fn commands<'a>(lane: &Lane, pending: &'a [Settled]) -> (Pipeline, Vec<SettledBy<'a>>) {
-    let mut pipeline = Pipeline::with_capacity(2);
-    let mut settled_by = Vec::with_capacity(2);
-    let done = || {
-        let done = pending.iter();
-        done.filter(|settled| matches!(settled.what, Settlement::Done))
-    };
-    if done().next().is_some() {
-        // First XDEL, then XACK: between the two the entry is pending without a
-        // body, which the next claim drops. The other way round it would be a
-        // body that nobody owns, for ever.
-        let mut del = Cmd::with_capacity(2 + pending.len(), 64 + 20 * pending.len());
-        del.arg("XDEL").arg(&lane.keys.stream);
-        let mut ack = Cmd::with_capacity(3 + pending.len(), 64 + 20 * pending.len());
-        ack.arg("XACK").arg(&lane.keys.stream).arg(GROUP);
-        for settled in done() {
-            del.write_arg_fmt(settled.id);
-            ack.write_arg_fmt(settled.id);
-        }
-        pipeline.add_command(del);
-        pipeline.add_command(ack);
-        settled_by.extend([SettledBy::AllDone, SettledBy::AllDone]);
-    }
-    let unique: Vec<_> = pending.iter().filter_map(done_unique).collect();
-    for jobs in unique.chunks(MAX_FINISH) {
-        let mut named = vec![lane.keys.stream.clone()];
-        named.extend(jobs.iter().map(|(.., unique)| lane.keys.lock(*unique)));
-        let mut cmd = scripts::call(&scripts::FINISH, &named);
-        for (entry, job, _) in jobs {
-            cmd.write_arg_fmt(entry);
-            cmd.write_arg_fmt(job);
-        }
-        pipeline.add_command(cmd);
-        let entries = jobs.iter().map(|(entry, ..)| *entry).collect();
-        settled_by.push(SettledBy::Finished(entries));
-    }
-    let mut hand_backs: Vec<(&Arc<str>, Cmd)> = Vec::new();
-    for settled in pending {
-        if matches!(settled.what, Settlement::HandBack) {
-            let consumer = &settled.consumer;
-            let known = hand_backs.iter().position(|(of, _)| *of == consumer);
-            let at = known.unwrap_or_else(|| {
-                let mut cmd = scripts::call(&scripts::HAND_BACK, &[&lane.keys.stream]);
-                cmd.arg(&**consumer);
-                hand_backs.push((consumer, cmd));
-                hand_backs.len() - 1
-            });
-            hand_backs[at].1.write_arg_fmt(settled.id);
-        } else if let Some(cmd) = command(lane, settled) {
-            pipeline.add_command(cmd);
-            settled_by.push(SettledBy::One(settled.id));
-        }
-    }
-    for (consumer, cmd) in hand_backs {
-        pipeline.add_command(cmd);
-        settled_by.push(SettledBy::HandedBackBy(consumer));
-    }
-    (pipeline, settled_by)
-}
-
-fn done_unique(settled: &Settled) -> Option<(EntryId, JobId, UniqueHash)> {
-    match settled.what {
-        Settlement::DoneUnique { job, unique } => Some((settled.id, job, unique)),
-        _ => None,
-    }
-}
-
-/// The command for an outcome that has one of its own.
-fn command(lane: &Lane, settled: &Settled) -> Option<Cmd> {
-    let keys = &lane.keys;
-    let tuning = &lane.settings.tuning;
-    let call = |script, named: &[&str], unique: &Option<UniqueHash>| match unique {
-        // The last key, where a script knows of locks.
-        Some(unique) => scripts::call(script, &[named, &[&keys.lock(*unique)]].concat()),
-        None => scripts::call(script, named),
-    };
-    let cmd = match &settled.what {
-        Settlement::Done | Settlement::DoneUnique { .. } | Settlement::HandBack => return None,
-        Settlement::Retry {
-            job,
-            envelope,
-            after,
-            unique,
-            ..
-        } => {
-            let named = [&keys.stream[..], &keys.payloads, &keys.delayed];
-            let mut cmd = call(&scripts::SET_ASIDE, &named, unique);
-            cmd.arg(&*settled.consumer);
-            cmd.write_arg_fmt(settled.id);
-            cmd.write_arg_fmt(job);
-            cmd.arg(&envelope[..]);
-            cmd.write_arg_fmt(job);
-            cmd.arg(whole_ms(*after)).arg(whole_ms(tuning.unique_ttl));
-            cmd
-        }
-        Settlement::Park {
-            field,
-            prefix,
-            envelope,
-            unique,
-        } => {
-            let named = [&keys.stream[..], &keys.payloads, &keys.parked];
-            let mut cmd = call(&scripts::SET_ASIDE, &named, unique);
-            cmd.arg(&*settled.consumer);
-            cmd.write_arg_fmt(settled.id);
-            cmd.arg(field).arg(&envelope[..]);
-            cmd.write_arg_fmt(format_args!("{prefix}{field}"));
-            cmd.arg("");
-            cmd
-        }
-        Settlement::Dead {
-            job,
-            why,
-            error,
-            attempts,
-            envelope,
-            once,
-            unique,
-        } => {
-            // Without an id there is no once-job either; the key is only named.
-            let marker = keys.once(job.unwrap_or_else(JobId::new));
-            let named = [&keys.stream[..], &keys.dead, &marker];
-            let mut cmd = call(&scripts::DEAD, &named, unique);
-            cmd.arg(&*settled.consumer);
-            cmd.write_arg_fmt(settled.id);
-            cmd.arg(&envelope[..]).arg(why).arg(error).arg(attempts);
-            match once {
-                true => cmd.arg(whole_ms(tuning.dead_max_age)),
-                false => cmd.arg(""),
-            };
-            match job {
-                Some(job) => cmd.arg(job.to_string()),
-                None => cmd.arg(""),
-            };
-            cmd
-        }
-    };
-    Some(cmd)
 }
 
 #[cfg(test)]

@@ -50,7 +50,7 @@ impl Tally {
                 Settlement::Done | Settlement::DoneUnique { .. } => done += 1,
                 Settlement::Retry { .. } => failed += 1,
                 Settlement::Dead { .. } => dead += 1,
-                Settlement::Park { .. } | Settlement::HandBack => {}
+                Settlement::Cancelled { .. } | Settlement::Park { .. } | Settlement::HandBack => {}
             }
         }
         let counters = [

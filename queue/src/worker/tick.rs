@@ -1,4 +1,5 @@
-//! Moves delayed jobs into the stream when they are due, and lets schedules fire.
+//! Moves delayed jobs into the stream when they are due, lets schedules fire, and holds
+//! a lane whose queue is paused, and tells which jobs are to be cancelled.
 
 use std::{
     sync::Arc,
@@ -11,14 +12,17 @@ use tokio_util::sync::CancellationToken;
 use super::{
     cron::Schedules,
     entry::parse_number,
+    fetch::unblock,
     lane::{Lane, Pause, jittered},
 };
-use crate::scripts;
+use crate::{JobId, cancel::REMEMBERED, envelope::whole_ms, error::Trouble, reply, scripts};
 
 /// Most jobs moved in one script, which blocks Redis while it runs.
 const MAX_MOVE: u64 = 500;
 /// Most schedules told by one script; more than any code has at one moment.
 const MAX_DUE: u64 = 1000;
+/// Most requests to cancel told by one script.
+const MAX_TOLD: usize = 1000;
 
 /// Ticks until `stop`.
 pub(super) async fn tick_until(lane: Arc<Lane>, mut schedules: Schedules, stop: CancellationToken) {
@@ -26,23 +30,38 @@ pub(super) async fn tick_until(lane: Arc<Lane>, mut schedules: Schedules, stop: 
     let mut pause = Pause::new(lane.settings.lease);
     // Two workers need not tick right after each other.
     let mut spare = tick_every / 2;
+    let mut flag = Flag::default();
+    // Requests to cancel up to here are known.
+    let mut known = 0;
+    let mut refused = false;
     loop {
-        let sleep = match tick(&lane, spare).await {
+        let sleep = match tick(&lane, spare, known).await {
             Ok(ticked) => {
+                // Before all that may take its time.
+                known = learn(&lane, &ticked, known);
+                flag.follow(&lane, ticked.paused).await;
                 let fired = schedules.follow(&lane, &ticked).await;
-                if (fired || ticked.moved >= MAX_MOVE) && !stop.is_cancelled() {
+                let more = ticked.moved >= MAX_MOVE || ticked.requests.len() >= MAX_TOLD;
+                if (fired || more) && !stop.is_cancelled() {
                     spare = Duration::ZERO;
                     continue;
                 }
                 pause.reset();
+                refused = false;
                 spare = tick_every / 2;
                 match ticked.next {
                     // Never before it: the tick would be in vain.
-                    Some(next) if next < tick_every => jittered(next).max(next),
-                    _ => jittered(tick_every),
+                    Some(next) if next < tick_every => jittered(next).clamp(next, tick_every),
+                    _ => until_next(tick_every),
                 }
             }
             Err(error) => {
+                // Whether Redis is away others tell. A refusal, for example by an ACL, would be
+                // told by nobody, and nothing starts before the first tick.
+                if !refused && Trouble::of(&error) == Trouble::Other {
+                    tracing::warn!(queue.name = lane.queue, %error, "Redis refuses the tick");
+                    refused = true;
+                }
                 tracing::debug!(queue.name = lane.queue, %error, "tick failed");
                 tokio::select! {
                     () = stop.cancelled() => return,
@@ -58,6 +77,50 @@ pub(super) async fn tick_until(lane: Arc<Lane>, mut schedules: Schedules, stop: 
     }
 }
 
+/// A tick's length at most, because a pause is read by the tick that comes next.
+fn until_next(tick_every: Duration) -> Duration {
+    jittered(tick_every.mul_f64(0.9))
+}
+
+/// The queue's flag as the last tick has read it; none before the first.
+#[derive(Default)]
+struct Flag(Option<bool>);
+
+impl Flag {
+    /// Does what the flag says: nothing of a paused queue starts here, or waits here.
+    async fn follow(&mut self, lane: &Lane, paused: bool) {
+        let before = self.0.replace(paused);
+        lane.hold(paused);
+        if paused {
+            // At every tick: a fetch or a look for lost entries may just have ended.
+            lane.hand_back_waiting();
+        }
+        if before == Some(paused) {
+            return;
+        }
+        if paused {
+            tracing::info!(queue.name = lane.queue, "the queue is paused");
+            unblock(lane).await;
+        } else {
+            if before.is_some() {
+                tracing::info!(queue.name = lane.queue, "the queue goes on");
+            }
+            lane.board.wake();
+            // What was handed back shall not wait for the usual scan.
+            lane.scan.notify_one();
+        }
+    }
+}
+
+/// Takes up requests to cancel; returns the score up to which all are known now.
+fn learn(lane: &Lane, ticked: &Ticked, known: u64) -> u64 {
+    lane.requests.learn(&ticked.requests, ticked.now);
+    let last = ticked.requests.last().map_or(known, |(_, score)| *score);
+    // Of this millisecond there may be more to come; and a clock that was set back, or
+    // other data, may give scores from now on only.
+    last.min(ticked.now.saturating_sub(1))
+}
+
 /// What a tick has done and seen.
 pub(super) struct Ticked {
     /// Delayed jobs that were moved.
@@ -70,9 +133,12 @@ pub(super) struct Ticked {
     pub(super) life: Vec<u8>,
     /// Schedules with a slot that is due, and the slot in ms.
     pub(super) due: Vec<(String, u64)>,
+    paused: bool,
+    /// Jobs to cancel, by their scores.
+    requests: Vec<(JobId, u64)>,
 }
 
-async fn tick(lane: &Lane, spare: Duration) -> RedisResult<Ticked> {
+async fn tick(lane: &Lane, spare: Duration, known: u64) -> RedisResult<Ticked> {
     let keys = &lane.keys;
     let mut cmd = scripts::call(
         &scripts::TICK,
@@ -82,11 +148,15 @@ async fn tick(lane: &Lane, spare: Duration) -> RedisResult<Ticked> {
             &keys.delayed,
             &keys.meta,
             &keys.cron,
+            &keys.requests,
         ],
     );
     cmd.arg(MAX_MOVE)
         .arg(u64::try_from(spare.as_millis()).unwrap_or(0))
-        .arg(MAX_DUE);
+        .arg(MAX_DUE)
+        .arg(known)
+        .arg(MAX_TOLD)
+        .arg(whole_ms(REMEMBERED));
     let sent = Instant::now();
     let answer = lane.connection.one(&cmd).await?;
     lane.pace.tripped(sent);
@@ -100,8 +170,8 @@ fn parse(answer: Value) -> Option<Ticked> {
     let Value::Array(parts) = answer else {
         return None;
     };
-    let [moved, next, now, life, due] = <[Value; 5]>::try_from(parts).ok()?;
-    let Value::Array(due) = due else {
+    let [moved, next, now, life, due, paused, requests] = <[Value; 7]>::try_from(parts).ok()?;
+    let (Value::Array(due), Value::Array(requests)) = (due, requests) else {
         return None;
     };
     Some(Ticked {
@@ -114,7 +184,16 @@ fn parse(answer: Value) -> Option<Ticked> {
             _ => Vec::new(),
         },
         due: due.chunks_exact(2).filter_map(parse_slot).collect(),
+        paused: parse_number(&paused)? != 0,
+        requests: requests.chunks_exact(2).filter_map(parse_request).collect(),
     })
+}
+
+fn parse_request(pair: &[Value]) -> Option<(JobId, u64)> {
+    let [id, score] = pair else {
+        return None;
+    };
+    Some((reply::parse(id)?, reply::parse(score)?))
 }
 
 fn parse_slot(pair: &[Value]) -> Option<(String, u64)> {
@@ -123,4 +202,17 @@ fn parse_slot(pair: &[Value]) -> Option<(String, u64)> {
     };
     let slot = std::str::from_utf8(slot).ok()?.parse().ok()?;
     Some((String::from_utf8(name.clone()).ok()?, slot))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tick_comes_no_later_than_a_tick_after_the_last() {
+        let tick = Duration::from_millis(100);
+        let pauses: Vec<_> = (0..1000).map(|_| until_next(tick)).collect();
+        assert!(pauses.iter().all(|pause| *pause < tick), "{pauses:?}");
+        assert!(pauses.iter().all(|pause| *pause > tick / 2), "{pauses:?}");
+    }
 }

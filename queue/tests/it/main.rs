@@ -5,7 +5,9 @@
 
 mod addresses;
 mod backlog;
+mod bound;
 mod broker;
+mod cancel;
 mod cluster;
 mod crash;
 mod cron;
@@ -19,6 +21,7 @@ mod outage;
 mod outcomes;
 mod panics;
 mod parked;
+mod pause;
 mod prefix;
 mod produce;
 mod replay;

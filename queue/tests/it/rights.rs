@@ -6,7 +6,7 @@ use std::{
 };
 
 use queue::{
-    Envelope, JobId, Options, Queue, Registry, Relayed, Run, Schedule, Settings,
+    Cancelled, Envelope, JobId, Options, Queue, Registry, Relayed, Run, Schedule, Settings,
     inspect::{Deletion, State},
     redis::{IntoConnectionInfo, Value},
     testing,
@@ -90,9 +90,30 @@ async fn the_users_rights_are_enough_for_all_that_the_queue_does() {
     look(&queue).await;
     assert_eq!(queue.replay_all("default").await.unwrap(), 2);
     settings.tuning.dead_max_len = 1;
-    let queue = Queue::connect(settings).await.unwrap();
+    let queue = Queue::connect(settings.clone()).await.unwrap();
+    let mut bounded = settings.clone();
+    bounded.limits.insert("default".to_owned(), 1000);
+    let producer = Queue::connect(bounded).await.unwrap();
+    producer.enqueue(&task(Act::Succeed)).await.unwrap();
+    producer.enqueue_unique(&retried, "c").await.unwrap();
+    let now = SystemTime::now();
+    producer.enqueue_at(&task(Act::Succeed), now).await.unwrap();
+    for later in [None, Some(Duration::from_secs(60))] {
+        let done = task(Act::Succeed);
+        let id = match later {
+            Some(later) => queue.enqueue_in(&done, later).await.unwrap(),
+            None => queue.enqueue_unique(&done, "d").await.unwrap().id(),
+        };
+        let cancelled = queue.cancel("default", id).await.unwrap();
+        assert_eq!(cancelled, Cancelled::Removed);
+    }
+    let unknown = queue.cancel("default", JobId::new()).await.unwrap();
+    assert_eq!(unknown, Cancelled::Gone);
+    queue.pause("default").await.unwrap();
+    assert!(queue.is_paused("default").await.unwrap());
     let worker = start(&queue, log, 4);
-    until_done(log, 5).await;
+    queue.resume("default").await.unwrap();
+    until_done(log, 8).await;
     worker.abort.cancel();
     worker.ended().await;
     let rates = queue.rates("default").await.unwrap();

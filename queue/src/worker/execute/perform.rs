@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Board, Header, Lease, Registry, Runners, Settlement, conclude, trace};
+use super::{Board, Header, Lease, Registry, Requests, Runners, Settlement, conclude, trace};
 use crate::{
     envelope::{Envelope, NEWEST},
     testing::Outcome,
@@ -35,7 +35,8 @@ where
     };
     // By the clock of the time-out, which a test may have paused.
     let started = tokio::time::Instant::now().into_std();
-    let run = alone.attempt(kind, &header, payload, &lease, started);
+    let nobody_cancels = Requests::default();
+    let run = alone.attempt(kind, &header, payload, &lease, &nobody_cancels, started);
     let end = trace::inherit(header.traceparent, run).await;
     let settlement = conclude(kind, &header, payload, end);
     let outcome = settlement.as_ref().and_then(outcome);
@@ -62,6 +63,7 @@ fn outcome(settlement: &Settlement) -> Option<Outcome> {
             error: error.clone(),
         }),
         Settlement::Park { .. } => Some(Outcome::Parked),
+        Settlement::Cancelled { .. } => Some(Outcome::Cancelled),
         Settlement::Dead { why, error, .. } => Some(Outcome::Dead {
             why,
             error: error.clone(),

@@ -44,6 +44,13 @@ impl Broker {
         call
     }
 
+    /// Enqueues into a queue that may have this many unfinished jobs.
+    pub(crate) fn bounded(&self, limit: usize, jobs: &[&Envelope]) -> Call {
+        let call = self.call("bounded.lua", &["s:0", "delayed"]).arg(limit);
+        let jobs = jobs.iter();
+        jobs.fold(call, |call, job| call.bytes(&job.encode()))
+    }
+
     /// `mode` is `in` or `at`.
     pub(crate) fn schedule(&self, job: &Envelope, mode: &str, ms: u64) -> Call {
         let call = self.call("schedule.lua", &["j", "delayed"]);
@@ -62,7 +69,7 @@ impl Broker {
         let marker = format!("once:{}", job.id);
         let call = self.call("relay.lua", &["s:0", "j", "delayed", &marker]);
         let due = due.map_or_else(String::new, |due| due.to_string());
-        let call = call.arg(KEEP).arg(job.id).bytes(&job.encode());
+        let call = call.arg(KEEP).arg("").arg(job.id).bytes(&job.encode());
         call.arg(&*due).arg(KEEP)
     }
 
@@ -139,6 +146,15 @@ impl Broker {
         call.arg(3).arg(suspects).arg(5)
     }
 
+    /// Cancels a job that was seen here: an entry, `aside`, or nowhere; `consumer` is the
+    /// worker that has stopped it, or empty.
+    pub(crate) fn cancel(&self, job: &Envelope, place: &str, consumer: &str) -> Call {
+        let names = ["s:0", "j", "delayed", "parked", "cx", "m"];
+        let call = self.call_for("cancel.lua", &names, job);
+        let member = format!("{} {} {}", job.name, job.version, job.id);
+        call.arg(job.id).arg(place).arg(&*member).arg(consumer)
+    }
+
     pub(crate) fn leave(&self, consumer: &str) -> Call {
         self.call("leave.lua", &["s:0", "alive"]).arg(consumer)
     }
@@ -149,8 +165,9 @@ impl Broker {
 
     /// Moves nothing when the last tick is younger than `spare`, in ms.
     pub(crate) fn tick_after(&self, most: usize, spare: u64) -> Call {
-        let names = ["s:0", "j", "delayed", "m", "cron"];
-        self.call("tick.lua", &names).arg(most).arg(spare).arg(100)
+        let names = ["s:0", "j", "delayed", "m", "cron", "cx"];
+        let call = self.call("tick.lua", &names).arg(most).arg(spare);
+        call.arg(100).arg(0).arg(1000).arg(KEEP)
     }
 
     /// Tells of a schedule; `ttl` in ms, or empty.

@@ -162,6 +162,15 @@ impl Broker {
         let _: u64 = self.ask(&["PERSIST", &key]).await;
     }
 
+    /// The queue is paused, or resumed.
+    pub(crate) async fn pause(&mut self, paused: bool) {
+        let meta = self.key("m");
+        let _: u64 = match paused {
+            true => self.ask(&["HSET", &meta, "paused", "1"]).await,
+            false => self.ask(&["HDEL", &meta, "paused"]).await,
+        };
+    }
+
     /// The lock ends by itself.
     pub(crate) async fn unlock(&mut self, job: &Envelope) {
         let key = self.key(&lock(job).unwrap());
@@ -216,6 +225,25 @@ impl Broker {
         let range = ["XRANGE", &stream, "-", "+", "COUNT", "1"];
         let first: redis::streams::StreamRangeReply = self.ask(&range).await;
         first.ids[0].id.clone()
+    }
+
+    /// It was asked to cancel this job, at that time in ms.
+    pub(crate) async fn requested(&mut self, job: &Envelope, at: u64) {
+        let requests = self.key("cx");
+        let add = ["ZADD", &requests, &at.to_string(), &job.id.to_string()];
+        let _: u64 = self.ask(&add).await;
+    }
+
+    /// The entry of this job, if it has one.
+    pub(crate) async fn entry_for(&mut self, job: &Envelope) -> Option<String> {
+        let stream = self.key("s:0");
+        let all: redis::streams::StreamRangeReply = self.ask(&["XRANGE", &stream, "-", "+"]).await;
+        let mut entries = all.ids.into_iter();
+        let found = entries.find(|entry| {
+            let bytes: Vec<u8> = entry.get("e").unwrap();
+            Envelope::decode(&bytes).unwrap().id == job.id
+        });
+        found.map(|entry| entry.id)
     }
 
     /// The ids of all dead letters, oldest first.

@@ -1,6 +1,6 @@
 //! Redis and the model, side by side: what producers, time and faults do.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use queue::{
     Envelope, JobId,
@@ -115,6 +115,7 @@ impl Both {
         match op {
             Op::Enqueue
             | Op::EnqueueLater
+            | Op::EnqueueBounded(_)
             | Op::EnqueueUnique { .. }
             | Op::Relay { .. }
             | Op::RelayAgain(_)
@@ -125,11 +126,13 @@ impl Both {
             | Op::Retry(at)
             | Op::Park(at)
             | Op::Bury(at)
-            | Op::HandBack(at) => self.settle(&op, at).await,
+            | Op::HandBack(at)
+            | Op::Stop(at) => self.settle(&op, at).await,
             Op::Fetch(by, most) => self.fetch(by, most).await,
             Op::Reclaim(by, most, suspects) => self.reclaim(by, most, suspects).await,
             Op::Beat(by) => self.beat(by).await,
             Op::Delete(at) => self.delete(at).await,
+            Op::Cancel(at) => self.cancel(at).await,
             Op::Unpark(most) => {
                 let call = self.broker.unpark(most, "task", 1);
                 assert_eq!(self.number(&call).await, self.state.unpark(most));
@@ -141,6 +144,14 @@ impl Both {
                 };
                 let moved = i64::try_from(self.state.tick(most)).unwrap();
                 assert_eq!(answer[0], Value::Int(moved));
+                assert_eq!(answer[5], Value::Int(i64::from(self.state.paused)));
+                // Those of a minute ago are forgotten, and no test takes as long.
+                let told: Vec<(String, u64)> = from_redis_value(answer[6].clone()).unwrap();
+                assert!(told.is_sorted_by(|one, next| one.1 < next.1), "{told:?}");
+                let told = told
+                    .iter()
+                    .map(|(id, _)| self.numbers[&id.parse().unwrap()]);
+                assert_eq!(told.collect::<BTreeSet<_>>(), self.state.requests);
             }
             Op::Leave(by) => {
                 let call = self.broker.leave(&self.workers[by].name);
@@ -169,6 +180,16 @@ impl Both {
                 self.run(&call).await;
                 let job = self.make(job);
                 self.state.delay(job);
+            }
+            Op::EnqueueBounded(limit) => {
+                let jobs = [job(), job()];
+                let call = self.broker.bounded(limit, &[&jobs[0], &jobs[1]]);
+                let takes = self.state.unfinished() + jobs.len() <= limit;
+                assert_eq!(self.number(&call).await == 1, takes);
+                for job in jobs.into_iter().filter(|_| takes) {
+                    let job = self.make(job);
+                    self.state.add(job);
+                }
             }
             Op::EnqueueUnique { key, later } => {
                 let job = unique(key);
@@ -219,6 +240,20 @@ impl Both {
             }
             other => panic!("{other:?} brings no job"),
         }
+    }
+
+    async fn cancel(&mut self, at: u8) {
+        let all: Vec<_> = (0..self.jobs.len()).collect();
+        let Some(&job) = pick(&all, at) else { return };
+        let envelope = self.jobs[job].clone();
+        let place = match self.broker.entry_for(&envelope).await {
+            Some(entry) => entry,
+            None if self.state.seen().payloads.contains(&job) => "aside".to_owned(),
+            None => String::new(),
+        };
+        let call = self.broker.cancel(&envelope, &place, "");
+        let answer = self.run(&call).await.unwrap();
+        assert_eq!(answer, Value::Int(self.state.cancel(job, "")));
     }
 
     async fn fire(&mut self, jobs: usize, late: bool) {
@@ -288,6 +323,10 @@ impl Both {
             Op::LockExpires(key) => {
                 self.broker.unlock(&unique(key)).await;
                 self.state.expire(key);
+            }
+            Op::Pause(paused) => {
+                self.broker.pause(paused).await;
+                self.state.paused = paused;
             }
             Op::LoseData => {
                 self.broker.lose_data().await;

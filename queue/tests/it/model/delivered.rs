@@ -56,6 +56,12 @@ impl Both {
                 let call = self.broker.dead(&by, &entry, &now);
                 (call, self.state.bury(&by, at, job))
             }
+            Op::Stop(_) => {
+                let call = self.broker.cancel(&now, &entry, &by);
+                let answer = self.run(&call).await.unwrap();
+                let expected = self.state.stop(&by, at, job);
+                return assert_eq!(answer, Value::Int(expected), "{op:?}");
+            }
             _ => {
                 let call = self.broker.hand_back(&by, std::slice::from_ref(&entry));
                 (call, self.state.hand_back(&by, at))

@@ -26,6 +26,8 @@ const WORKERS: usize = 3;
 enum Op {
     Enqueue,
     EnqueueLater,
+    /// Two jobs, into a queue that may have this many.
+    EnqueueBounded(usize),
     EnqueueUnique {
         key: u8,
         later: bool,
@@ -41,6 +43,10 @@ enum Op {
     Park(u8),
     Bury(u8),
     HandBack(u8),
+    /// A worker ends a job that was cancelled.
+    Stop(u8),
+    /// Somebody cancels any job.
+    Cancel(u8),
     Replay(u8),
     Delete(u8),
     Unpark(usize),
@@ -63,6 +69,7 @@ enum Op {
         late: bool,
     },
     LockExpires(u8),
+    Pause(bool),
     LoseData,
 }
 
@@ -72,6 +79,7 @@ fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         8 => Just(Op::Enqueue),
         3 => Just(Op::EnqueueLater),
+        3 => (2..12usize).prop_map(Op::EnqueueBounded),
         6 => (0..KEYS, any::<bool>()).prop_map(|(key, later)| Op::EnqueueUnique { key, later }),
         3 => any::<bool>().prop_map(|later| Op::Relay { later }),
         2 => any::<u8>().prop_map(Op::RelayAgain),
@@ -82,6 +90,8 @@ fn op() -> impl Strategy<Value = Op> {
         5 => any::<u8>().prop_map(Op::Park),
         5 => any::<u8>().prop_map(Op::Bury),
         5 => any::<u8>().prop_map(Op::HandBack),
+        3 => any::<u8>().prop_map(Op::Stop),
+        5 => any::<u8>().prop_map(Op::Cancel),
         3 => any::<u8>().prop_map(Op::Replay),
         4 => any::<u8>().prop_map(Op::Delete),
         3 => some.clone().prop_map(Op::Unpark),
@@ -98,6 +108,7 @@ fn op() -> impl Strategy<Value = Op> {
         2 => Just(Op::Enroll),
         3 => (0..3usize, any::<bool>()).prop_map(|(jobs, late)| Op::Fire { jobs, late }),
         1 => (0..KEYS).prop_map(Op::LockExpires),
+        1 => any::<bool>().prop_map(Op::Pause),
         1 => Just(Op::LoseData),
     ]
 }

@@ -55,6 +55,13 @@ pub(super) const SCENARIOS: &[(&str, &str)] = &[
     ("beat.lua", "the first of all"),
     ("beat.lua", "one of many"),
     ("beat.lua", "after the clock was set back"),
+    ("bounded.lua", "two jobs"),
+    ("cancel.lua", "a unique job that waits"),
+    ("cancel.lua", "one that was handed back"),
+    ("cancel.lua", "one that the caller ran"),
+    ("cancel.lua", "a unique job for later"),
+    ("cancel.lua", "a job to park"),
+    ("cancel.lua", "one in other hands"),
     ("cron.lua", "two slots"),
     ("cron.lua", "a slot to pass over"),
     ("dead.lua", "a job of the outbox"),
@@ -84,6 +91,7 @@ pub(super) const SCENARIOS: &[(&str, &str)] = &[
     ("set_aside.lua", "a job to park"),
     ("set_aside.lua", "a unique job to park"),
     ("tick.lua", "two jobs that are due"),
+    ("tick.lua", "a request of long ago"),
     ("trim.lua", "more letters than shall stay"),
     ("unique.lua", "now"),
     ("unique.lua", "later"),
@@ -112,10 +120,13 @@ pub(super) async fn prepare(broker: &mut Broker, script: &str, what: &str) -> Gi
             Given::new(broker.beat("me", "life")).accepted(&[&held])
         }
         "cron.lua" | "enroll.lua" => schedules(broker, what).await,
-        "relay.lua" | "schedule.lua" | "unique.lua" => produce(broker, script, what).await,
+        "bounded.lua" | "relay.lua" | "schedule.lua" | "unique.lua" => {
+            produce(broker, script, what).await
+        }
         "hand_back.lua" | "leave.lua" | "reclaim.lua" => owners(broker, script, what).await,
-        "tick.lua" | "unpark.lua" | "trim.lua" => moves(broker, script).await,
         "delete.lua" => deletes(broker, what).await,
+        "cancel.lua" => cancels(broker, what).await,
+        "tick.lua" | "unpark.lua" | "trim.lua" => moves(broker, script, what).await,
         _ => outcomes(broker, script, what).await,
     }
 }
@@ -152,6 +163,11 @@ async fn produce(broker: &mut Broker, script: &str, what: &str) -> Given {
     let soon = u64::try_from(broker.now().await).unwrap() + SOON;
     let (plain, once, alone) = (job(), job().once(), unique(KEY));
     match (script, what) {
+        ("bounded.lua", _) => {
+            // Room for a repeat after a stop, but not after a success, which has no need of it.
+            let other = job();
+            Given::new(broker.bounded(3, &[&plain, &other])).brings(&[&plain, &other])
+        }
         ("relay.lua", "now") => Given::new(broker.relay(&once, None)).brings(&[&once]),
         ("relay.lua", _) => Given::new(broker.relay(&once, Some(soon))).brings(&[&once]),
         ("unique.lua", "now") => Given::new(broker.unique(&alone, "now", 0)).brings(&[&alone]),
@@ -204,9 +220,13 @@ async fn owners(broker: &mut Broker, script: &str, what: &str) -> Given {
     }
 }
 
-async fn moves(broker: &mut Broker, script: &str) -> Given {
+async fn moves(broker: &mut Broker, script: &str, what: &str) -> Given {
     let (one, two) = (job(), job());
     match script {
+        "tick.lua" if what == "a request of long ago" => {
+            broker.requested(&one, 1).await;
+            Given::new(broker.tick(100))
+        }
         "tick.lua" => {
             for job in [&one, &two] {
                 let call = broker.schedule(job, "at", 1);
@@ -266,6 +286,45 @@ async fn deletes(broker: &mut Broker, what: &str) -> Given {
             broker.delete_job("dead", "letter", &letters[0], &job)
         }
     })
+}
+
+/// Nobody needs to run what is cancelled; only that nothing is left of it matters.
+async fn cancels(broker: &mut Broker, what: &str) -> Given {
+    let held = if what.contains("unique") {
+        unique(KEY)
+    } else {
+        job()
+    };
+    if held.unique.is_some() {
+        let mode = if what.contains("later") { "in" } else { "now" };
+        let call = broker.unique(&held, mode, SOON);
+        broker.run(&call).await.unwrap();
+    } else {
+        broker.add(&held).await;
+    }
+    if what.contains("later") {
+        return Given::new(broker.cancel(&held, "aside", ""));
+    }
+    let entry = broker.entry_for(&held).await.unwrap();
+    if !what.contains("waits") {
+        broker.fetch("peer", 1).await.unwrap();
+    }
+    match what {
+        "one that was handed back" => {
+            let call = broker.hand_back("peer", std::slice::from_ref(&entry));
+            broker.run(&call).await.unwrap();
+        }
+        "a job to park" => {
+            let call = broker.park("peer", &entry, &held);
+            broker.run(&call).await.unwrap();
+            return Given::new(broker.cancel(&held, "aside", ""));
+        }
+        "one that the caller ran" => {
+            return Given::new(broker.cancel(&held, &entry, "peer"));
+        }
+        _ => {}
+    }
+    Given::new(broker.cancel(&held, &entry, ""))
 }
 
 async fn outcomes(broker: &mut Broker, script: &str, what: &str) -> Given {

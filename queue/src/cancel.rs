@@ -1,0 +1,195 @@
+//! Cancelling a job by its id, wherever it is.
+
+use std::time::Duration;
+
+use redis::{Cmd, Pipeline, Value};
+
+use crate::{
+    EntryId, Error, JobId, Queue, UniqueHash,
+    connection::first_error,
+    envelope::{Header, NEWEST},
+    keys::Keys,
+    parked::kind_prefix,
+    queue::Partition,
+    reply::number,
+    scripts,
+    worker::parse_entry,
+};
+
+/// How long a request to cancel is remembered, for a job that a worker has in hand.
+pub(crate) const REMEMBERED: Duration = Duration::from_secs(24 * 60 * 60);
+/// Entries looked at in each direction from where a job's entry should be.
+const LOOK: usize = 2000;
+/// Entries in one answer.
+const PAGE: usize = 100;
+/// Looks for a job that moves meanwhile; the request is remembered all the same.
+const LOOKS: usize = 3;
+
+/// What became of a request to cancel a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cancelled {
+    /// It waited, and is gone: it does not run any more.
+    Removed,
+    /// A worker has it, or it is somewhere in a long queue: it ends as soon as a worker
+    /// that runs it, or is about to, is told.
+    Asked,
+    /// It is not in this queue: done, dead, cancelled before, or never there.
+    Gone,
+}
+
+/// Where a job was seen.
+#[derive(Debug)]
+enum Place {
+    /// Delayed or parked.
+    Aside {
+        parked: String,
+        unique: Option<UniqueHash>,
+    },
+    Entry {
+        entry: EntryId,
+        unique: Option<UniqueHash>,
+    },
+    /// Nowhere, in all of the queue or in a part of it.
+    Nowhere { all: bool },
+}
+
+impl Queue {
+    /// Cancels a job of this queue: it is not run, or not to its end, and not again.
+    ///
+    /// One that waits is removed at once, and a unique job's key is free. Of one that
+    /// runs, [`crate::JobContext::cancel`] is cancelled, and a second later its handler
+    /// is dropped; only if it succeeds by then it is done. It is no dead letter. The
+    /// request is remembered for a day, so that it holds for a job that is handed back
+    /// or tried again, too.
+    ///
+    /// The row of a job of the outbox stays: it is the better place to cancel one, by
+    /// spending its token.
+    ///
+    /// # Errors
+    /// [`Error::Redis`]; the job may be cancelled all the same.
+    pub async fn cancel(&self, queue: &str, job: JobId) -> Result<Cancelled, Error> {
+        let keys = self.partition(queue);
+        for _ in 0..LOOKS {
+            let place = self.look_for(&keys, job).await?;
+            let cmd = match &place {
+                Place::Aside { parked, unique } => {
+                    command(&keys, job, "aside", parked, "", *unique)
+                }
+                Place::Entry { entry, unique } => {
+                    command(&keys, job, &entry.to_string(), "", "", *unique)
+                }
+                Place::Nowhere { .. } => command(&keys, job, "", "", "", None),
+            };
+            match (keys.connection.one(&cmd).await?, place) {
+                (Value::Int(1), _) => return Ok(Cancelled::Removed),
+                (Value::Int(0), _) => return Ok(Cancelled::Asked),
+                (Value::Int(-2), Place::Nowhere { all: true }) => return Ok(Cancelled::Gone),
+                (Value::Int(-2), Place::Nowhere { all: false }) => return Ok(Cancelled::Asked),
+                // It has moved since it was seen.
+                (Value::Int(_), _) => {}
+                _ => return Err(Error::Reply("cancel.lua")),
+            }
+        }
+        Ok(Cancelled::Asked)
+    }
+
+    /// Looks where a job can be, as far as a bounded number of entries tells.
+    ///
+    /// The stream has no index by job. An entry was made about when its job's id was, but
+    /// that of a job that waited elsewhere before was made later.
+    async fn look_for(&self, keys: &Partition, job: JobId) -> Result<Place, Error> {
+        let mut pipeline = Pipeline::new();
+        pipeline
+            .cmd("HGET")
+            .arg(&keys.payloads)
+            .arg(job.to_string());
+        pipeline.cmd("XLEN").arg(&keys.stream);
+        let answers = keys.connection.all(&pipeline).await?;
+        first_error(&answers)?;
+        let [payload, length] = answers.as_slice() else {
+            return Err(Error::Reply("a pipeline"));
+        };
+        if let Value::BulkString(envelope) = payload {
+            let header = Header::read(envelope, NEWEST).ok();
+            let header = header.map(|(header, _)| header);
+            return Ok(Place::Aside {
+                parked: header.map_or_else(String::new, |header| {
+                    format!("{}{job}", kind_prefix(header.name, header.version))
+                }),
+                unique: header.and_then(|header| header.unique),
+            });
+        }
+        let all = number(length) <= LOOK as u64;
+        let made = job.made_at_ms().to_string();
+        let ranges = match all {
+            true => &[("XRANGE", "-", "+")][..],
+            false => &[("XRANGE", &*made, "+"), ("XREVRANGE", &*made, "-")][..],
+        };
+        for (command, from, to) in ranges {
+            if let Some(place) = self.look_in(keys, command, from, to, job).await? {
+                return Ok(place);
+            }
+        }
+        Ok(Place::Nowhere { all })
+    }
+
+    async fn look_in(
+        &self,
+        keys: &Partition,
+        command: &'static str,
+        from: &str,
+        to: &str,
+        job: JobId,
+    ) -> Result<Option<Place>, Error> {
+        let mut from = from.to_owned();
+        for _ in 0..LOOK / PAGE {
+            let mut cmd = redis::cmd(command);
+            cmd.arg(&keys.stream).arg(&from).arg(to);
+            cmd.arg("COUNT").arg(PAGE);
+            let Value::Array(rows) = keys.connection.one(&cmd).await? else {
+                return Err(Error::Reply(command));
+            };
+            let full = rows.len() == PAGE;
+            for (entry, envelope) in rows.into_iter().filter_map(parse_entry) {
+                from = format!("({entry}");
+                if let Ok((header, _)) = Header::read(&envelope, NEWEST)
+                    && header.id() == job
+                {
+                    let unique = header.unique;
+                    return Ok(Some(Place::Entry { entry, unique }));
+                }
+            }
+            if !full {
+                break;
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// The script's call; `consumer` is the worker that has stopped the job.
+pub(crate) fn command(
+    keys: &Keys,
+    job: JobId,
+    place: &str,
+    parked: &str,
+    consumer: &str,
+    unique: Option<UniqueHash>,
+) -> Cmd {
+    let lock = unique.map(|unique| keys.lock(unique));
+    let mut named = vec![
+        &keys.stream[..],
+        &keys.payloads,
+        &keys.delayed,
+        &keys.parked,
+        &keys.requests,
+        &keys.meta,
+    ];
+    named.extend(lock.as_deref());
+    let mut cmd = scripts::call(&scripts::CANCEL, &named);
+    cmd.arg(job.to_string())
+        .arg(place)
+        .arg(parked)
+        .arg(consumer);
+    cmd
+}

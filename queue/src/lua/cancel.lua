@@ -1,0 +1,47 @@
+#!lua flags=allow-oom
+-- Cancels a job: removes it where nobody runs it, or where the caller has stopped it,
+-- and else remembers that it is to be cancelled.
+--
+-- KEYS 1 stream  2 payloads (HASH)  3 delayed (ZSET)  4 parked (ZSET)
+--      5 requests (ZSET)  6 meta (HASH)  7 lock (STRING), of a unique job only
+-- ARGV 1 job id  2 where the caller has seen it: its entry id, 'aside' for delayed or
+--      parked, or '' for nowhere  3 its member of parked  4 consumer, of a worker only
+-- Returns 1 when it was removed, 0 when a worker has it in hand, -1 when it is aside,
+--   and the caller did not see it there, -2 when it is not where the caller saw it.
+--
+-- Invariant: a key is free before its job leaves, a payload goes before its index,
+-- which goes last, and what is removed is counted. Requests have scores that grow, so
+-- that a worker need only ask for those above the last that it knows.
+local id, place = ARGV[1], ARGV[2]
+local entry = string.find(place, '-', 1, true) and redis.call('XRANGE', KEYS[1], place, place)[1]
+local aside = redis.call('HEXISTS', KEYS[2], id) == 1
+local owner
+if entry then
+  -- Without a group nobody has fetched anything.
+  local pending = redis.pcall('XPENDING', KEYS[1], 'g', place, place, 1)
+  owner = pending[1] and pending[1][2]
+end
+local waits = entry and (not owner or owner == '~' or owner == ARGV[4])
+if waits or (aside and place == 'aside') then
+  if KEYS[7] and redis.call('GET', KEYS[7]) == id then
+    redis.call('DEL', KEYS[7])
+  end
+  redis.call('HINCRBY', KEYS[6], 'cancelled', 1)
+  if waits then
+    redis.call('XDEL', KEYS[1], place)
+    redis.call('XACK', KEYS[1], 'g', place)
+  else
+    redis.call('HDEL', KEYS[2], id)
+    redis.call('ZREM', KEYS[3], id)
+    redis.call('ZREM', KEYS[4], ARGV[3])
+  end
+  return 1
+end
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local last = redis.call('ZRANGE', KEYS[5], -1, -1, 'WITHSCORES')[2]
+redis.call('ZADD', KEYS[5], math.max(now, (last or 0) + 1), id)
+if entry then
+  return 0
+end
+return aside and -1 or -2

@@ -117,7 +117,7 @@ async fn the_users_rights_are_enough_for_all_that_the_queue_does() {
     worker.abort.cancel();
     worker.ended().await;
     let rates = queue.rates("default").await.unwrap();
-    assert_eq!(rates.iter().map(|minute| minute.done).sum::<u64>(), 5);
+    assert_eq!(rates.iter().map(|minute| minute.done).sum::<u64>(), 9);
     let refused: Vec<Value> = query(&mut redis, &["ACL", "LOG"]).await;
     assert!(refused.is_empty(), "{refused:#?}");
     fixture.end_leaving(held(1)).await;

@@ -290,10 +290,18 @@ impl Run {
         let mut left = self.counts().await?;
         left.dead = left.dead.saturating_sub(before.dead);
         left.dead_trimmed = left.dead_trimmed.saturating_sub(before.dead_trimmed);
+        let mut parked = Vec::new();
+        for name in &self.names {
+            // Those of one kind come together.
+            let jobs = self.queue.parked(name, PARKED).await?;
+            parked.extend(jobs.into_iter().map(|job| job.reason));
+        }
+        parked.dedup();
         let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(Report {
             jobs: jobs.clone(),
             left,
+            parked,
         })
     }
 }

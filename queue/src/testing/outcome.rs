@@ -47,7 +47,8 @@ pub(crate) type Watch = Box<dyn Fn(&Header<'_>, Outcome) + Send + Sync>;
 /// It is what a worker does with the job: the payload is written and read back,
 /// its handler runs under the job's time-out, and a panic is a failed attempt. What
 /// the handler enqueues goes where its queue is. Under `tokio::time::pause` a
-/// time-out takes no time.
+/// time-out takes no time; but then a handler must wait for no socket, because time
+/// leaps while it does.
 ///
 /// # Panics
 /// When the job could not be enqueued: its payload is too large, or no JSON.

@@ -1,7 +1,7 @@
 use std::fmt;
 
 use super::Outcome;
-use crate::{Counts, JobId};
+use crate::{Counts, JobId, Unknown};
 
 /// What became of the jobs that [`run_until_empty`](super::run_until_empty) ran.
 ///
@@ -13,6 +13,8 @@ pub struct Report {
     pub jobs: Vec<Ran>,
     /// Jobs that are still in the queues; only letters of this run count as dead.
     pub left: Counts,
+    /// Why jobs are parked, once for each kind: mostly its handler is not registered.
+    pub parked: Vec<Unknown>,
 }
 
 /// A job that ran.
@@ -75,6 +77,9 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for ran in &self.jobs {
             write!(f, "{ran}")?;
+        }
+        for reason in &self.parked {
+            writeln!(f, "parked: {reason}")?;
         }
         let Counts {
             ready,

@@ -146,14 +146,16 @@ where
     let worker = Worker::new(queue, registry, app, settings);
     let worker = async { Ok(worker.run(shutdown.clone(), abort.clone()).await?) };
     let idle = async {
-        let idle = tokio::time::timeout(limit, run.until_idle()).await;
-        match &idle {
-            Ok(_) => shutdown.cancel(),
-            Err(_) => abort.cancel(),
+        match tokio::time::timeout(limit, run.until_idle()).await {
+            Ok(idle) => {
+                shutdown.cancel();
+                idle.map(|()| true).map_err(RunError::from)
+            }
+            Err(_) => {
+                abort.cancel();
+                Ok(false)
+            }
         }
-        idle.map_or(Ok(false), |idle| {
-            idle.map(|()| true).map_err(RunError::from)
-        })
     };
     let ((), in_time) = Box::pin(async { tokio::try_join!(worker, idle) }).await?;
     let report = run.report(before).await?;
@@ -288,10 +290,18 @@ impl Run {
         let mut left = self.counts().await?;
         left.dead = left.dead.saturating_sub(before.dead);
         left.dead_trimmed = left.dead_trimmed.saturating_sub(before.dead_trimmed);
+        let mut parked = Vec::new();
+        for name in &self.names {
+            // Those of one kind come together.
+            let jobs = self.queue.parked(name, PARKED).await?;
+            parked.extend(jobs.into_iter().map(|job| job.reason));
+        }
+        parked.dedup();
         let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(Report {
             jobs: jobs.clone(),
             left,
+            parked,
         })
     }
 }

@@ -70,8 +70,7 @@ impl Fixture {
         let relay = outbox::Relay::new(self.pool().clone(), queue.clone());
         relay.relay_batch().await.unwrap();
         let app = Arc::clone(&self.app);
-        let report = Box::pin(run_until_empty(&queue, registry(), app)).await;
-        report.unwrap()
+        run_until_empty(&queue, registry(), app).await.unwrap()
     }
 
     /// The mails in the folder, oldest first.

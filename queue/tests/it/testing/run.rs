@@ -263,17 +263,20 @@ async fn a_worker_that_cannot_run_is_an_error() {
 async fn parked_jobs_run_where_they_are_known() {
     let fixture = Fixture::new().await;
     let (queue, log) = (&fixture.queue, &fixture.log);
-    queue.enqueue(&Quick { act: Act::Succeed }).await.unwrap();
+    let jobs = [Act::Succeed, Act::Succeed].map(|act| Quick { act });
+    queue.enqueue_many(&jobs).await.unwrap();
     let stranger = Registry::new().register::<Task, _, _>(run_task);
     let report = run_until_empty(queue, stranger, Arc::clone(log))
         .await
         .unwrap();
-    assert_eq!((report.done(), report.left.parked), (0, 1));
+    assert_eq!((report.done(), report.left.parked), (0, 2));
     assert!(!report.all_done());
+    let reason = "parked: no handler for quick of version 1\n";
+    assert!(report.to_string().starts_with(reason), "{report}");
     let report = run_until_empty(queue, registry(), Arc::clone(log))
         .await
         .unwrap();
     report.assert_all_done();
-    assert_eq!(report.done(), 1);
+    assert_eq!((report.done(), report.parked.len()), (2, 0));
     fixture.end().await;
 }

@@ -15,6 +15,7 @@ use crate::{
     parked::kind_prefix,
     queue::Partition,
     reply::number,
+    worker::entry::Raw,
 };
 
 /// Entries in one answer.
@@ -59,8 +60,8 @@ impl Queue {
     /// - A **dead letter** is found by the same rule among the letters: the newest are,
     ///   and those that died soon after they were enqueued.
     ///
-    /// Where all entries and letters could be looked through, the answer is
-    /// [`Search::Absent`], else [`Search::Unseen`].
+    /// Where there are fewer than 500 entries and fewer than 500 letters, all were looked
+    /// through, and the answer is [`Search::Absent`], else [`Search::Unseen`].
     ///
     /// # Errors
     /// [`Error::Redis`].
@@ -70,18 +71,24 @@ impl Queue {
             return Ok(Search::Found(Box::new(found)));
         }
         let sought = Sought::new(id);
-        let (found, all_entries) = self.find_entry(&keys, &sought).await?;
-        if let Some(found) = found {
+        let entries = self.seek(&keys, &keys.stream, &sought).await?;
+        if let Sight::Found(entry) = entries {
+            let found = self.find_entry(&keys, entry).await?;
             return Ok(Search::Found(Box::new(found)));
         }
-        let (found, all_letters) = self.find_letter(queue, &sought).await?;
-        if let Some(found) = found {
-            return Ok(Search::Found(Box::new(found)));
+        let letters = self.seek(&keys, &keys.dead, &sought).await?;
+        if let Sight::Found((letter, _)) = letters {
+            let letter = letter.to_string();
+            let range = [&*letter, &letter];
+            let mut found = self.letters("XRANGE", queue, range, 1).await?;
+            if let Some(found) = found.pop() {
+                return Ok(Search::Found(Box::new(found.into())));
+            }
         }
         // It may have been set aside behind our back, for another attempt.
         Ok(match self.find_set_aside(&keys, id).await? {
             Some(found) => Search::Found(Box::new(found)),
-            None if all_entries && all_letters => Search::Absent,
+            None if matches!((entries, letters), (Sight::Absent, Sight::Absent)) => Search::Absent,
             None => Search::Unseen,
         })
     }
@@ -119,67 +126,43 @@ impl Queue {
         Ok(Some(Located::new(place, envelope.clone())))
     }
 
-    /// Looks in the stream; says whether all of it was looked through.
-    async fn find_entry(
-        &self,
-        keys: &Partition,
-        sought: &Sought,
-    ) -> Result<(Option<Located>, bool), Error> {
-        for walk in sought.walks() {
-            let mut walk = walk;
+    /// Looks in a stream: the entry with the job, or whether all were looked through.
+    async fn seek(&self, keys: &Partition, stream: &str, sought: &Sought) -> Result<Sight, Error> {
+        for mut walk in sought.walks() {
             for _ in 0..PAGES {
-                let [from, to] = walk.range();
                 let entries = self
-                    .entries(walk.command(), keys, [&from, &to], PAGE)
+                    .entries(walk.command, keys, stream, walk.range(), PAGE)
                     .await?;
+                let full = entries.len() == PAGE;
                 let last = entries.last().map(|(entry, _)| *entry);
-                let whole = entries.len() < PAGE;
                 let mut entries = entries.into_iter();
-                if let Some((entry, envelope)) = entries.find(|(_, it)| sought.is_in(it)) {
-                    let id = entry.to_string();
-                    let holds = self.holds(keys, [&id, &id], 1, None).await?;
-                    let hold = holds.into_iter().next();
-                    let place = hold.map_or(Place::Ready { entry }, Place::from);
-                    return Ok((Some(Located::new(place, envelope)), true));
+                if let Some(found) = entries.find(|(_, envelope)| sought.is_in(envelope)) {
+                    return Ok(Sight::Found(found));
                 }
-                match last {
-                    Some(last) if !whole => walk.go_on(last),
-                    _ if walk.is_from_an_end => return Ok((None, true)),
-                    _ => break,
+                match last.filter(|_| full) {
+                    Some(last) => walk.from = format!("({last}"),
+                    None if walk.sees_all => return Ok(Sight::Absent),
+                    None => break,
                 }
             }
         }
-        Ok((None, false))
+        Ok(Sight::Unseen)
     }
 
-    /// Looks among the dead letters; says whether all were looked through.
-    async fn find_letter(
-        &self,
-        queue: &str,
-        sought: &Sought,
-    ) -> Result<(Option<Located>, bool), Error> {
-        for walk in sought.walks() {
-            let mut walk = walk;
-            for _ in 0..PAGES {
-                let [from, to] = walk.range();
-                let letters = self
-                    .letters(walk.command(), queue, [&from, &to], PAGE)
-                    .await?;
-                let last = letters.last().map(|letter| letter.id);
-                let whole = letters.len() < PAGE;
-                let mut letters = letters.into_iter();
-                if let Some(letter) = letters.find(|letter| sought.is_in(&letter.envelope)) {
-                    return Ok((Some(letter.into()), true));
-                }
-                match last {
-                    Some(last) if !whole => walk.go_on(last),
-                    _ if walk.is_from_an_end => return Ok((None, true)),
-                    _ => break,
-                }
-            }
-        }
-        Ok((None, false))
+    async fn find_entry(&self, keys: &Partition, (entry, envelope): Raw) -> Result<Located, Error> {
+        let id = entry.to_string();
+        let holds = self.holds(keys, [&id, &id], 1, None).await?;
+        let hold = holds.into_iter().next();
+        let place = hold.map_or(Place::Ready { entry }, Place::from);
+        Ok(Located::new(place, envelope))
     }
+}
+
+/// What was seen in a stream.
+enum Sight {
+    Found(Raw),
+    Absent,
+    Unseen,
 }
 
 /// The job that is looked for.
@@ -201,45 +184,33 @@ impl Sought {
         Header::read(envelope, NEWEST).is_ok_and(|(header, _)| header.id() == self.id)
     }
 
-    /// Where to look, the likely first. Each walk goes through `PAGES` pages at most.
+    /// Where to look, the likely first. Each walk goes through [`PAGES`] pages at most.
     fn walks(&self) -> [Walk; 4] {
-        let made = self.made.to_string();
+        let walk = |command, from: String, sees_all| Walk {
+            command,
+            from,
+            sees_all,
+        };
         [
-            Walk::new(true, made.clone(), false),
-            Walk::new(false, format!("({made}"), false),
-            Walk::new(true, "-".to_owned(), true),
-            Walk::new(false, "+".to_owned(), true),
+            walk("XRANGE", self.made.to_string(), false),
+            walk("XREVRANGE", format!("({}", self.made), false),
+            walk("XRANGE", "-".to_owned(), true),
+            walk("XREVRANGE", "+".to_owned(), true),
         ]
     }
 }
 
 /// Entries one after another, from a place on.
 struct Walk {
-    ascends: bool,
+    command: &'static str,
     from: String,
-    /// One that comes to the other end has seen all.
-    is_from_an_end: bool,
+    /// From one end of the stream: who comes to the other has seen all.
+    sees_all: bool,
 }
 
 impl Walk {
-    fn new(ascends: bool, from: String, is_from_an_end: bool) -> Self {
-        Self {
-            ascends,
-            from,
-            is_from_an_end,
-        }
-    }
-
-    fn command(&self) -> &'static str {
-        if self.ascends { "XRANGE" } else { "XREVRANGE" }
-    }
-
-    fn range(&self) -> [String; 2] {
-        let end = if self.ascends { "+" } else { "-" };
-        [self.from.clone(), end.to_owned()]
-    }
-
-    fn go_on(&mut self, last: EntryId) {
-        self.from = format!("({last}");
+    fn range(&self) -> [&str; 2] {
+        let end = if self.command == "XRANGE" { "+" } else { "-" };
+        [&self.from, end]
     }
 }

@@ -3,10 +3,12 @@
 //! Each call reads a number, or a page of at most [`MAX_PAGE`] jobs, and none holds
 //! Redis up. They see a queue at work: between two of them jobs move on.
 
+mod cursor;
 mod delete;
 mod find;
 mod load;
 mod page;
+mod place;
 mod schedules;
 
 use std::{collections::BTreeMap, time::Duration};
@@ -15,10 +17,12 @@ use redis::{Pipeline, Value};
 
 pub(crate) use self::load::COUNTERS;
 pub use self::{
+    cursor::{Cursor, InvalidCursor},
     delete::Deletion,
     find::Search,
     load::{Load, Minute},
-    page::{Cursor, InvalidCursor, Located, MAX_PAGE, Page, Place, State, UnknownState},
+    page::{MAX_PAGE, Page},
+    place::{Located, Place, State, UnknownState},
     schedules::Scheduled,
 };
 use crate::{

@@ -1,16 +1,20 @@
-//! Pages of jobs, and where each of them is.
+//! Pages of jobs, state by state.
 
-use std::{fmt, str::FromStr, time::Duration};
+use std::time::Duration;
 
 use redis::{Cmd, Pipeline, Value};
 
-use super::{BETWEEN, of_group, scored};
+use super::{
+    BETWEEN,
+    cursor::{After, Cursor, InvalidCursor},
+    of_group,
+    place::{Located, Place, State},
+    scored,
+};
 use crate::{
-    EntryId, Envelope, Error, JobId, Queue, Unknown,
+    EntryId, Error, Queue,
     connection::first_error,
     keys::{GROUP, Keys},
-    letters::DeadLetter,
-    parked::member,
     queue::Partition,
     reply::{number, parse},
     worker::entry::{Raw, parse_entry},
@@ -19,107 +23,6 @@ use crate::{
 /// Most jobs in a page.
 pub const MAX_PAGE: usize = 100;
 
-/// Where a job can be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum State {
-    /// Waiting for a worker, oldest first.
-    Ready,
-    /// In the hands of a worker, or between two; oldest first.
-    InHand,
-    /// Waiting for its time, the next first.
-    Delayed,
-    /// Waiting for a worker that knows it, those of one kind together.
-    Parked,
-    /// A dead letter, newest first.
-    Dead,
-}
-
-impl State {
-    /// All of them, in the order of a job's life.
-    pub const ALL: [Self; 5] = [
-        Self::Ready,
-        Self::InHand,
-        Self::Delayed,
-        Self::Parked,
-        Self::Dead,
-    ];
-
-    /// The state in one word: `ready`, `in-hand`, `delayed`, `parked`, `dead`.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Ready => "ready",
-            Self::InHand => "in-hand",
-            Self::Delayed => "delayed",
-            Self::Parked => "parked",
-            Self::Dead => "dead",
-        }
-    }
-}
-
-impl fmt::Display for State {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-/// A text is not the name of a state.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("no state of a job: there are ready, in-hand, delayed, parked and dead")]
-pub struct UnknownState;
-
-impl FromStr for State {
-    type Err = UnknownState;
-
-    fn from_str(s: &str) -> Result<Self, UnknownState> {
-        let mut all = Self::ALL.into_iter();
-        all.find(|state| state.name() == s).ok_or(UnknownState)
-    }
-}
-
-/// Where the next page begins; as a text, for an address or a command line.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Cursor(After);
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum After {
-    Entry(EntryId),
-    /// Due time in ms, and the job.
-    Due(u64, String),
-    Member(String),
-}
-
-/// A text is not a cursor, or another state's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not a cursor of such a page: use the one that came with the page before")]
-pub struct InvalidCursor;
-
-impl fmt::Display for Cursor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            After::Entry(id) => id.fmt(f),
-            After::Due(due, id) => write!(f, "{due}/{id}"),
-            After::Member(member) => f.write_str(member),
-        }
-    }
-}
-
-impl FromStr for Cursor {
-    type Err = InvalidCursor;
-
-    fn from_str(s: &str) -> Result<Self, InvalidCursor> {
-        if let Ok(id) = s.parse() {
-            return Ok(Self(After::Entry(id)));
-        }
-        if let Some((due, id)) = s.split_once('/') {
-            let due = due.parse().map_err(|_| InvalidCursor)?;
-            return Ok(Self(After::Due(due, id.to_owned())));
-        }
-        let known = member(s).ok_or(InvalidCursor)?;
-        Ok(Self(After::Member(known.text)))
-    }
-}
-
 /// Some jobs, and where to go on.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Page {
@@ -127,95 +30,6 @@ pub struct Page {
     pub jobs: Vec<Located>,
     /// Where the next page begins; none after the last.
     pub next: Option<Cursor>,
-}
-
-/// A job, and where it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Located {
-    /// Its id; none where this release cannot read the envelope.
-    pub id: Option<JobId>,
-    /// Where it is.
-    pub place: Place,
-    /// The job; [`Envelope::decode`] reads it.
-    pub envelope: Vec<u8>,
-}
-
-/// Where a job is, and what is known of it there.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
-    /// Waiting for a worker.
-    Ready {
-        /// Its entry, which tells since when: [`EntryId::ms`].
-        entry: EntryId,
-    },
-    /// In the hands of a worker: it runs, was fetched ahead, or waits for confirmation.
-    InHand {
-        /// Its entry.
-        entry: EntryId,
-        /// The worker; none between two, after it was handed back.
-        consumer: Option<String>,
-        /// Since it was delivered.
-        since: Duration,
-        /// How often that was.
-        deliveries: u32,
-    },
-    /// Waiting for its time.
-    Delayed {
-        /// The time, in ms of the Unix epoch by the server's clock.
-        due_ms: u64,
-    },
-    /// Waiting for a worker that knows it.
-    Parked {
-        /// What the others did not know.
-        reason: Unknown,
-    },
-    /// A dead letter.
-    Dead {
-        /// Its place among the letters, for [`Queue::replay`]; the time of death.
-        letter: EntryId,
-        /// See [`DeadLetter::why`].
-        why: String,
-        /// The last error with its sources.
-        error: String,
-        /// Attempts, or deliveries where no attempt ended.
-        attempts: u32,
-    },
-}
-
-impl Place {
-    /// The state that this is.
-    #[must_use]
-    pub fn state(&self) -> State {
-        match self {
-            Self::Ready { .. } => State::Ready,
-            Self::InHand { .. } => State::InHand,
-            Self::Delayed { .. } => State::Delayed,
-            Self::Parked { .. } => State::Parked,
-            Self::Dead { .. } => State::Dead,
-        }
-    }
-}
-
-impl Located {
-    pub(super) fn new(place: Place, envelope: Vec<u8>) -> Self {
-        Self {
-            id: Envelope::decode(&envelope).ok().map(|job| job.id),
-            place,
-            envelope,
-        }
-    }
-}
-
-impl From<DeadLetter> for Located {
-    fn from(letter: DeadLetter) -> Self {
-        let place = Place::Dead {
-            letter: letter.id,
-            why: letter.why,
-            error: letter.error,
-            attempts: letter.attempts,
-        };
-        Self::new(place, letter.envelope)
-    }
 }
 
 impl Queue {
@@ -261,7 +75,8 @@ impl Queue {
                 let newest = entry_after(after)?.map_or("+".to_owned(), |id| format!("({id}"));
                 let range = [&newest[..], "-"];
                 let letters = self.letters("XREVRANGE", queue, range, limit).await?;
-                let next = next_entry(letters.last().map(|last| last.id), letters.len(), limit);
+                let next =
+                    Cursor::after_entry(letters.last().map(|last| last.id), letters.len() == limit);
                 let jobs = letters.into_iter().map(Located::from).collect();
                 Ok(Page { jobs, next })
             }
@@ -294,8 +109,10 @@ impl Queue {
         let delivered = self.delivered(keys).await?;
         let from = entry_after(after)?.map_or(delivered, |last| last.max(delivered));
         let range = [&*format!("({from}"), "+"];
-        let entries = self.entries("XRANGE", keys, range, limit).await?;
-        let next = next_entry(entries.last().map(|(id, _)| *id), entries.len(), limit);
+        let entries = self
+            .entries("XRANGE", keys, &keys.stream, range, limit)
+            .await?;
+        let next = Cursor::after_entry(entries.last().map(|(id, _)| *id), entries.len() == limit);
         let jobs = entries.into_iter();
         let jobs = jobs.map(|(entry, envelope)| Located::new(Place::Ready { entry }, envelope));
         let jobs = jobs.collect();
@@ -311,7 +128,7 @@ impl Queue {
     ) -> Result<Page, Error> {
         let from = entry_after(after)?.map_or("-".to_owned(), |id| format!("({id}"));
         let holds = self.holds(keys, [&from, "+"], limit, consumer).await?;
-        let next = next_entry(holds.last().map(|hold| hold.entry), holds.len(), limit);
+        let next = Cursor::after_entry(holds.last().map(|hold| hold.entry), holds.len() == limit);
         let mut pipeline = Pipeline::with_capacity(holds.len());
         for hold in &holds {
             pipeline.add_command(one_entry(keys, hold.entry));
@@ -409,16 +226,17 @@ impl Queue {
         }
     }
 
-    /// Entries of the stream, by `XRANGE` or `XREVRANGE`.
+    /// Entries of a stream, by `XRANGE` or `XREVRANGE`.
     pub(super) async fn entries(
         &self,
         command: &'static str,
         keys: &Partition,
+        stream: &str,
         [from, to]: [&str; 2],
         limit: usize,
     ) -> Result<Vec<Raw>, Error> {
         let mut cmd = redis::cmd(command);
-        cmd.arg(&keys.stream).arg(from).arg(to);
+        cmd.arg(stream).arg(from).arg(to);
         cmd.arg("COUNT").arg(limit);
         Ok(raw(keys.connection.one(&cmd).await?))
     }
@@ -478,35 +296,5 @@ fn entry_after(after: Option<&Cursor>) -> Result<Option<EntryId>, InvalidCursor>
         None => Ok(None),
         Some(Cursor(After::Entry(id))) => Ok(Some(*id)),
         Some(_) => Err(InvalidCursor),
-    }
-}
-
-/// A page that is not full is the last.
-fn next_entry(last: Option<EntryId>, found: usize, limit: usize) -> Option<Cursor> {
-    let last = last.filter(|_| found == limit);
-    last.map(|id| Cursor(After::Entry(id)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn cursors_print_as_they_are_read() {
-        for text in ["1700000000000-7", "1700000000000/0192", "task 1 0192"] {
-            let cursor: Cursor = text.parse().unwrap();
-            assert_eq!(cursor.to_string(), text);
-        }
-        for wrong in ["", "soon", "x/y", "-"] {
-            assert_eq!(wrong.parse::<Cursor>(), Err(InvalidCursor), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn states_print_as_they_are_read() {
-        for state in State::ALL {
-            assert_eq!(state.to_string().parse(), Ok(state));
-        }
-        assert_eq!("running".parse::<State>(), Err(UnknownState));
     }
 }

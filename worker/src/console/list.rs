@@ -146,7 +146,7 @@ impl Console {
                 cell(hour(|minute| minute.done).to_string()),
                 cell(failed.to_string()).styled(YELLOW, failed > 0),
                 cell(dead.to_string()).styled(RED, dead > 0),
-                cell(format!("{needed} of {slots} slots")),
+                cell(needed.to_string()),
             ]);
             let minutes = rates.iter().map(|minute| {
                 json!({
@@ -167,9 +167,10 @@ impl Console {
                 "minutes": minutes.collect::<Vec<_>>(),
             }));
         }
+        let needed = format!("needed ({slots} slots each)");
         let heading = [
             "queue", "waiting", "a job", "work", "runs/min", "done/h", "failed/h", "dead/h",
-            "needed",
+            &needed,
         ];
         let text = table(&heading, &rows);
         self.print(&json!({ "queues": documents }), &text)

@@ -163,7 +163,7 @@ async fn a_dead_letter_is_seen_and_retried() {
     assert_eq!(console.json(&["list"])["queues"][0]["ready"], 1);
     // Somebody is needed for it.
     assert_eq!(console.json(&["load"])["queues"][0]["workers_needed"], 1);
-    assert!(console.ok(&["load"]).contains("1 of 16 slots"));
+    assert!(console.ok(&["load"]).contains("needed (16 slots each)"));
     console.ok(&["delete", &name, "--yes"]);
     console.namespace.end().await;
 }

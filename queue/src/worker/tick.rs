@@ -102,12 +102,12 @@ impl Flag {
             tracing::info!(queue.name = lane.queue, "the queue is paused");
             unblock(lane).await;
         } else {
+            lane.board.wake();
             if before.is_some() {
                 tracing::info!(queue.name = lane.queue, "the queue goes on");
+                // What was handed back shall not wait for the usual scan.
+                lane.scan.notify_one();
             }
-            lane.board.wake();
-            // What was handed back shall not wait for the usual scan.
-            lane.scan.notify_one();
         }
     }
 }

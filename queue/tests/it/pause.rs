@@ -157,3 +157,52 @@ async fn other_queues_of_the_worker_go_on() {
     running.await.unwrap().unwrap();
     fixture.end().await;
 }
+
+/// Takes too long at its first attempt.
+#[derive(Serialize, Deserialize)]
+struct Late;
+
+impl Job for Late {
+    const NAME: &'static str = "late";
+    const TIMEOUT: Duration = Duration::from_millis(600);
+
+    fn backoff(_attempt: u16) -> Duration {
+        Duration::from_millis(10)
+    }
+}
+
+async fn run_late(_: Late, cx: JobContext<Arc<Log>>) -> Result<(), JobError> {
+    cx.app.starts.lock().unwrap().push((cx.id, cx.attempt));
+    if cx.attempt == 1 {
+        cx.cancel.cancelled().await;
+        return Err(JobError::retry("too late"));
+    }
+    cx.app.done.lock().unwrap().push(cx.id);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_attempt_waits_for_the_end_of_the_pause() {
+    let fixture = Fixture::new().await;
+    let (queue, log) = (&fixture.queue, &fixture.log);
+    let late = queue.enqueue(&Late).await.unwrap();
+    let registry = registry().register::<Late, _, _>(run_late);
+    let worker = start_with(queue, registry, log, 2, Duration::from_secs(5));
+    until("it runs", async || log.starts_of(late) == 1).await;
+    queue.pause("default").await.unwrap();
+    let ready = Counts {
+        ready: 1,
+        ..Counts::default()
+    };
+    until("it is to be tried again", async || {
+        queue.counts("default").await.unwrap() == ready
+    })
+    .await;
+    tokio::time::sleep(A_WHILE).await;
+    assert_eq!(log.starts_of(late), 1);
+    queue.resume("default").await.unwrap();
+    until_done(log, 1).await;
+    assert_eq!(*log.starts.lock().unwrap(), [(late, 1), (late, 2)]);
+    worker.stop().await;
+    fixture.end().await;
+}

@@ -23,7 +23,7 @@ Look at it
   exec       Run a command in a service's surroundings: exec api env
   psql       The database's prompt
   redis-cli  The queue's prompt
-  jobs       What is in the queues: jobs list | show | retry | delete | workers | load
+  jobs       What is in the queues: jobs list | show | retry | cancel | pause | workers ...
   doctor     What is wrong with this machine or checkout, and the remedy (--json)
 
 Change it
@@ -118,7 +118,7 @@ pub(crate) enum Verb {
     /// `cargo xtask jobs help` has all verbs and examples.
     #[command(trailing_var_arg = true)]
     Jobs {
-        /// Passed on to `worker jobs`: list dead, show ID, retry ID, delete ID, workers, --json
+        /// Passed on to `worker jobs`: list dead, show ID, retry ID, cancel ID, pause, workers, --json
         #[arg(allow_hyphen_values = true)]
         args: Vec<String>,
     },

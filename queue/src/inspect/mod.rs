@@ -61,6 +61,8 @@ pub struct Counts {
 pub struct Overview {
     /// How many jobs are where.
     pub counts: Counts,
+    /// Whether no worker may start its jobs.
+    pub paused: bool,
     /// How long the oldest of the jobs has waited that no worker has, by the server's
     /// clock, since it became ready: when it was enqueued, or its delay had ended.
     pub oldest: Option<Duration>,
@@ -122,6 +124,7 @@ impl Queue {
     pub async fn overview(&self, queue: &str) -> Result<Overview, Error> {
         Ok(Overview {
             counts: self.counts(queue).await?,
+            paused: self.is_paused(queue).await?,
             oldest: self.oldest(queue).await?,
             consumers: self.consumers(queue).await?,
         })

@@ -1,8 +1,8 @@
-//! One job: to see it, to retry it, to delete it.
+//! What can be done to a job, or to a queue.
 
 use anyhow::bail;
 use queue::inspect::{Deletion, Located, Place, Search};
-use queue::{Envelope, JobId, Replay};
+use queue::{Cancelled, Envelope, JobId, Replay};
 use serde_json::json;
 
 use super::Console;
@@ -62,6 +62,43 @@ impl Console {
             Deletion::Running => bail!("job {id} is not deleted: a worker has it in hand"),
             Deletion::Gone => bail!("job {id} is not there any more"),
         }
+    }
+
+    /// Cancels a job, wherever it is.
+    pub(super) async fn cancel(&self, id: JobId, yes: bool) -> anyhow::Result<()> {
+        let names = self.names.join(", ");
+        if !yes && !confirm(&format!("cancel {id} in {names}?"))? {
+            bail!("job {id} was not cancelled");
+        }
+        let mut asked = None;
+        for name in &self.names {
+            match self.queue.cancel(name, id).await? {
+                Cancelled::Removed => return self.done(name, id, "cancelled"),
+                Cancelled::Asked => asked = Some(name),
+                Cancelled::Gone => {}
+            }
+        }
+        match asked {
+            Some(name) => self.done(name, id, "asked to end"),
+            None => bail!("no job {id} in {names}: it is done, dead, or was never there"),
+        }
+    }
+
+    /// Pauses the queues, or resumes them.
+    pub(super) async fn pause(&self, paused: bool) -> anyhow::Result<()> {
+        let (mut lines, mut documents) = (Vec::new(), Vec::new());
+        for name in &self.names {
+            let state = if paused {
+                self.queue.pause(name).await?;
+                "paused"
+            } else {
+                self.queue.resume(name).await?;
+                "not paused"
+            };
+            lines.push(format!("{name} is {state}"));
+            documents.push(json!({ "queue": name, "paused": paused }));
+        }
+        self.print(&json!({ "queues": documents }), &lines.join("\n"))
     }
 
     fn done(&self, queue: &str, id: JobId, outcome: &str) -> anyhow::Result<()> {

@@ -18,7 +18,11 @@ impl Console {
             let counts = seen.counts;
             let oldest = seen.oldest.map(span).unwrap_or_default();
             rows.push(vec![
-                cell(name),
+                cell(match seen.paused {
+                    true => format!("{name} (paused)"),
+                    false => name.clone(),
+                })
+                .styled(YELLOW, seen.paused),
                 cell(counts.ready.to_string()),
                 cell(counts.in_hand.to_string()),
                 cell(counts.delayed.to_string()),
@@ -35,6 +39,8 @@ impl Console {
                 "parked": counts.parked,
                 "dead": counts.dead,
                 "dead_trimmed": counts.dead_trimmed,
+                "cancelled": counts.cancelled,
+                "paused": seen.paused,
                 "oldest_seconds": seen.oldest.map(|age| age.as_secs_f64()),
                 "workers": seen.consumers.len(),
             }));

@@ -26,6 +26,8 @@ Examples:
   worker jobs show 01927f6e-...           all that is known of one job
   worker jobs retry 01927f6e-...          a dead letter becomes a job again
   worker jobs delete 01927f6e-... --yes   a job that no worker has in hand
+  worker jobs cancel 01927f6e-...         a job that waits or runs is not run to its end
+  worker jobs pause --queue default       no worker starts its jobs, until `resume`
   worker jobs workers                     who works, and how much each has in hand
   worker jobs load --target 300           workers that work off what waits in 5 min
   worker jobs list --json | jq '.queues[] | select(.dead > 0)'
@@ -60,7 +62,7 @@ enum Verb {
     ///
     /// Dead letters come newest first, all others in the order in which it is their turn. JSON:
     /// {"queues": [{"queue", "ready", "in_hand", "delayed", "parked", "dead", "dead_trimmed",
-    /// "oldest_seconds", "workers"}]}; with a state {"pages": [{"queue", "jobs": [...], "next"}]}.
+    /// "cancelled", "paused", "oldest_seconds", "workers"}]}; with a state {"pages": [{"queue", "jobs": [...], "next"}]}.
     List {
         /// ready, in-hand, delayed, parked or dead
         state: Option<State>,
@@ -97,6 +99,23 @@ enum Verb {
         #[arg(long, short)]
         yes: bool,
     },
+    /// Cancel a job, wherever it is; asks first
+    ///
+    /// One that waits is removed. One that runs is told to stop, and a second later its handler is
+    /// dropped; it is not tried again, and is no dead letter.
+    Cancel {
+        /// The job's id
+        id: JobId,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+    },
+    /// Let no worker start a job of the queue, or of all queues
+    ///
+    /// What runs goes on to its end, what comes in waits.
+    Pause,
+    /// Let workers start jobs again
+    Resume,
     /// Who works, until when that is certain, and how much each has in hand
     ///
     /// JSON: {"workers": [{"queue", "name", "lease_seconds", "in_hand"}]}; with a name as `list`.
@@ -160,6 +179,9 @@ pub(super) async fn run(jobs: Jobs) -> anyhow::Result<()> {
         Verb::Retry { id: Some(id), .. } => console.retry(id).await,
         Verb::Retry { id: None, .. } => console.retry_all().await,
         Verb::Delete { id, yes } => console.delete(id, yes).await,
+        Verb::Cancel { id, yes } => console.cancel(id, yes).await,
+        Verb::Pause => console.pause(true).await,
+        Verb::Resume => console.pause(false).await,
         Verb::Workers { name: None } => console.workers().await,
         Verb::Workers { name: Some(name) } => console.held_by(&name).await,
         Verb::Load { target } => {

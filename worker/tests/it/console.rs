@@ -124,6 +124,11 @@ async fn an_empty_queue_is_told_as_one() {
         assert_eq!(console.ok(words).trim(), said);
     }
     let unknown = JobId::new().to_string();
+    assert!(
+        console
+            .refused(&["cancel", &unknown, "--yes"])
+            .contains(&unknown)
+    );
     for verb in ["show", "retry", "delete"] {
         assert!(console.refused(&[verb, &unknown]).contains(&unknown));
     }
@@ -131,6 +136,27 @@ async fn an_empty_queue_is_told_as_one() {
         console
             .refused(&["list", "--queue", "mail"])
             .contains("default")
+    );
+    console.namespace.end().await;
+}
+
+#[tokio::test]
+async fn a_queue_is_paused_and_a_job_cancelled() {
+    let console = Console::new().await;
+    let id = console.parcel("Emma").await.to_string();
+    assert_eq!(console.ok(&["pause"]).trim(), "default is paused");
+    assert!(console.ok(&["list"]).contains("default (paused)"));
+    assert_eq!(console.json(&["list"])["queues"][0]["paused"], true);
+    // Nobody answers its question here.
+    assert!(console.refused(&["cancel", &id]).contains("--yes"));
+    let cancelled = console.json(&["cancel", &id, "--yes"]);
+    assert_eq!(cancelled["outcome"], "cancelled");
+    assert_eq!(console.json(&["resume"])["queues"][0]["paused"], false);
+    let overview = console.json(&["list"]);
+    let queue = &overview["queues"][0];
+    assert_eq!(
+        (&queue["ready"], &queue["cancelled"]),
+        (&0.into(), &1.into())
     );
     console.namespace.end().await;
 }

@@ -21,7 +21,7 @@ pub enum Outcome {
         /// The error with its sources.
         error: String,
     },
-    /// Somebody has cancelled it.
+    /// It was cancelled, and is neither tried again nor a dead letter.
     Cancelled,
     /// There is no handler for its name and version; only [`perform`] tells of it.
     Parked,

@@ -11,7 +11,7 @@ use crate::{Counts, JobId, Unknown};
 pub struct Report {
     /// The jobs, in the order in which their first attempts ended.
     pub jobs: Vec<Ran>,
-    /// Jobs that are still in the queues; only letters of this run count as dead.
+    /// Jobs that are still in the queues, and of this run alone what is dead or cancelled.
     pub left: Counts,
     /// Why jobs are parked, once for each kind: mostly its handler is not registered.
     pub parked: Vec<Unknown>,
@@ -45,10 +45,11 @@ impl Report {
         self.jobs.iter().find(|ran| ran.id == id)
     }
 
-    /// Whether all that ran is done, and nothing was parked or buried unrun.
+    /// Whether all that ran is done, and nothing was parked, buried or cancelled unrun.
     #[must_use]
     pub fn all_done(&self) -> bool {
-        self.done() == self.jobs.len() && self.left.parked == 0 && self.left.dead == 0
+        let others = self.left.parked + self.left.dead + self.left.cancelled;
+        self.done() == self.jobs.len() && others == 0
     }
 
     /// Checks that all is done, after a failure or none.
@@ -87,12 +88,13 @@ impl fmt::Display for Report {
             delayed,
             parked,
             dead,
+            cancelled,
             ..
         } = self.left;
         write!(
             f,
             "left: {ready} ready, {in_hand} in hand, {delayed} delayed, {parked} parked, \
-             {dead} dead"
+             {dead} dead, {cancelled} cancelled"
         )
     }
 }

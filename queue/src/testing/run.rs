@@ -282,6 +282,7 @@ impl Run {
             all.parked += one.parked;
             all.dead += one.dead;
             all.dead_trimmed += one.dead_trimmed;
+            all.cancelled += one.cancelled;
         }
         Ok(all)
     }
@@ -290,6 +291,7 @@ impl Run {
         let mut left = self.counts().await?;
         left.dead = left.dead.saturating_sub(before.dead);
         left.dead_trimmed = left.dead_trimmed.saturating_sub(before.dead_trimmed);
+        left.cancelled = left.cancelled.saturating_sub(before.cancelled);
         let mut parked = Vec::new();
         for name in &self.names {
             // Those of one kind come together.

@@ -147,7 +147,7 @@ async fn dead_letters_are_told_with_their_attempts() {
     for part in [
         &format!("task {fails} in default\n  again after 30.0ms (panicked: told to panic)\n"),
         "  dead: attempts (panicked: told to panic)\n",
-        "left: 0 ready, 0 in hand, 0 delayed, 0 parked, 1 dead",
+        "left: 0 ready, 0 in hand, 0 delayed, 0 parked, 1 dead, 0 cancelled",
     ] {
         assert!(text.contains(part), "{part}\n{text}");
     }
@@ -278,5 +278,21 @@ async fn parked_jobs_run_where_they_are_known() {
         .unwrap();
     report.assert_all_done();
     assert_eq!((report.done(), report.parked.len()), (2, 0));
+    fixture.end().await;
+}
+
+#[tokio::test]
+async fn a_job_that_cancels_itself_is_told_as_such() {
+    let fixture = Fixture::new().await;
+    let queue = &fixture.queue;
+    let waits = Registry::new().register::<Step, _, _>(async |_, cx: JobContext<App>| {
+        cx.app.queue.cancel("steps", cx.id).await?;
+        cx.cancel.cancelled().await;
+        Err(JobError::retry("cancelled"))
+    });
+    queue.enqueue(&step("waits")).await.unwrap();
+    let report = run_until_empty(queue, waits, app(queue)).await.unwrap();
+    assert_eq!(report.jobs[0].attempts, [Outcome::Cancelled]);
+    assert_eq!((report.all_done(), report.left.cancelled), (false, 1));
     fixture.end().await;
 }

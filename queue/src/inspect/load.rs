@@ -42,7 +42,7 @@ impl Minute {
 }
 
 /// The load of a queue: what an autoscaler goes by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Load {
     /// Jobs that wait for a worker, or lie between two.
     pub waiting: u64,
@@ -50,7 +50,7 @@ pub struct Load {
     /// has run within the hour.
     pub service: Duration,
     /// Attempts that ended within a minute, on average over the last.
-    pub runs_per_minute: u64,
+    pub runs_per_minute: f64,
 }
 
 impl Load {
@@ -72,10 +72,10 @@ impl Load {
         let service = self.service.as_secs_f64();
         #[expect(clippy::cast_precision_loss, reason = "an estimate")]
         let slots = {
-            let arrival = self.runs_per_minute as f64 / 60.0;
+            let arrival = self.runs_per_minute / 60.0;
             (self.waiting as f64 / target + arrival) * service / concurrency.max(1) as f64
         };
-        let least = u64::from(self.waiting > 0 || self.runs_per_minute > 0);
+        let least = u64::from(self.waiting > 0 || self.runs_per_minute > 0.0);
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
@@ -134,10 +134,12 @@ impl Load {
             let busy: Duration = minutes.iter().map(|minute| minute.busy).sum();
             busy / u32::try_from(runs(minutes)).unwrap_or(u32::MAX)
         });
+        #[expect(clippy::cast_precision_loss, reason = "an average")]
+        let runs_per_minute = runs(recent) as f64 / recent.len().max(1) as f64;
         Self {
             waiting,
             service,
-            runs_per_minute: runs(recent) / recent.len().max(1) as u64,
+            runs_per_minute,
         }
     }
 }
@@ -175,7 +177,7 @@ mod tests {
         let rates = vec![minute(600, Duration::from_secs(120)); 61];
         let load = Load::of(3000, &rates);
         assert_eq!(load.service, Duration::from_millis(200));
-        assert_eq!(load.runs_per_minute, 600);
+        assert!((load.runs_per_minute - 600.0).abs() < 1e-9);
         assert_eq!(load.work(), Duration::from_secs(600));
         // Ten jobs a second take 2 slots, and 3000 in a minute 10 more.
         assert_eq!(load.workers(Duration::from_secs(60), 4), 3);
@@ -194,6 +196,14 @@ mod tests {
                 ..Load::default()
             }
         );
+    }
+
+    #[test]
+    fn few_jobs_that_take_long_need_their_slots_too() {
+        let mut rates = vec![Minute::default(); 61];
+        rates[58] = minute(3, Duration::from_secs(900));
+        // Three in five minutes, five minutes each.
+        assert_eq!(Load::of(0, &rates).workers(Duration::from_secs(60), 1), 3);
     }
 
     #[test]

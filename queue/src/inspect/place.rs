@@ -102,7 +102,7 @@ pub enum Place {
     },
     /// A dead letter.
     Dead {
-        /// Its place among the letters, for [`Queue::replay`]; the time of death.
+        /// Its place among the letters, for [`crate::Queue::replay`]; the time of death.
         letter: EntryId,
         /// See [`DeadLetter::why`].
         why: String,

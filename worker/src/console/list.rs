@@ -148,7 +148,7 @@ impl Console {
                 cell(load.waiting.to_string()),
                 cell(span(load.service)),
                 cell(span(load.work())),
-                cell(load.runs_per_minute.to_string()),
+                cell(format!("{:.1}", load.runs_per_minute)),
                 cell(hour(|minute| minute.done).to_string()),
                 cell(failed.to_string()).styled(YELLOW, failed > 0),
                 cell(dead.to_string()).styled(RED, dead > 0),

@@ -5,9 +5,9 @@ use std::time::Duration;
 use redis::{Cmd, Pipeline, Value};
 
 use crate::{
-    EntryId, Error, JobId, Queue, UniqueHash,
+    EntryId, Error, JobId, Queue, Tuning, UniqueHash,
     connection::first_error,
-    envelope::{Header, NEWEST},
+    envelope::{Header, NEWEST, whole_ms},
     keys::Keys,
     parked::kind_prefix,
     queue::Partition,
@@ -37,20 +37,41 @@ pub enum Cancelled {
     Gone,
 }
 
+/// A job to cancel, with what goes when it goes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Target {
+    pub(crate) job: JobId,
+    pub(crate) unique: Option<UniqueHash>,
+    /// The outbox has its row.
+    pub(crate) once: bool,
+}
+
+impl Target {
+    pub(crate) fn new(header: &Header<'_>) -> Self {
+        Self {
+            job: header.id(),
+            unique: header.unique,
+            once: header.once(),
+        }
+    }
+}
+
 /// Where a job was seen.
 #[derive(Debug)]
 enum Place {
     /// Delayed or parked.
     Aside {
+        target: Target,
         parked: String,
-        unique: Option<UniqueHash>,
     },
     Entry {
+        target: Target,
         entry: EntryId,
-        unique: Option<UniqueHash>,
     },
     /// Nowhere, in all of the queue or in a part of it.
-    Nowhere { all: bool },
+    Nowhere {
+        all: bool,
+    },
 }
 
 impl Queue {
@@ -62,23 +83,29 @@ impl Queue {
     /// request is remembered for a day, so that it holds for a job that is handed back
     /// or tried again, too.
     ///
-    /// The row of a job of the outbox stays: it is the better place to cancel one, by
-    /// spending its token.
+    /// The row of a job of the outbox stays, and brings it back if Redis loses its data:
+    /// spending its token is the better way to cancel one.
     ///
     /// # Errors
     /// [`Error::Redis`]; the job may be cancelled all the same.
     pub async fn cancel(&self, queue: &str, job: JobId) -> Result<Cancelled, Error> {
         let keys = self.partition(queue);
+        let tuning = &self.settings().tuning;
+        let unseen = Target {
+            job,
+            unique: None,
+            once: false,
+        };
         for _ in 0..LOOKS {
             let place = self.look_for(&keys, job).await?;
             let cmd = match &place {
-                Place::Aside { parked, unique } => {
-                    command(&keys, job, "aside", parked, "", *unique)
+                Place::Aside { target, parked } => {
+                    command(&keys, tuning, *target, ["aside", parked, ""])
                 }
-                Place::Entry { entry, unique } => {
-                    command(&keys, job, &entry.to_string(), "", "", *unique)
+                Place::Entry { target, entry } => {
+                    command(&keys, tuning, *target, [&entry.to_string(), "", ""])
                 }
-                Place::Nowhere { .. } => command(&keys, job, "", "", "", None),
+                Place::Nowhere { .. } => command(&keys, tuning, unseen, [""; 3]),
             };
             match (keys.connection.one(&cmd).await?, place) {
                 (Value::Int(1), _) => return Ok(Cancelled::Removed),
@@ -109,14 +136,12 @@ impl Queue {
         let [payload, length] = answers.as_slice() else {
             return Err(Error::Reply("a pipeline"));
         };
-        if let Value::BulkString(envelope) = payload {
-            let header = Header::read(envelope, NEWEST).ok();
-            let header = header.map(|(header, _)| header);
+        if let Value::BulkString(envelope) = payload
+            && let Ok((header, _)) = Header::read(envelope, NEWEST)
+        {
             return Ok(Place::Aside {
-                parked: header.map_or_else(String::new, |header| {
-                    format!("{}{job}", kind_prefix(header.name, header.version))
-                }),
-                unique: header.and_then(|header| header.unique),
+                target: Target::new(&header),
+                parked: format!("{}{job}", kind_prefix(header.name, header.version)),
             });
         }
         let all = number(length) <= LOOK as u64;
@@ -155,8 +180,8 @@ impl Queue {
                 if let Ok((header, _)) = Header::read(&envelope, NEWEST)
                     && header.id() == job
                 {
-                    let unique = header.unique;
-                    return Ok(Some(Place::Entry { entry, unique }));
+                    let target = Target::new(&header);
+                    return Ok(Some(Place::Entry { target, entry }));
                 }
             }
             if !full {
@@ -167,16 +192,16 @@ impl Queue {
     }
 }
 
-/// The script's call; `consumer` is the worker that has stopped the job.
+/// The script's call for a job that was seen there; `consumer` is the worker that has
+/// stopped it.
 pub(crate) fn command(
     keys: &Keys,
-    job: JobId,
-    place: &str,
-    parked: &str,
-    consumer: &str,
-    unique: Option<UniqueHash>,
+    tuning: &Tuning,
+    target: Target,
+    [place, parked, consumer]: [&str; 3],
 ) -> Cmd {
-    let lock = unique.map(|unique| keys.lock(unique));
+    let marker = keys.once(target.job);
+    let lock = target.unique.map(|unique| keys.lock(unique));
     let mut named = vec![
         &keys.stream[..],
         &keys.payloads,
@@ -184,12 +209,16 @@ pub(crate) fn command(
         &keys.parked,
         &keys.requests,
         &keys.meta,
+        &marker,
     ];
     named.extend(lock.as_deref());
     let mut cmd = scripts::call(&scripts::CANCEL, &named);
-    cmd.arg(job.to_string())
-        .arg(place)
-        .arg(parked)
-        .arg(consumer);
+    cmd.arg(target.job.to_string());
+    cmd.arg(place).arg(parked).arg(consumer);
+    match target.once {
+        // As long as that of a dead letter.
+        true => cmd.arg(whole_ms(tuning.dead_max_age)),
+        false => cmd.arg(""),
+    };
     cmd
 }

@@ -3,13 +3,16 @@
 -- and else remembers that it is to be cancelled.
 --
 -- KEYS 1 stream  2 payloads (HASH)  3 delayed (ZSET)  4 parked (ZSET)
---      5 requests (ZSET)  6 meta (HASH)  7 lock (STRING), of a unique job only
+--      5 requests (ZSET)  6 meta (HASH)  7 once marker (STRING)
+--      8 lock (STRING), of a unique job only
 -- ARGV 1 job id  2 where the caller has seen it: its entry id, 'aside' for delayed or
 --      parked, or '' for nowhere  3 its member of parked  4 consumer, of a worker only
+--      5 time to live of a once-job's marker in ms, else ''
 -- Returns 1 when it was removed, 0 when a worker has it in hand, -1 when it is aside,
 --   and the caller did not see it there, -2 when it is not where the caller saw it.
 --
--- Invariant: a key is free before its job leaves, a payload goes before its index,
+-- Invariant: the marker of a once-job is there before the job is gone, or the outbox,
+-- which still has the row, would bring it back. A key is free before its job leaves, a payload goes before its index,
 -- which goes last, and what is removed is counted. Requests have scores that grow, so
 -- that a worker need only ask for those above the last that it knows.
 local id, place = ARGV[1], ARGV[2]
@@ -23,8 +26,12 @@ if entry then
 end
 local waits = entry and (not owner or owner == '~' or owner == ARGV[4])
 if waits or (aside and place == 'aside') then
-  if KEYS[7] and redis.call('GET', KEYS[7]) == id then
-    redis.call('DEL', KEYS[7])
+  local locks = KEYS[8] and redis.call('GET', KEYS[8]) == id
+  if ARGV[5] ~= '' then
+    redis.call('SET', KEYS[7], '1', 'PX', ARGV[5])
+  end
+  if locks then
+    redis.call('DEL', KEYS[8])
   end
   redis.call('HINCRBY', KEYS[6], 'cancelled', 1)
   if waits then

@@ -27,6 +27,7 @@ use super::{
 };
 use crate::{
     DecodeError, JobContext, JobError, JobId, Registry, backoff,
+    cancel::Target,
     envelope::Header,
     job::Fate,
     parked::{envelope_prefix, kind_prefix},
@@ -103,7 +104,11 @@ impl<C: Clone + Send + Sync + 'static> Runners<C> {
         };
         if lane.requests.name(header.id()) {
             tracing::info!(job.id = %header.id(), queue.name = lane.queue, "job cancelled before its start");
-            return lane.settle(entry.id, &entry.consumer, cancelled(&header));
+            return lane.settle(
+                entry.id,
+                &entry.consumer,
+                Settlement::Cancelled(Target::new(&header)),
+            );
         }
         let Some(kind) = self.registry.find(header.name, header.version) else {
             return park(lane, &header, &entry);
@@ -280,7 +285,7 @@ fn conclude<C>(
         }
         End::Cancelled => {
             tracing::info!("job cancelled");
-            return Some(cancelled(header));
+            return Some(Settlement::Cancelled(Target::new(header)));
         }
         End::Lost => {
             tracing::warn!("job given up: another worker may own it");
@@ -328,13 +333,6 @@ fn conclude<C>(
         #[cfg(feature = "testing")]
         error: text,
     })
-}
-
-fn cancelled(header: &Header<'_>) -> Settlement {
-    Settlement::Cancelled {
-        job: header.id(),
-        unique: header.unique,
-    }
 }
 
 fn dead(header: &Header<'_>, payload: &[u8], why: &'static str, error: String) -> Settlement {

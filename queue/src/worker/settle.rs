@@ -23,7 +23,7 @@ use super::{
     entry::EntryId,
     lane::{Lane, Pause},
 };
-use crate::{JobId, UniqueHash, error::Trouble, queue::WRITE_BYTES};
+use crate::{JobId, UniqueHash, cancel::Target, error::Trouble, queue::WRITE_BYTES};
 
 /// Most outcomes in one pipeline.
 const MAX_BATCH: usize = 1024;
@@ -44,10 +44,7 @@ pub(super) enum Settlement {
     /// The job is done, and its key is free.
     DoneUnique { job: JobId, unique: UniqueHash },
     /// Somebody wanted it to end, so it did.
-    Cancelled {
-        job: JobId,
-        unique: Option<UniqueHash>,
-    },
+    Cancelled(Target),
     /// Another attempt, later.
     Retry {
         job: JobId,
@@ -183,7 +180,7 @@ fn first_write(pending: &[Settled]) -> usize {
             | Settlement::Dead { envelope, .. } => envelope.len(),
             Settlement::Done
             | Settlement::DoneUnique { .. }
-            | Settlement::Cancelled { .. }
+            | Settlement::Cancelled(_)
             | Settlement::HandBack => 0,
         };
         bytes >= WRITE_BYTES

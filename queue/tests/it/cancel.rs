@@ -1,8 +1,11 @@
 //! Jobs that are cancelled by their id.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::{
+    sync::atomic::Ordering,
+    time::{Duration, SystemTime},
+};
 
-use queue::{Cancelled, Counts, Enqueued, Envelope, JobId, Options, Registry, Run};
+use queue::{Cancelled, Counts, Enqueued, Envelope, JobId, Options, Registry, Relayed, Run};
 
 use crate::harness::*;
 
@@ -183,6 +186,48 @@ async fn a_job_is_found_in_a_long_queue_by_the_time_of_its_id() {
         ..Counts::default()
     };
     fixture.end_leaving(left).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_outbox_does_not_bring_a_cancelled_job_back() {
+    let fixture = Fixture::new().await;
+    let queue = &fixture.queue;
+    let worker = fixture.start(2);
+    for act in [Act::Hang, Act::Succeed] {
+        let waits = act == Act::Succeed;
+        let envelope = Envelope::new(&task(act)).unwrap().once();
+        let id = envelope.id;
+        let relayed = Relayed {
+            envelope: envelope.encode(),
+            id,
+            queue: envelope.queue,
+            run_at: waits.then(|| SystemTime::now() + HOUR),
+            again_after: Duration::ZERO,
+        };
+        queue.relay(std::slice::from_ref(&relayed)).await.unwrap();
+        if !waits {
+            until("it runs", async || fixture.log.starts_of(id) == 1).await;
+        }
+        cancel(&fixture, id).await;
+        until("it is gone", async || {
+            let counts = queue.counts("default").await.unwrap();
+            counts.in_hand + counts.delayed == 0
+        })
+        .await;
+        // However long ago the outbox sent it last, that is still known.
+        let mut redis = fixture.connection().await;
+        let marker = fixture.key(&format!("once:{id}"));
+        let left: i64 = query(&mut redis, &["PTTL", &marker]).await;
+        let age = fixture.settings().tuning.dead_max_age.as_millis();
+        assert!(
+            i128::from(left) > i128::try_from(age).unwrap() - 60_000,
+            "{left} ms"
+        );
+        queue.relay(&[relayed]).await.unwrap();
+    }
+    until_cancelled(&fixture, 2).await;
+    worker.stop().await;
+    fixture.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

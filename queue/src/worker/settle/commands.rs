@@ -120,9 +120,9 @@ fn command(lane: &Lane, settled: &Settled) -> Option<Cmd> {
     };
     let cmd = match &settled.what {
         Settlement::Done | Settlement::DoneUnique { .. } | Settlement::HandBack => return None,
-        Settlement::Cancelled { job, unique } => {
+        Settlement::Cancelled(target) => {
             let entry = settled.id.to_string();
-            cancel::command(keys, *job, &entry, "", &settled.consumer, *unique)
+            cancel::command(keys, tuning, *target, [&entry, "", &settled.consumer])
         }
         Settlement::Retry {
             job,

@@ -149,10 +149,12 @@ impl Broker {
     /// Cancels a job that was seen here: an entry, `aside`, or nowhere; `consumer` is the
     /// worker that has stopped it, or empty.
     pub(crate) fn cancel(&self, job: &Envelope, place: &str, consumer: &str) -> Call {
-        let names = ["s:0", "j", "delayed", "parked", "cx", "m"];
+        let marker = format!("once:{}", job.id);
+        let names = ["s:0", "j", "delayed", "parked", "cx", "m", &marker];
         let call = self.call_for("cancel.lua", &names, job);
         let member = format!("{} {} {}", job.name, job.version, job.id);
-        call.arg(job.id).arg(place).arg(&*member).arg(consumer)
+        let call = call.arg(job.id).arg(place).arg(&*member).arg(consumer);
+        call.arg(if job.once { "60000" } else { "" })
     }
 
     pub(crate) fn leave(&self, consumer: &str) -> Call {

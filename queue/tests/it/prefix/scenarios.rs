@@ -59,6 +59,7 @@ pub(super) const SCENARIOS: &[(&str, &str)] = &[
     ("cancel.lua", "a unique job that waits"),
     ("cancel.lua", "one that was handed back"),
     ("cancel.lua", "one that the caller ran"),
+    ("cancel.lua", "a job of the outbox"),
     ("cancel.lua", "a unique job for later"),
     ("cancel.lua", "a job to park"),
     ("cancel.lua", "one in other hands"),
@@ -290,10 +291,10 @@ async fn deletes(broker: &mut Broker, what: &str) -> Given {
 
 /// Nobody needs to run what is cancelled; only that nothing is left of it matters.
 async fn cancels(broker: &mut Broker, what: &str) -> Given {
-    let held = if what.contains("unique") {
-        unique(KEY)
-    } else {
-        job()
+    let held = match what {
+        what if what.contains("unique") => unique(KEY),
+        what if what.contains("outbox") => job().once(),
+        _ => job(),
     };
     if held.unique.is_some() {
         let mode = if what.contains("later") { "in" } else { "now" };
@@ -306,7 +307,7 @@ async fn cancels(broker: &mut Broker, what: &str) -> Given {
         return Given::new(broker.cancel(&held, "aside", ""));
     }
     let entry = broker.entry_for(&held).await.unwrap();
-    if !what.contains("waits") {
+    if !what.contains("waits") && !what.contains("outbox") {
         broker.fetch("peer", 1).await.unwrap();
     }
     match what {

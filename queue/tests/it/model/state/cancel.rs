@@ -11,7 +11,7 @@ impl State {
             return self.stop(by, at, job);
         }
         if self.delayed.remove(&job).is_some() || self.parked.remove(&job) {
-            self.free(job);
+            self.forget(job);
             return 1;
         }
         self.requests.insert(job);
@@ -34,7 +34,14 @@ impl State {
             return 0;
         }
         self.entries.remove(&at);
-        self.free(job);
+        self.forget(job);
         1
+    }
+    /// A relay does not bring it back.
+    fn forget(&mut self, job: Number) {
+        self.free(job);
+        if self.kinds[job].once {
+            self.marked.insert(job);
+        }
     }
 }

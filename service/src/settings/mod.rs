@@ -24,7 +24,7 @@ mod forms;
 mod reader;
 mod variables;
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use email_address::EmailAddress;
 use queue::{
@@ -138,6 +138,8 @@ pub struct Queue {
     pub namespace: String,
     /// How long a silent worker keeps its jobs.
     pub lease: Duration,
+    /// Most unfinished jobs of each queue named; producers are refused above it.
+    pub limits: BTreeMap<String, u64>,
 }
 
 /// The worker.
@@ -329,6 +331,7 @@ impl Redis {
         settings.lease = queue.lease;
         settings.tls.clone_from(&self.tls);
         settings.servers = self.servers.clone();
+        settings.limits.clone_from(&queue.limits);
         settings
     }
 }
@@ -389,8 +392,36 @@ impl Queue {
                 (text.len() <= 64 && text.chars().all(valid)).then(|| text.to_owned())
             }),
             lease: reader.seconds("QUEUE_LEASE_SECONDS", 2..=300),
+            limits: limits(reader),
         }
     }
+}
+
+/// Reads `queue=jobs,queue=jobs`.
+fn limits(reader: &mut Reader) -> BTreeMap<String, u64> {
+    const NAME: &str = "QUEUE_LIMITS";
+    let listed = reader.optional_text(NAME).unwrap_or_default();
+    let mut limits = BTreeMap::new();
+    for limit in listed
+        .split(',')
+        .map(str::trim)
+        .filter(|limit| !limit.is_empty())
+    {
+        match limit
+            .split_once('=')
+            .map(|(queue, jobs)| (queue, jobs.parse()))
+        {
+            Some((queue, Ok(jobs @ 1..))) if !queue.is_empty() => {
+                limits.insert(queue.to_owned(), jobs);
+            }
+            _ => {
+                let wrong =
+                    format!("{limit:?} is not a queue and its limit, such as default=100000");
+                reader.problem(NAME, wrong, "");
+            }
+        }
+    }
+    limits
 }
 
 impl Worker {

@@ -111,6 +111,10 @@ pub const VARIABLES: &[Variable] = &[
         "where the worker answers /livez and /readyz; loopback only",
     ),
     with_default("QUEUE_NAMESPACE", "slipway", "prefix of the queue's keys"),
+    optional(
+        "QUEUE_LIMITS",
+        "most unfinished jobs of a queue, as queue=jobs, separated by commas; above it a 503",
+    ),
     with_default(
         "QUEUE_LEASE_SECONDS",
         "6",

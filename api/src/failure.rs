@@ -42,7 +42,7 @@ impl Problem {
     /// 503 when a dependency is away, else 500; the log gets one line with the whole chain.
     fn of(error: &(dyn Error + 'static)) -> Self {
         if is_unavailable(error) {
-            tracing::warn!(error = %chain(error), "a dependency is away");
+            tracing::warn!(error = %chain(error), "a dependency is away, or has no room");
             Self::unavailable()
         } else {
             tracing::error!(error = %chain(error), "request failed");

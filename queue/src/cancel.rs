@@ -21,7 +21,7 @@ pub(crate) const REMEMBERED: Duration = Duration::from_secs(24 * 60 * 60);
 /// Entries looked at in each direction from where a job's entry should be.
 const LOOK: usize = 2000;
 /// Entries in one answer.
-const PAGE: usize = 100;
+const PAGE: usize = 25;
 /// Looks for a job that moves meanwhile; the request is remembered all the same.
 const LOOKS: usize = 3;
 
@@ -105,7 +105,10 @@ impl Queue {
                 Place::Entry { target, entry } => {
                     command(&keys, tuning, *target, [&entry.to_string(), "", ""])
                 }
-                Place::Nowhere { .. } => command(&keys, tuning, unseen, [""; 3]),
+                Place::Nowhere { all } => {
+                    let place = if *all { "gone" } else { "" };
+                    command(&keys, tuning, unseen, [place, "", ""])
+                }
             };
             match (keys.connection.one(&cmd).await?, place) {
                 (Value::Int(1), _) => return Ok(Cancelled::Removed),
@@ -150,14 +153,19 @@ impl Queue {
             true => &[("XRANGE", "-", "+")][..],
             false => &[("XRANGE", &*made, "+"), ("XREVRANGE", &*made, "-")][..],
         };
+        let mut ended = false;
         for (command, from, to) in ranges {
-            if let Some(place) = self.look_in(keys, command, from, to, job).await? {
-                return Ok(place);
+            let seen = self.look_in(keys, command, from, to, job).await?;
+            match seen {
+                (Some(place), _) => return Ok(place),
+                (None, end) => ended = end,
             }
         }
-        Ok(Place::Nowhere { all })
+        // It may have grown since its length was read.
+        Ok(Place::Nowhere { all: all && ended })
     }
 
+    /// The job's place, and whether there are no more entries this way.
     async fn look_in(
         &self,
         keys: &Partition,
@@ -165,7 +173,7 @@ impl Queue {
         from: &str,
         to: &str,
         job: JobId,
-    ) -> Result<Option<Place>, Error> {
+    ) -> Result<(Option<Place>, bool), Error> {
         let mut from = from.to_owned();
         for _ in 0..LOOK / PAGE {
             let mut cmd = redis::cmd(command);
@@ -181,14 +189,14 @@ impl Queue {
                     && header.id() == job
                 {
                     let target = Target::new(&header);
-                    return Ok(Some(Place::Entry { target, entry }));
+                    return Ok((Some(Place::Entry { target, entry }), true));
                 }
             }
             if !full {
-                break;
+                return Ok((None, true));
             }
         }
-        Ok(None)
+        Ok((None, false))
     }
 }
 

@@ -180,7 +180,9 @@ impl Connection {
             }
             // It has done nothing, and the server that would is known elsewhere.
             Err(Trouble::Demoted) if !matches!(self.0.settings.servers, Servers::One) => {
-                self.give_up();
+                if let Err(error) = &result {
+                    self.report(&live, error);
+                }
                 live = self.live().await?;
                 result = send(&mut live, cmd).await;
             }

@@ -18,7 +18,8 @@ impl<S: AsyncRead + AsyncWrite + Send + Sync + Unpin> Stream for S {}
 pub(crate) async fn dial(settings: &Settings, key: &str) -> RedisResult<Box<dyn Stream>> {
     let tls = settings.tls.as_ref();
     let login = settings.redis.redis_settings();
-    if let Some((host, port)) = settings.servers.find(key, login, tls).await? {
+    let limit = settings.tuning.connect_timeout;
+    if let Some((host, port)) = settings.servers.find(key, login, tls, limit).await? {
         return open(&host, port, tls).await;
     }
     match settings.redis.addr() {

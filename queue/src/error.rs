@@ -148,21 +148,25 @@ impl Trouble {
     pub(crate) fn of(error: &RedisError) -> Self {
         match error.kind() {
             ErrorKind::Io | ErrorKind::Parse | ErrorKind::AuthenticationFailed => Self::Connection,
+            // A primary that is cut off from its Cluster says that this is down, while the
+            // others may have made another one.
             ErrorKind::Server(
-                ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown | ServerErrorKind::Moved,
-            ) => Self::Demoted,
-            // A slot on its way to another node, or one without any, is back soon.
-            ErrorKind::Server(
-                ServerErrorKind::BusyLoading
-                | ServerErrorKind::TryAgain
-                | ServerErrorKind::Ask
+                ServerErrorKind::ReadOnly
+                | ServerErrorKind::MasterDown
+                | ServerErrorKind::Moved
                 | ServerErrorKind::ClusterDown,
+            ) => Self::Demoted,
+            // Ask: a slot is on its way to another node, and not there yet.
+            ErrorKind::Server(
+                ServerErrorKind::BusyLoading | ServerErrorKind::TryAgain | ServerErrorKind::Ask,
             ) => Self::Busy,
             ErrorKind::Server(ServerErrorKind::NoScript) => Self::NoScript,
             _ => match error.code() {
                 Some("NOGROUP" | "UNBLOCKED") => Self::NoGroup,
                 Some("OOM") => Self::OutOfMemory,
-                Some("BUSY" | "MISCONF" | "NOREPLICAS") => Self::Busy,
+                // What a primary answers that is cut off from its replicas.
+                Some("NOREPLICAS") => Self::Demoted,
+                Some("BUSY" | "MISCONF") => Self::Busy,
                 _ => Self::Other,
             },
         }

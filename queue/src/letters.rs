@@ -36,6 +36,8 @@ pub enum Replay {
     Replayed(JobId),
     /// There is no such letter (any more): it was replayed already, or trimmed.
     Gone,
+    /// The letter stays, because a request to cancel the job is remembered: for a day.
+    Cancelled,
     /// The letter stays, because this job holds the key of the unique job in it.
     Duplicate(JobId),
 }
@@ -67,8 +69,8 @@ impl Queue {
 
     /// Replays all letters of a queue that are there now, oldest first.
     ///
-    /// Returns how many. The others stay: those that cannot be read, and those of
-    /// unique jobs whose key is held.
+    /// Returns how many. The others stay: those that cannot be read, those of unique
+    /// jobs whose key is held, and those that were to be cancelled.
     ///
     /// # Errors
     /// [`Error::Redis`]; some may have been replayed.
@@ -90,7 +92,8 @@ impl Queue {
             for letter in &page {
                 match self.revive(queue, letter).await {
                     Ok(Replay::Replayed(_)) => replayed += 1,
-                    Ok(Replay::Gone | Replay::Duplicate(_)) | Err(Error::Letter { .. }) => {}
+                    Ok(Replay::Gone | Replay::Cancelled | Replay::Duplicate(_))
+                    | Err(Error::Letter { .. }) => {}
                     Err(error) => return Err(error),
                 }
             }
@@ -105,7 +108,7 @@ impl Queue {
         let queue = self.partition(queue);
         let keys = &queue.keys;
         let lock = envelope.unique.map(|unique| keys.lock(unique));
-        let mut named = vec![&keys.stream[..], &keys.dead];
+        let mut named = vec![&keys.stream[..], &keys.dead, &keys.requests];
         named.extend(lock.as_deref());
         let mut cmd = scripts::call(&scripts::REPLAY, &named);
         cmd.arg(id.to_string())
@@ -114,6 +117,7 @@ impl Queue {
             .arg(whole_ms(self.settings().tuning.unique_ttl));
         match queue.connection.one(&cmd).await? {
             Value::Int(1) => Ok(Replay::Replayed(envelope.id)),
+            Value::Int(-1) => Ok(Replay::Cancelled),
             Value::Int(_) => Ok(Replay::Gone),
             holder => match parse(&holder) {
                 Some(holder) => Ok(Replay::Duplicate(holder)),

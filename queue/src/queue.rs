@@ -27,7 +27,7 @@ pub(crate) const CHUNK: usize = 512;
 pub(crate) const WRITE_BYTES: usize = 4 * 1024 * 1024;
 /// Writes of [`Queue::enqueue_many`] under way at once.
 const CHUNKS_IN_FLIGHT: usize = 4;
-/// The queue whose server answers to [`Queue::ping`]: in a Cluster one node stands for all.
+/// The queue whose server is asked by [`Queue::ping`] in any case.
 const PINGED: &str = "default";
 /// Limit for [`Queue::ping`], which stands in readiness probes.
 const PING_TIMEOUT: Duration = Duration::from_millis(900);
@@ -75,17 +75,34 @@ impl Queue {
         })))
     }
 
-    /// Asks Redis for a sign of life, for at most a second.
+    /// Asks Redis for a sign of life, for at most a second; in a Cluster one node that has
+    /// a queue which was used here will do.
     ///
     /// # Errors
     /// [`Error::Redis`] when there is none.
     pub async fn ping(&self) -> Result<(), Error> {
         let ping = redis::cmd("PING");
-        let connection = &self.partition(PINGED).connection;
-        match tokio::time::timeout(PING_TIMEOUT, connection.one(&ping)).await {
+        let connections = self.connections();
+        let asked = connections.iter().map(|one| Box::pin(one.one(&ping)));
+        let asked = futures_util::future::select_ok(asked);
+        match tokio::time::timeout(PING_TIMEOUT, asked).await {
             Ok(answer) => Ok(answer.map(drop)?),
             Err(elapsed) => Err(Error::Redis(std::io::Error::from(elapsed).into())),
         }
+    }
+
+    /// A connection to each server that is in use, at least one.
+    fn connections(&self) -> Vec<Connection> {
+        let first = self.partition(PINGED).connection.clone();
+        let mut connections = vec![first];
+        let known = self.0.partitions.read();
+        for partition in known.unwrap_or_else(PoisonError::into_inner).values() {
+            let connection = &partition.connection;
+            if !connections.iter().any(|one| one.is(connection)) {
+                connections.push(connection.clone());
+            }
+        }
+        connections
     }
 
     /// Enqueues a job to run as soon as a worker is free.

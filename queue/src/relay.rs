@@ -5,10 +5,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use redis::{Cmd, Pipeline, Value};
+use redis::{Cmd, Pipeline, RedisError, Value};
 
 use crate::{
-    EnqueueError, JobId, Queue,
+    EnqueueError, JobId, Queue, Servers,
     connection::{Connection, first_error},
     envelope::{epoch_ms, whole_ms},
     keys::Keys,
@@ -44,7 +44,7 @@ impl Queue {
     /// # Errors
     /// As [`Queue::enqueue`], and [`EnqueueError::Queue`] with the first queue refused.
     /// [`EnqueueError::QueueFull`] tells one queue that is, and which jobs are in Redis
-    /// now, of any queue.
+    /// now, of any queue; it comes only where no other error does.
     pub async fn relay(&self, jobs: &[Relayed]) -> Result<(), EnqueueError> {
         let mut queues: BTreeMap<&str, Vec<&Relayed>> = BTreeMap::new();
         for job in jobs {
@@ -74,22 +74,10 @@ impl Queue {
         let mut full = None;
         let mut taken = Vec::new();
         for (write, sent) in writes.iter().zip(sent) {
-            let answers = sent.map_err(|error| match error.into() {
-                // The servers of the others may be well.
-                EnqueueError::Unavailable(source) if writes.len() > 1 => EnqueueError::Queue {
-                    queue: write.scripts[0].0.to_owned(),
-                    source,
-                },
-                error => error,
-            })?;
+            let answers = sent.map_err(|error| self.of_queue(write.scripts[0].0, error))?;
             for (answer, (queue, jobs)) in answers.iter().zip(&write.scripts) {
-                first_error(std::slice::from_ref(answer)).map_err(|error| match error.into() {
-                    EnqueueError::Redis(source) => EnqueueError::Queue {
-                        queue: (*queue).to_owned(),
-                        source,
-                    },
-                    all => all,
-                })?;
+                first_error(std::slice::from_ref(answer))
+                    .map_err(|error| self.of_queue(queue, error))?;
                 let mut those = *jobs;
                 if let Value::Int(refused @ ..0) = answer {
                     let before = usize::try_from(-1 - refused).unwrap_or(0);
@@ -106,6 +94,23 @@ impl Queue {
                 limit: self.limit(queue).unwrap_or_default(),
                 taken,
             }),
+        }
+    }
+
+    /// An error of this queue alone, or of all: in a Cluster the servers of the others may
+    /// be well, whatever is wrong with this one.
+    fn of_queue(&self, queue: &str, error: RedisError) -> EnqueueError {
+        let alone = matches!(self.settings().servers, Servers::Cluster(_));
+        match EnqueueError::from(error.clone()) {
+            EnqueueError::Redis(source) => EnqueueError::Queue {
+                queue: queue.to_owned(),
+                source,
+            },
+            _ if alone => EnqueueError::Queue {
+                queue: queue.to_owned(),
+                source: error,
+            },
+            all => all,
         }
     }
 

@@ -1,10 +1,16 @@
 //! Which server a queue is on: the one that is named, or the one that others know.
 
-use futures_util::{FutureExt, future::select_ok};
-use redis::{
-    AsyncConnectionConfig, Cmd, ErrorKind, RedisConnectionInfo, RedisResult, Value,
-    aio::MultiplexedConnection,
+use std::time::Duration;
+
+use futures_util::{
+    FutureExt,
+    future::{join_all, select_ok},
 };
+use redis::{
+    AsyncConnectionConfig, Cmd, ErrorKind, RedisConnectionInfo, RedisResult, ServerErrorKind,
+    Value, aio::MultiplexedConnection,
+};
+use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::{Tls, dial::open, reply::parse};
@@ -43,34 +49,71 @@ pub struct Cluster {
 }
 
 impl Servers {
+    /// Whether there is anybody to ask, where somebody is to be asked.
+    pub(crate) fn are_named(&self) -> bool {
+        match self {
+            Self::One => true,
+            Self::Sentinel(sentinel) => !sentinel.nodes.is_empty(),
+            Self::Cluster(cluster) => !cluster.nodes.is_empty(),
+        }
+    }
+
     /// Host and port of the server that this key is on; none for the one of the settings.
+    ///
+    /// `limit` is the time for a new connection, of which Sentinels get a half.
     pub(crate) async fn find(
         &self,
         key: &str,
         login: &RedisConnectionInfo,
         tls: Option<&Tls>,
+        limit: Duration,
     ) -> RedisResult<Option<Node>> {
-        let mut asked = Vec::new();
         match self {
-            Self::One => return Ok(None),
-            Self::Sentinel(sentinel) => {
-                for node in &sentinel.nodes {
-                    asked.push(sentinel.ask(node, tls).boxed());
-                }
-            }
+            Self::One => Ok(None),
+            Self::Sentinel(sentinel) => sentinel.primary(tls, limit / 2).await.map(Some),
             Self::Cluster(cluster) => {
+                let mut asked = Vec::new();
                 for node in &cluster.nodes {
                     asked.push(node_of(key, node, login, tls).boxed());
                 }
+                // All at once, because one that is cut off would use up the time there is. Any
+                // will do: one that is wrong leads to a node that says so.
+                let (first, _) = select_ok(asked).await?;
+                Ok(Some(first))
             }
         }
-        if asked.is_empty() {
-            let what = "no server to ask for the address of Redis";
-            return Err((ErrorKind::InvalidClientConfig, what).into());
+    }
+}
+
+impl Sentinel {
+    /// The primary that most Sentinels name which answer in time: one that is cut off from
+    /// the others may still name the one of before.
+    async fn primary(&self, tls: Option<&Tls>, limit: Duration) -> RedisResult<Node> {
+        let mut asked = Vec::new();
+        for node in &self.nodes {
+            asked.push(timeout(limit, self.ask(node, tls)));
         }
-        // All at once, because one that is cut off would use up the time for a connection.
-        let (first, _) = select_ok(asked).await?;
-        Ok(Some(first))
+        let mut named: Vec<(Node, usize)> = Vec::new();
+        let mut failure = None;
+        for answer in join_all(asked).await {
+            match answer {
+                Ok(Ok(node)) => match named.iter_mut().find(|(known, _)| *known == node) {
+                    Some((_, times)) => *times += 1,
+                    None => named.push((node, 1)),
+                },
+                // That a set is not known says more than that a Sentinel is away.
+                Ok(Err(error)) if !error.is_io_error() => failure = Some(error),
+                Ok(Err(error)) => failure = failure.or(Some(error)),
+                Err(elapsed) => {
+                    failure = failure.or_else(|| Some(std::io::Error::from(elapsed).into()));
+                }
+            }
+        }
+        let most = named.into_iter().max_by_key(|(_, times)| *times);
+        most.map(|(node, _)| node).ok_or_else(|| {
+            let what = "no Sentinel to ask";
+            failure.unwrap_or_else(|| (ErrorKind::InvalidClientConfig, what).into())
+        })
     }
 }
 
@@ -111,6 +154,10 @@ async fn node_of(
     let Err(error) = ask(node, login, tls, &question).await else {
         return Ok(node.clone());
     };
+    if matches!(error.kind(), ErrorKind::Server(ServerErrorKind::Ask)) {
+        // Its slot is on the way, and this node's still.
+        return Ok(node.clone());
+    }
     let other = error.redirect_node().and_then(|(address, _)| {
         let (host, port) = address.rsplit_once(':')?;
         // Without a host it is the one that was asked.

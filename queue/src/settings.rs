@@ -1,6 +1,6 @@
 use std::{collections::BTreeMap, ops::RangeInclusive, time::Duration};
 
-use redis::ConnectionInfo;
+use redis::{ConnectionAddr, ConnectionInfo};
 
 use crate::{Error, Servers, Tls, envelope, job::is_name};
 
@@ -62,6 +62,23 @@ impl Settings {
             (
                 is_name(&self.namespace),
                 "namespace: use a-z, 0-9, '_', '-', '.'",
+            ),
+            (
+                !matches!(self.redis.addr(), ConnectionAddr::TcpTls { .. }),
+                "redis: an address without TLS, which `tls` is for",
+            ),
+            (
+                self.tls.is_none() || !matches!(self.redis.addr(), ConnectionAddr::Unix(_)),
+                "tls: not with a socket file",
+            ),
+            (
+                self.servers.are_named(),
+                "servers: at least one Sentinel or node of the Cluster",
+            ),
+            (
+                self.redis.redis_settings().db() == 0
+                    || !matches!(self.servers, Servers::Cluster(_)),
+                "redis: a Cluster has no database but 0",
             ),
             (
                 (Duration::from_millis(200)..=HOUR).contains(&self.lease),

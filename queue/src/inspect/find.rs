@@ -19,9 +19,9 @@ use crate::{
 };
 
 /// Entries in one answer.
-const PAGE: usize = 100;
+const PAGE: usize = 25;
 /// Pages looked through from each of the four starting points.
-const PAGES: usize = 5;
+const PAGES: usize = 20;
 
 /// What a search for a job has found.
 #[derive(Debug, Clone, PartialEq, Eq)]

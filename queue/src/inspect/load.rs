@@ -115,7 +115,22 @@ impl Queue {
     /// [`Error::Redis`].
     pub async fn load(&self, queue: &str) -> Result<Load, Error> {
         let counts = self.counts(queue).await?;
-        Ok(Load::of(counts.ready, &self.rates(queue).await?))
+        let held: u64 = self
+            .consumers(queue)
+            .await?
+            .iter()
+            .filter(|consumer| consumer.lease.is_some())
+            .map(|consumer| consumer.in_hand)
+            .sum();
+        let keys = self.partition(queue);
+        let time = keys.connection.one(&redis::cmd("TIME")).await?;
+        let mut due = redis::cmd("ZCOUNT");
+        due.arg(&keys.delayed).arg("-inf").arg(clock(&time));
+        let due = number(&keys.connection.one(&due).await?);
+        // What nobody has who lives waits too, and what is due but for a worker's tick:
+        // with none left, nobody else would see that one is needed.
+        let waiting = counts.ready + counts.in_hand.saturating_sub(held) + due;
+        Ok(Load::of(waiting, &self.rates(queue).await?))
     }
 }
 

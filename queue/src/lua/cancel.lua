@@ -6,13 +6,14 @@
 --      5 requests (ZSET)  6 meta (HASH)  7 once marker (STRING)
 --      8 lock (STRING), of a unique job only
 -- ARGV 1 job id  2 where the caller has seen it: its entry id, 'aside' for delayed or
---      parked, or '' for nowhere  3 its member of parked  4 consumer, of a worker only
+--      parked, '' for nowhere in a part of the queue, or 'gone' for nowhere in all of it
+--      3 its member of parked  4 consumer, of a worker only
 --      5 time to live of a once-job's marker in ms, else ''
 -- Returns 1 when it was removed, 0 when a worker has it in hand, -1 when it is aside,
 --   and the caller did not see it there, -2 when it is not where the caller saw it.
 --
--- Invariant: the marker of a once-job is there before the job is gone, or the outbox,
--- which still has the row, would bring it back. A key is free before its job leaves, a payload goes before its index,
+-- Invariant: the marker of a once-job is there before the job is gone, and none is made
+-- shorter, or the outbox, which still has the row, would bring it back. A key is free before its job leaves, a payload goes before its index,
 -- which goes last, and what is removed is counted. Requests have scores that grow, so
 -- that a worker need only ask for those above the last that it knows.
 local id, place = ARGV[1], ARGV[2]
@@ -27,7 +28,7 @@ end
 local waits = entry and (not owner or owner == '~' or owner == ARGV[4])
 if waits or (aside and place == 'aside') then
   local locks = KEYS[8] and redis.call('GET', KEYS[8]) == id
-  if ARGV[5] ~= '' then
+  if ARGV[5] ~= '' and redis.call('PTTL', KEYS[7]) < tonumber(ARGV[5]) then
     redis.call('SET', KEYS[7], '1', 'PX', ARGV[5])
   end
   if locks then
@@ -43,6 +44,10 @@ if waits or (aside and place == 'aside') then
     redis.call('ZREM', KEYS[4], ARGV[3])
   end
   return 1
+end
+-- A worker was told to stop it, and a job that is gone needs no request.
+if not entry and (ARGV[4] ~= '' or (place == 'gone' and not aside)) then
+  return aside and -1 or -2
 end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)

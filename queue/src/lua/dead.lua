@@ -8,7 +8,7 @@
 -- Returns 1, or 0 when the consumer does not own the entry (any more).
 --
 -- Invariant: the letter is written before the entry leaves the stream. The marker
--- of a once-job lives as long as the letter, so that the outbox, which still has
+-- of a once-job lives at least as long as the letter, so that the outbox, which still has
 -- the row, does not bring the job back meanwhile. The key of a unique job is free
 -- before the entry leaves: a key that is held without a job would keep all out.
 if #redis.call('XPENDING', KEYS[1], 'g', ARGV[2], ARGV[2], 1, ARGV[1]) == 0 then
@@ -16,7 +16,7 @@ if #redis.call('XPENDING', KEYS[1], 'g', ARGV[2], ARGV[2], 1, ARGV[1]) == 0 then
 end
 local locks = KEYS[4] and redis.call('GET', KEYS[4]) == ARGV[8]
 redis.call('XADD', KEYS[2], '*', 'e', ARGV[3], 'why', ARGV[4], 'error', ARGV[5], 'n', ARGV[6])
-if ARGV[7] ~= '' then
+if ARGV[7] ~= '' and redis.call('PTTL', KEYS[3]) < tonumber(ARGV[7]) then
   redis.call('SET', KEYS[3], '1', 'PX', ARGV[7])
 end
 if locks then

@@ -7,7 +7,8 @@
 --      4 time to live of a once-job's marker in ms, else ''
 -- Returns 1, 0 when it is not there (any more), or -1 when a worker has it in hand.
 --
--- Invariant: the marker of a once-job is there before the job is gone, or the outbox,
+-- Invariant: the marker of a once-job is there before the job is gone, and none is made
+-- shorter, or the outbox,
 -- which still has the row, would bring it back. The key of a unique job is free before
 -- the job is gone: a key that is held without a job would keep all out. An index goes
 -- after its payload: a payload that no index names would stay for ever.
@@ -30,7 +31,7 @@ else
   end
 end
 local locks = KEYS[4] and redis.call('GET', KEYS[4]) == id
-if ARGV[4] ~= '' then
+if ARGV[4] ~= '' and redis.call('PTTL', KEYS[3]) < tonumber(ARGV[4]) then
   redis.call('SET', KEYS[3], '1', 'PX', ARGV[4])
 end
 if locks then

@@ -1,6 +1,7 @@
 //! Runs all that waits, with a worker of its own.
 
 use std::{
+    mem,
     ops::RangeInclusive,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -209,14 +210,17 @@ impl Run {
     /// Waits until nothing is left to run, and lets time leap where it may.
     async fn until_idle(&self) -> Result<(), Error> {
         // One look may miss a job that goes from one place to the other meanwhile. A
-        // second one finds it, unless it has run and gone back: that is an attempt.
+        // second one that sees the same finds it, unless it has run and gone back: that
+        // is an attempt.
         let mut quiet = None;
         loop {
             let attempts = self.attempts();
             let look = self.look().await?;
             if matches!(look, Look::Busy) {
                 quiet = None;
-            } else if quiet.replace(attempts) == Some(attempts) {
+            } else if let seen = Some((attempts, mem::discriminant(&look)))
+                && mem::replace(&mut quiet, seen) == seen
+            {
                 match look {
                     Look::Asleep(time) => {
                         for name in &self.names {
@@ -234,6 +238,8 @@ impl Run {
     async fn look(&self) -> Result<Look, Error> {
         let mut next: Option<Duration> = None;
         for name in &self.names {
+            // First, because a job goes from here to there: the other way round it could be missed.
+            let wait = next_due(&self.queue, name).await?;
             let counts = self.queue.counts(name).await?;
             if counts.ready + counts.in_hand > 0 {
                 return Ok(Look::Busy);
@@ -241,7 +247,6 @@ impl Run {
             if counts.parked > 0 && self.knows_parked(name).await? {
                 return Ok(Look::Busy);
             }
-            let wait = next_due(&self.queue, name).await?;
             // Its time has come, so the worker's next tick takes it.
             if wait == Some(Duration::ZERO) {
                 return Ok(Look::Busy);

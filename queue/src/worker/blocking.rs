@@ -121,7 +121,12 @@ impl Blocking {
 
     async fn send(&mut self, cmd: &Cmd) -> RedisResult<()> {
         let packed = cmd.get_packed_command();
-        in_time(self.patience, self.stream.write_all(&packed)).await
+        let write = async {
+            self.stream.write_all(&packed).await?;
+            // TLS may keep back what the socket did not take at once.
+            self.stream.flush().await
+        };
+        in_time(self.patience, write).await
     }
 
     /// Reads on, with room for what is known to be missing.

@@ -95,7 +95,7 @@ async fn ready(lane: &Lane) -> Option<(Arc<Lease>, usize)> {
 
 struct Reader<'a> {
     lane: &'a Lane,
-    /// None until the first turn, and after it has failed.
+    /// None until the first turn, and after it was lost.
     connection: Option<Blocking>,
     block_ms: u64,
     /// The heartbeat has told this Redis, and these data, of the consumer.
@@ -106,7 +106,7 @@ struct Reader<'a> {
 impl Reader<'_> {
     /// One fetch, with what must come before it.
     async fn turn(&mut self, lease: &Lease, room: usize) -> RedisResult<()> {
-        // It comes back only from a turn that has gone well.
+        // It comes back unless the connection is what went wrong.
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
             None => self.connect().await?,
@@ -176,6 +176,7 @@ impl Reader<'_> {
     /// A new connection: it is asked for its id, and makes the reader look for entries
     /// whose answer the last one took with it.
     async fn connect(&mut self) -> RedisResult<Blocking> {
+        self.lane.reader.store(0, Ordering::Release);
         let mut connection = Blocking::connect(&self.lane.settings, &self.lane.keys.stream).await?;
         let block = self.lane.settings.tuning.block;
         let block_ms = u64::try_from(block.as_millis()).unwrap_or(SHORT_BLOCK_MS);

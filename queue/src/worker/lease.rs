@@ -124,6 +124,8 @@ impl Heartbeat {
                 };
                 let servers = by_server(&connections, tenures).into_iter();
                 runtime.block_on(join_all(servers.map(beat)));
+                // A look-up of a name may be on its way, for longer than anybody waits.
+                runtime.shutdown_background();
             })?;
         Ok(Self {
             thread: Some(thread),

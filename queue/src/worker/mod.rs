@@ -22,6 +22,7 @@ use std::{
     time::Duration,
 };
 
+use redis::ErrorKind;
 use tokio::{
     sync::{Mutex, Notify, mpsc},
     task::JoinSet,
@@ -42,7 +43,7 @@ use self::{
     tally::Tally,
 };
 use crate::{
-    Error, Queue, Registry, WorkerError, WorkerSettings,
+    Error, Queue, Registry, Servers, WorkerError, WorkerSettings,
     connection::{Connection, Connections},
     envelope,
     error::Trouble,
@@ -153,8 +154,11 @@ impl<C: Clone + Send + Sync + 'static> Worker<C> {
                 Err(Error::Redis(error)) => error,
                 checked => return checked,
             };
-            // Refused for good, for example by an ACL: then it stays unknown.
-            if matches!(Trouble::of(&error), Trouble::Other) {
+            // Refused for good, for example by an ACL: then it stays unknown. In a Cluster the
+            // nodes of other queues may be well, which must not wait for this one.
+            let refused = matches!(error.kind(), ErrorKind::Server(_) | ErrorKind::Extension)
+                && Trouble::of(&error) == Trouble::Other;
+            if refused || matches!(settings.servers, Servers::Cluster(_)) {
                 tracing::warn!(%error, "cannot read Redis' settings: it must not evict keys");
                 return Ok(());
             }

@@ -44,8 +44,10 @@ impl Requests {
         }
         let mut known = self.known();
         for &(job, score) in told {
-            known.jobs.insert(job, score);
-            known.order.push_back((score, job));
+            // Some are told again, of the millisecond of the last tick above all.
+            if known.jobs.insert(job, score) != Some(score) {
+                known.order.push_back((score, job));
+            }
         }
         let oldest = now.saturating_sub(whole_ms(REMEMBERED));
         while let Some(&(score, job)) = known.order.front()
@@ -85,6 +87,15 @@ impl Requests {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_told_again_is_kept_once() {
+        let (requests, job) = (Requests::default(), JobId::new());
+        for now in 1000..1100 {
+            requests.learn(&[(job, 1000)], now);
+        }
+        assert_eq!(requests.known().order.len(), 1);
+    }
 
     #[test]
     fn a_request_is_forgotten_a_day_after_it_was_made_last() {

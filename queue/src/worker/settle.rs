@@ -127,7 +127,9 @@ pub(super) async fn settle_all(
             Ok(flushed) => {
                 let confirmed = pending[..sent].iter();
                 let confirmed = confirmed.filter(|one| !flushed.refused.contains(&one.id));
-                lane.tally.count(confirmed.clone());
+                let owned = confirmed.clone();
+                let owned = owned.filter(|one| !flushed.not_owned.contains(&one.id));
+                lane.tally.count(owned);
                 let confirmed = confirmed.map(|settled| settled.id);
                 if flushed.strayed {
                     lane.let_go(confirmed);
@@ -192,6 +194,8 @@ fn first_write(pending: &[Settled]) -> usize {
 struct Flushed {
     /// Those that Redis refused.
     refused: HashSet<EntryId>,
+    /// Those of entries that this worker does not own.
+    not_owned: HashSet<EntryId>,
     /// Some of the entries may belong to this worker again, or still.
     strayed: bool,
 }
@@ -201,6 +205,7 @@ async fn flush(lane: &Lane, pending: &[Settled]) -> RedisResult<Flushed> {
     let (pipeline, settled_by) = commands(lane, pending);
     let answers = lane.connection.all(&pipeline).await?;
     let mut refused = HashSet::new();
+    let mut not_owned = HashSet::new();
     let mut strayed = false;
     for (answer, ids) in answers.into_iter().zip(settled_by) {
         match answer {
@@ -217,12 +222,17 @@ async fn flush(lane: &Lane, pending: &[Settled]) -> RedisResult<Flushed> {
             Value::Int(..=0) if matches!(ids, SettledBy::One(_)) => {
                 // Another worker has it, or this is a repeat of what was done.
                 tracing::debug!(queue.name = lane.queue, "outcome of an entry not owned");
+                not_owned.extend(ids.of(pending));
                 strayed = true;
             }
             _ => strayed |= matches!(ids, SettledBy::HandedBackBy(_)),
         }
     }
-    Ok(Flushed { refused, strayed })
+    Ok(Flushed {
+        refused,
+        not_owned,
+        strayed,
+    })
 }
 
 #[cfg(test)]

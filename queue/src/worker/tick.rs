@@ -39,9 +39,13 @@ pub(super) async fn tick_until(lane: Arc<Lane>, mut schedules: Schedules, stop: 
             Ok(ticked) => {
                 // Before all that may take its time.
                 known = learn(&lane, &ticked, known);
-                flag.follow(&lane, ticked.paused).await;
+                let all_told = ticked.requests.len() < MAX_TOLD;
+                // Nothing starts before a new worker knows what is to be cancelled.
+                if all_told {
+                    flag.follow(&lane, ticked.paused).await;
+                }
                 let fired = schedules.follow(&lane, &ticked).await;
-                let more = ticked.moved >= MAX_MOVE || ticked.requests.len() >= MAX_TOLD;
+                let more = ticked.moved >= MAX_MOVE || !all_told;
                 if (fired || more) && !stop.is_cancelled() {
                     spare = Duration::ZERO;
                     continue;
@@ -116,6 +120,9 @@ impl Flag {
 fn learn(lane: &Lane, ticked: &Ticked, known: u64) -> u64 {
     lane.requests.learn(&ticked.requests, ticked.now);
     let last = ticked.requests.last().map_or(known, |(_, score)| *score);
+    if ticked.requests.len() >= MAX_TOLD {
+        return last;
+    }
     // Of this millisecond there may be more to come; and a clock that was set back, or
     // other data, may give scores from now on only.
     last.min(ticked.now.saturating_sub(1))

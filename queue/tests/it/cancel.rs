@@ -5,7 +5,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use queue::{Cancelled, Counts, Enqueued, Envelope, JobId, Options, Registry, Relayed, Run};
+use queue::{
+    Cancelled, Counts, Enqueued, Envelope, JobId, Options, Registry, Relayed, Replay, Run,
+    inspect::Deletion,
+};
 
 use crate::harness::*;
 
@@ -228,6 +231,70 @@ async fn the_outbox_does_not_bring_a_cancelled_job_back() {
     until_cancelled(&fixture, 2).await;
     worker.stop().await;
     fixture.end().await;
+}
+
+/// A job that is due after letters of today are trimmed is remembered for as long as before.
+#[tokio::test(flavor = "multi_thread")]
+async fn cancelling_makes_no_marker_shorter() {
+    let fixture = Fixture::new().await;
+    let (queue, mut redis) = (&fixture.queue, fixture.connection().await);
+    let late = 30 * 24 * HOUR;
+    assert!(late > fixture.settings().tuning.dead_max_age);
+    for cancelled in [true, false] {
+        let envelope = Envelope::new(&task(Act::Succeed)).unwrap().once();
+        let id = envelope.id;
+        let relayed = Relayed {
+            envelope: envelope.encode(),
+            id,
+            queue: envelope.queue,
+            run_at: Some(SystemTime::now() + late),
+            again_after: HOUR,
+        };
+        queue.relay(&[relayed]).await.unwrap();
+        if cancelled {
+            assert_eq!(cancel(&fixture, id).await, Cancelled::Removed);
+        } else {
+            let deleted = queue.delete("default", id).await.unwrap();
+            assert_eq!(deleted, Deletion::Deleted);
+        }
+        let marker = fixture.key(&format!("once:{id}"));
+        let left: u64 = query(&mut redis, &["PTTL", &marker]).await;
+        assert!(Duration::from_millis(left) > late, "{left} ms");
+    }
+    fixture.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_letter_stays_while_a_request_would_end_its_job() {
+    let fixture = Fixture::new().await;
+    let queue = &fixture.queue;
+    let id = queue.enqueue(&task(Act::Discard)).await.unwrap();
+    let worker = fixture.start(1);
+    until("it is dead", async || {
+        queue.counts("default").await.unwrap().dead == 1
+    })
+    .await;
+    worker.stop().await;
+    // It is nowhere, so nothing is remembered of this.
+    assert_eq!(cancel(&fixture, id).await, Cancelled::Gone);
+    let letter = queue.dead_letters("default", 1).await.unwrap()[0].id;
+    let mut redis = fixture.connection().await;
+    let requests = fixture.key("cx");
+    let any: u64 = query(&mut redis, &["EXISTS", &requests]).await;
+    assert_eq!(any, 0);
+
+    let id = id.to_string();
+    let () = query(&mut redis, &["ZADD", &requests, "1", &id]).await;
+    let refused = queue.replay("default", letter).await.unwrap();
+    assert_eq!(refused, Replay::Cancelled);
+    assert_eq!(queue.replay_all("default").await.unwrap(), 0);
+    let () = query(&mut redis, &["DEL", &requests]).await;
+    assert_eq!(queue.replay_all("default").await.unwrap(), 1);
+    let left = Counts {
+        ready: 1,
+        ..Counts::default()
+    };
+    fixture.end_leaving(left).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,7 +7,8 @@ use std::{
 };
 
 use queue::{
-    Cluster, Counts, Envelope, Job, JobId, Queue, Relayed, Servers, Worker, WorkerSettings,
+    Cluster, Counts, EnqueueError, Envelope, Job, JobId, Queue, Relayed, Servers, Worker,
+    WorkerSettings,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -95,6 +96,67 @@ async fn queues_on_several_nodes_are_served_by_one_worker() {
     }
     shutdown.cancel();
     worker.await.unwrap().unwrap();
+    fixture.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_node_holds_up_its_own_queues_alone() {
+    let servers = ClusterServers::start().await;
+    let fixture = fixture(&servers).await;
+    let (queue, log) = (&fixture.queue, &fixture.log);
+    let place_of = async |name: &str| {
+        let key = format!("{{{}:{name}}}:s:0", fixture.settings().namespace);
+        servers.place_of(&key).await
+    };
+    let well = place_of("default").await;
+    let mut other = None;
+    for name in (0..99).map(|number| format!("queue-{number}")) {
+        if place_of(&name).await != well {
+            other = Some(name);
+            break;
+        }
+    }
+    let other = other.unwrap();
+    servers.wait_for_nodes(Duration::from_secs(60)).await;
+    servers.freeze(place_of(&other).await);
+
+    // Of the silent node alone, and more than goes into one script.
+    let silent: Vec<_> = (0..200)
+        .map(|_| relayed(&envelope(&other, Act::Succeed)))
+        .collect();
+    for rows in [&silent[..1], &silent] {
+        let refused = queue.relay(rows).await.unwrap_err();
+        assert!(matches!(&refused, EnqueueError::Queue { queue, .. } if *queue == other));
+    }
+    let row = envelope("default", Act::Succeed);
+    let both = [relayed(&row), silent[0].clone()];
+    queue.relay(&both).await.unwrap_err();
+    assert_eq!(queue.counts("default").await.unwrap().ready, 1);
+    queue.ping().await.unwrap();
+
+    let shutdown = CancellationToken::new();
+    let worker = Worker::new(
+        queue.clone(),
+        registry(),
+        Arc::clone(log),
+        WorkerSettings {
+            queues: vec![other.as_str().into(), "default".into()],
+            ..WorkerSettings::default()
+        },
+    );
+    let worker = tokio::spawn(worker.run(shutdown.clone(), CancellationToken::new()));
+    let long = task(Act::Sleep(3 * LEASE.as_millis() as u64));
+    let ids = [row.id, queue.enqueue(&long).await.unwrap()];
+    until_done(log, 2).await;
+    log.assert_each_done_once(&ids);
+    assert_settled(queue, 0).await;
+    shutdown.cancel();
+    worker.await.unwrap().unwrap();
+    servers.thaw_all();
+    until("it answers again", async || {
+        queue.counts(&other).await.is_ok()
+    })
+    .await;
     fixture.end().await;
 }
 

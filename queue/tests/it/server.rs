@@ -254,6 +254,27 @@ impl ClusterServers {
         panic!("no primary has {key}");
     }
 
+    /// Lets all nodes wait for so long for one that is silent, before a replica takes over.
+    pub(crate) async fn wait_for_nodes(&self, time: Duration) {
+        let time = time.as_millis().to_string();
+        for node in &self.0 {
+            let mut node = node.connection().await;
+            let set = ["CONFIG", "SET", "cluster-node-timeout", &time];
+            let () = query(&mut node, &set).await;
+        }
+    }
+
+    /// Makes a node silent: its port is open, and it answers nothing.
+    pub(crate) fn freeze(&self, place: usize) {
+        self.0[place].freeze();
+    }
+
+    pub(crate) fn thaw_all(&self) {
+        for node in &self.0 {
+            node.thaw();
+        }
+    }
+
     /// Kills a node, as a power cut would.
     pub(crate) fn kill(&mut self, place: usize) {
         self.0.remove(place).kill();

@@ -369,17 +369,23 @@ fn nodes(reader: &mut Reader, name: &'static str) -> Option<Vec<(String, u16)>> 
     {
         let parts = node.rsplit_once(':');
         match parts.map(|(host, port)| (host, port.parse())) {
-            Some((host, Ok(port))) if !host.is_empty() => {
+            Some((host, Ok(port @ 1..))) if !host.is_empty() && !host.contains(['/', '@']) => {
                 // Brackets only tell an IPv6 address from its port.
                 nodes.push((host.trim_matches(['[', ']']).to_owned(), port));
             }
             _ => {
+                // An address may hold a password.
+                let node = if node.contains('@') {
+                    "an address"
+                } else {
+                    node
+                };
                 let wrong = format!("{node:?} is not a host and a port, such as redis-1:6379");
                 reader.problem(name, wrong, "");
             }
         }
     }
-    Some(nodes)
+    (!nodes.is_empty()).then_some(nodes)
 }
 
 impl Queue {

@@ -28,6 +28,9 @@ impl Console {
         match self.queue.replay(&queue, letter).await? {
             Replay::Replayed(_) => self.done(&queue, id, "retried"),
             Replay::Gone => bail!("job {id} is no dead letter any more"),
+            Replay::Cancelled => {
+                bail!("job {id} stays dead: it was to be cancelled, which is remembered for a day")
+            }
             Replay::Duplicate(other) => {
                 bail!("job {id} stays dead: job {other} holds its key")
             }

@@ -29,11 +29,17 @@ impl Cell {
 
 /// A text as one line: what comes from outside must not move the cursor.
 pub(super) fn cell(text: impl Into<String>) -> Cell {
-    let plain = |c: char| if c.is_control() { ' ' } else { c };
     Cell {
-        text: text.into().chars().map(plain).collect(),
+        text: plain(&text.into()),
         style: None,
     }
+}
+
+/// Without control characters, and without those that turn the direction of a line.
+fn plain(text: &str) -> String {
+    let turns = |c| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let plain = |c: char| if c.is_control() || turns(c) { ' ' } else { c };
+    text.chars().map(plain).collect()
 }
 
 /// Rows under a heading, columns as wide as their longest cell.
@@ -84,7 +90,7 @@ pub(super) fn confirm(question: &str) -> anyhow::Result<bool> {
     if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
         bail!("nobody is there to be asked: add --yes");
     }
-    eprint!("{question} [y/N] ");
+    eprint!("{} [y/N] ", plain(question));
     io::stderr().flush()?;
     let mut answer = String::new();
     io::stdin().lock().read_line(&mut answer)?;

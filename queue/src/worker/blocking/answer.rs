@@ -6,6 +6,9 @@ use crate::{entry_id::EntryId, keys::ENVELOPE, worker::entry::Raw};
 /// The longest value that Redis can send.
 const MAX_LENGTH: usize = 512 * 1024 * 1024;
 
+/// The longest line: lengths and error texts are far below.
+const MAX_LINE: usize = 64 * 1024;
+
 /// Bytes that are no answer to what was asked.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Malformed;
@@ -125,6 +128,7 @@ impl<'a> Part<'a> {
                 Ok(&rest[..end])
             }
             Some(_) => Err(Stop::Malformed),
+            None if rest.len() > MAX_LINE => Err(Stop::Malformed),
             None => Err(Stop::Incomplete { missing: 1 }),
         }
     }

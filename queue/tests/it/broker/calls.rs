@@ -117,7 +117,7 @@ impl Broker {
     }
 
     pub(crate) fn replay(&self, letter: &str, job: &Envelope) -> Call {
-        let call = self.call_for("replay.lua", &["s:0", "dead"], job);
+        let call = self.call_for("replay.lua", &["s:0", "dead", "cx"], job);
         let call = call.arg(letter).bytes(&job.encode());
         call.arg(job.id).arg(KEEP)
     }

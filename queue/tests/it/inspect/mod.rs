@@ -14,6 +14,8 @@ use queue::{
 use crate::harness::*;
 
 /// All jobs in a state, by pages of so many.
+const HOUR: Duration = Duration::from_secs(3600);
+
 async fn all(queue: &Queue, state: State, limit: usize) -> Vec<Located> {
     let mut jobs = Vec::new();
     let mut after: Option<Cursor> = None;
@@ -153,6 +155,9 @@ async fn a_worker_that_was_killed_is_told_apart() {
         assert_eq!(consumers.len(), 1);
         assert_eq!((consumers[0].lease, consumers[0].in_hand), (None, 1));
     }
+    // Only another worker would take it over, so one is needed.
+    let load = queue.load("default").await.unwrap();
+    assert_eq!((load.waiting, load.workers(HOUR, 16)), (1, 1));
     let worker = fixture.start(1);
     until_done(&fixture.log, 1).await;
     until_alone(&fixture).await;

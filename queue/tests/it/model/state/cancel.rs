@@ -21,7 +21,10 @@ impl State {
     /// Cancels a job that was seen at this place of the stream.
     pub(in crate::model) fn stop(&mut self, by: &str, at: u64, job: Number) -> i64 {
         if !self.seen_at(at) {
-            self.requests.insert(job);
+            // A worker was told, so there is a request already, or was.
+            if by.is_empty() {
+                self.requests.insert(job);
+            }
             return if self.seen().payloads.contains(&job) {
                 -1
             } else {

@@ -3,7 +3,10 @@
 use std::{process::ExitCode, time::Duration};
 
 use anyhow::Context;
-use api::{App, Drain, settings::Settings};
+use api::{
+    App, Drain,
+    settings::{Settings, queue_settings},
+};
 use clap::Parser;
 use queue::Queue;
 use service::{
@@ -50,7 +53,8 @@ async fn serve() -> anyhow::Result<()> {
 
     let pool = database::pool(&settings.database);
     tokio::spawn(database::announce(pool.clone()));
-    let redis = settings.redis.queue(&settings.queue);
+    let redis =
+        queue_settings(&settings.redis, &settings.queue).context("REDIS_CA cannot be used")?;
     let queue = Queue::connect(redis).await?;
     let app = App::new(pool.clone(), queue, &settings, shutdown.soft.clone());
 

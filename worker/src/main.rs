@@ -12,7 +12,7 @@ use service::{database, telemetry};
 use sqlx::PgPool;
 use tokio::net::TcpListener;
 use worker::mail::Mailer;
-use worker::settings::Settings;
+use worker::settings::{Settings, queue_settings};
 use worker::{App, jobs};
 
 mod console;
@@ -55,7 +55,8 @@ async fn run() -> anyhow::Result<()> {
     let shutdown = Shutdown::on_signals(settings.shutdown.grace)?;
 
     let pool = database::pool(&settings.database);
-    let mut redis = settings.redis.queue(&settings.queue);
+    let mut redis =
+        queue_settings(&settings.redis, &settings.queue).context("REDIS_CA cannot be used")?;
     // A Redis that evicts keys loses jobs: a warning to a developer, a refusal everywhere else.
     redis.tuning.require_noeviction = settings.environment != Environment::Development;
     let queue = Queue::connect(redis).await?;

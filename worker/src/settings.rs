@@ -1,8 +1,9 @@
 //! What `worker run` reads from the environment.
 
+use queue::{Cluster, Sentinel, Servers, Tls, TlsError};
 use service::settings::{
-    Database, Environment, Http, Mail, Queue, Reader, Redis, SettingsError, Shutdown, Telemetry,
-    Worker,
+    Database, Environment, Http, Mail, Queue, Reader, Redis, RedisServers, SettingsError, Shutdown,
+    Telemetry, Worker,
 };
 
 /// All settings of the worker.
@@ -49,4 +50,24 @@ impl Settings {
             }
         })
     }
+}
+
+/// The settings of the queue that is kept in this Redis.
+///
+/// # Errors
+/// When the certificates to trust are damaged.
+pub fn queue_settings(redis: &Redis, queue: &Queue) -> Result<queue::Settings, TlsError> {
+    let mut settings = queue::Settings::new(redis.connection(), &queue.namespace);
+    settings.lease = queue.lease;
+    settings.limits.clone_from(&queue.limits);
+    let tls = redis.tls.as_ref();
+    settings.tls = tls.map(|tls| Tls::new(tls.ca.as_deref())).transpose()?;
+    settings.servers = match redis.servers.clone() {
+        RedisServers::One => Servers::One,
+        RedisServers::Sentinel { nodes, set, login } => {
+            Servers::Sentinel(Sentinel { nodes, set, login })
+        }
+        RedisServers::Cluster { nodes } => Servers::Cluster(Cluster { nodes }),
+    };
+    Ok(settings)
 }

@@ -27,10 +27,7 @@ mod variables;
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use email_address::EmailAddress;
-use queue::{
-    Cluster, Sentinel, Servers, Tls,
-    redis::{ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo},
-};
+use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo};
 use secrecy::{ExposeSecret, SecretString};
 
 use self::forms::{is_base_url, is_filter, is_loopback, is_origin};
@@ -126,9 +123,37 @@ pub struct Redis {
     /// The user's password.
     pub password: SecretString,
     /// TLS to it; none to speak in the clear.
-    pub tls: Option<Tls>,
+    pub tls: Option<RedisTls>,
     /// Who knows host and port, where these are not fixed.
-    pub servers: Servers,
+    pub servers: RedisServers,
+}
+
+/// TLS to Redis.
+#[derive(Clone, Debug)]
+pub struct RedisTls {
+    /// The certificates to trust, in PEM; none for those of public authorities.
+    pub ca: Option<String>,
+}
+
+/// How the server is found.
+#[derive(Clone, Debug)]
+pub enum RedisServers {
+    /// By the host and port that are set.
+    One,
+    /// By Sentinels, which know the primary.
+    Sentinel {
+        /// Host and port of each.
+        nodes: Vec<(String, u16)>,
+        /// What they call the set of servers.
+        set: String,
+        /// How to log in to the Sentinels themselves.
+        login: RedisConnectionInfo,
+    },
+    /// By nodes of a Cluster, which know the others.
+    Cluster {
+        /// Host and port of some.
+        nodes: Vec<(String, u16)>,
+    },
 }
 
 /// The queue, for those who fill it and for those who empty it.
@@ -295,49 +320,44 @@ impl Redis {
             _ => None,
         });
         let ca = reader.optional_text("REDIS_CA");
-        if ca.is_some() && !tls {
-            let wrong = "names whom to trust, but REDIS_TLS is off";
-            reader.problem("REDIS_CA", wrong, "set REDIS_TLS to on, or remove it");
+        match &ca {
+            Some(_) if !tls => {
+                let wrong = "names whom to trust, but REDIS_TLS is off";
+                reader.problem("REDIS_CA", wrong, "set REDIS_TLS to on, or remove it");
+            }
+            Some(pem) if !pem.contains("-----BEGIN CERTIFICATE-----") => {
+                let right = "set REDIS_CA_FILE to the path of a file with certificates in PEM";
+                reader.problem("REDIS_CA", "no certificate in PEM", right);
+            }
+            _ => {}
         }
-        let tls = tls.then(|| Tls::new(ca.as_deref())).transpose();
-        let tls = tls.unwrap_or_else(|error| {
-            let right = "set REDIS_CA_FILE to the path of a file with certificates in PEM";
-            reader.problem("REDIS_CA", error.to_string(), right);
-            None
-        });
         Self {
             host: reader.text("REDIS_HOST"),
             port: reader.number("REDIS_PORT", 1..=u16::MAX),
             user: reader.text("REDIS_USER"),
             password: reader.secret("REDIS_PASSWORD", 16),
-            tls,
+            tls: tls.then_some(RedisTls { ca }),
             servers: servers(reader),
         }
     }
 
-    /// The settings of the queue that is kept here.
+    /// How the `redis` crate connects with these settings, to a server that is fixed.
     ///
     /// # Panics
     /// Never: an address needs no parsing.
-    pub fn queue(&self, queue: &Queue) -> queue::Settings {
+    pub fn connection(&self) -> ConnectionInfo {
         let login = RedisConnectionInfo::default()
             .set_username(&self.user)
             .set_password(self.password.expose_secret());
-        let redis = ConnectionAddr::Tcp(self.host.clone(), self.port)
+        ConnectionAddr::Tcp(self.host.clone(), self.port)
             .into_connection_info()
             .expect("an address needs no parsing")
-            .set_redis_settings(login);
-        let mut settings = queue::Settings::new(redis, &queue.namespace);
-        settings.lease = queue.lease;
-        settings.tls.clone_from(&self.tls);
-        settings.servers = self.servers.clone();
-        settings.limits.clone_from(&queue.limits);
-        settings
+            .set_redis_settings(login)
     }
 }
 
 /// Reads `REDIS_SENTINEL*` and `REDIS_CLUSTER`.
-fn servers(reader: &mut Reader) -> Servers {
+fn servers(reader: &mut Reader) -> RedisServers {
     let set = reader.text("REDIS_SENTINEL_SET");
     let mut login = RedisConnectionInfo::default();
     if let Some(password) = reader.optional_secret("REDIS_SENTINEL_PASSWORD", 1) {
@@ -345,15 +365,15 @@ fn servers(reader: &mut Reader) -> Servers {
     }
     let sentinels = nodes(reader, "REDIS_SENTINELS");
     match (sentinels, nodes(reader, "REDIS_CLUSTER")) {
-        (None, None) => Servers::One,
-        (None, Some(nodes)) => Servers::Cluster(Cluster { nodes }),
+        (None, None) => RedisServers::One,
+        (None, Some(nodes)) => RedisServers::Cluster { nodes },
         (Some(nodes), cluster) => {
             if cluster.is_some() {
                 let wrong = "is set, and so is REDIS_SENTINELS";
                 let right = "a Cluster needs no Sentinels: keep one of the two";
                 reader.problem("REDIS_CLUSTER", wrong, right);
             }
-            Servers::Sentinel(Sentinel { nodes, set, login })
+            RedisServers::Sentinel { nodes, set, login }
         }
     }
 }

@@ -2,11 +2,10 @@
 
 use std::{collections::BTreeMap, io::Write, time::Duration};
 
-use queue::{Cluster, Sentinel, Servers};
 use secrecy::ExposeSecret;
 use service::settings::{
-    Auth, Database, Environment, Http, LogFormat, Mail, Queue, Reader, Redis, Shutdown, Smtp,
-    SmtpTls, Telemetry, VARIABLES, Worker,
+    Auth, Database, Environment, Http, LogFormat, Mail, Queue, Reader, Redis, RedisServers,
+    Shutdown, Smtp, SmtpTls, Telemetry, VARIABLES, Worker,
 };
 
 const SECRETS: [(&str, &str); 3] = [
@@ -176,20 +175,20 @@ fn servers_are_named_one_by_one() {
         let all = read(changes)?;
         Ok::<_, String>(all.redis.servers)
     };
-    assert!(matches!(read(&[]), Ok(Servers::One)));
+    assert!(matches!(read(&[]), Ok(RedisServers::One)));
     let named = "one:26379, [::1]:26380,";
     let expected = [("one".to_owned(), 26379), ("::1".to_owned(), 26380)];
     let given = read(&[
         ("REDIS_SENTINELS", named),
         ("REDIS_SENTINEL_PASSWORD", "ours"),
     ]);
-    let Ok(Servers::Sentinel(Sentinel { nodes, set, login })) = given else {
+    let Ok(RedisServers::Sentinel { nodes, set, login }) = given else {
         panic!("Sentinels are set");
     };
     assert_eq!(nodes, expected);
     assert_eq!(set, "primary");
     assert_eq!(login.password(), Some("ours"));
-    let Ok(Servers::Cluster(Cluster { nodes })) = read(&[("REDIS_CLUSTER", named)]) else {
+    let Ok(RedisServers::Cluster { nodes }) = read(&[("REDIS_CLUSTER", named)]) else {
         panic!("a Cluster is set");
     };
     assert_eq!(nodes, expected);

@@ -16,6 +16,7 @@ use queue::{JobId, Queue};
 use serde_json::Value;
 use service::settings::{self, Reader, Redis};
 use worker::jobs;
+use worker::settings::queue_settings;
 
 /// Examples say more than a list of options.
 const EXAMPLES: &str = "\
@@ -164,7 +165,7 @@ pub(super) async fn run(jobs: Jobs) -> anyhow::Result<()> {
         )
     })?;
     let console = Console {
-        queue: Queue::connect(redis.queue(&settings)).await?,
+        queue: Queue::connect(queue_settings(&redis, &settings)?).await?,
         names: names(jobs.queue)?,
         json: jobs.json,
     };

@@ -112,8 +112,8 @@ impl Reader<'_> {
             None => self.connect().await?,
         };
         let turned = self.turn_on(&mut connection, lease, room).await;
-        let keep = turned.as_ref().err().map(Trouble::of);
-        if !matches!(keep, Some(Trouble::Connection | Trouble::Demoted)) {
+        let trouble = turned.as_ref().err().map(Trouble::of);
+        if !matches!(trouble, Some(Trouble::Connection | Trouble::Demoted)) {
             self.connection = Some(connection);
         }
         turned

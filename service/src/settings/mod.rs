@@ -22,17 +22,18 @@
 
 mod forms;
 mod reader;
+mod redis;
 mod variables;
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use email_address::EmailAddress;
-use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 
 use self::forms::{is_base_url, is_filter, is_loopback, is_origin};
 pub use self::{
     reader::{Reader, SettingsError},
+    redis::{Redis, RedisServers, RedisTls},
     variables::{VARIABLES, Variable},
 };
 
@@ -109,51 +110,6 @@ pub struct Database {
     pub password: SecretString,
     /// The most connections that this process opens.
     pub pool_size: u32,
-}
-
-/// Redis.
-#[derive(Clone, Debug)]
-pub struct Redis {
-    /// Host name or address.
-    pub host: String,
-    /// Port.
-    pub port: u16,
-    /// ACL user.
-    pub user: String,
-    /// The user's password.
-    pub password: SecretString,
-    /// TLS to it; none to speak in the clear.
-    pub tls: Option<RedisTls>,
-    /// Who knows host and port, where these are not fixed.
-    pub servers: RedisServers,
-}
-
-/// TLS to Redis.
-#[derive(Clone, Debug)]
-pub struct RedisTls {
-    /// The certificates to trust, in PEM; none for those of public authorities.
-    pub ca: Option<String>,
-}
-
-/// How the server is found.
-#[derive(Clone, Debug)]
-pub enum RedisServers {
-    /// By the host and port that are set.
-    One,
-    /// By Sentinels, which know the primary.
-    Sentinel {
-        /// Host and port of each.
-        nodes: Vec<(String, u16)>,
-        /// What they call the set of servers.
-        set: String,
-        /// How to log in to the Sentinels themselves.
-        login: RedisConnectionInfo,
-    },
-    /// By nodes of a Cluster, which know the others.
-    Cluster {
-        /// Host and port of some.
-        nodes: Vec<(String, u16)>,
-    },
 }
 
 /// The queue, for those who fill it and for those who empty it.
@@ -259,12 +215,8 @@ impl Http {
         let address = "an address and a port, such as 127.0.0.1:8000";
         let url = "an http or https address without a query, such as https://app.example.org";
         let origin = "an origin such as https://app.example.org: scheme and host, no path, no *";
-        let origins = reader.optional_text("CORS_ORIGINS").unwrap_or_default();
-        let (cors_origins, wrong): (Vec<&str>, Vec<&str>) = origins
-            .split(',')
-            .map(str::trim)
-            .filter(|part| !part.is_empty())
-            .partition(|part| is_origin(part));
+        let origins = reader.list("CORS_ORIGINS").into_iter();
+        let (cors_origins, wrong): (Vec<_>, Vec<_>) = origins.partition(|part| is_origin(part));
         for part in wrong {
             reader.problem("CORS_ORIGINS", format!("{part:?} is not {origin}"), "");
         }
@@ -280,7 +232,7 @@ impl Http {
         Self {
             addr: reader.parsed("API_ADDR", address, |text| text.parse().ok()),
             public_url,
-            cors_origins: cors_origins.into_iter().map(str::to_owned).collect(),
+            cors_origins,
             request_timeout: reader.seconds("REQUEST_TIMEOUT_SECONDS", 1..=600),
             body_limit: reader.number("BODY_LIMIT_BYTES", 1024..=1024 * 1024 * 1024),
         }
@@ -311,103 +263,6 @@ impl Database {
     }
 }
 
-impl Redis {
-    /// Reads `REDIS_*`.
-    pub fn read(reader: &mut Reader) -> Self {
-        let tls = reader.parsed("REDIS_TLS", "on or off", |text| match text {
-            "on" => Some(true),
-            "off" => Some(false),
-            _ => None,
-        });
-        let ca = reader.optional_text("REDIS_CA");
-        match &ca {
-            Some(_) if !tls => {
-                let wrong = "names whom to trust, but REDIS_TLS is off";
-                reader.problem("REDIS_CA", wrong, "set REDIS_TLS to on, or remove it");
-            }
-            Some(pem) if !pem.contains("-----BEGIN CERTIFICATE-----") => {
-                let right = "set REDIS_CA_FILE to the path of a file with certificates in PEM";
-                reader.problem("REDIS_CA", "no certificate in PEM", right);
-            }
-            _ => {}
-        }
-        Self {
-            host: reader.text("REDIS_HOST"),
-            port: reader.number("REDIS_PORT", 1..=u16::MAX),
-            user: reader.text("REDIS_USER"),
-            password: reader.secret("REDIS_PASSWORD", 16),
-            tls: tls.then_some(RedisTls { ca }),
-            servers: servers(reader),
-        }
-    }
-
-    /// How the `redis` crate connects with these settings, to a server that is fixed.
-    ///
-    /// # Panics
-    /// Never: an address needs no parsing.
-    pub fn connection(&self) -> ConnectionInfo {
-        let login = RedisConnectionInfo::default()
-            .set_username(&self.user)
-            .set_password(self.password.expose_secret());
-        ConnectionAddr::Tcp(self.host.clone(), self.port)
-            .into_connection_info()
-            .expect("an address needs no parsing")
-            .set_redis_settings(login)
-    }
-}
-
-/// Reads `REDIS_SENTINEL*` and `REDIS_CLUSTER`.
-fn servers(reader: &mut Reader) -> RedisServers {
-    let set = reader.text("REDIS_SENTINEL_SET");
-    let mut login = RedisConnectionInfo::default();
-    if let Some(password) = reader.optional_secret("REDIS_SENTINEL_PASSWORD", 1) {
-        login = login.set_password(password.expose_secret());
-    }
-    let sentinels = nodes(reader, "REDIS_SENTINELS");
-    match (sentinels, nodes(reader, "REDIS_CLUSTER")) {
-        (None, None) => RedisServers::One,
-        (None, Some(nodes)) => RedisServers::Cluster { nodes },
-        (Some(nodes), cluster) => {
-            if cluster.is_some() {
-                let wrong = "is set, and so is REDIS_SENTINELS";
-                let right = "a Cluster needs no Sentinels: keep one of the two";
-                reader.problem("REDIS_CLUSTER", wrong, right);
-            }
-            RedisServers::Sentinel { nodes, set, login }
-        }
-    }
-}
-
-/// Reads `host:port,host:port`.
-fn nodes(reader: &mut Reader, name: &'static str) -> Option<Vec<(String, u16)>> {
-    let listed = reader.optional_text(name)?;
-    let mut nodes = Vec::new();
-    for node in listed
-        .split(',')
-        .map(str::trim)
-        .filter(|node| !node.is_empty())
-    {
-        let parts = node.rsplit_once(':');
-        match parts.map(|(host, port)| (host, port.parse())) {
-            Some((host, Ok(port @ 1..))) if !host.is_empty() && !host.contains(['/', '@']) => {
-                // Brackets only tell an IPv6 address from its port.
-                nodes.push((host.trim_matches(['[', ']']).to_owned(), port));
-            }
-            _ => {
-                // An address may hold a password.
-                let node = if node.contains('@') {
-                    "an address"
-                } else {
-                    node
-                };
-                let wrong = format!("{node:?} is not a host and a port, such as redis-1:6379");
-                reader.problem(name, wrong, "");
-            }
-        }
-    }
-    (!nodes.is_empty()).then_some(nodes)
-}
-
 impl Queue {
     /// Reads `QUEUE_*`.
     pub fn read(reader: &mut Reader) -> Self {
@@ -426,13 +281,8 @@ impl Queue {
 /// Reads `queue=jobs,queue=jobs`.
 fn limits(reader: &mut Reader) -> BTreeMap<String, u64> {
     const NAME: &str = "QUEUE_LIMITS";
-    let listed = reader.optional_text(NAME).unwrap_or_default();
     let mut limits = BTreeMap::new();
-    for limit in listed
-        .split(',')
-        .map(str::trim)
-        .filter(|limit| !limit.is_empty())
-    {
+    for limit in reader.list(NAME) {
         match limit
             .split_once('=')
             .map(|(queue, jobs)| (queue, jobs.parse()))

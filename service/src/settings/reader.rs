@@ -112,6 +112,14 @@ impl Reader {
         }
     }
 
+    /// The parts of a text between commas; none when it is unset.
+    pub fn list(&mut self, name: &'static str) -> Vec<String> {
+        let listed = self.optional_text(name).unwrap_or_default();
+        let parts = listed.split(',').map(str::trim);
+        let parts = parts.filter(|part| !part.is_empty());
+        parts.map(ToOwned::to_owned).collect()
+    }
+
     /// A whole number within `range`, or its default.
     pub fn number<T>(&mut self, name: &'static str, range: RangeInclusive<T>) -> T
     where

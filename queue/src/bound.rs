@@ -30,7 +30,7 @@ impl Queue {
     ) -> Result<Vec<JobId>, EnqueueError> {
         let keys = self.partition(J::QUEUE);
         let mut ids = Vec::with_capacity(jobs.len());
-        let mut sealer = Sealer::new(None);
+        let mut sealer = Sealer::plain();
         while let rest @ [_, ..] = &jobs[ids.len()..] {
             let before = ids.len();
             let cmd = next_write(&keys, limit, &mut sealer, rest, &mut ids)?;
@@ -51,7 +51,7 @@ impl Queue {
 fn next_write<J: Job>(
     keys: &Keys,
     limit: u64,
-    sealer: &mut Sealer<J>,
+    sealer: &mut Sealer<'_, J>,
     jobs: &[J],
     ids: &mut Vec<JobId>,
 ) -> Result<Cmd, EnqueueError> {
@@ -73,7 +73,7 @@ fn next_write<J: Job>(
 
 /// The script that adds the jobs whose envelopes are its further arguments.
 pub(crate) fn add_bounded(keys: &Keys, limit: u64) -> Cmd {
-    let mut cmd = scripts::call(&scripts::BOUNDED, &[&keys.stream, &keys.delayed]);
+    let mut cmd = scripts::call(&scripts::BOUNDED, &keys.with_streams(&[&keys.delayed]));
     cmd.arg(limit);
     cmd
 }

@@ -108,7 +108,7 @@ impl Queue {
         let queue = self.partition(queue);
         let keys = &queue.keys;
         let lock = envelope.unique.map(|unique| keys.lock(unique));
-        let mut named = vec![&keys.stream[..], &keys.dead, &keys.requests];
+        let mut named = keys.with_streams(&[&keys.dead, &keys.requests]);
         named.extend(lock.as_deref());
         let mut cmd = scripts::call(&scripts::REPLAY, &named);
         cmd.arg(id.to_string())

@@ -15,6 +15,7 @@ mod letters;
 mod options;
 mod parked;
 mod pause;
+mod priority;
 mod queue;
 mod registry;
 mod relay;
@@ -34,13 +35,14 @@ pub use redis;
 pub use crate::{
     cancel::Cancelled,
     entry_id::{EntryId, InvalidEntryId},
-    envelope::{Envelope, UniqueHash},
+    envelope::{Envelope, Packing, Slot, UniqueHash},
     error::{DecodeError, EnqueueError, Error, WorkerError},
     inspect::Counts,
     job::{Job, JobContext, JobError, JobId},
     letters::{DeadLetter, Replay},
     options::{Enqueued, Options, Run},
     parked::{Parked, Unknown},
+    priority::{Priority, UnknownPriority},
     queue::Queue,
     registry::Registry,
     relay::Relayed,

@@ -10,10 +10,10 @@ use futures_util::{StreamExt, TryStreamExt, stream::FuturesOrdered};
 use redis::{Cmd, ErrorKind, Pipeline, RedisError, Value};
 
 use crate::{
-    EnqueueError, Enqueued, Envelope, Error, Job, JobId, Options, Run, UniqueHash,
+    EnqueueError, Enqueued, Envelope, Error, Job, JobId, Options, Priority, Run, UniqueHash,
     bound::{add_bounded, check_room},
     connection::{Connection, Connections, first_error},
-    envelope::{Sealer, epoch_ms, unique_hash, whole_ms},
+    envelope::{Extras, Sealer, epoch_ms, unique_hash, whole_ms},
     keys::{ENVELOPE, Keys},
     reply::parse,
     scripts,
@@ -40,6 +40,23 @@ struct Inner {
     settings: Settings,
     connections: Connections,
     partitions: RwLock<HashMap<String, Arc<Partition>>>,
+}
+
+/// What decides where a job's envelope goes, besides its time.
+#[derive(Clone, Copy)]
+struct Shape {
+    priority: Priority,
+    unique: Option<UniqueHash>,
+}
+
+impl Shape {
+    /// That of a job with nothing beyond what its kind says.
+    fn of<J: Job>() -> Self {
+        Self {
+            priority: J::PRIORITY,
+            unique: None,
+        }
+    }
 }
 
 /// Where one queue is: its keys, and a connection to the server that has them.
@@ -112,12 +129,12 @@ impl Queue {
     /// been enqueued all the same: a repeat can double it. Where that matters, use
     /// the outbox.
     pub async fn enqueue<J: Job>(&self, job: &J) -> Result<JobId, EnqueueError> {
-        let mut sealer = Sealer::new(None);
+        let mut sealer = Sealer::plain();
         let (id, envelope) = sealer.seal(job)?;
         let limit = self.limit(J::QUEUE);
         let queue = self.partition(J::QUEUE);
         let cmd = match limit {
-            None => add(&queue, envelope),
+            None => add(&queue, J::PRIORITY, envelope),
             Some(limit) => add_bounded(&queue, limit).arg(envelope).take(),
         };
         let answer = queue.connection.one(&cmd).await?;
@@ -155,9 +172,15 @@ impl Queue {
     ) -> Result<Enqueued, EnqueueError> {
         let key = options.unique.as_deref();
         let unique = key.map(|key| unique_hash(J::NAME, key));
-        let mut sealer = Sealer::new(unique);
+        let extras = Extras {
+            unique,
+            ..Extras::default()
+        };
+        let priority = options.priority.unwrap_or(J::PRIORITY);
+        let mut sealer = Sealer::new(priority, extras);
         let (id, envelope) = sealer.seal(job)?;
-        self.submit(J::QUEUE, id, envelope, options.run, unique)
+        let shape = Shape { priority, unique };
+        self.submit(J::QUEUE, id, envelope, options.run, shape)
             .await
     }
 
@@ -169,14 +192,12 @@ impl Queue {
     pub async fn enqueue_envelope(&self, envelope: &Envelope) -> Result<Enqueued, EnqueueError> {
         envelope.check()?;
         let bytes = envelope.encode();
-        self.submit(
-            &envelope.queue,
-            envelope.id,
-            &bytes,
-            Run::Now,
-            envelope.unique,
-        )
-        .await
+        let shape = Shape {
+            priority: envelope.priority,
+            unique: envelope.unique,
+        };
+        self.submit(&envelope.queue, envelope.id, &bytes, Run::Now, shape)
+            .await
     }
 
     /// Enqueues many jobs, up to 512 or some 4 MiB to a write.
@@ -194,7 +215,7 @@ impl Queue {
         let queue = self.partition(J::QUEUE);
         let mut ids = Vec::with_capacity(jobs.len());
         let mut writes = FuturesOrdered::new();
-        let mut sealer = Sealer::new(None);
+        let mut sealer = Sealer::plain();
         while let rest @ [_, ..] = &jobs[ids.len()..] {
             let pipeline = next_write(&queue.keys, &mut sealer, rest, &mut ids)?;
             // Redis works on the writes before, while the next is put together.
@@ -223,10 +244,12 @@ impl Queue {
         job: &J,
         delay: Duration,
     ) -> Result<JobId, EnqueueError> {
-        let mut sealer = Sealer::new(None);
+        let mut sealer = Sealer::plain();
         let (id, envelope) = sealer.seal(job)?;
         let run = Run::In(delay);
-        let enqueued = self.submit(J::QUEUE, id, envelope, run, None).await?;
+        let enqueued = self
+            .submit(J::QUEUE, id, envelope, run, Shape::of::<J>())
+            .await?;
         Ok(enqueued.id())
     }
 
@@ -239,10 +262,12 @@ impl Queue {
         job: &J,
         time: SystemTime,
     ) -> Result<JobId, EnqueueError> {
-        let mut sealer = Sealer::new(None);
+        let mut sealer = Sealer::plain();
         let (id, envelope) = sealer.seal(job)?;
         let run = Run::At(time);
-        let enqueued = self.submit(J::QUEUE, id, envelope, run, None).await?;
+        let enqueued = self
+            .submit(J::QUEUE, id, envelope, run, Shape::of::<J>())
+            .await?;
         Ok(enqueued.id())
     }
 
@@ -252,7 +277,7 @@ impl Queue {
         id: JobId,
         envelope: &[u8],
         run: Run,
-        unique: Option<UniqueHash>,
+        shape: Shape,
     ) -> Result<Enqueued, EnqueueError> {
         let partition = self.partition(queue);
         let keys = &partition.keys;
@@ -262,14 +287,16 @@ impl Queue {
             Run::At(time) => ("at", epoch_ms(time)),
         };
         let limit = self.limit(queue);
-        let Some(unique) = unique else {
+        let Some(unique) = shape.unique else {
             let cmd = match (run, limit) {
-                (Run::Now, None) => add(keys, envelope),
+                (Run::Now, None) => add(keys, shape.priority, envelope),
                 (Run::Now, Some(limit)) => add_bounded(keys, limit).arg(envelope).take(),
                 _ => {
-                    let named = [&keys.payloads[..], &keys.delayed, &keys.stream];
-                    let named = &named[..2 + usize::from(limit.is_some())];
-                    let mut cmd = scripts::call(&scripts::SCHEDULE, named);
+                    let mut named = vec![&keys.payloads[..], &keys.delayed];
+                    if limit.is_some() {
+                        named.extend(keys.streams.iter().map(String::as_str));
+                    }
+                    let mut cmd = scripts::call(&scripts::SCHEDULE, &named);
                     cmd.arg(id.to_string()).arg(envelope).arg(mode).arg(ms);
                     cmd.arg(limit);
                     cmd
@@ -287,7 +314,7 @@ impl Queue {
         let lock = keys.lock(unique);
         let mut cmd = scripts::call(
             &scripts::UNIQUE,
-            &[&keys.stream, &keys.payloads, &keys.delayed, &lock],
+            &keys.with_streams(&[&keys.payloads, &keys.delayed, &lock]),
         );
         cmd.arg(id.to_string())
             .arg(envelope)
@@ -321,7 +348,7 @@ impl Queue {
         }
         drop(read);
         let keys = Arc::new(Keys::new(&self.settings().namespace, queue));
-        let connection = self.0.connections.to(&keys.stream);
+        let connection = self.0.connections.to(&keys.meta);
         let partition = Arc::new(Partition { keys, connection });
         let mut known = known.write().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(known.entry(queue.to_owned()).or_insert(partition))
@@ -331,7 +358,7 @@ impl Queue {
 /// The commands that add the first of the jobs, as many as make a full write.
 fn next_write<J: Job>(
     keys: &Keys,
-    sealer: &mut Sealer<J>,
+    sealer: &mut Sealer<'_, J>,
     jobs: &[J],
     ids: &mut Vec<JobId>,
 ) -> Result<Pipeline, EnqueueError> {
@@ -339,7 +366,7 @@ fn next_write<J: Job>(
     let mut bytes = 0;
     for job in jobs.iter().take(CHUNK) {
         let (id, envelope) = sealer.seal(job)?;
-        pipeline.add_command(add(keys, envelope));
+        pipeline.add_command(add(keys, J::PRIORITY, envelope));
         ids.push(id);
         bytes += envelope.len();
         if bytes >= WRITE_BYTES {
@@ -349,9 +376,10 @@ fn next_write<J: Job>(
     Ok(pipeline)
 }
 
-fn add(keys: &Keys, envelope: &[u8]) -> Cmd {
+fn add(keys: &Keys, priority: Priority, envelope: &[u8]) -> Cmd {
     let mut cmd = Cmd::with_capacity(5, envelope.len() + 64);
-    cmd.arg("XADD").arg(&keys.stream).arg("*").arg(ENVELOPE);
+    cmd.arg("XADD").arg(keys.stream(priority));
+    cmd.arg("*").arg(ENVELOPE);
     cmd.arg(envelope);
     cmd
 }
@@ -373,7 +401,7 @@ mod tests {
         for (length, full) in [(0, CHUNK), (Envelope::MAX_PAYLOAD - 2, 16)] {
             let jobs: Vec<_> = (0..CHUNK + 1).map(|_| Text("x".repeat(length))).collect();
             let mut ids = Vec::new();
-            let write = next_write(&keys, &mut Sealer::new(None), &jobs, &mut ids).unwrap();
+            let write = next_write(&keys, &mut Sealer::plain(), &jobs, &mut ids).unwrap();
             assert_eq!((write.len(), ids.len()), (full, full), "of {length} bytes");
         }
     }

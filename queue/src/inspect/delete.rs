@@ -2,7 +2,8 @@ use redis::Value;
 
 use super::{Located, Place, Search};
 use crate::{
-    Envelope, Error, JobId, Queue, Unknown, envelope::whole_ms, parked::kind_prefix, scripts,
+    Envelope, Error, JobId, Priority, Queue, Unknown, envelope::whole_ms, parked::kind_prefix,
+    scripts,
 };
 
 /// How often a job that moves away is followed.
@@ -43,30 +44,34 @@ impl Queue {
 
     async fn delete_at(&self, queue: &str, id: JobId, job: &Located) -> Result<Deletion, Error> {
         let keys = self.partition(queue);
+        let envelope = Envelope::decode(&job.envelope);
+        let priority = envelope
+            .as_ref()
+            .map_or_else(|_| Priority::default(), |job| job.priority);
+        let stream = keys.stream(priority);
         let (index, kind, member) = match &job.place {
             Place::Ready { entry }
             | Place::InHand {
                 entry,
                 consumer: None,
                 ..
-            } => (&keys.stream, "entry", entry.to_string()),
+            } => (stream, "entry", entry.to_string()),
             Place::InHand { .. } => return Ok(Deletion::Running),
-            Place::Delayed { .. } => (&keys.delayed, "set aside", id.to_string()),
+            Place::Delayed { .. } => (&*keys.delayed, "set aside", id.to_string()),
             Place::Parked { reason } => {
                 let Unknown::Kind { name, version } = reason else {
                     return Ok(Deletion::Gone);
                 };
                 let member = format!("{}{id}", kind_prefix(name, *version));
-                (&keys.parked, "set aside", member)
+                (&*keys.parked, "set aside", member)
             }
-            Place::Dead { letter, .. } => (&keys.dead, "letter", letter.to_string()),
+            Place::Dead { letter, .. } => (&*keys.dead, "letter", letter.to_string()),
         };
-        let envelope = Envelope::decode(&job.envelope);
         let once = envelope.as_ref().is_ok_and(|job| job.once);
         let unique = envelope.ok().and_then(|job| job.unique);
         let lock = unique.map(|unique| keys.lock(unique));
         let marker = keys.once(id);
-        let mut named = vec![&index[..], &keys.payloads, &marker];
+        let mut named = vec![index, &keys.payloads, &marker];
         named.extend(lock.as_deref());
         let mut cmd = scripts::call(&scripts::DELETE, &named);
         cmd.arg(id.to_string()).arg(kind).arg(member);

@@ -274,7 +274,7 @@ fn conclude<C>(
         End::Returned(Ok(())) => {
             tracing::debug!("job done");
             let job = header.id();
-            return Some(match header.unique {
+            return Some(match header.extras.unique {
                 None => Settlement::Done,
                 Some(unique) => Settlement::DoneUnique { job, unique },
             });
@@ -329,7 +329,7 @@ fn conclude<C>(
         job: header.id(),
         envelope: next.write(payload),
         after,
-        unique: header.unique,
+        unique: header.extras.unique,
         #[cfg(feature = "testing")]
         error: text,
     })
@@ -343,7 +343,7 @@ fn dead(header: &Header<'_>, payload: &[u8], why: &'static str, error: String) -
         attempts: u32::from(header.attempt),
         envelope: header.write(payload),
         once: header.once(),
-        unique: header.unique,
+        unique: header.extras.unique,
     }
 }
 
@@ -360,7 +360,7 @@ fn park(lane: &Lane, header: &Header<'_>, entry: &Entry) {
         field: header.id().to_string(),
         prefix: kind_prefix(header.name, header.version),
         envelope: entry.envelope.clone(),
-        unique: header.unique,
+        unique: header.extras.unique,
     };
     lane.settle(entry.id, &entry.consumer, settlement);
 }

@@ -30,7 +30,6 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use self::entry::parse_entry;
 #[cfg(feature = "testing")]
 pub(crate) use self::execute::perform::perform;
 use self::{
@@ -135,7 +134,7 @@ impl<C: Clone + Send + Sync + 'static> Worker<C> {
         let mut looked: Vec<Connection> = Vec::new();
         for queue in queues {
             let keys = &self.queue.partition(&queue.name).keys;
-            let connection = connections.to(&keys.stream);
+            let connection = connections.to(&keys.meta);
             if !looked.iter().any(|one| one.is(&connection)) {
                 self.server_keeps_jobs(&connection).await?;
                 looked.push(connection);
@@ -207,7 +206,7 @@ impl<C: Clone + Send + Sync + 'static> Worker<C> {
                 number,
                 queue: queue.clone(),
                 tenure: Arc::new(Tenure::new(queue, Arc::clone(&keys))),
-                connection: connections.to(&keys.stream),
+                connection: connections.to(&keys.meta),
                 keys,
                 settings: settings.clone(),
                 board: Arc::clone(&board),

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::commands::{SettledBy, commands};
 use super::{
-    entry::EntryId,
+    entry::EntryRef,
     lane::{Lane, Pause},
 };
 use crate::{JobId, UniqueHash, cancel::Target, error::Trouble, queue::WRITE_BYTES};
@@ -31,7 +31,7 @@ const MAX_BATCH: usize = 1024;
 /// An entry and what became of it.
 #[derive(Debug)]
 pub(super) struct Settled {
-    pub(super) id: EntryId,
+    pub(super) id: EntryRef,
     pub(super) consumer: Arc<str>,
     pub(super) what: Settlement,
 }
@@ -193,9 +193,9 @@ fn first_write(pending: &[Settled]) -> usize {
 /// What became of the outcomes in a pipeline.
 struct Flushed {
     /// Those that Redis refused.
-    refused: HashSet<EntryId>,
+    refused: HashSet<EntryRef>,
     /// Those of entries that this worker does not own.
-    not_owned: HashSet<EntryId>,
+    not_owned: HashSet<EntryRef>,
     /// Some of the entries may belong to this worker again, or still.
     strayed: bool,
 }
@@ -225,7 +225,7 @@ async fn flush(lane: &Lane, pending: &[Settled]) -> RedisResult<Flushed> {
                 not_owned.extend(ids.of(pending));
                 strayed = true;
             }
-            _ => strayed |= matches!(ids, SettledBy::HandedBackBy(_)),
+            _ => strayed |= matches!(ids, SettledBy::HandedBackBy(..)),
         }
     }
     Ok(Flushed {
@@ -238,11 +238,15 @@ async fn flush(lane: &Lane, pending: &[Settled]) -> RedisResult<Flushed> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Priority;
 
     #[test]
     fn a_write_is_full_by_the_bytes_of_its_envelopes() {
         let settled = |number: usize, what| Settled {
-            id: format!("1-{number}").parse().unwrap(),
+            id: EntryRef {
+                id: format!("1-{number}").parse().unwrap(),
+                priority: Priority::Normal,
+            },
             consumer: "me".into(),
             what,
         };

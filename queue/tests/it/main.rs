@@ -23,6 +23,7 @@ mod panics;
 mod parked;
 mod pause;
 mod prefix;
+mod priority;
 mod produce;
 mod replay;
 mod rights;

@@ -46,7 +46,9 @@ impl Broker {
 
     /// Enqueues into a queue that may have this many unfinished jobs.
     pub(crate) fn bounded(&self, limit: usize, jobs: &[&Envelope]) -> Call {
-        let call = self.call("bounded.lua", &["s:0", "delayed"]).arg(limit);
+        let call = self
+            .call("bounded.lua", &["s:0", "s:1", "s:2", "delayed"])
+            .arg(limit);
         let jobs = jobs.iter();
         jobs.fold(call, |call, job| call.bytes(&job.encode()))
     }
@@ -59,7 +61,7 @@ impl Broker {
 
     /// Enqueues a unique job; `mode` may be `now`, too.
     pub(crate) fn unique(&self, job: &Envelope, mode: &str, ms: u64) -> Call {
-        let call = self.call_for("unique.lua", &["s:0", "j", "delayed"], job);
+        let call = self.call_for("unique.lua", &["s:0", "s:1", "s:2", "j", "delayed"], job);
         let call = call.arg(job.id).bytes(&job.encode());
         call.arg(mode).arg(ms).arg(KEEP)
     }
@@ -67,7 +69,7 @@ impl Broker {
     /// With a due time in ms of the Unix epoch.
     pub(crate) fn relay(&self, job: &Envelope, due: Option<u64>) -> Call {
         let marker = format!("once:{}", job.id);
-        let call = self.call("relay.lua", &["s:0", "j", "delayed", &marker]);
+        let call = self.call("relay.lua", &["s:0", "s:1", "s:2", "j", "delayed", &marker]);
         let due = due.map_or_else(String::new, |due| due.to_string());
         let call = call.arg(KEEP).arg("").arg(job.id).bytes(&job.encode());
         call.arg(&*due).arg(KEEP)
@@ -89,7 +91,7 @@ impl Broker {
 
     /// Takes up parked jobs of this kind.
     pub(crate) fn unpark(&self, most: usize, name: &str, version: u16) -> Call {
-        let call = self.call("unpark.lua", &["s:0", "j", "parked"]);
+        let call = self.call("unpark.lua", &["s:0", "s:1", "s:2", "j", "parked"]);
         call.arg(most).arg(&*format!("{name} {version} "))
     }
 
@@ -117,7 +119,7 @@ impl Broker {
     }
 
     pub(crate) fn replay(&self, letter: &str, job: &Envelope) -> Call {
-        let call = self.call_for("replay.lua", &["s:0", "dead", "cx"], job);
+        let call = self.call_for("replay.lua", &["s:0", "s:1", "s:2", "dead", "cx"], job);
         let call = call.arg(letter).bytes(&job.encode());
         call.arg(job.id).arg(KEEP)
     }
@@ -141,7 +143,7 @@ impl Broker {
 
     /// With the default limits of suspicion: 3 and 5 deliveries.
     pub(crate) fn reclaim(&self, consumer: &str, most: usize, suspects: usize) -> Call {
-        let call = self.call("reclaim.lua", &["s:0", "alive", "m"]);
+        let call = self.call("reclaim.lua", &["alive", "m", "s:1", "s:0", "s:2"]);
         let call = call.arg(consumer).arg(most).arg(self.lease);
         call.arg(3).arg(suspects).arg(5)
     }
@@ -158,7 +160,8 @@ impl Broker {
     }
 
     pub(crate) fn leave(&self, consumer: &str) -> Call {
-        self.call("leave.lua", &["s:0", "alive"]).arg(consumer)
+        self.call("leave.lua", &["alive", "s:0", "s:1", "s:2"])
+            .arg(consumer)
     }
 
     pub(crate) fn tick(&self, most: usize) -> Call {
@@ -167,7 +170,7 @@ impl Broker {
 
     /// Moves nothing when the last tick is younger than `spare`, in ms.
     pub(crate) fn tick_after(&self, most: usize, spare: u64) -> Call {
-        let names = ["s:0", "j", "delayed", "m", "cron", "cx"];
+        let names = ["s:0", "s:1", "s:2", "j", "delayed", "m", "cron", "cx"];
         let call = self.call("tick.lua", &names).arg(most).arg(spare);
         call.arg(100).arg(0).arg(1000).arg(KEEP)
     }
@@ -187,7 +190,7 @@ impl Broker {
         due: i64,
         next: i64,
     ) -> Call {
-        let call = self.call("cron.lua", &["s:0", "cron", "cronspec"]);
+        let call = self.call("cron.lua", &["s:0", "s:1", "s:2", "cron", "cronspec"]);
         let call = call.arg(name).arg(spec).arg(due).arg(next);
         jobs.iter().fold(call, |call, (slot, job)| {
             call.arg(*slot).bytes(&job.encode())

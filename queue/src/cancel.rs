@@ -5,8 +5,9 @@ use std::time::Duration;
 use redis::{Cmd, Value};
 
 use crate::{
-    Envelope, Error, JobId, Priority, Queue, Tuning, UniqueHash, Unknown,
+    Envelope, Error, JobId, Priority, Queue, Tuning, Unknown,
     envelope::{Header, whole_ms},
+    holds::Holds,
     inspect::{Place, Search},
     keys::Keys,
     parked::kind_prefix,
@@ -34,7 +35,7 @@ pub enum Cancelled {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Target {
     pub(crate) job: JobId,
-    pub(crate) unique: Option<UniqueHash>,
+    pub(crate) holds: Holds,
     /// The outbox has its row.
     pub(crate) once: bool,
 }
@@ -43,7 +44,7 @@ impl Target {
     pub(crate) fn new(header: &Header<'_>) -> Self {
         Self {
             job: header.id(),
-            unique: header.extras.unique,
+            holds: Holds::new(&header.extras),
             once: header.once(),
         }
     }
@@ -74,7 +75,7 @@ impl Queue {
             let envelope = envelope.and_then(Result::ok);
             let target = Target {
                 job,
-                unique: envelope.as_ref().and_then(|job| job.unique),
+                holds: envelope.as_ref().map(Envelope::holds).unwrap_or_default(),
                 once: envelope.as_ref().is_some_and(|job| job.once),
             };
             let stream = keys.stream(envelope.map_or_else(Priority::default, |job| job.priority));
@@ -118,7 +119,7 @@ pub(crate) fn command(
     [stream, place, parked, consumer]: [&str; 4],
 ) -> Cmd {
     let marker = keys.once(target.job);
-    let lock = target.unique.map(|unique| keys.lock(unique));
+    let (letters, held) = target.holds.named(keys);
     let mut named = vec![
         stream,
         &keys.payloads,
@@ -128,7 +129,7 @@ pub(crate) fn command(
         &keys.meta,
         &marker,
     ];
-    named.extend(lock.as_deref());
+    named.extend(held.iter().map(String::as_str));
     let mut cmd = scripts::call(&scripts::CANCEL, &named);
     cmd.arg(target.job.to_string());
     cmd.arg(place).arg(parked).arg(consumer);
@@ -137,5 +138,6 @@ pub(crate) fn command(
         true => cmd.arg(whole_ms(tuning.dead_max_age)),
         false => cmd.arg(""),
     };
+    cmd.arg(letters);
     cmd
 }

@@ -8,6 +8,7 @@ mod dial;
 mod entry_id;
 mod envelope;
 mod error;
+mod holds;
 pub mod inspect;
 mod job;
 mod keys;

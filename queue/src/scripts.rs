@@ -26,7 +26,7 @@ macro_rules! includes {
     };
 }
 
-includes!["room.lua", "streams.lua"];
+includes!["keep.lua", "release.lua", "room.lua", "streams.lua"];
 
 /// The script with the text of `lua/include/NAME` in the place of each `-- include NAME`.
 fn complete(source: &str) -> String {
@@ -41,6 +41,7 @@ scripts! {
     BEAT = "beat.lua";
     BOUNDED = "bounded.lua";
     CANCEL = "cancel.lua";
+    COMPLETE = "complete.lua";
     CRON = "cron.lua";
     DEAD = "dead.lua";
     DELETE = "delete.lua";

@@ -44,13 +44,23 @@ pub(crate) struct Extras<'a> {
 }
 
 impl Extras<'_> {
-    /// The oldest version of the envelope that can express a job.
-    fn version(&self, priority: Priority) -> u8 {
+    /// Whether there are none.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.unique.is_none() && self.is_unique_only()
+    }
+
+    /// Whether there are none but for a key.
+    pub(crate) fn is_unique_only(&self) -> bool {
         let unique = Extras {
             unique: self.unique,
             ..Extras::default()
         };
-        if priority != Priority::Normal || *self != unique {
+        *self == unique
+    }
+
+    /// The oldest version of the envelope that can express a job.
+    fn version(&self, priority: Priority) -> u8 {
+        if priority != Priority::Normal || !self.is_unique_only() {
             EXTENDED
         } else if self.unique.is_some() {
             UNIQUE

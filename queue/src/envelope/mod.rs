@@ -23,7 +23,7 @@ pub(crate) use self::{
     header::{Extras, Header},
     sealer::Sealer,
 };
-use crate::{DecodeError, EnqueueError, Job, JobId, Priority, job::is_name, trace};
+use crate::{DecodeError, EnqueueError, Job, JobId, Priority, holds::Holds, job::is_name, trace};
 
 /// Version byte of a job that is not unique, the oldest there is.
 pub(crate) const PLAIN: u8 = 1;
@@ -203,17 +203,25 @@ impl Envelope {
             flags: if self.once { ONCE } else { 0 },
             traceparent: self.traceparent.as_deref(),
             priority: self.priority,
-            extras: Extras {
-                unique: self.unique,
-                replaceable: self.replaceable,
-                slot: self.slot,
-                batch: self.batch,
-                follows: self.follows,
-                packing: self.packing,
-                next: self.next.as_deref(),
-            },
+            extras: self.extras(),
         }
         .write(&self.payload)
+    }
+
+    fn extras(&self) -> Extras<'_> {
+        Extras {
+            unique: self.unique,
+            replaceable: self.replaceable,
+            slot: self.slot,
+            batch: self.batch,
+            follows: self.follows,
+            packing: self.packing,
+            next: self.next.as_deref(),
+        }
+    }
+
+    pub(crate) fn holds(&self) -> Holds {
+        Holds::new(&self.extras())
     }
 
     /// Reads the bytes back.

@@ -68,17 +68,18 @@ impl Queue {
             Place::Dead { letter, .. } => (&*keys.dead, "letter", letter.to_string()),
         };
         let once = envelope.as_ref().is_ok_and(|job| job.once);
-        let unique = envelope.ok().and_then(|job| job.unique);
-        let lock = unique.map(|unique| keys.lock(unique));
+        let holds = envelope.map(|job| job.holds()).unwrap_or_default();
+        let (letters, held) = holds.named(&keys);
         let marker = keys.once(id);
         let mut named = vec![index, &keys.payloads, &marker];
-        named.extend(lock.as_deref());
+        named.extend(held.iter().map(String::as_str));
         let mut cmd = scripts::call(&scripts::DELETE, &named);
         cmd.arg(id.to_string()).arg(kind).arg(member);
         match once {
             true => cmd.arg(whole_ms(self.settings().tuning.dead_max_age)),
             false => cmd.arg(""),
         };
+        cmd.arg(letters);
         match keys.connection.one(&cmd).await? {
             Value::Int(1) => Ok(Deletion::Deleted),
             Value::Int(0) => Ok(Deletion::Gone),

@@ -16,7 +16,9 @@ use super::{
     settle::{Settled, Settlement},
     tally::Tally,
 };
-use crate::{connection::Connection, envelope::Header, keys::Keys, settings::Settings};
+use crate::{
+    connection::Connection, envelope::Header, holds::Holds, keys::Keys, settings::Settings,
+};
 
 /// One queue as this worker serves it: what its tasks share.
 pub(super) struct Lane {
@@ -69,7 +71,7 @@ impl Lane {
         let header = header.ok().map(|(header, _)| header);
         let job = header.map(|header| header.id());
         let once = header.is_some_and(|header| header.once());
-        let unique = header.and_then(|header| header.extras.unique);
+        let holds = header.map(|header| Holds::new(&header.extras));
         tracing::error!(
             job.id = job.map(tracing::field::display),
             queue.name = self.queue,
@@ -86,7 +88,7 @@ impl Lane {
                 attempts: starts,
                 envelope: entry.envelope,
                 once,
-                unique,
+                holds: holds.unwrap_or_default(),
             },
         );
     }

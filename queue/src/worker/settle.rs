@@ -23,7 +23,7 @@ use super::{
     entry::EntryRef,
     lane::{Lane, Pause},
 };
-use crate::{JobId, UniqueHash, cancel::Target, error::Trouble, queue::WRITE_BYTES};
+use crate::{JobId, UniqueHash, cancel::Target, error::Trouble, holds::Holds, queue::WRITE_BYTES};
 
 /// Most outcomes in one pipeline.
 const MAX_BATCH: usize = 1024;
@@ -43,6 +43,12 @@ pub(super) enum Settlement {
     Done,
     /// The job is done, and its key is free.
     DoneUnique { job: JobId, unique: UniqueHash },
+    /// The job is done, and with it ends what it holds; what follows it is enqueued.
+    Completed {
+        job: JobId,
+        holds: Holds,
+        next: Option<Vec<u8>>,
+    },
     /// Somebody wanted it to end, so it did.
     Cancelled(Target),
     /// Another attempt, later.
@@ -50,7 +56,7 @@ pub(super) enum Settlement {
         job: JobId,
         envelope: Vec<u8>,
         after: Duration,
-        unique: Option<UniqueHash>,
+        holds: Holds,
         /// Why; a log line tells it too, but a test reads it here.
         #[cfg(feature = "testing")]
         error: String,
@@ -62,7 +68,7 @@ pub(super) enum Settlement {
         /// `name version `: what such a worker asks for.
         prefix: String,
         envelope: Vec<u8>,
-        unique: Option<UniqueHash>,
+        holds: Holds,
     },
     /// No attempt is left, or none makes sense.
     Dead {
@@ -72,7 +78,7 @@ pub(super) enum Settlement {
         attempts: u32,
         envelope: Vec<u8>,
         once: bool,
-        unique: Option<UniqueHash>,
+        holds: Holds,
     },
     /// Another worker takes it, as if this one never had.
     HandBack,
@@ -180,6 +186,7 @@ fn first_write(pending: &[Settled]) -> usize {
             Settlement::Retry { envelope, .. }
             | Settlement::Park { envelope, .. }
             | Settlement::Dead { envelope, .. } => envelope.len(),
+            Settlement::Completed { next, .. } => next.as_ref().map_or(0, Vec::len),
             Settlement::Done
             | Settlement::DoneUnique { .. }
             | Settlement::Cancelled(_)
@@ -254,7 +261,7 @@ mod tests {
             job: JobId::new(),
             envelope: vec![0; bytes],
             after: Duration::ZERO,
-            unique: None,
+            holds: Holds::default(),
             #[cfg(feature = "testing")]
             error: String::new(),
         };

@@ -8,6 +8,7 @@ use super::{Settled, Settlement};
 use crate::{
     JobId, Priority, UniqueHash, cancel,
     envelope::whole_ms,
+    holds::Holds,
     keys::GROUP,
     scripts,
     worker::{entry::EntryRef, lane::Lane},
@@ -127,13 +128,22 @@ fn command(lane: &Lane, settled: &Settled) -> Option<Cmd> {
     let keys = &lane.keys;
     let stream = keys.stream(settled.id.priority);
     let tuning = &lane.settings.tuning;
-    let call = |script, named: &[&str], unique: &Option<UniqueHash>| match unique {
-        // The last key, where a script knows of locks.
-        Some(unique) => scripts::call(script, &[named, &[&keys.lock(*unique)]].concat()),
-        None => scripts::call(script, named),
+    // What a job holds comes last, where a script knows of it.
+    let call = |script, named: &[&str], holds: &Holds| {
+        let (letters, held) = holds.named(keys);
+        let named = named.iter().copied().chain(held.iter().map(String::as_str));
+        (scripts::call(script, &named.collect::<Vec<_>>()), letters)
     };
     let cmd = match &settled.what {
         Settlement::Done | Settlement::DoneUnique { .. } | Settlement::HandBack => return None,
+        Settlement::Completed { job, holds, next } => {
+            let (mut cmd, letters) = call(&scripts::COMPLETE, &keys.with_streams(&[]), holds);
+            cmd.arg(settled.id.priority.level() + 1);
+            cmd.write_arg_fmt(settled.id);
+            cmd.write_arg_fmt(job);
+            cmd.arg(letters).arg(next.as_deref().unwrap_or_default());
+            cmd
+        }
         Settlement::Cancelled(target) => {
             let entry = settled.id.to_string();
             let place = [stream, &entry, "", &settled.consumer];
@@ -143,32 +153,33 @@ fn command(lane: &Lane, settled: &Settled) -> Option<Cmd> {
             job,
             envelope,
             after,
-            unique,
+            holds,
             ..
         } => {
             let named = [stream, &keys.payloads, &keys.delayed];
-            let mut cmd = call(&scripts::SET_ASIDE, &named, unique);
+            let (mut cmd, letters) = call(&scripts::SET_ASIDE, &named, holds);
             cmd.arg(&*settled.consumer);
             cmd.write_arg_fmt(settled.id);
             cmd.write_arg_fmt(job);
             cmd.arg(&envelope[..]);
             cmd.write_arg_fmt(job);
-            cmd.arg(whole_ms(*after)).arg(whole_ms(tuning.unique_ttl));
+            cmd.arg(letters).arg(whole_ms(*after));
+            cmd.arg(whole_ms(tuning.unique_ttl));
             cmd
         }
         Settlement::Park {
             field,
             prefix,
             envelope,
-            unique,
+            holds,
         } => {
             let named = [stream, &keys.payloads, &keys.parked];
-            let mut cmd = call(&scripts::SET_ASIDE, &named, unique);
+            let (mut cmd, letters) = call(&scripts::SET_ASIDE, &named, holds);
             cmd.arg(&*settled.consumer);
             cmd.write_arg_fmt(settled.id);
             cmd.arg(field).arg(&envelope[..]);
             cmd.write_arg_fmt(format_args!("{prefix}{field}"));
-            cmd.arg("");
+            cmd.arg(letters).arg("");
             cmd
         }
         Settlement::Dead {
@@ -178,12 +189,12 @@ fn command(lane: &Lane, settled: &Settled) -> Option<Cmd> {
             attempts,
             envelope,
             once,
-            unique,
+            holds,
         } => {
             // Without an id there is no once-job either; the key is only named.
             let marker = keys.once(job.unwrap_or_else(JobId::new));
             let named = [stream, &keys.dead, &marker];
-            let mut cmd = call(&scripts::DEAD, &named, unique);
+            let (mut cmd, letters) = call(&scripts::DEAD, &named, holds);
             cmd.arg(&*settled.consumer);
             cmd.write_arg_fmt(settled.id);
             cmd.arg(&envelope[..]).arg(why).arg(error).arg(attempts);
@@ -195,6 +206,7 @@ fn command(lane: &Lane, settled: &Settled) -> Option<Cmd> {
                 Some(job) => cmd.arg(job.to_string()),
                 None => cmd.arg(""),
             };
+            cmd.arg(letters);
             cmd
         }
     };

@@ -7,6 +7,14 @@ use super::{Broker, lock};
 /// A minute, in ms: what a test leaves behind by mistake does not stay.
 const KEEP: u64 = 60_000;
 
+/// What the job holds, in letters.
+fn held(job: &Envelope) -> &'static str {
+    match job.unique {
+        Some(_) => "u",
+        None => "",
+    }
+}
+
 /// A script with its keys and arguments.
 #[derive(Debug, Clone)]
 pub(crate) struct Call {
@@ -79,14 +87,16 @@ impl Broker {
     pub(crate) fn retry(&self, consumer: &str, entry: &str, job: &Envelope, ms: u64) -> Call {
         let call = self.call_for("set_aside.lua", &["s:0", "j", "delayed"], job);
         let call = call.arg(consumer).arg(entry).arg(job.id);
-        call.bytes(&job.encode()).arg(job.id).arg(ms).arg(KEEP)
+        let call = call.bytes(&job.encode()).arg(job.id).arg(held(job));
+        call.arg(ms).arg(KEEP)
     }
 
     pub(crate) fn park(&self, consumer: &str, entry: &str, job: &Envelope) -> Call {
         let call = self.call_for("set_aside.lua", &["s:0", "j", "parked"], job);
         let call = call.arg(consumer).arg(entry).arg(job.id);
         let member = format!("{} {} {}", job.name, job.version, job.id);
-        call.bytes(&job.encode()).arg(&*member).arg("")
+        let call = call.bytes(&job.encode()).arg(&*member);
+        call.arg(held(job)).arg("")
     }
 
     /// Takes up parked jobs of this kind.
@@ -101,13 +111,21 @@ impl Broker {
         call.arg(entry).arg(job.id)
     }
 
+    /// Ends a job that is done, and enqueues what follows it.
+    pub(crate) fn complete(&self, entry: &str, job: &Envelope) -> Call {
+        let call = self.call_for("complete.lua", &["s:0", "s:1", "s:2"], job);
+        // Of normal priority, as all jobs of the broker are.
+        let call = call.arg(1).arg(entry).arg(job.id).arg(held(job));
+        call.bytes(job.next.as_deref().unwrap_or_default())
+    }
+
     pub(crate) fn dead(&self, consumer: &str, entry: &str, job: &Envelope) -> Call {
         let marker = format!("once:{}", job.id);
         let call = self.call_for("dead.lua", &["s:0", "dead", &marker], job);
         let call = call.arg(consumer).arg(entry).bytes(&job.encode());
         let call = call.arg("discarded").arg("no").arg(job.attempt);
         let keep = if job.once { "60000" } else { "" };
-        call.arg(keep).arg(job.id)
+        call.arg(keep).arg(job.id).arg(held(job))
     }
 
     /// Deletes what is at `member` of the key `index`; `kind` as the script has it.
@@ -115,7 +133,8 @@ impl Broker {
         let marker = format!("once:{}", job.id);
         let call = self.call_for("delete.lua", &[index, "j", &marker], job);
         let keep = if job.once { "60000" } else { "" };
-        call.arg(job.id).arg(kind).arg(member).arg(keep)
+        let call = call.arg(job.id).arg(kind).arg(member);
+        call.arg(keep).arg(held(job))
     }
 
     pub(crate) fn replay(&self, letter: &str, job: &Envelope) -> Call {
@@ -156,7 +175,8 @@ impl Broker {
         let call = self.call_for("cancel.lua", &names, job);
         let member = format!("{} {} {}", job.name, job.version, job.id);
         let call = call.arg(job.id).arg(place).arg(&*member).arg(consumer);
-        call.arg(if job.once { "60000" } else { "" })
+        let call = call.arg(if job.once { "60000" } else { "" });
+        call.arg(held(job))
     }
 
     pub(crate) fn leave(&self, consumer: &str) -> Call {

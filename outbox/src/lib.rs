@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use queue::{Envelope, Job, JobId};
+use queue::{Chain, Envelope, Job, JobId};
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -101,36 +101,62 @@ pub async fn enqueue_many<J: Job>(
     insert(conn, jobs, Options::default()).await
 }
 
+/// Enqueues a chain as part of the caller's transaction; returns the ids of all its jobs.
+///
+/// The choice in `options` is for the first job, which has the row and the token. The others
+/// come when it is done: they run at least once, and are only as durable as Redis.
+///
+/// # Errors
+/// As [`enqueue`].
+pub async fn enqueue_chain(
+    conn: &mut PgConnection,
+    chain: Chain,
+    options: Options,
+) -> Result<Vec<JobId>, Error> {
+    let ids = chain.ids();
+    let mut first = chain.into_envelope()?;
+    first.once = options.delivery == Delivery::Once;
+    let queue = first.queue.clone();
+    insert_envelopes(conn, &queue, &[first], options).await?;
+    Ok(ids)
+}
+
 async fn insert<J: Job>(
     conn: &mut PgConnection,
     jobs: &[J],
     options: Options,
 ) -> Result<Vec<JobId>, Error> {
     let once = options.delivery == Delivery::Once;
-    let mut ids = Vec::with_capacity(jobs.len());
-    let mut rows: Vec<Uuid> = Vec::with_capacity(jobs.len());
     let mut envelopes = Vec::with_capacity(jobs.len());
     for job in jobs {
         let mut envelope = Envelope::new(job)?;
-        if once {
-            envelope = envelope.once();
-        }
-        ids.push(envelope.id);
-        rows.push(envelope.id.into());
-        envelopes.push(envelope.encode());
+        envelope.once = once;
+        envelopes.push(envelope);
     }
+    insert_envelopes(conn, J::QUEUE, &envelopes, options).await?;
+    Ok(envelopes.iter().map(|envelope| envelope.id).collect())
+}
+
+async fn insert_envelopes(
+    conn: &mut PgConnection,
+    queue: &str,
+    jobs: &[Envelope],
+    options: Options,
+) -> Result<(), Error> {
+    let rows: Vec<Uuid> = jobs.iter().map(|job| job.id.into()).collect();
+    let envelopes: Vec<_> = jobs.iter().map(Envelope::encode).collect();
     sqlx::query!(
         "INSERT INTO job_outbox (id, envelope, queue, run_at, once)
          SELECT id, envelope, $3, $4, $5 FROM unnest($1::uuid[], $2::bytea[]) AS job (id, envelope)",
         &rows,
         &envelopes,
-        J::QUEUE,
+        queue,
         options.run_at.map(OffsetDateTime::from),
-        once,
+        options.delivery == Delivery::Once,
     )
     .execute(conn)
     .await?;
-    Ok(ids)
+    Ok(())
 }
 
 /// Spends the job's token. `false`: it was spent before, there is nothing left to do.

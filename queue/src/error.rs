@@ -1,6 +1,6 @@
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
-use crate::{EntryId, JobId, inspect::InvalidCursor};
+use crate::{EntryId, JobId, LinkError, inspect::InvalidCursor};
 
 /// What can go wrong between this crate and Redis.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +49,9 @@ pub enum EnqueueError {
     /// No worker could run this envelope; the sentence says what would be right.
     #[error("not a job that can run: {0}")]
     Envelope(&'static str),
+    /// A job cannot stand where it does in a chain.
+    #[error(transparent)]
+    Link(#[from] LinkError),
     /// The job does not serialize to JSON.
     #[error("the job does not serialize: {0}")]
     Serialize(#[from] serde_json::Error),

@@ -3,6 +3,7 @@
 mod backoff;
 mod bound;
 mod cancel;
+mod chain;
 mod connection;
 mod dial;
 mod entry_id;
@@ -35,6 +36,7 @@ pub use redis;
 
 pub use crate::{
     cancel::Cancelled,
+    chain::{Chain, LinkError},
     entry_id::{EntryId, InvalidEntryId},
     envelope::{Envelope, Packing, Slot, UniqueHash},
     error::{DecodeError, EnqueueError, Error, WorkerError},

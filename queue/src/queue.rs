@@ -44,9 +44,9 @@ struct Inner {
 
 /// What decides where a job's envelope goes, besides its time.
 #[derive(Clone, Copy)]
-struct Shape {
-    priority: Priority,
-    unique: Option<UniqueHash>,
+pub(crate) struct Shape {
+    pub(crate) priority: Priority,
+    pub(crate) unique: Option<UniqueHash>,
 }
 
 impl Shape {
@@ -271,7 +271,7 @@ impl Queue {
         Ok(enqueued.id())
     }
 
-    async fn submit(
+    pub(crate) async fn submit(
         &self,
         queue: &str,
         id: JobId,

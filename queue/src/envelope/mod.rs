@@ -23,7 +23,9 @@ pub(crate) use self::{
     header::{Extras, Header},
     sealer::Sealer,
 };
-use crate::{DecodeError, EnqueueError, Job, JobId, Priority, holds::Holds, job::is_name, trace};
+use crate::{
+    DecodeError, EnqueueError, Job, JobId, Priority, chain, holds::Holds, job::is_name, trace,
+};
 
 /// Version byte of a job that is not unique, the oldest there is.
 pub(crate) const PLAIN: u8 = 1;
@@ -184,7 +186,7 @@ impl Envelope {
         ];
         match rules.iter().find(|(right, _)| !right) {
             Some((_, rule)) => Err(EnqueueError::Envelope(rule)),
-            None => Ok(()),
+            None => chain::check_next(self),
         }
     }
 

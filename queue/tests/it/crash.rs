@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use queue::{Options, Priority, Queue, Settings};
+use queue::{Chain, Options, Priority, Queue, Settings};
 
 use crate::harness::*;
 
@@ -88,6 +88,25 @@ async fn a_killed_workers_jobs_run_again_within_lease_and_scan() {
     let limit = LEASE + LEASE / 2 + fixture.settings().tuning.scan + Duration::from_secs(1);
     assert!(took < limit, "took {took:?}");
     until_done(log, 4).await;
+    assert_settled(queue, 0).await;
+    log.assert_each_done_once(&ids);
+    worker.stop().await;
+    fixture.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chain_goes_on_after_the_worker_of_a_link_was_killed() {
+    let fixture = Fixture::new().await;
+    let (queue, log) = (&fixture.queue, &fixture.log);
+    let mut process = Process::start(fixture.settings());
+    let first = task(Act::Sleep(1500));
+    let chain = Chain::of(&first).unwrap().then(&task(Act::Succeed));
+    let now = Options::default();
+    let ids = queue.enqueue_chain(chain.unwrap(), &now).await.unwrap();
+    until("the child has it", async || in_hand(queue).await == 1).await;
+    process.kill();
+    let worker = fixture.start(4);
+    until_done(log, 2).await;
     assert_settled(queue, 0).await;
     log.assert_each_done_once(&ids);
     worker.stop().await;

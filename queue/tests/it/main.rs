@@ -8,6 +8,7 @@ mod backlog;
 mod bound;
 mod broker;
 mod cancel;
+mod chain;
 mod cluster;
 mod crash;
 mod cron;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use queue::{
-    Cancelled, Envelope, JobId, Options, Queue, Registry, Relayed, Run, Schedule, Settings,
+    Cancelled, Chain, Envelope, JobId, Options, Queue, Registry, Relayed, Run, Schedule, Settings,
     inspect::{Deletion, State},
     redis::{IntoConnectionInfo, Value},
     testing,
@@ -66,6 +66,10 @@ async fn the_users_rights_are_enough_for_all_that_the_queue_does() {
         again_after: Duration::ZERO,
     };
     queue.relay(&[relayed]).await.unwrap();
+    let chain = Chain::of(&task(Act::Succeed)).unwrap();
+    let chain = chain.then(&task(Act::Succeed)).unwrap();
+    let now = Options::default();
+    queue.enqueue_chain(chain, &now).await.unwrap();
     queue
         .enqueue_unique(&Quick { act: Act::Succeed }, "a")
         .await
@@ -79,7 +83,7 @@ async fn the_users_rights_are_enough_for_all_that_the_queue_does() {
     let stranger = start_with(&queue, registry, log, 4, patience);
     until("all but two have ended", async || {
         let counts = queue.counts("default").await.unwrap();
-        (log.done_count(), counts.dead, counts.parked) == (4, 2, 1)
+        (log.done_count(), counts.dead, counts.parked) == (6, 2, 1)
     })
     .await;
     stranger.stop().await;
@@ -114,11 +118,11 @@ async fn the_users_rights_are_enough_for_all_that_the_queue_does() {
     assert!(queue.is_paused("default").await.unwrap());
     let worker = start(&queue, log, 4);
     queue.resume("default").await.unwrap();
-    until_done(log, 8).await;
+    until_done(log, 10).await;
     worker.abort.cancel();
     worker.ended().await;
     let rates = queue.rates("default").await.unwrap();
-    assert_eq!(rates.iter().map(|minute| minute.done).sum::<u64>(), 9);
+    assert_eq!(rates.iter().map(|minute| minute.done).sum::<u64>(), 11);
     let refused: Vec<Value> = query(&mut redis, &["ACL", "LOG"]).await;
     assert!(refused.is_empty(), "{refused:#?}");
     fixture.end_leaving(held(1)).await;

@@ -117,6 +117,7 @@ impl Both {
             | Op::EnqueueLater
             | Op::EnqueueBounded(_)
             | Op::EnqueueUnique { .. }
+            | Op::EnqueueChain { .. }
             | Op::Relay { .. }
             | Op::RelayAgain(_)
             | Op::Replay(_) => self.produce(op).await,
@@ -207,6 +208,25 @@ impl Both {
                     (Some(_), _) => {}
                     (None, false) => self.state.add(job),
                     (None, true) => self.state.delay(job),
+                }
+            }
+            Op::EnqueueChain { later } => {
+                let last = job();
+                let first = Envelope {
+                    next: Some(last.encode()),
+                    ..job()
+                };
+                if later {
+                    let call = self.broker.schedule(&first, "in", LATER);
+                    self.run(&call).await;
+                } else {
+                    self.broker.add(&first).await;
+                }
+                let (first, last) = (self.make(first), self.make(last));
+                self.state.chain(first, last);
+                match later {
+                    true => self.state.delay(first),
+                    false => self.state.add(first),
                 }
             }
             Op::Relay { later } => {

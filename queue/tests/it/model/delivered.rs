@@ -32,8 +32,13 @@ impl Both {
                 self.state.done(at);
                 (self.broker.finish(&entry, &now), there)
             }
-            // Of a unique job this is one script, which has no half.
-            Op::HalfDone(_) if now.unique.is_some() => return,
+            Op::Done(_) if now.next.is_some() => {
+                let there = self.state.seen_at(at);
+                self.state.done(at);
+                (self.broker.complete(&entry, &now), there)
+            }
+            // Of these this is one script, which has no half.
+            Op::HalfDone(_) if now.unique.is_some() || now.next.is_some() => return,
             Op::HalfDone(_) => {
                 self.broker.delete(&entry).await;
                 return self.state.half_done(at);

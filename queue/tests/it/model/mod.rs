@@ -32,6 +32,10 @@ enum Op {
         key: u8,
         later: bool,
     },
+    /// Two jobs, of which the second follows the first.
+    EnqueueChain {
+        later: bool,
+    },
     Relay {
         later: bool,
     },
@@ -81,6 +85,7 @@ fn op() -> impl Strategy<Value = Op> {
         3 => Just(Op::EnqueueLater),
         3 => (2..12usize).prop_map(Op::EnqueueBounded),
         6 => (0..KEYS, any::<bool>()).prop_map(|(key, later)| Op::EnqueueUnique { key, later }),
+        4 => any::<bool>().prop_map(|later| Op::EnqueueChain { later }),
         3 => any::<bool>().prop_map(|later| Op::Relay { later }),
         2 => any::<u8>().prop_map(Op::RelayAgain),
         14 => (worker.clone(), some.clone()).prop_map(|(by, most)| Op::Fetch(by, most)),

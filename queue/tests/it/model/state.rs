@@ -66,6 +66,8 @@ pub(super) struct Seen {
 pub(super) struct Kind {
     pub(super) key: Option<u8>,
     pub(super) once: bool,
+    /// The job that follows it.
+    pub(super) next: Option<Number>,
 }
 
 /// The model.
@@ -145,9 +147,18 @@ impl State {
     }
 
     pub(super) fn make(&mut self, key: Option<u8>, once: bool) -> Number {
-        self.kinds.push(Kind { key, once });
+        self.kinds.push(Kind {
+            key,
+            once,
+            next: None,
+        });
         self.attempts.push(1);
         self.kinds.len() - 1
+    }
+
+    /// The first job is to be followed by the other.
+    pub(super) fn chain(&mut self, first: Number, next: Number) {
+        self.kinds[first].next = Some(next);
     }
 
     pub(super) fn attempt(&self, job: Number) -> u16 {
@@ -257,6 +268,9 @@ impl State {
         if let Some(entry) = self.entries.remove(&at)
             && let Some(job) = entry.job
         {
+            if let Some(next) = self.kinds[job].next {
+                self.add(next);
+            }
             self.free(job);
         }
     }

@@ -26,6 +26,9 @@ pub enum Error {
         /// What is wrong with its envelope.
         source: DecodeError,
     },
+    /// What a job has left or said is of another type than was asked for.
+    #[error("what the job has said is of another shape: {0}")]
+    Shape(#[source] serde_json::Error),
     /// A page was to begin where it cannot.
     #[error(transparent)]
     Cursor(#[from] InvalidCursor),

@@ -16,6 +16,12 @@ impl Holds {
         }
     }
 
+    /// Those of a job that holds a key and nothing else.
+    pub(crate) fn of_key(unique: UniqueHash) -> Self {
+        let unique = Some(unique);
+        Self { unique }
+    }
+
     /// The letters, and the keys that belong to them.
     pub(crate) fn named(&self, keys: &Keys) -> (String, Vec<String>) {
         let (mut letters, mut named) = (String::new(), Vec::new());

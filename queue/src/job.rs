@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::{Priority, backoff, error::chain};
+use crate::{Priority, backoff, error::chain, worker::report::Report};
 
 /// Identity of a job: a UUID of version 7, so ids sort by their time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -132,6 +132,8 @@ pub struct JobContext<C> {
     /// [`crate::Queue::cancel`], or doubt about the lease. One second later the handler's future is dropped, except in
     /// doubt, where it goes on until another worker may own the job.
     pub cancel: CancellationToken,
+    /// Where it says what it leaves, and how far it is.
+    pub(crate) report: Report,
 }
 
 /// The fate of a failed attempt.

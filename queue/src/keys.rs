@@ -89,6 +89,16 @@ impl Keys {
         format!("{}:st:{minute}", self.tag)
     }
 
+    /// STRING with a time to live: what the job has left, as JSON.
+    pub(crate) fn result(&self, id: JobId) -> String {
+        format!("{}:result:{id}", self.tag)
+    }
+
+    /// STRING with a time to live: how far the job is, as JSON.
+    pub(crate) fn progress(&self, id: JobId) -> String {
+        format!("{}:progress:{id}", self.tag)
+    }
+
     /// STRING, the id of the unique job that holds this key until it is done or dead.
     ///
     /// It has a time to live, but for a parked job's.
@@ -107,6 +117,8 @@ mod tests {
         let once = keys.once(JobId::new());
         let lock = keys.lock([0xab; 16]);
         let counters = keys.counters(29_000_000);
+        let result = keys.result(JobId::new());
+        let progress = keys.progress(JobId::new());
         assert_eq!(lock, format!("{{slipway:mail}}:u:{}", "ab".repeat(16)));
         for key in [
             keys.stream(Priority::Normal),
@@ -123,6 +135,8 @@ mod tests {
             &once,
             &lock,
             &counters,
+            &result,
+            &progress,
         ] {
             assert!(key.starts_with("{slipway:mail}:"), "{key}");
         }

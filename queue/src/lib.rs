@@ -18,10 +18,12 @@ mod options;
 mod parked;
 mod pause;
 mod priority;
+mod progress;
 mod queue;
 mod registry;
 mod relay;
 mod reply;
+mod result;
 mod schedule;
 mod scripts;
 mod servers;
@@ -49,6 +51,7 @@ pub use crate::{
     queue::Queue,
     registry::Registry,
     relay::Relayed,
+    result::{Awaited, ReportError},
     schedule::{CatchUp, Schedule},
     servers::{Cluster, Sentinel, Servers},
     settings::{QueueSettings, Settings, Tuning, WorkerSettings},

@@ -14,6 +14,8 @@ use crate::{
 
 /// Fields that the hash `m` may have: its size must not follow the work.
 const MAX_META: u64 = 16;
+/// How the names begin of keys that must have a time to live.
+const PASSING: [&str; 4] = ["once:", "st:", "result:", "progress:"];
 
 /// A namespace that one test has to itself, and must leave clean.
 ///
@@ -203,8 +205,8 @@ impl Look {
                         .filter_map(|member| member.rsplit(' ').next());
                     indexed.extend(ids.map(ToOwned::to_owned));
                 }
-                // Markers, and counters of a minute.
-                passing if passing.starts_with("once:") || passing.starts_with("st:") => {
+                // Markers, counters of a minute, and what jobs have said.
+                passing if PASSING.iter().any(|kind| passing.starts_with(kind)) => {
                     let left: i64 = self.ask(&["PTTL", key]).await;
                     if left < 0 {
                         found.residue.push(format!("{key} lives for ever"));

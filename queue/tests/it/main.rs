@@ -27,6 +27,7 @@ mod prefix;
 mod priority;
 mod produce;
 mod replay;
+mod result;
 mod rights;
 mod sentinel;
 mod server;

@@ -6,7 +6,8 @@ use std::{
 };
 
 use queue::{
-    Cancelled, Chain, Envelope, JobId, Options, Queue, Registry, Relayed, Run, Schedule, Settings,
+    Awaited, Cancelled, Chain, Envelope, JobId, Options, Queue, Registry, Relayed, Run, Schedule,
+    Settings,
     inspect::{Deletion, State},
     redis::{IntoConnectionInfo, Value},
     testing,
@@ -67,9 +68,9 @@ async fn the_users_rights_are_enough_for_all_that_the_queue_does() {
     };
     queue.relay(&[relayed]).await.unwrap();
     let chain = Chain::of(&task(Act::Succeed)).unwrap();
-    let chain = chain.then(&task(Act::Succeed)).unwrap();
+    let chain = chain.then(&task(Act::Tell(7))).unwrap();
     let now = Options::default();
-    queue.enqueue_chain(chain, &now).await.unwrap();
+    let chained = queue.enqueue_chain(chain, &now).await.unwrap();
     queue
         .enqueue_unique(&Quick { act: Act::Succeed }, "a")
         .await
@@ -121,6 +122,14 @@ async fn the_users_rights_are_enough_for_all_that_the_queue_does() {
     until_done(log, 10).await;
     worker.abort.cancel();
     worker.ended().await;
+    let left: Awaited<u64> = queue
+        .wait_result("default", chained[1], Duration::ZERO)
+        .await
+        .unwrap();
+    assert_eq!(left, Awaited::Done(7));
+    let _: Option<u64> = queue.progress("default", chained[1]).await.unwrap();
+    let gone = queue.wait_result("default", JobId::new(), Duration::ZERO);
+    assert_eq!(gone.await.unwrap(), Awaited::<u64>::Absent);
     let rates = queue.rates("default").await.unwrap();
     assert_eq!(rates.iter().map(|minute| minute.done).sum::<u64>(), 11);
     let refused: Vec<Value> = query(&mut redis, &["ACL", "LOG"]).await;

@@ -113,10 +113,17 @@ impl Broker {
 
     /// Ends a job that is done, and enqueues what follows it.
     pub(crate) fn complete(&self, entry: &str, job: &Envelope) -> Call {
-        let call = self.call_for("complete.lua", &["s:0", "s:1", "s:2"], job);
+        let result = format!("result:{}", job.id);
+        let names = ["s:0", "s:1", "s:2", &result];
+        let call = self.call_for("complete.lua", &names, job);
         // Of normal priority, as all jobs of the broker are.
         let call = call.arg(1).arg(entry).arg(job.id).arg(held(job));
         call.bytes(job.next.as_deref().unwrap_or_default())
+    }
+
+    /// Ends a job that is done, and leaves something for a minute.
+    pub(crate) fn complete_leaving(&self, entry: &str, job: &Envelope, json: &str) -> Call {
+        self.complete(entry, job).arg(json).arg(KEEP)
     }
 
     pub(crate) fn dead(&self, consumer: &str, entry: &str, job: &Envelope) -> Call {

@@ -58,6 +58,7 @@ pub(super) const SCENARIOS: &[(&str, &str)] = &[
     ("bounded.lua", "two jobs"),
     ("complete.lua", "a unique job that another follows"),
     ("complete.lua", "a job that is half done"),
+    ("complete.lua", "a job that leaves a result"),
     ("cancel.lua", "a unique job that waits"),
     ("cancel.lua", "one that was handed back"),
     ("cancel.lua", "one that the caller ran"),
@@ -348,6 +349,9 @@ async fn outcomes(broker: &mut Broker, script: &str, what: &str) -> Given {
         "complete.lua" if what == "a job that is half done" => {
             broker.delete(&entry).await;
             return Given::new(broker.complete(&entry, &held));
+        }
+        "complete.lua" if what == "a job that leaves a result" => {
+            return Given::new(broker.complete_leaving(&entry, &held, "7"));
         }
         "complete.lua" => {
             let last = job();

@@ -1,6 +1,6 @@
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
-use crate::{EntryId, JobId, LinkError, inspect::InvalidCursor};
+use crate::{BatchError, EntryId, JobId, LinkError, inspect::InvalidCursor};
 
 /// What can go wrong between this crate and Redis.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +55,9 @@ pub enum EnqueueError {
     /// A job cannot stand where it does in a chain.
     #[error(transparent)]
     Link(#[from] LinkError),
+    /// A job cannot be a member of a batch.
+    #[error(transparent)]
+    Batch(#[from] BatchError),
     /// The job does not serialize to JSON.
     #[error("the job does not serialize: {0}")]
     Serialize(#[from] serde_json::Error),

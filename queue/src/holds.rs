@@ -1,5 +1,7 @@
 //! What a job holds besides its place in the queue, and what goes when it ends.
 
+use uuid::Uuid;
+
 use crate::{UniqueHash, envelope::Extras, keys::Keys};
 
 /// Names for scripts: `lua/include/release.lua` has the letters and what is done with them.
@@ -7,19 +9,24 @@ use crate::{UniqueHash, envelope::Extras, keys::Keys};
 pub(crate) struct Holds {
     /// The key of a unique job.
     pub(crate) unique: Option<UniqueHash>,
+    /// The batch of which it is a member.
+    pub(crate) batch: Option<Uuid>,
 }
 
 impl Holds {
     pub(crate) fn new(extras: &Extras<'_>) -> Self {
         Self {
             unique: extras.unique,
+            batch: extras.batch,
         }
     }
 
     /// Those of a job that holds a key and nothing else.
     pub(crate) fn of_key(unique: UniqueHash) -> Self {
-        let unique = Some(unique);
-        Self { unique }
+        Self {
+            unique: Some(unique),
+            batch: None,
+        }
     }
 
     /// The letters, and the keys that belong to them.
@@ -28,6 +35,11 @@ impl Holds {
         if let Some(unique) = self.unique {
             letters.push('u');
             named.push(keys.lock(unique));
+        }
+        if let Some(batch) = self.batch {
+            letters.push('b');
+            named.extend([keys.members(batch), keys.batch(batch)]);
+            named.extend_from_slice(&keys.streams);
         }
         (letters, named)
     }

@@ -4,6 +4,8 @@
 //! that all of them live in one slot of a Redis Cluster and a script may touch
 //! several at once.
 
+use uuid::Uuid;
+
 use crate::{JobId, Priority, UniqueHash};
 
 /// Consumer group of the stream; made at id 0, so that nothing is ever skipped.
@@ -89,6 +91,27 @@ impl Keys {
         format!("{}:st:{minute}", self.tag)
     }
 
+    /// HASH with a time to live: a batch, its `total`, how many are `done`, `dead` or
+    /// `cancelled`, whether it is `sealed`, and in `e` what follows it, until it has.
+    pub(crate) fn batch(&self, id: Uuid) -> String {
+        format!("{}:b:{id}", self.tag)
+    }
+
+    /// SET with a time to live: the ids of a batch's unfinished members.
+    ///
+    /// Among them is the empty one of its producer, until it is sealed.
+    pub(crate) fn members(&self, id: Uuid) -> String {
+        format!("{}:b:{id}:m", self.tag)
+    }
+
+    /// The same two, members first, of a batch that does not have its time to live yet.
+    pub(crate) fn batch_to_be(&self) -> [String; 2] {
+        [
+            format!("{}:b:new:m", self.tag),
+            format!("{}:b:new", self.tag),
+        ]
+    }
+
     /// STRING with a time to live: what the job has left, as JSON.
     pub(crate) fn result(&self, id: JobId) -> String {
         format!("{}:result:{id}", self.tag)
@@ -119,6 +142,8 @@ mod tests {
         let counters = keys.counters(29_000_000);
         let result = keys.result(JobId::new());
         let progress = keys.progress(JobId::new());
+        let (batch, members) = (keys.batch(Uuid::nil()), keys.members(Uuid::nil()));
+        let [to_be, members_to_be] = keys.batch_to_be();
         assert_eq!(lock, format!("{{slipway:mail}}:u:{}", "ab".repeat(16)));
         for key in [
             keys.stream(Priority::Normal),
@@ -137,6 +162,10 @@ mod tests {
             &counters,
             &result,
             &progress,
+            &batch,
+            &members,
+            &to_be,
+            &members_to_be,
         ] {
             assert!(key.starts_with("{slipway:mail}:"), "{key}");
         }

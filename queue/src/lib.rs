@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod backoff;
+mod batch;
 mod bound;
 mod cancel;
 mod chain;
@@ -37,6 +38,7 @@ mod worker;
 pub use redis;
 
 pub use crate::{
+    batch::{Batch, BatchError, BatchId, BatchState},
     cancel::Cancelled,
     chain::{Chain, LinkError},
     entry_id::{EntryId, InvalidEntryId},

@@ -26,7 +26,14 @@ macro_rules! includes {
     };
 }
 
-includes!["keep.lua", "release.lua", "room.lua", "streams.lua"];
+// One that includes another stands before it.
+includes![
+    "keep.lua",
+    "release.lua",
+    "leave_batch.lua",
+    "room.lua",
+    "streams.lua"
+];
 
 /// The script with the text of `lua/include/NAME` in the place of each `-- include NAME`.
 fn complete(source: &str) -> String {
@@ -38,6 +45,7 @@ fn complete(source: &str) -> String {
 }
 
 scripts! {
+    BATCH = "batch.lua";
     BEAT = "beat.lua";
     BOUNDED = "bounded.lua";
     CANCEL = "cancel.lua";

@@ -24,7 +24,7 @@ end
 if ARGV[5] ~= '' then
   redis.call('XADD', stream_of(ARGV[5]), '*', 'e', ARGV[5])
 end
-release(ARGV[4], 5, ARGV[3])
+release(ARGV[4], 5, ARGV[3], 'done')
 redis.call('XDEL', stream, ARGV[2])
 redis.call('XACK', stream, 'g', ARGV[2])
 return 1

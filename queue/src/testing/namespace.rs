@@ -15,7 +15,7 @@ use crate::{
 /// Fields that the hash `m` may have: its size must not follow the work.
 const MAX_META: u64 = 16;
 /// How the names begin of keys that must have a time to live.
-const PASSING: [&str; 4] = ["once:", "st:", "result:", "progress:"];
+const PASSING: [&str; 5] = ["once:", "st:", "result:", "progress:", "b:"];
 
 /// A namespace that one test has to itself, and must leave clean.
 ///
@@ -205,6 +205,8 @@ impl Look {
                         .filter_map(|member| member.rsplit(' ').next());
                     indexed.extend(ids.map(ToOwned::to_owned));
                 }
+                // A batch that was to be; the next takes it over.
+                "b:new" | "b:new:m" => {}
                 // Markers, counters of a minute, and what jobs have said.
                 passing if PASSING.iter().any(|kind| passing.starts_with(kind)) => {
                     let left: i64 = self.ask(&["PTTL", key]).await;

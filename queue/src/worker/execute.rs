@@ -181,6 +181,8 @@ impl<C: Clone + Send + Sync + 'static> Runners<C> {
                 name: kind.name,
                 attempt: header.attempt,
                 max_attempts: header.max_attempts,
+                batch: header.extras.batch,
+                follows: header.extras.follows,
                 traceparent: header.traceparent.map(ToOwned::to_owned),
                 cancel: cancel.clone(),
                 report,

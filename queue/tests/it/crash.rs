@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use queue::{Chain, Options, Priority, Queue, Settings};
+use queue::{Batch, Chain, Options, Priority, Queue, Settings};
 
 use crate::harness::*;
 
@@ -109,6 +109,30 @@ async fn a_chain_goes_on_after_the_worker_of_a_link_was_killed() {
     until_done(log, 2).await;
     assert_settled(queue, 0).await;
     log.assert_each_done_once(&ids);
+    worker.stop().await;
+    fixture.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_is_followed_once_though_the_worker_of_its_members_was_killed() {
+    let fixture = Fixture::new().await;
+    let (queue, log) = (&fixture.queue, &fixture.log);
+    let mut process = Process::start(fixture.settings());
+    let mut batch = Batch::followed_by(&task(Act::Succeed)).unwrap();
+    let mut ids = Vec::new();
+    for ms in [1500, 1600] {
+        ids.push(batch.add(&task(Act::Sleep(ms))).unwrap());
+    }
+    ids.push(batch.follower());
+    let batch = queue.enqueue_batch(batch).await.unwrap();
+    until("the child has them", async || in_hand(queue).await == 2).await;
+    process.kill();
+    let worker = fixture.start(4);
+    until_done(log, 3).await;
+    assert_settled(queue, 0).await;
+    log.assert_each_done_once(&ids);
+    let state = queue.batch("default", batch).await.unwrap();
+    assert_eq!(state.map(|state| (state.done, state.left())), Some((2, 0)));
     worker.stop().await;
     fixture.end().await;
 }

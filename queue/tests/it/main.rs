@@ -5,6 +5,7 @@
 
 mod addresses;
 mod backlog;
+mod batch;
 mod bound;
 mod broker;
 mod cancel;

@@ -6,8 +6,8 @@ use std::{
 };
 
 use queue::{
-    Awaited, Cancelled, Chain, Envelope, JobId, Options, Queue, Registry, Relayed, Run, Schedule,
-    Settings,
+    Awaited, Batch, Cancelled, Chain, Envelope, JobId, Options, Queue, Registry, Relayed, Run,
+    Schedule, Settings,
     inspect::{Deletion, State},
     redis::{IntoConnectionInfo, Value},
     testing,
@@ -70,6 +70,9 @@ async fn the_users_rights_are_enough_for_all_that_the_queue_does() {
     let chain = Chain::of(&task(Act::Succeed)).unwrap();
     let chain = chain.then(&task(Act::Tell(7))).unwrap();
     let now = Options::default();
+    let mut batch = Batch::followed_by(&task(Act::Succeed)).unwrap();
+    batch.add(&task(Act::Succeed)).unwrap();
+    let batch = queue.enqueue_batch(batch).await.unwrap();
     let chained = queue.enqueue_chain(chain, &now).await.unwrap();
     queue
         .enqueue_unique(&Quick { act: Act::Succeed }, "a")
@@ -84,7 +87,7 @@ async fn the_users_rights_are_enough_for_all_that_the_queue_does() {
     let stranger = start_with(&queue, registry, log, 4, patience);
     until("all but two have ended", async || {
         let counts = queue.counts("default").await.unwrap();
-        (log.done_count(), counts.dead, counts.parked) == (6, 2, 1)
+        (log.done_count(), counts.dead, counts.parked) == (8, 2, 1)
     })
     .await;
     stranger.stop().await;
@@ -119,7 +122,7 @@ async fn the_users_rights_are_enough_for_all_that_the_queue_does() {
     assert!(queue.is_paused("default").await.unwrap());
     let worker = start(&queue, log, 4);
     queue.resume("default").await.unwrap();
-    until_done(log, 10).await;
+    until_done(log, 12).await;
     worker.abort.cancel();
     worker.ended().await;
     let left: Awaited<u64> = queue
@@ -130,8 +133,10 @@ async fn the_users_rights_are_enough_for_all_that_the_queue_does() {
     let _: Option<u64> = queue.progress("default", chained[1]).await.unwrap();
     let gone = queue.wait_result("default", JobId::new(), Duration::ZERO);
     assert_eq!(gone.await.unwrap(), Awaited::<u64>::Absent);
+    let batch = queue.batch("default", batch).await.unwrap();
+    assert!(batch.unwrap().is_over());
     let rates = queue.rates("default").await.unwrap();
-    assert_eq!(rates.iter().map(|minute| minute.done).sum::<u64>(), 11);
+    assert_eq!(rates.iter().map(|minute| minute.done).sum::<u64>(), 13);
     let refused: Vec<Value> = query(&mut redis, &["ACL", "LOG"]).await;
     assert!(refused.is_empty(), "{refused:#?}");
     fixture.end_leaving(held(1)).await;

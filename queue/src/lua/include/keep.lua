@@ -13,6 +13,9 @@ local function keep(letters, at, job, delay, ttl)
         redis.call('SET', KEYS[at], job)
       end
       at = at + 1
+    elseif letter == 'b' then
+      -- It stays a member.
+      at = at + 5
     end
   end
 end

@@ -1,6 +1,6 @@
 //! Each script as a worker or a producer calls it.
 
-use queue::Envelope;
+use queue::{BatchId, Envelope};
 
 use super::{Broker, lock};
 
@@ -9,9 +9,11 @@ const KEEP: u64 = 60_000;
 
 /// What the job holds, in letters.
 fn held(job: &Envelope) -> &'static str {
-    match job.unique {
-        Some(_) => "u",
-        None => "",
+    match (job.unique, job.batch) {
+        (Some(_), None) => "u",
+        (None, Some(_)) => "b",
+        (None, None) => "",
+        (Some(_), Some(_)) => panic!("no test has a unique member of a batch"),
     }
 }
 
@@ -52,6 +54,38 @@ impl Broker {
         call
     }
 
+    /// A call whose last keys are of what the job holds.
+    fn call_holding(&self, script: &'static str, keys: &[&str], job: &Envelope) -> Call {
+        let mut call = self.call_for(script, keys, job);
+        if let Some(batch) = job.batch {
+            let names = [format!("b:{batch}:m"), format!("b:{batch}")];
+            let names = names.iter().map(String::as_str);
+            let names = names.chain(["s:0", "s:1", "s:2"]);
+            call.keys.extend(names.map(|name| self.key(name)));
+        }
+        call
+    }
+
+    /// Enqueues members of a batch, and seals it with the job that follows, if any;
+    /// `new` says that the batch may not be there yet, `limit` is empty for none.
+    pub(crate) fn batch(
+        &self,
+        batch: BatchId,
+        new: bool,
+        limit: &str,
+        jobs: &[&Envelope],
+        follows: Option<&Envelope>,
+    ) -> Call {
+        let (members, hash) = (format!("b:{batch}:m"), format!("b:{batch}"));
+        let names = [&*members, &hash, "s:0", "s:1", "s:2", "delayed"];
+        let to_be = if new { &["b:new:m", "b:new"][..] } else { &[] };
+        let call = self.call("batch.lua", &[&names[..], to_be].concat());
+        let call = call.bytes(&follows.map(Envelope::encode).unwrap_or_default());
+        let call = call.arg(limit).arg(KEEP / 1000);
+        jobs.iter()
+            .fold(call, |call, job| call.arg(job.id).bytes(&job.encode()))
+    }
+
     /// Enqueues into a queue that may have this many unfinished jobs.
     pub(crate) fn bounded(&self, limit: usize, jobs: &[&Envelope]) -> Call {
         let call = self
@@ -85,14 +119,14 @@ impl Broker {
 
     /// Makes an entry a retry, `ms` from now.
     pub(crate) fn retry(&self, consumer: &str, entry: &str, job: &Envelope, ms: u64) -> Call {
-        let call = self.call_for("set_aside.lua", &["s:0", "j", "delayed"], job);
+        let call = self.call_holding("set_aside.lua", &["s:0", "j", "delayed"], job);
         let call = call.arg(consumer).arg(entry).arg(job.id);
         let call = call.bytes(&job.encode()).arg(job.id).arg(held(job));
         call.arg(ms).arg(KEEP)
     }
 
     pub(crate) fn park(&self, consumer: &str, entry: &str, job: &Envelope) -> Call {
-        let call = self.call_for("set_aside.lua", &["s:0", "j", "parked"], job);
+        let call = self.call_holding("set_aside.lua", &["s:0", "j", "parked"], job);
         let call = call.arg(consumer).arg(entry).arg(job.id);
         let member = format!("{} {} {}", job.name, job.version, job.id);
         let call = call.bytes(&job.encode()).arg(&*member);
@@ -115,7 +149,7 @@ impl Broker {
     pub(crate) fn complete(&self, entry: &str, job: &Envelope) -> Call {
         let result = format!("result:{}", job.id);
         let names = ["s:0", "s:1", "s:2", &result];
-        let call = self.call_for("complete.lua", &names, job);
+        let call = self.call_holding("complete.lua", &names, job);
         // Of normal priority, as all jobs of the broker are.
         let call = call.arg(1).arg(entry).arg(job.id).arg(held(job));
         call.bytes(job.next.as_deref().unwrap_or_default())
@@ -128,7 +162,7 @@ impl Broker {
 
     pub(crate) fn dead(&self, consumer: &str, entry: &str, job: &Envelope) -> Call {
         let marker = format!("once:{}", job.id);
-        let call = self.call_for("dead.lua", &["s:0", "dead", &marker], job);
+        let call = self.call_holding("dead.lua", &["s:0", "dead", &marker], job);
         let call = call.arg(consumer).arg(entry).bytes(&job.encode());
         let call = call.arg("discarded").arg("no").arg(job.attempt);
         let keep = if job.once { "60000" } else { "" };
@@ -138,7 +172,7 @@ impl Broker {
     /// Deletes what is at `member` of the key `index`; `kind` as the script has it.
     pub(crate) fn delete_job(&self, index: &str, kind: &str, member: &str, job: &Envelope) -> Call {
         let marker = format!("once:{}", job.id);
-        let call = self.call_for("delete.lua", &[index, "j", &marker], job);
+        let call = self.call_holding("delete.lua", &[index, "j", &marker], job);
         let keep = if job.once { "60000" } else { "" };
         let call = call.arg(job.id).arg(kind).arg(member);
         call.arg(keep).arg(held(job))
@@ -179,7 +213,7 @@ impl Broker {
     pub(crate) fn cancel(&self, job: &Envelope, place: &str, consumer: &str) -> Call {
         let marker = format!("once:{}", job.id);
         let names = ["s:0", "j", "delayed", "parked", "cx", "m", &marker];
-        let call = self.call_for("cancel.lua", &names, job);
+        let call = self.call_holding("cancel.lua", &names, job);
         let member = format!("{} {} {}", job.name, job.version, job.id);
         let call = call.arg(job.id).arg(place).arg(&*member).arg(consumer);
         let call = call.arg(if job.once { "60000" } else { "" });

@@ -33,6 +33,8 @@ pub(super) struct Both {
     pub(super) numbers: HashMap<JobId, Number>,
     pub(super) workers: [Worker; WORKERS],
     pub(super) deliveries: Vec<Delivery>,
+    /// What follows each batch there was.
+    pub(super) batches: Vec<Number>,
     names: usize,
     /// Counts the times that have come.
     times: u64,
@@ -59,6 +61,7 @@ impl Both {
             numbers: HashMap::new(),
             workers: Default::default(),
             deliveries: Vec::new(),
+            batches: Vec::new(),
             names: 0,
             times: 0,
         };
@@ -77,7 +80,7 @@ impl Both {
         self.workers[by] = Worker { name, life };
     }
 
-    fn make(&mut self, envelope: Envelope) -> Number {
+    pub(super) fn make(&mut self, envelope: Envelope) -> Number {
         let key = envelope.unique.map(|hash| hash[0]);
         let number = self.state.make(key, envelope.once);
         self.numbers.insert(envelope.id, number);
@@ -121,6 +124,9 @@ impl Both {
             | Op::Relay { .. }
             | Op::RelayAgain(_)
             | Op::Replay(_) => self.produce(op).await,
+            Op::EnqueueBatch { members, seals } => self.enqueue_batch(members, seals).await,
+            Op::EnqueueInto(at) => self.enqueue_into(at).await,
+            Op::Seal(at) => self.seal(at).await,
             Op::Fire { jobs, late } => self.fire(jobs, late).await,
             Op::Done(at)
             | Op::HalfDone(at)

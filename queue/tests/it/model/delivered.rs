@@ -32,13 +32,17 @@ impl Both {
                 self.state.done(at);
                 (self.broker.finish(&entry, &now), there)
             }
-            Op::Done(_) if now.next.is_some() => {
+            Op::Done(_) if now.next.is_some() || now.batch.is_some() => {
                 let there = self.state.seen_at(at);
                 self.state.done(at);
                 (self.broker.complete(&entry, &now), there)
             }
             // Of these this is one script, which has no half.
-            Op::HalfDone(_) if now.unique.is_some() || now.next.is_some() => return,
+            Op::HalfDone(_)
+                if now.unique.is_some() || now.next.is_some() || now.batch.is_some() =>
+            {
+                return;
+            }
             Op::HalfDone(_) => {
                 self.broker.delete(&entry).await;
                 return self.state.half_done(at);

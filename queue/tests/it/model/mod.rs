@@ -2,6 +2,7 @@
 //! queue, through the real scripts, beside a small model: after each step each job
 //! is in the same one place in both. In the end all can still be finished.
 
+mod batches;
 mod both;
 mod delivered;
 mod observe;
@@ -36,6 +37,15 @@ enum Op {
     EnqueueChain {
         later: bool,
     },
+    /// A batch of so many, sealed at once or later.
+    EnqueueBatch {
+        members: usize,
+        seals: bool,
+    },
+    /// One more member, for any batch there was.
+    EnqueueInto(u8),
+    /// The producer of any batch has added all.
+    Seal(u8),
     Relay {
         later: bool,
     },
@@ -86,6 +96,10 @@ fn op() -> impl Strategy<Value = Op> {
         3 => (2..12usize).prop_map(Op::EnqueueBounded),
         6 => (0..KEYS, any::<bool>()).prop_map(|(key, later)| Op::EnqueueUnique { key, later }),
         4 => any::<bool>().prop_map(|later| Op::EnqueueChain { later }),
+        5 => (0..3usize, any::<bool>())
+            .prop_map(|(members, seals)| Op::EnqueueBatch { members, seals }),
+        3 => any::<u8>().prop_map(Op::EnqueueInto),
+        3 => any::<u8>().prop_map(Op::Seal),
         3 => any::<bool>().prop_map(|later| Op::Relay { later }),
         2 => any::<u8>().prop_map(Op::RelayAgain),
         14 => (worker.clone(), some.clone()).prop_map(|(by, most)| Op::Fetch(by, most)),

@@ -1,9 +1,12 @@
 //! The queue as it should be: one stream, the jobs beside it, and who lives.
 
+mod batches;
 mod cancel;
 mod leases;
 
 use std::collections::{BTreeMap, BTreeSet};
+
+use self::batches::Batch;
 
 /// Number of a job, in the order of their making.
 pub(super) type Number = usize;
@@ -68,6 +71,8 @@ pub(super) struct Kind {
     pub(super) once: bool,
     /// The job that follows it.
     pub(super) next: Option<Number>,
+    /// What follows the batch of which it is a member.
+    pub(super) batch: Option<Number>,
 }
 
 /// The model.
@@ -82,6 +87,8 @@ pub(super) struct State {
     parked: BTreeSet<Number>,
     dead: Vec<Number>,
     locks: BTreeMap<u8, Lock>,
+    /// By what follows them.
+    batches: BTreeMap<Number, Batch>,
     /// Once-jobs that a relay passes over.
     marked: BTreeSet<Number>,
     alive: BTreeMap<String, bool>,
@@ -151,6 +158,7 @@ impl State {
             key,
             once,
             next: None,
+            batch: None,
         });
         self.attempts.push(1);
         self.kinds.len() - 1
@@ -207,10 +215,12 @@ impl State {
         self.locks.get(&key).map(|lock| lock.job)
     }
 
+    /// What the job holds goes, because it has ended.
     fn free(&mut self, job: Number) {
         if self.holder(job) == Some(job) {
             self.locks.retain(|_, lock| lock.job != job);
         }
+        self.leave_batch(job);
     }
 
     /// The safety expiry of a key.

@@ -12,6 +12,7 @@ use std::{
 use futures_util::{FutureExt, StreamExt, stream};
 use queue::{Envelope, JobId, testing};
 
+mod batches;
 mod scenarios;
 
 use self::scenarios::{SCENARIOS, prepare};

@@ -2,6 +2,7 @@
 
 use queue::{Envelope, JobId};
 
+use super::batches;
 use crate::broker::{Broker, Call, SCHEDULE, job, unique};
 
 /// A slot that no test lives to see, in ms.
@@ -25,7 +26,7 @@ pub(super) struct Given {
 }
 
 impl Given {
-    fn new(call: Call) -> Self {
+    pub(super) fn new(call: Call) -> Self {
         Self {
             again: vec![call.clone()],
             call,
@@ -34,12 +35,12 @@ impl Given {
         }
     }
 
-    fn accepted(mut self, jobs: &[&Envelope]) -> Self {
+    pub(super) fn accepted(mut self, jobs: &[&Envelope]) -> Self {
         self.accepted = jobs.iter().map(|job| job.id).collect();
         self
     }
 
-    fn brings(mut self, jobs: &[&Envelope]) -> Self {
+    pub(super) fn brings(mut self, jobs: &[&Envelope]) -> Self {
         self.brought = jobs.iter().map(|job| job.id).collect();
         self
     }
@@ -52,13 +53,17 @@ impl Given {
 
 /// A script's file, and what it is about to do.
 pub(super) const SCENARIOS: &[(&str, &str)] = &[
+    ("batch.lua", "a new one, and sealed"),
+    ("batch.lua", "one whose members have ended"),
     ("beat.lua", "the first of all"),
     ("beat.lua", "one of many"),
     ("beat.lua", "after the clock was set back"),
     ("bounded.lua", "two jobs"),
     ("complete.lua", "a unique job that another follows"),
+    ("complete.lua", "the last of a batch"),
     ("complete.lua", "a job that is half done"),
     ("complete.lua", "a job that leaves a result"),
+    ("cancel.lua", "the last of a batch"),
     ("cancel.lua", "a unique job that waits"),
     ("cancel.lua", "one that was handed back"),
     ("cancel.lua", "one that the caller ran"),
@@ -68,8 +73,10 @@ pub(super) const SCENARIOS: &[(&str, &str)] = &[
     ("cancel.lua", "one in other hands"),
     ("cron.lua", "two slots"),
     ("cron.lua", "a slot to pass over"),
+    ("dead.lua", "the last of a batch"),
     ("dead.lua", "a job of the outbox"),
     ("dead.lua", "a unique job"),
+    ("delete.lua", "the last of a batch"),
     ("delete.lua", "a ready job of the outbox"),
     ("delete.lua", "a unique job, handed back"),
     ("delete.lua", "a unique job, set aside"),
@@ -115,6 +122,8 @@ pub(super) async fn prepare(broker: &mut Broker, script: &str, what: &str) -> Gi
     }
     broker.end_grace().await;
     match script {
+        "batch.lua" => batches::enqueues(broker, what).await,
+        script if what == "the last of a batch" => batches::ends(broker, script).await,
         "beat.lua" => {
             if what == "after the clock was set back" {
                 broker.beaten("peer", -SET_BACK).await;

@@ -44,7 +44,7 @@ pub(crate) struct Keys {
     /// ZSET job id → about when it was asked to cancel it (ms of the server's clock).
     pub(crate) requests: String,
     /// HASH of the queue's own state: `beat`, `grace`, `life`, `tick`,
-    /// `dead_trimmed`, `cancelled`, and `paused` while it is.
+    /// `dead_trimmed`, `cancelled`, `replaced`, and `paused` while it is.
     pub(crate) meta: String,
     tag: String,
 }
@@ -89,6 +89,12 @@ impl Keys {
     /// It has a time to live.
     pub(crate) fn counters(&self, minute: u64) -> String {
         format!("{}:st:{minute}", self.tag)
+    }
+
+    /// HASH of the unique job that is kept until the one which holds this key has ended: that
+    /// one's id in `of`, its own in `id`, its envelope in `e`, and the `ttl` of its lock.
+    pub(crate) fn kept(&self, unique: UniqueHash) -> String {
+        format!("{}:next:{:032x}", self.tag, u128::from_be_bytes(unique))
     }
 
     /// HASH with a time to live: a batch, its `total`, how many are `done`, `dead` or
@@ -143,6 +149,7 @@ mod tests {
         let result = keys.result(JobId::new());
         let progress = keys.progress(JobId::new());
         let (batch, members) = (keys.batch(Uuid::nil()), keys.members(Uuid::nil()));
+        let kept = keys.kept([0xab; 16]);
         let [to_be, members_to_be] = keys.batch_to_be();
         assert_eq!(lock, format!("{{slipway:mail}}:u:{}", "ab".repeat(16)));
         for key in [
@@ -164,6 +171,7 @@ mod tests {
             &progress,
             &batch,
             &members,
+            &kept,
             &to_be,
             &members_to_be,
         ] {

@@ -33,6 +33,7 @@ mod settings;
 pub mod testing;
 mod tls;
 pub mod trace;
+mod unique;
 mod worker;
 
 pub use redis;
@@ -47,7 +48,7 @@ pub use crate::{
     inspect::Counts,
     job::{Job, JobContext, JobError, JobId},
     letters::{DeadLetter, Replay},
-    options::{Enqueued, Options, Run},
+    options::{Enqueued, Options, Run, UniqueMode},
     parked::{Parked, Unknown},
     priority::{Priority, UnknownPriority},
     queue::Queue,

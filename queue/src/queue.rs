@@ -11,9 +11,10 @@ use redis::{Cmd, ErrorKind, Pipeline, RedisError, Value};
 
 use crate::{
     EnqueueError, Enqueued, Envelope, Error, Job, JobId, Options, Priority, Run, UniqueHash,
+    UniqueMode,
     bound::{add_bounded, check_room},
     connection::{Connection, Connections, first_error},
-    envelope::{Extras, Sealer, epoch_ms, unique_hash, whole_ms},
+    envelope::{Extras, Sealer, unique_hash, whole_ms},
     keys::{ENVELOPE, Keys},
     reply::parse,
     scripts,
@@ -161,10 +162,11 @@ impl Queue {
         self.enqueue_with(job, &options).await
     }
 
-    /// Enqueues a job to run at its time, unless another one holds its key.
+    /// Enqueues a job to run at its time; where another one holds its key, as its mode says.
     ///
     /// # Errors
-    /// As [`Queue::enqueue_unique`].
+    /// As [`Queue::enqueue_unique`], but a repeat in another mode than [`UniqueMode::Skip`]
+    /// can replace the job itself.
     pub async fn enqueue_with<J: Job>(
         &self,
         job: &J,
@@ -174,14 +176,14 @@ impl Queue {
         let unique = key.map(|key| unique_hash(J::NAME, key));
         let extras = Extras {
             unique,
+            replaceable: unique.is_some() && options.mode == UniqueMode::KeepLast,
             ..Extras::default()
         };
         let priority = options.priority.unwrap_or(J::PRIORITY);
         let mut sealer = Sealer::new(priority, extras);
         let (id, envelope) = sealer.seal(job)?;
         let shape = Shape { priority, unique };
-        self.submit(J::QUEUE, id, envelope, options.run, shape)
-            .await
+        self.submit_as(J::QUEUE, id, envelope, options, shape).await
     }
 
     /// Enqueues a job that is in an envelope already, for example one with a
@@ -281,11 +283,7 @@ impl Queue {
     ) -> Result<Enqueued, EnqueueError> {
         let partition = self.partition(queue);
         let keys = &partition.keys;
-        let (mode, ms) = match run {
-            Run::Now => ("now", 0),
-            Run::In(delay) => ("in", whole_ms(delay)),
-            Run::At(time) => ("at", epoch_ms(time)),
-        };
+        let (mode, ms) = run.words();
         let limit = self.limit(queue);
         let Some(unique) = shape.unique else {
             let cmd = match (run, limit) {

@@ -31,6 +31,8 @@ includes![
     "keep.lua",
     "release.lua",
     "leave_batch.lua",
+    "pass_on.lua",
+    "place.lua",
     "room.lua",
     "streams.lua"
 ];
@@ -59,6 +61,7 @@ scripts! {
     LEAVE = "leave.lua";
     RECLAIM = "reclaim.lua";
     RELAY = "relay.lua";
+    REPLACE = "replace.lua";
     REPLAY = "replay.lua";
     SCHEDULE = "schedule.lua";
     SET_ASIDE = "set_aside.lua";

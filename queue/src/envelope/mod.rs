@@ -67,7 +67,7 @@ pub struct Envelope {
     pub priority: Priority,
     /// Hash of the key that it holds until it is done or dead, of a unique job.
     pub unique: Option<UniqueHash>,
-    /// Whether a later job with its key may take its place before it runs.
+    /// Whether a later job with its key may be kept while a worker has it in hand.
     pub replaceable: bool,
     /// The slot that it needs to run, of a job with a limit for its key.
     pub slot: Option<Slot>,

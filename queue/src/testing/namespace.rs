@@ -80,6 +80,7 @@ impl Namespace {
             dead: 0,
             dead_trimmed: 0,
             cancelled: 0,
+            replaced: 0,
             ..left
         };
         assert_eq!(found.counts, left, "jobs left in Redis");

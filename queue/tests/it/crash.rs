@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use queue::{Batch, Chain, Options, Priority, Queue, Settings};
+use queue::{Batch, Chain, Options, Priority, Queue, Settings, UniqueMode};
 
 use crate::harness::*;
 
@@ -133,6 +133,30 @@ async fn a_batch_is_followed_once_though_the_worker_of_its_members_was_killed() 
     log.assert_each_done_once(&ids);
     let state = queue.batch("default", batch).await.unwrap();
     assert_eq!(state.map(|state| (state.done, state.left())), Some((2, 0)));
+    worker.stop().await;
+    fixture.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_kept_for_a_job_runs_though_the_worker_of_that_was_killed() {
+    let fixture = Fixture::new().await;
+    let (queue, log) = (&fixture.queue, &fixture.log);
+    let mut process = Process::start(fixture.settings());
+    let newest = Options {
+        unique: Some("a".to_owned()),
+        mode: UniqueMode::KeepLast,
+        ..Options::default()
+    };
+    let holder = task(Act::Sleep(1500));
+    let holder = queue.enqueue_with(&holder, &newest).await.unwrap().id();
+    until("the child has it", async || in_hand(queue).await == 1).await;
+    let kept = task(Act::Succeed);
+    let kept = queue.enqueue_with(&kept, &newest).await.unwrap().id();
+    process.kill();
+    let worker = fixture.start(4);
+    until_done(log, 2).await;
+    assert_settled(queue, 0).await;
+    assert_eq!(*log.done.lock().unwrap(), [holder, kept]);
     worker.stop().await;
     fixture.end().await;
 }

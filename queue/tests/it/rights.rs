@@ -7,7 +7,7 @@ use std::{
 
 use queue::{
     Awaited, Batch, Cancelled, Chain, Envelope, JobId, Options, Queue, Registry, Relayed, Run,
-    Schedule, Settings,
+    Schedule, Settings, UniqueMode,
     inspect::{Deletion, State},
     redis::{IntoConnectionInfo, Value},
     testing,
@@ -73,6 +73,17 @@ async fn the_users_rights_are_enough_for_all_that_the_queue_does() {
     let mut batch = Batch::followed_by(&task(Act::Succeed)).unwrap();
     batch.add(&task(Act::Succeed)).unwrap();
     let batch = queue.enqueue_batch(batch).await.unwrap();
+    let newest = Options {
+        unique: Some("e".to_owned()),
+        mode: UniqueMode::KeepLast,
+        ..Options::default()
+    };
+    for _ in 0..2 {
+        queue
+            .enqueue_with(&task(Act::Succeed), &newest)
+            .await
+            .unwrap();
+    }
     let chained = queue.enqueue_chain(chain, &now).await.unwrap();
     queue
         .enqueue_unique(&Quick { act: Act::Succeed }, "a")
@@ -87,7 +98,7 @@ async fn the_users_rights_are_enough_for_all_that_the_queue_does() {
     let stranger = start_with(&queue, registry, log, 4, patience);
     until("all but two have ended", async || {
         let counts = queue.counts("default").await.unwrap();
-        (log.done_count(), counts.dead, counts.parked) == (8, 2, 1)
+        (log.done_count(), counts.dead, counts.parked) == (9, 2, 1)
     })
     .await;
     stranger.stop().await;
@@ -122,7 +133,7 @@ async fn the_users_rights_are_enough_for_all_that_the_queue_does() {
     assert!(queue.is_paused("default").await.unwrap());
     let worker = start(&queue, log, 4);
     queue.resume("default").await.unwrap();
-    until_done(log, 12).await;
+    until_done(log, 13).await;
     worker.abort.cancel();
     worker.ended().await;
     let left: Awaited<u64> = queue
@@ -136,7 +147,7 @@ async fn the_users_rights_are_enough_for_all_that_the_queue_does() {
     let batch = queue.batch("default", batch).await.unwrap();
     assert!(batch.unwrap().is_over());
     let rates = queue.rates("default").await.unwrap();
-    assert_eq!(rates.iter().map(|minute| minute.done).sum::<u64>(), 13);
+    assert_eq!(rates.iter().map(|minute| minute.done).sum::<u64>(), 14);
     let refused: Vec<Value> = query(&mut redis, &["ACL", "LOG"]).await;
     assert!(refused.is_empty(), "{refused:#?}");
     fixture.end_leaving(held(1)).await;

@@ -2,7 +2,7 @@
 
 use queue::{BatchId, Envelope};
 
-use super::{Broker, lock};
+use super::{Broker, kept, lock};
 
 /// A minute, in ms: what a test leaves behind by mistake does not stay.
 const KEEP: u64 = 60_000;
@@ -10,6 +10,7 @@ const KEEP: u64 = 60_000;
 /// What the job holds, in letters.
 fn held(job: &Envelope) -> &'static str {
     match (job.unique, job.batch) {
+        (Some(_), None) if job.replaceable => "r",
         (Some(_), None) => "u",
         (None, Some(_)) => "b",
         (None, None) => "",
@@ -57,6 +58,10 @@ impl Broker {
     /// A call whose last keys are of what the job holds.
     fn call_holding(&self, script: &'static str, keys: &[&str], job: &Envelope) -> Call {
         let mut call = self.call_for(script, keys, job);
+        if job.replaceable {
+            let names = [&*kept(job), "s:0", "s:1", "s:2"];
+            call.keys.extend(names.map(|name| self.key(name)));
+        }
         if let Some(batch) = job.batch {
             let names = [format!("b:{batch}:m"), format!("b:{batch}")];
             let names = names.iter().map(String::as_str);
@@ -106,6 +111,30 @@ impl Broker {
         let call = self.call_for("unique.lua", &["s:0", "s:1", "s:2", "j", "delayed"], job);
         let call = call.arg(job.id).bytes(&job.encode());
         call.arg(mode).arg(ms).arg(KEEP)
+    }
+
+    /// Puts a unique job into the place of the holder of its key, which was seen at an
+    /// entry or `aside`; `keeps` as the script has it.
+    pub(crate) fn replace(
+        &self,
+        job: &Envelope,
+        [mode, keeps]: [&str; 2],
+        ms: u64,
+        holder: &Envelope,
+        place: &str,
+    ) -> Call {
+        let (lock, kept) = (lock(job).unwrap(), kept(job));
+        let names = [
+            "s:0", "s:1", "s:2", "j", "delayed", &lock, "m", "parked", &kept,
+        ];
+        let call = self.call("replace.lua", &names).arg(job.id);
+        let call = call.bytes(&job.encode()).arg(mode).arg(ms).arg(KEEP);
+        let member = format!("{} {} {}", holder.name, holder.version, holder.id);
+        call.arg(holder.id)
+            .arg(place)
+            .arg(1)
+            .arg(&*member)
+            .arg(keeps)
     }
 
     /// With a due time in ms of the Unix epoch.

@@ -83,6 +83,7 @@ impl Both {
     pub(super) fn make(&mut self, envelope: Envelope) -> Number {
         let key = envelope.unique.map(|hash| hash[0]);
         let number = self.state.make(key, envelope.once);
+        self.state.kinds[number].replaceable = envelope.replaceable;
         self.numbers.insert(envelope.id, number);
         self.jobs.push(envelope);
         number
@@ -125,6 +126,7 @@ impl Both {
             | Op::RelayAgain(_)
             | Op::Replay(_) => self.produce(op).await,
             Op::EnqueueBatch { members, seals } => self.enqueue_batch(members, seals).await,
+            Op::Replace { key, later, keeps } => self.replace(key, later, keeps).await,
             Op::EnqueueInto(at) => self.enqueue_into(at).await,
             Op::Seal(at) => self.seal(at).await,
             Op::Fire { jobs, late } => self.fire(jobs, late).await,

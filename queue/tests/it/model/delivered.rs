@@ -27,12 +27,12 @@ impl Both {
         let (at, job) = (delivery.at, delivery.job);
         let now = self.envelope(job, self.state.attempt(job));
         let (call, expected) = match op {
-            Op::Done(_) if now.unique.is_some() => {
+            Op::Done(_) if now.unique.is_some() && !now.replaceable => {
                 let there = self.state.seen_at(at);
                 self.state.done(at);
                 (self.broker.finish(&entry, &now), there)
             }
-            Op::Done(_) if now.next.is_some() || now.batch.is_some() => {
+            Op::Done(_) if now.next.is_some() || now.batch.is_some() || now.replaceable => {
                 let there = self.state.seen_at(at);
                 self.state.done(at);
                 (self.broker.complete(&entry, &now), there)

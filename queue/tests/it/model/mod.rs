@@ -6,6 +6,7 @@ mod batches;
 mod both;
 mod delivered;
 mod observe;
+mod replaces;
 mod state;
 
 use proptest::prelude::*;
@@ -46,6 +47,12 @@ enum Op {
     EnqueueInto(u8),
     /// The producer of any batch has added all.
     Seal(u8),
+    /// A unique job in the place of the one that holds its key, or for its end.
+    Replace {
+        key: u8,
+        later: bool,
+        keeps: bool,
+    },
     Relay {
         later: bool,
     },
@@ -100,6 +107,8 @@ fn op() -> impl Strategy<Value = Op> {
             .prop_map(|(members, seals)| Op::EnqueueBatch { members, seals }),
         3 => any::<u8>().prop_map(Op::EnqueueInto),
         3 => any::<u8>().prop_map(Op::Seal),
+        8 => (0..KEYS, any::<bool>(), any::<bool>())
+            .prop_map(|(key, later, keeps)| Op::Replace { key, later, keeps }),
         3 => any::<bool>().prop_map(|later| Op::Relay { later }),
         2 => any::<u8>().prop_map(Op::RelayAgain),
         14 => (worker.clone(), some.clone()).prop_map(|(by, most)| Op::Fetch(by, most)),

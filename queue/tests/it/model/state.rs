@@ -2,11 +2,13 @@
 
 mod batches;
 mod cancel;
+mod keys;
 mod leases;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use self::batches::Batch;
+pub(super) use self::keys::Taken;
 
 /// Number of a job, in the order of their making.
 pub(super) type Number = usize;
@@ -69,6 +71,8 @@ pub(super) struct Seen {
 pub(super) struct Kind {
     pub(super) key: Option<u8>,
     pub(super) once: bool,
+    /// Another may be kept for its end.
+    pub(super) replaceable: bool,
     /// The job that follows it.
     pub(super) next: Option<Number>,
     /// What follows the batch of which it is a member.
@@ -87,6 +91,8 @@ pub(super) struct State {
     parked: BTreeSet<Number>,
     dead: Vec<Number>,
     locks: BTreeMap<u8, Lock>,
+    /// By their key: for whose end, and the job.
+    kept: BTreeMap<u8, (Number, Number)>,
     /// By what follows them.
     batches: BTreeMap<Number, Batch>,
     /// Once-jobs that a relay passes over.
@@ -157,6 +163,7 @@ impl State {
         self.kinds.push(Kind {
             key,
             once,
+            replaceable: false,
             next: None,
             batch: None,
         });
@@ -190,42 +197,6 @@ impl State {
 
     pub(super) fn delay(&mut self, job: Number) {
         self.delayed.insert(job, Due::Later);
-    }
-
-    /// Takes a key; the holder, when there is one.
-    pub(super) fn lock(&mut self, job: Number) -> Option<Number> {
-        let key = self.kinds[job].key?;
-        if let Some(lock) = self.locks.get_mut(&key) {
-            let waits = self.parked.contains(&lock.job) || self.delayed.contains_key(&lock.job);
-            lock.endless &= waits;
-            return Some(lock.job);
-        }
-        self.hold(job, false);
-        None
-    }
-
-    fn hold(&mut self, job: Number, endless: bool) {
-        if let Some(key) = self.kinds[job].key {
-            self.locks.insert(key, Lock { job, endless });
-        }
-    }
-
-    fn holder(&self, job: Number) -> Option<Number> {
-        let key = self.kinds[job].key?;
-        self.locks.get(&key).map(|lock| lock.job)
-    }
-
-    /// What the job holds goes, because it has ended.
-    fn free(&mut self, job: Number) {
-        if self.holder(job) == Some(job) {
-            self.locks.retain(|_, lock| lock.job != job);
-        }
-        self.leave_batch(job);
-    }
-
-    /// The safety expiry of a key.
-    pub(super) fn expire(&mut self, key: u8) {
-        self.locks.remove(&key);
     }
 
     /// A relay; false for a job that is known.

@@ -13,6 +13,7 @@ use futures_util::{FutureExt, StreamExt, stream};
 use queue::{Envelope, JobId, testing};
 
 mod batches;
+mod replaces;
 mod scenarios;
 
 use self::scenarios::{SCENARIOS, prepare};

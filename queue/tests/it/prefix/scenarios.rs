@@ -2,7 +2,7 @@
 
 use queue::{Envelope, JobId};
 
-use super::batches;
+use super::{batches, replaces};
 use crate::broker::{Broker, Call, SCHEDULE, job, unique};
 
 /// A slot that no test lives to see, in ms.
@@ -61,9 +61,13 @@ pub(super) const SCENARIOS: &[(&str, &str)] = &[
     ("bounded.lua", "two jobs"),
     ("complete.lua", "a unique job that another follows"),
     ("complete.lua", "the last of a batch"),
+    ("complete.lua", "a replaceable job"),
+    ("complete.lua", "a job for whose end another is kept"),
     ("complete.lua", "a job that is half done"),
     ("complete.lua", "a job that leaves a result"),
     ("cancel.lua", "the last of a batch"),
+    ("cancel.lua", "a replaceable job"),
+    ("cancel.lua", "a job for whose end another is kept"),
     ("cancel.lua", "a unique job that waits"),
     ("cancel.lua", "one that was handed back"),
     ("cancel.lua", "one that the caller ran"),
@@ -74,9 +78,13 @@ pub(super) const SCENARIOS: &[(&str, &str)] = &[
     ("cron.lua", "two slots"),
     ("cron.lua", "a slot to pass over"),
     ("dead.lua", "the last of a batch"),
+    ("dead.lua", "a replaceable job"),
+    ("dead.lua", "a job for whose end another is kept"),
     ("dead.lua", "a job of the outbox"),
     ("dead.lua", "a unique job"),
     ("delete.lua", "the last of a batch"),
+    ("delete.lua", "a replaceable job"),
+    ("delete.lua", "a job for whose end another is kept"),
     ("delete.lua", "a ready job of the outbox"),
     ("delete.lua", "a unique job, handed back"),
     ("delete.lua", "a unique job, set aside"),
@@ -94,6 +102,12 @@ pub(super) const SCENARIOS: &[(&str, &str)] = &[
     ("reclaim.lua", "one that never fetched"),
     ("relay.lua", "now"),
     ("relay.lua", "later"),
+    ("replace.lua", "a ready job, now"),
+    ("replace.lua", "a ready job, later"),
+    ("replace.lua", "a delayed job"),
+    ("replace.lua", "a parked job, and one that was kept"),
+    ("replace.lua", "nothing, because a worker has the holder"),
+    ("replace.lua", "a job that is kept"),
     ("replay.lua", "a job"),
     ("replay.lua", "a unique job"),
     ("schedule.lua", "later"),
@@ -124,6 +138,10 @@ pub(super) async fn prepare(broker: &mut Broker, script: &str, what: &str) -> Gi
     match script {
         "batch.lua" => batches::enqueues(broker, what).await,
         script if what == "the last of a batch" => batches::ends(broker, script).await,
+        "replace.lua" => replaces::replaces(broker, what).await,
+        script if what.contains("a replaceable job") || what.contains("is kept") => {
+            replaces::ends(broker, script, what).await
+        }
         "beat.lua" => {
             if what == "after the clock was set back" {
                 broker.beaten("peer", -SET_BACK).await;

@@ -7,10 +7,19 @@ use redis::IntoConnectionInfo;
 use serde::{Deserialize, Serialize};
 use sqlx::{PgPool, postgres::PgPoolOptions};
 
-use crate::{history::Release, journal::Journal};
+use crate::{
+    history::{Kind, Release},
+    journal::Journal,
+};
 
 /// Prefix of all keys in Redis.
 pub(crate) const NAMESPACE: &str = "chaos";
+
+/// The queues, each on another node of a Cluster of three.
+pub(crate) const QUEUES: [&str; 3] = ["default", "limited", "kept"];
+
+/// Most unfinished jobs of [`Kind::Bounded`]: few, so that the queue is often full.
+pub(crate) const LIMIT: u64 = 40;
 
 /// The one argument of a worker or producer, as JSON.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -42,6 +51,8 @@ impl Brief {
         let redis = ("127.0.0.1", self.redis_port).into_connection_info()?;
         let mut settings = queue::Settings::new(redis, NAMESPACE);
         settings.lease = self.lease;
+        let limited = Kind::Bounded.queue().to_owned();
+        settings.limits.insert(limited, LIMIT);
         let tuning = &mut settings.tuning;
         tuning.scan = scan(self.lease);
         tuning.connect_timeout = self.lease / 4;

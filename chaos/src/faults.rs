@@ -4,7 +4,10 @@ use std::{collections::HashMap, time::Duration};
 
 use fastrand::Rng;
 
-use crate::{brief, history::Fault};
+use crate::{
+    brief::{self, QUEUES},
+    history::Fault,
+};
 
 /// Whom a fault hits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -15,6 +18,7 @@ pub(crate) enum Target {
     Producer(usize),
     Redis,
     Postgres,
+    Queue(&'static str),
 }
 
 /// One fault.
@@ -49,7 +53,7 @@ pub(crate) struct Storms {
 }
 
 /// Every fault, how likely it is, and its name on the command line.
-pub(crate) const FAULTS: [(Fault, u32, &str); 14] = [
+pub(crate) const FAULTS: [(Fault, u32, &str); 15] = [
     (Fault::Kill, 8, "kill"),
     (Fault::Stop, 4, "stop"),
     (Fault::Term, 4, "term"),
@@ -64,6 +68,7 @@ pub(crate) const FAULTS: [(Fault, u32, &str); 14] = [
     (Fault::SwallowReplies, 4, "swallow"),
     (Fault::BlackHole, 3, "black-hole"),
     (Fault::Delay, 3, "delay"),
+    (Fault::Pause, 4, "pause"),
 ];
 
 impl Storms {
@@ -109,6 +114,7 @@ impl Storms {
             | Fault::RedisOom
             | Fault::ScriptFlush => Target::Redis,
             Fault::PostgresRestart => Target::Postgres,
+            Fault::Pause => Target::Queue(QUEUES[self.rng.usize(..QUEUES.len())]),
             // Mostly the workers: they have more to lose.
             _ if self.producers > 0 && self.rng.u8(..8) == 0 => {
                 Target::Producer(self.rng.usize(..self.producers))
@@ -118,7 +124,7 @@ impl Storms {
         let leases = match fault {
             Fault::Kill | Fault::PostgresRestart => 0.1..1.5,
             Fault::Term | Fault::RedisLoss => 0.1..0.5,
-            Fault::Stop => 0.3..2.0,
+            Fault::Stop | Fault::Pause => 0.3..2.0,
             Fault::RedisRestart | Fault::RedisPause => 0.1..2.0,
             Fault::RedisOom => 0.1..0.8,
             Fault::ScriptFlush | Fault::Cut => 0.0..0.0,

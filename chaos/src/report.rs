@@ -98,6 +98,10 @@ pub(crate) struct Figures {
     pub(crate) redis_paused: usize,
     pub(crate) postgres: usize,
     pub(crate) cuts: usize,
+    pub(crate) pauses: usize,
+    /// Offers refused by a queue without room.
+    pub(crate) full: usize,
+    pub(crate) cancelled: usize,
     pub(crate) oom: usize,
     pub(crate) snapshots: usize,
     pub(crate) effects: usize,
@@ -229,7 +233,8 @@ impl fmt::Display for Report {
             f,
             "seed={} seconds={} jobs={} once={} dead={} lost_with_redis={} starts={} restarts={} \
              kills={} stops={} terms={} redis_restarts={} redis_losses={} redis_pauses={} \
-             postgres_restarts={} cuts={} oom={} snapshots={} effects={} recoveries={} \
+             postgres_restarts={} cuts={} oom={} pauses={} full={} cancelled={} snapshots={} \
+             effects={} recoveries={} \
              recovery_p50_ms={} recovery_p99_ms={} recovery_p100_ms={} lateness_p99_ms={} \
              violations={}",
             figures.seed,
@@ -249,6 +254,9 @@ impl fmt::Display for Report {
             figures.postgres,
             figures.cuts,
             figures.oom,
+            figures.pauses,
+            figures.full,
+            figures.cancelled,
             figures.snapshots,
             figures.effects,
             self.recovery.alone.len() + self.recovery.mixed.len(),

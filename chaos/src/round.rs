@@ -9,17 +9,17 @@ use std::{
 };
 
 use anyhow::Result;
-use queue::CatchUp;
+use queue::{CatchUp, Queue};
 use sqlx::{PgPool, Row};
 use tokio::{sync::Mutex, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    brief::{Brief, scan},
+    brief::{Brief, LIMIT, scan},
     check,
     faults::Storms,
     fleet::{Fleet, Role},
-    history::{Event, Fault, Final, Planned, Record, Release},
+    history::{Event, Fault, Final, Kind, Planned, Record, Release},
     journal::{self, Journal},
     progress::Progress,
     report::Report,
@@ -38,7 +38,7 @@ const STANDSTILL: Duration = Duration::from_secs(90);
 /// Mean time between two looks at where every job is.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
 /// Keys that are there for as long as a queue is.
-const LASTING_KEYS: [&str; 5] = ["s:0", "dead", "m", "cron", "cronspec"];
+const LASTING_KEYS: [&str; 6] = ["s:0", "dead", "m", "cron", "cronspec", "cx"];
 
 /// File of the state after all have ended, beside the history.
 const FINAL: &str = "final.json";
@@ -155,6 +155,7 @@ impl Round<'_> {
             redis: Mutex::new(redis),
             postgres,
             drain: self.brief.drain(),
+            queue: Queue::connect(self.brief.queue()?).await?,
         };
         let stop = CancellationToken::new();
         let show = async {
@@ -287,7 +288,7 @@ impl Round<'_> {
     async fn result(&self, pool: &PgPool) -> Result<Final> {
         let look = View::open(&self.redis_url).await?.look().await?;
         let left_behind = look.keys.iter();
-        let left_behind = left_behind.filter(|(key, _)| !LASTING_KEYS.contains(&key.as_str()));
+        let left_behind = left_behind.filter(|(_, key, _)| !LASTING_KEYS.contains(&key.as_str()));
         let effects = sqlx::query("SELECT job, serial FROM chaos_effects")
             .fetch_all(pool)
             .await?
@@ -300,7 +301,7 @@ impl Round<'_> {
             .collect::<Result<_, sqlx::Error>>()?;
         Ok(Final {
             residue: left_behind
-                .map(|(key, ttl)| format!("{key} (time to live {ttl} ms)"))
+                .map(|(queue, key, ttl)| format!("{key} of {queue} (time to live {ttl} ms)"))
                 .collect(),
             pending: look.pending,
             consumers: look.consumers,
@@ -312,6 +313,7 @@ impl Round<'_> {
             scan_ms: ms(scan(self.plan.lease)),
             poison_after: self.brief.queue()?.tuning.poison_after,
             drain_ms: ms(self.brief.drain().exit),
+            limits: [(Kind::Bounded.queue().to_owned(), LIMIT)].into(),
             schedules: worker::SCHEDULES
                 .iter()
                 .map(|(name, seconds, policy)| Planned {

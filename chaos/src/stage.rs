@@ -1,6 +1,9 @@
 //! Servers and processes, and what is done to them.
 
+use std::time::Duration;
+
 use anyhow::Result;
+use queue::Queue;
 use rustix::process::Signal;
 use tokio::{
     sync::Mutex,
@@ -27,7 +30,12 @@ pub(crate) struct Stage<'a> {
     pub(crate) workers: Fleet,
     pub(crate) producers: Fleet,
     pub(crate) drain: Drain,
+    /// The conductor's own way to the queues, past every proxy.
+    pub(crate) queue: Queue,
 }
+
+/// Between two attempts to resume a queue while Redis is away.
+const RESUME_AGAIN: Duration = Duration::from_millis(100);
 
 impl Stage<'_> {
     /// Does one step, and undoes it when its time is over.
@@ -38,6 +46,10 @@ impl Stage<'_> {
             Target::Producer(slot) => self.on_process(&self.producers.slots[slot], step).await,
             Target::Redis => self.on_redis(step).await,
             Target::Postgres => self.on_postgres(step).await,
+            Target::Queue(queue) => {
+                self.on_queue(queue, step).await;
+                Ok(())
+            }
         }
     }
 
@@ -137,6 +149,21 @@ impl Stage<'_> {
         }
         self.healed(fault, "redis");
         Ok(())
+    }
+
+    /// Paused or not: Redis may be away, and then it may be so without our knowing.
+    async fn on_queue(&self, queue: &str, step: Step) {
+        self.say(step.fault, queue);
+        let of = || queue.to_owned();
+        if self.queue.pause(queue).await.is_ok() {
+            self.journal.write(Event::Paused { queue: of() });
+        }
+        sleep(step.lasts).await;
+        self.journal.write(Event::Resuming { queue: of() });
+        while self.queue.resume(queue).await.is_err() {
+            sleep(RESUME_AGAIN).await;
+        }
+        self.healed(step.fault, queue);
     }
 
     async fn on_postgres(&self, step: Step) -> Result<()> {

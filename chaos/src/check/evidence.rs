@@ -6,7 +6,10 @@ use queue::JobId;
 
 use super::faults::Faults;
 use crate::{
-    history::{DeadJob, Event, Final, How, Kind, Micros, Record, Release, Route, Serial, Snapshot},
+    history::{
+        CancelAnswer, DeadJob, Event, Fault, Final, How, Kind, Micros, Record, Release, Route,
+        Serial, Snapshot,
+    },
     report::Violation,
 };
 
@@ -18,6 +21,8 @@ pub(super) struct Evidence<'a> {
     pub(super) jobs: BTreeMap<JobId, Job>,
     /// With the time of the answer.
     pub(super) snapshots: Vec<(Micros, &'a Snapshot)>,
+    /// In the order of their beginnings.
+    pub(super) pauses: Vec<Pause>,
     pub(super) processes: BTreeMap<&'a str, Process>,
     /// Letters that are there at the end; Redis can lose them too.
     pub(super) dead: BTreeMap<JobId, Vec<&'a DeadJob>>,
@@ -54,6 +59,7 @@ pub(super) enum Answer {
     Duplicate(JobId),
     Refused {
         certain: bool,
+        full: Option<u64>,
     },
 }
 
@@ -65,6 +71,7 @@ pub(super) struct Job {
     pub(super) kind: Kind,
     /// None for the jobs of a schedule.
     pub(super) offer: Option<Offer>,
+    pub(super) cancel: Option<Cancel>,
     /// In the order of their starts.
     pub(super) runs: Vec<Run>,
 }
@@ -79,6 +86,31 @@ pub(super) struct Run {
     pub(super) slot: Option<(String, Micros)>,
     pub(super) version: Option<u16>,
     pub(super) end: Option<(Micros, How)>,
+}
+
+/// A request to cancel a job.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Cancel {
+    pub(super) at: Micros,
+    pub(super) answer: Option<(Micros, CancelAnswer)>,
+}
+
+impl Cancel {
+    /// Whether this was the answer, and when it came.
+    pub(super) fn told(&self, wanted: CancelAnswer) -> Option<Micros> {
+        let (at, answer) = self.answer?;
+        (answer == wanted).then_some(at)
+    }
+}
+
+/// A pause that the queue has acknowledged.
+#[derive(Debug, Clone)]
+pub(super) struct Pause {
+    pub(super) queue: String,
+    pub(super) from: Micros,
+    /// When its end was asked for, and when that was acknowledged.
+    pub(super) to: Micros,
+    pub(super) resumed: Micros,
 }
 
 /// One life of a worker or producer.
@@ -98,6 +130,7 @@ impl<'a> Evidence<'a> {
             offers: BTreeMap::new(),
             jobs: BTreeMap::new(),
             snapshots: Vec::new(),
+            pauses: Vec::new(),
             processes: BTreeMap::new(),
             dead: BTreeMap::new(),
             letters: BTreeMap::new(),
@@ -153,8 +186,44 @@ impl<'a> Evidence<'a> {
             }
             Event::Duplicate { serial, of } => self.answer(*serial, at, Answer::Duplicate(*of)),
             Event::Refused {
-                serial, certain, ..
-            } => self.answer(*serial, at, Answer::Refused { certain: *certain }),
+                serial,
+                certain,
+                full,
+                ..
+            } => {
+                let (certain, full) = (*certain, *full);
+                self.answer(*serial, at, Answer::Refused { certain, full });
+            }
+            Event::Cancel { id } => {
+                if let Some(job) = self.jobs.get_mut(id) {
+                    job.cancel = Some(Cancel { at, answer: None });
+                }
+            }
+            Event::Cancelled { id, answer } => {
+                let job = self.jobs.get_mut(id);
+                if let Some(cancel) = job.and_then(|job| job.cancel.as_mut()) {
+                    cancel.answer = Some((at, *answer));
+                }
+            }
+            Event::Paused { queue } => self.pauses.push(Pause {
+                queue: queue.clone(),
+                from: at,
+                to: Micros::MAX,
+                resumed: Micros::MAX,
+            }),
+            Event::Resuming { queue } => {
+                if let Some(pause) = self.pause(queue) {
+                    pause.to = at;
+                }
+            }
+            Event::Healed {
+                fault: Fault::Pause,
+                target,
+            } => {
+                if let Some(pause) = self.pause(target) {
+                    pause.resumed = at;
+                }
+            }
             Event::Start {
                 serial,
                 id,
@@ -207,6 +276,13 @@ impl<'a> Evidence<'a> {
         }
     }
 
+    /// The pause of this queue that goes on.
+    fn pause(&mut self, queue: &str) -> Option<&mut Pause> {
+        let mut pauses = self.pauses.iter_mut().rev();
+        let last = pauses.find(|pause| pause.queue == queue);
+        last.filter(|pause| pause.resumed == Micros::MAX)
+    }
+
     fn answer(&mut self, serial: Serial, at: Micros, answer: Answer) {
         if let Some(offer) = self.offers.get_mut(&serial) {
             offer.answer = answer;
@@ -220,6 +296,7 @@ impl<'a> Evidence<'a> {
             serial,
             kind,
             offer: None,
+            cancel: None,
             runs: Vec::new(),
         })
     }
@@ -295,6 +372,25 @@ impl Job {
         self.kind == Kind::Once
     }
 
+    /// Whether it may have ended as cancelled.
+    ///
+    /// The answer that it is gone says that it had ended before, but for a job that was on
+    /// its way from one place to another while it was looked for: the request can have been
+    /// obeyed meanwhile.
+    pub(super) fn may_be_cancelled(&self) -> bool {
+        let moves = self.offer.as_ref().is_some_and(|offer| offer.due.is_some())
+            || self.ended(&[How::Fail, How::Panic]).next().is_some()
+            || matches!(self.kind, Kind::Unknown | Kind::Versioned | Kind::Unique);
+        let cancel = self.cancel.as_ref();
+        cancel.is_some_and(|cancel| moves || cancel.told(CancelAnswer::Gone).is_none())
+    }
+
+    /// From when on it may be cancelled, if ever.
+    pub(super) fn cancelled_from(&self) -> Micros {
+        let cancel = self.cancel.filter(|_| self.may_be_cancelled());
+        cancel.map_or(Micros::MAX, |cancel| cancel.at)
+    }
+
     pub(super) fn route(&self) -> Route {
         self.offer
             .as_ref()
@@ -310,4 +406,10 @@ impl Job {
     ) -> Violation {
         Violation::new(invariant, sentence).at(at).job(self.id)
     }
+}
+
+/// Every run with its job.
+pub(super) fn runs<'a>(evidence: &'a Evidence) -> impl Iterator<Item = (&'a Job, &'a Run)> {
+    let jobs = evidence.jobs.values();
+    jobs.flat_map(|job| job.runs.iter().map(move |run| (job, run)))
 }

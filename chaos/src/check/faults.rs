@@ -15,6 +15,9 @@ use crate::history::{Event, Fault, Final, Micros, Record};
 /// How long an outcome may be under way when nothing is wrong.
 const OUTCOME: Micros = 200_000;
 
+/// After the end of an outage a worker may take as long until it reads of pauses and requests.
+const RECONNECTED: Micros = 1_000_000;
+
 /// Times that the limits are made of.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
@@ -189,6 +192,20 @@ impl Faults {
     pub(super) fn was_frozen(&self, process: &str, at: Micros) -> bool {
         self.lost_leases(process).any(|(window, earliest)| {
             window.frozen && earliest <= window.well.max(at) && at <= window.well
+        })
+    }
+
+    /// Whether this process cannot have read of Redis at a moment what is new there: a fault
+    /// kept it from it, until it has connected again and for a second after that.
+    pub(super) fn is_cut_off(&self, process: &str, at: Micros) -> bool {
+        self.is_hindered(process, at, at)
+    }
+
+    /// Whether it was so at some moment within these times.
+    pub(super) fn is_hindered(&self, process: &str, from: Micros, to: Micros) -> bool {
+        self.windows(process).iter().any(|window| {
+            let until = window.well.max(window.to + RECONNECTED);
+            window.from <= to && from <= until + self.stalled(window.from, until)
         })
     }
 

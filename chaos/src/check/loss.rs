@@ -13,11 +13,12 @@ use crate::{
     report::Violation,
 };
 
-/// I1: every accepted job ends done or dead.
+/// I1: every accepted job ends done, dead or cancelled.
 ///
 /// Accepted is what the queue, or the commit, has said yes to, and what was ever seen
 /// to run. Done is a handler that succeeded, or effects in Postgres whose worker died before
-/// it could say so, if Redis then lost the entry, so that nobody ran it again. Excused: jobs without a token in the
+/// it could say so, if Redis then lost the entry, so that nobody ran it again. Whether who asked to cancel one was
+/// told the truth is looked for in `cancel.rs`. Excused: jobs without a token in the
 /// outbox that were offered before the end of a loss of Redis' data, were not done before
 /// it, and were never seen in Redis after it.
 pub(super) fn every_job_ends(evidence: &Evidence) -> Vec<Violation> {
@@ -31,6 +32,7 @@ pub(super) fn every_job_ends(evidence: &Evidence) -> Vec<Violation> {
             && !committed(job)
             && !evidence.dead.contains_key(&job.id)
             && !evidence.may_be_lost(job)
+            && !job.may_be_cancelled()
     };
     let jobs = evidence.accepted().filter(unfinished);
     jobs.map(|job| {
@@ -103,7 +105,9 @@ pub(super) fn only_offered_jobs_run(evidence: &Evidence) -> Vec<Violation> {
             None if job.kind == Kind::Scheduled => continue,
             None => "runs, but nobody offered it",
             Some(offer) => match offer.answer {
-                Answer::Refused { certain: true } => "runs, but was refused for certain",
+                // I17 looks at these.
+                Answer::Refused { full: Some(_), .. } => continue,
+                Answer::Refused { certain: true, .. } => "runs, but was refused for certain",
                 Answer::Duplicate(of) if of != job.id => "runs, but was passed over as a duplicate",
                 Answer::Accepted(id) if id != job.id => "runs under an id that nobody was told",
                 _ => continue,
@@ -154,7 +158,8 @@ pub(super) fn jobs_are_in_one_place(evidence: &Evidence) -> Vec<Violation> {
     found
 }
 
-/// I20: in every snapshot, each job that is accepted and not done is in some place.
+/// I20: in every snapshot, each job that is accepted and neither done nor cancelled is in
+/// some place.
 ///
 /// Looked for are jobs that were in Redis before the snapshot was asked for (those
 /// from the outbox: since they first ran) and whose first success came after the
@@ -172,6 +177,7 @@ pub(super) fn jobs_are_somewhere(evidence: &Evidence) -> Vec<Violation> {
         let until = jobs.partition_point(|(since, _)| *since < snapshot.asked);
         for (_, job) in &jobs[..until] {
             let gone = job.done_at().is_none_or(|done| done > at)
+                && job.cancelled_from() > at
                 && !present.contains(&job.id)
                 && evidence.faults.losses(job.since(), at).next().is_none();
             if gone {

@@ -3,12 +3,15 @@
 //! Each invariant is a function from the evidence to its violations. The numbers are
 //! those of the design's list; each function says what it looks at and what it excuses.
 
+mod cancel;
 mod drain;
 mod evidence;
 mod faults;
+mod limits;
 mod loss;
 mod once;
 mod overlap;
+mod pause;
 mod poison;
 mod recovery;
 mod residue;
@@ -58,6 +61,16 @@ const INVARIANTS: &[fn(&Evidence) -> Vec<Violation>] = &[
     residue::nothing_is_left,
     versions::old_workers_run_what_they_know,
     versions::unknown_jobs_wait,
+    pause::paused_queues_start_nothing,
+    pause::resumed_queues_start_again,
+    pause::deliveries_have_causes,
+    limits::limits_are_kept,
+    limits::refused_jobs_do_not_run,
+    limits::full_queues_are_full,
+    cancel::removed_jobs_stay_away,
+    cancel::the_done_are_not_removed,
+    cancel::requests_are_obeyed,
+    cancel::the_cancelled_are_counted,
     loss::jobs_are_somewhere,
 ];
 
@@ -113,7 +126,7 @@ fn count(evidence: &Evidence, records: &[Record]) -> Figures {
             .accepted()
             .filter(|job| {
                 let ended = job.done_at().is_some() || evidence.dead.contains_key(&job.id);
-                !ended && evidence.may_be_lost(job)
+                !ended && !job.may_be_cancelled() && evidence.may_be_lost(job)
             })
             .count(),
         starts,
@@ -132,6 +145,18 @@ fn count(evidence: &Evidence, records: &[Record]) -> Figures {
             Fault::BlackHole,
             Fault::Delay,
         ]),
+        pauses: evidence.pauses.len(),
+        full: evidence
+            .offers
+            .values()
+            .filter(|offer| {
+                matches!(
+                    offer.answer,
+                    evidence::Answer::Refused { full: Some(_), .. }
+                )
+            })
+            .count(),
+        cancelled: usize::try_from(evidence.end.snapshot.cancelled).unwrap_or(usize::MAX),
         oom: faults(&[Fault::RedisOom]),
         snapshots: evidence.snapshots.len(),
         effects: evidence.end.effects.len(),

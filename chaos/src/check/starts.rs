@@ -72,7 +72,7 @@ pub(crate) type Causes = BTreeMap<&'static str, usize>;
 
 /// I3, and I7 for long jobs: a handler is cancelled, or its future dropped, for a cause.
 ///
-/// Each may be when its process was told to end. Handlers that obey their token may be
+/// Each may be when its process was told to end, or somebody has asked to cancel the job. Handlers that obey their token may be
 /// when the process cannot have reached Redis for most of a lease (also by an outage of
 /// Redis), counting the time until a beat succeeds again; long jobs, which do not, only
 /// when it lost its lease; once-jobs never.
@@ -90,7 +90,8 @@ pub(super) fn cancellations_have_causes(evidence: &Evidence) -> Vec<Violation> {
                 Kind::Long => ("I7", faults.lost_lease(&run.by, run.at, at)),
                 _ => ("I3", faults.doubts(&run.by, at)),
             };
-            if !told && !excused {
+            let asked = job.cancelled_from() <= at;
+            if !told && !excused && !asked {
                 let sentence = format!("was cancelled on {} without a cause", run.by);
                 found.push(job.violates(name, at, sentence));
             }

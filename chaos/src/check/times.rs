@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use queue::JobId;
 
-use super::evidence::{Evidence, Job, Run};
+use super::evidence::{Evidence, Job, runs};
 use crate::{
     history::{Kind, Micros, Release},
     report::Violation,
@@ -180,11 +180,6 @@ pub(super) fn few_are_late(evidence: &Evidence) -> (Vec<Violation>, Option<Micro
         found.push(job.violates("I12", at, sentence));
     }
     (found, p99)
-}
-
-fn runs<'a>(evidence: &'a Evidence) -> impl Iterator<Item = (&'a Job, &'a Run)> {
-    let jobs = evidence.jobs.values();
-    jobs.flat_map(|job| job.runs.iter().map(move |run| (job, run)))
 }
 
 #[cfg(test)]

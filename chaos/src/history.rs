@@ -201,6 +201,12 @@ pub(crate) enum Fault {
     Delay,
     /// A queue is paused, and resumed.
     Pause,
+    /// All connections to Redis are cut, and may be made again.
+    Disconnect,
+    /// A primary is killed, and its replica takes its place.
+    Failover,
+    /// A replica is killed and comes back.
+    ReplicaRestart,
 }
 
 /// Every place where a job can be, at one instant for each queue.

@@ -95,6 +95,7 @@ pub(crate) struct Figures {
     pub(crate) terms: usize,
     pub(crate) redis_kept: usize,
     pub(crate) redis_lost: usize,
+    pub(crate) failovers: usize,
     pub(crate) redis_paused: usize,
     pub(crate) postgres: usize,
     pub(crate) cuts: usize,
@@ -232,7 +233,7 @@ impl fmt::Display for Report {
         write!(
             f,
             "seed={} seconds={} jobs={} once={} dead={} lost_with_redis={} starts={} restarts={} \
-             kills={} stops={} terms={} redis_restarts={} redis_losses={} redis_pauses={} \
+             kills={} stops={} terms={} redis_restarts={} redis_losses={} failovers={} redis_pauses={} \
              postgres_restarts={} cuts={} oom={} pauses={} full={} cancelled={} snapshots={} \
              effects={} recoveries={} \
              recovery_p50_ms={} recovery_p99_ms={} recovery_p100_ms={} lateness_p99_ms={} \
@@ -250,6 +251,7 @@ impl fmt::Display for Report {
             figures.terms,
             figures.redis_kept,
             figures.redis_lost,
+            figures.failovers,
             figures.redis_paused,
             figures.postgres,
             figures.cuts,

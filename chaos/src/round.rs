@@ -23,7 +23,7 @@ use crate::{
     journal::{self, Journal},
     progress::Progress,
     report::Report,
-    servers::{Postgres, Programs, Redis},
+    servers::{Kind as RedisKind, Postgres, Programs, Redis},
     stage::Stage,
     stall,
     view::{Look, View},
@@ -51,6 +51,7 @@ pub(crate) struct Plan {
     pub(crate) lease: Duration,
     pub(crate) workers: usize,
     pub(crate) faults: Vec<Fault>,
+    pub(crate) redis: RedisKind,
 }
 
 /// Runs one round in `folder`, which then holds its history and logs, and prints what it showed.
@@ -65,18 +66,17 @@ pub(crate) async fn run(
     fs::create_dir_all(&logs)?;
     let database = format!("chaos_{}", uuid::Uuid::now_v7().simple());
     let database_url = postgres.lock().await.make_database(&database).await?;
-    let redis = Redis::start(&programs.redis, folder).await?;
+    let redis = Redis::start(plan.redis, programs, folder).await?;
     let journal = Journal::open(&history, "conductor")?;
     let round = Round {
         plan,
-        redis_url: redis.url(),
         brief: Brief {
             label: String::new(),
             slot: 0,
             life: 0,
             release: Release::New,
             last: false,
-            redis_port: redis.port,
+            redis: redis.address(),
             database_url,
             history: history.clone(),
             seed: plan.seed,
@@ -115,7 +115,6 @@ fn judge(records: &[Record], end: &Final) -> Result<Report> {
 /// What does not change during a round.
 struct Round<'a> {
     plan: &'a Plan,
-    redis_url: String,
     /// Of no process in particular.
     brief: Brief,
     logs: PathBuf,
@@ -155,6 +154,7 @@ impl Round<'_> {
             redis: Mutex::new(redis),
             postgres,
             drain: self.brief.drain(),
+            paused: std::sync::Mutex::default(),
             queue: Queue::connect(self.brief.queue()?).await?,
         };
         let stop = CancellationToken::new();
@@ -244,7 +244,7 @@ impl Round<'_> {
     async fn look(&self, view: &mut Option<View>) -> Result<Look> {
         let view = match view {
             Some(view) => view,
-            None => view.insert(View::open(&self.redis_url).await?),
+            None => view.insert(View::open(&self.brief.redis).await?),
         };
         view.look().await
     }
@@ -286,7 +286,7 @@ impl Round<'_> {
 
     /// Reads what is there after all have ended.
     async fn result(&self, pool: &PgPool) -> Result<Final> {
-        let look = View::open(&self.redis_url).await?.look().await?;
+        let look = View::open(&self.brief.redis).await?.look().await?;
         let left_behind = look.keys.iter();
         let left_behind = left_behind.filter(|(_, key, _)| !LASTING_KEYS.contains(&key.as_str()));
         let effects = sqlx::query("SELECT job, serial FROM chaos_effects")

@@ -45,6 +45,7 @@ fn sum(one: &Figures, other: &Figures) -> Figures {
         terms: one.terms + other.terms,
         redis_kept: one.redis_kept + other.redis_kept,
         redis_lost: one.redis_lost + other.redis_lost,
+        failovers: one.failovers + other.failovers,
         redis_paused: one.redis_paused + other.redis_paused,
         postgres: one.postgres + other.postgres,
         cuts: one.cuts + other.cuts,

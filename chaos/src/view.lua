@@ -1,6 +1,7 @@
 #!lua flags=allow-oom,no-writes
 -- Every place where a job of one queue can be, at one instant.
 --
+-- KEYS 1 the stream
 -- ARGV 1 what all keys of the queue begin with
 -- Returns {stream, pending, delayed, parked, payloads, dead, locks, consumers, keys with their
 -- times to live, requests to cancel, how many jobs were cancelled}.

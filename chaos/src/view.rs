@@ -7,9 +7,10 @@ use queue::{Envelope, JobId};
 use redis::{AsyncConnectionConfig, InfoDict, Value, aio::MultiplexedConnection};
 
 use crate::{
-    brief::{NAMESPACE, QUEUES},
+    brief::{Address, NAMESPACE, QUEUES},
     history::{DeadJob, Snapshot},
     journal::now,
+    servers::node_of,
 };
 
 /// Enough for Redis on a busy machine.
@@ -53,17 +54,18 @@ pub(crate) struct Look {
 }
 
 impl View {
-    pub(crate) async fn open(url: &str) -> Result<Self> {
+    pub(crate) async fn open(redis: &Address) -> Result<Self> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(PATIENCE))
             .set_response_timeout(Some(PATIENCE));
-        let connection = redis::Client::open(url)?
-            .get_multiplexed_async_connection_with_config(&config)
-            .await?;
-        let queues = QUEUES.map(|queue| (queue, connection.clone()));
-        Ok(Self {
-            queues: queues.to_vec(),
-        })
+        let mut queues = Vec::new();
+        for queue in QUEUES {
+            let url = format!("redis://127.0.0.1:{}", node_of(redis, queue).await?);
+            let client = redis::Client::open(url)?;
+            let connection = client.get_multiplexed_async_connection_with_config(&config);
+            queues.push((queue, connection.await?));
+        }
+        Ok(Self { queues })
     }
 
     /// Where every job is now, one queue after the other: no job goes from one to another.
@@ -73,7 +75,8 @@ impl View {
         for (queue, connection) in &mut self.queues {
             let seen = redis::cmd("EVAL")
                 .arg(include_str!("view.lua"))
-                .arg(0)
+                .arg(1)
+                .arg(format!("{{{NAMESPACE}:{queue}}}:s:0"))
                 .arg(format!("{{{NAMESPACE}:{queue}}}:"))
                 .query_async(connection)
                 .await?;

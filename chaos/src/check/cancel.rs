@@ -15,14 +15,17 @@ const GRACE: Micros = 1_300_000;
 
 /// I1: a job that was removed, or was gone, does not start afterwards, and is nowhere.
 ///
-/// Excused are starts by a process that had stood still: the job was its own once. A job
+/// Excused are starts by a process that had stood still: the job was its own once; and what
+/// comes after a failover that may have undone it. A job
 /// that is gone may be a dead letter, and a unique one may have been parked by the release
 /// before, which could not read its id.
 pub(super) fn removed_jobs_stay_away(evidence: &Evidence) -> Vec<Violation> {
     let mut found = Vec::new();
     for (job, gone, at) in answered(evidence) {
+        let asked = job.cancel.map_or(at, |cancel| cancel.at);
         for run in job.runs.iter().filter(|run| run.at > at) {
-            if !evidence.faults.was_frozen(&run.by, run.at) {
+            let undone = evidence.faults.undone((asked, at), run.at);
+            if !undone && !evidence.faults.was_frozen(&run.by, run.at) {
                 let sentence = format!(
                     "started on {}, but its canceller had been told {gone:?}",
                     run.by
@@ -37,6 +40,9 @@ pub(super) fn removed_jobs_stay_away(evidence: &Evidence) -> Vec<Violation> {
                 *id == job.id && (gone == CancelAnswer::Removed || *place != "the dead letters")
             });
             let (_, place) = place.filter(|_| snapshot.asked > at)?;
+            if evidence.faults.undone((asked, at), seen) {
+                return None;
+            }
             Some((seen, place))
         });
         if let Some((seen, place)) = seen {
@@ -87,7 +93,9 @@ pub(super) fn requests_are_obeyed(evidence: &Evidence) -> Vec<Violation> {
         let told = faults
             .told_to_end(&run.by)
             .is_some_and(|told| told <= until);
-        let lost = faults.losses(asked, until).next().is_some();
+        let request = job.cancel.map_or(asked, |cancel| cancel.at);
+        let lost =
+            faults.losses(asked, until).next().is_some() || faults.undone((request, asked), until);
         if until <= asked || told || lost || faults.is_hindered(&run.by, asked, until) {
             continue;
         }
@@ -132,7 +140,12 @@ pub(super) fn the_cancelled_are_counted(evidence: &Evidence) -> Vec<Violation> {
         let told = cancel.answer.map(|(_, answer)| answer);
         let removed = told == Some(CancelAnswer::Removed);
         let stopped = told == Some(CancelAnswer::Asked) && job.done_at().is_none() && !is_dead;
-        if cancel.at > since && job.since() > since && (removed || stopped) {
+        // When the worker that was asked has written it down, if nothing was in its way.
+        let ended = job.runs.last().and_then(|run| run.end);
+        let ended = ended.map_or(cancel.at, |(at, _)| at);
+        let undone = evidence.faults.undone((cancel.at, ended), Micros::MAX)
+            || evidence.was_undone(job, Micros::MAX);
+        if cancel.at > since && job.since() > since && !undone && (removed || stopped) {
             least += 1;
         }
         if removed || !is_dead && !done.any(|surely| surely) {

@@ -311,12 +311,19 @@ impl<'a> Evidence<'a> {
     /// Whether a job may have been lost with Redis' data: it was offered before the end of
     /// a loss, not done before it, and never seen in Redis after it.
     ///
-    /// Jobs with a token in the outbox come back, so no loss excuses them.
+    /// Or a failover came so soon after that the new primary never had it. Jobs with a token
+    /// in the outbox come back, so no loss excuses them.
     pub(super) fn may_be_lost(&self, job: &Job) -> bool {
         let finished = job.done_at().unwrap_or(Micros::MAX);
         let seen = self.last_seen.get(&job.id).copied().unwrap_or(0);
         let mut losses = self.faults.losses(job.since(), finished);
-        !job.has_token() && losses.any(|loss| seen <= loss.to)
+        let lost = losses.any(|loss| seen <= loss.to);
+        !job.has_token() && (lost || self.was_undone(job, self.last))
+    }
+
+    /// Whether a failover may have taken with it, until some moment, that a job was enqueued.
+    pub(super) fn was_undone(&self, job: &Job, until: Micros) -> bool {
+        self.faults.undone(job.enqueued(), until)
     }
 
     /// Ids of all jobs that were surely accepted.
@@ -338,6 +345,23 @@ impl Job {
     pub(super) fn since(&self) -> Micros {
         let ran = self.runs.first().map_or(Micros::MAX, |run| run.at);
         self.offer.as_ref().map_or(ran, |offer| offer.at)
+    }
+
+    /// Between which times it was written to Redis: of the outbox that is not told, nor of
+    /// schedules.
+    pub(super) fn enqueued(&self) -> (Micros, Micros) {
+        let ran = self.runs.first().map_or(Micros::MAX, |run| run.at);
+        match &self.offer {
+            Some(offer) if offer.route == Route::Direct => {
+                let answered = offer.answered.unwrap_or(Micros::MAX);
+                (offer.at, answered.min(ran))
+            }
+            Some(offer) => (offer.at, ran),
+            None => {
+                let slot = self.runs.first().and_then(|run| run.slot.as_ref());
+                (slot.map_or(ran, |(_, slot)| *slot), ran)
+            }
+        }
     }
 
     /// The queue has said yes, or it ran, which says the same.

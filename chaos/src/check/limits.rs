@@ -82,7 +82,8 @@ fn may_be_there(evidence: &Evidence, offer: &Offer, from: Micros) -> bool {
     match offer.answer {
         Answer::Accepted(id) => {
             let job = evidence.jobs.get(&id);
-            job.is_none_or(|job| ended_before(evidence, job).is_none_or(|ended| ended >= from))
+            let ended = job.and_then(|job| ended_before(evidence, job));
+            ended.is_none_or(|ended| ended >= from || evidence.faults.undone((ended, ended), from))
         }
         Answer::None | Answer::Refused { certain: false, .. } => true,
         Answer::Refused { certain: true, .. } | Answer::Duplicate(_) => false,

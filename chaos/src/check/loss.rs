@@ -20,7 +20,8 @@ use crate::{
 /// it could say so, if Redis then lost the entry, so that nobody ran it again. Whether who asked to cancel one was
 /// told the truth is looked for in `cancel.rs`. Excused: jobs without a token in the
 /// outbox that were offered before the end of a loss of Redis' data, were not done before
-/// it, and were never seen in Redis after it.
+/// it, and were never seen in Redis after it; and those that were enqueued so shortly before a
+/// primary died that its replica need not have had them.
 pub(super) fn every_job_ends(evidence: &Evidence) -> Vec<Violation> {
     let effects: BTreeSet<JobId> = evidence.end.effects.iter().map(|(id, _)| *id).collect();
     let committed = |job: &Job| {
@@ -49,7 +50,7 @@ pub(super) fn every_job_ends(evidence: &Evidence) -> Vec<Violation> {
 /// the outcome can have been confirmed: others then ran the job to another end.
 pub(super) fn every_job_ends_once(evidence: &Evidence) -> Vec<Violation> {
     let mut found = Vec::new();
-    for (id, (_, letter)) in &evidence.letters {
+    for (id, (seen, letter)) in &evidence.letters {
         let Some(job) = evidence.jobs.get(id) else {
             continue;
         };
@@ -60,7 +61,8 @@ pub(super) fn every_job_ends_once(evidence: &Evidence) -> Vec<Violation> {
             found.push(job.violates("I1", at, sentence));
         }
         let mut losses = evidence.faults.losses(job.since(), Micros::MAX);
-        let again = job.route() == Route::Outbox && losses.next().is_some();
+        let again = job.route() == Route::Outbox && losses.next().is_some()
+            || evidence.faults.undone((at, *seen), Micros::MAX);
         for run in &job.runs {
             if let Some((ended, How::Ok)) = run.end
                 && !outcome_may_be_lost(evidence, run, ended)
@@ -163,7 +165,7 @@ pub(super) fn jobs_are_in_one_place(evidence: &Evidence) -> Vec<Violation> {
 ///
 /// Looked for are jobs that were in Redis before the snapshot was asked for (those
 /// from the outbox: since they first ran) and whose first success came after the
-/// answer. Excused is what Redis lost with its data.
+/// answer. Excused is what Redis lost with its data, or by a failover.
 pub(super) fn jobs_are_somewhere(evidence: &Evidence) -> Vec<Violation> {
     let mut jobs: Vec<(Micros, &Job)> = evidence
         .jobs
@@ -179,7 +181,8 @@ pub(super) fn jobs_are_somewhere(evidence: &Evidence) -> Vec<Violation> {
             let gone = job.done_at().is_none_or(|done| done > at)
                 && job.cancelled_from() > at
                 && !present.contains(&job.id)
-                && evidence.faults.losses(job.since(), at).next().is_none();
+                && evidence.faults.losses(job.since(), at).next().is_none()
+                && !evidence.was_undone(job, at);
             if gone {
                 missing.entry(job.id).or_insert((at, *job));
             }
@@ -239,6 +242,26 @@ mod tests {
         story.enqueue(100, Kind::Plain);
         story.fault(200, 600, Fault::RedisRestart, "redis");
         story.breaks("I1");
+    }
+
+    #[test]
+    fn a_failover_excuses_what_was_just_enqueued_directly() {
+        for (offered, kind, lawful) in [
+            (1900, Kind::Plain, true),
+            (500, Kind::Plain, false),
+            (4000, Kind::Plain, false),
+            (1900, Kind::Once, false),
+        ] {
+            let mut story = Story::new();
+            let job = story.enqueue(offered, kind);
+            story.fault(2000, 3400, Fault::Failover, "redis");
+            if lawful {
+                story.is_lawful();
+            } else {
+                assert!(story.broken().contains("I1"), "{kind:?} at {offered}");
+            }
+            assert_eq!(job.kind, kind);
+        }
     }
 
     #[test]

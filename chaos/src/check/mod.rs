@@ -136,6 +136,7 @@ fn count(evidence: &Evidence, records: &[Record]) -> Figures {
         terms: faults(&[Fault::Term]),
         redis_kept: faults(&[Fault::RedisRestart]),
         redis_lost: faults(&[Fault::RedisLoss]),
+        failovers: faults(&[Fault::Failover]),
         redis_paused: faults(&[Fault::RedisPause]),
         postgres: faults(&[Fault::PostgresRestart]),
         cuts: faults(&[
@@ -144,6 +145,7 @@ fn count(evidence: &Evidence, records: &[Record]) -> Figures {
             Fault::SwallowReplies,
             Fault::BlackHole,
             Fault::Delay,
+            Fault::Disconnect,
         ]),
         pauses: evidence.pauses.len(),
         full: evidence

@@ -29,7 +29,7 @@ pub(super) fn known(evidence: &Evidence, from: Micros, at: Micros) -> Micros {
 ///
 /// What this machine stood still is added. Excused are workers that could not reach
 /// Redis, until a second after they could, and what starts after Redis has lost its
-/// data, and with them the flag.
+/// data, or a failover has undone it, and the flag with them.
 pub(super) fn paused_queues_start_nothing(evidence: &Evidence) -> Vec<Violation> {
     let faults = &evidence.faults;
     let mut found = Vec::new();
@@ -41,7 +41,8 @@ pub(super) fn paused_queues_start_nothing(evidence: &Evidence) -> Vec<Violation>
             {
                 continue;
             }
-            let lost = faults.losses(pause.from, run.at).next().is_some();
+            let lost = faults.losses(pause.from, run.at).next().is_some()
+                || faults.undone((pause.from, pause.from), run.at);
             if !lost && !faults.is_cut_off(&run.by, run.at) {
                 let sentence = format!(
                     "started on {} {} ms after {} was paused",
@@ -69,7 +70,8 @@ pub(super) fn resumed_queues_start_again(evidence: &Evidence) -> Vec<Violation> 
                 && life.up < pause.from
                 && evidence.faults.is_at_work(process, pause.resumed, until)
         });
-        let lost = evidence.faults.losses(pause.from, until).next().is_some();
+        let lost = evidence.faults.losses(pause.from, until).next().is_some()
+            || evidence.faults.undone((pause.from, until), until);
         let started = runs(evidence).any(|(job, run)| {
             job.kind.queue() == pause.queue && (pause.to..=until).contains(&run.at)
         });

@@ -34,7 +34,8 @@ pub(super) fn one_lives_per_key(evidence: &Evidence) -> Vec<Violation> {
                     .faults
                     .losses(holder.since(), answered)
                     .next()
-                    .is_some();
+                    .is_some()
+                    || evidence.was_undone(holder, answered);
                 if within && !lost {
                     let sentence = format!("was accepted while {} held its key", holder.id);
                     found.push(other.violates("I13", answered, sentence));
@@ -108,7 +109,8 @@ pub(super) fn the_living_have_locks(evidence: &Evidence) -> Vec<Violation> {
                 .in_redis_since()
                 .is_some_and(|since| since < snapshot.asked)
                 && at < ends(evidence, job);
-            let lost = evidence.faults.losses(job.since(), at).next().is_some();
+            let lost = evidence.faults.losses(job.since(), at).next().is_some()
+                || evidence.was_undone(job, at);
             if lives && !lost && !locks.contains(&job.id) {
                 found.push(job.violates("I13", at, "lives without its lock"));
             }

@@ -4,9 +4,11 @@
 //! those of the design's list; each function says what it looks at and what it excuses.
 
 mod cancel;
+mod cut_short;
 mod drain;
 mod evidence;
 mod faults;
+mod job;
 mod limits;
 mod loss;
 mod once;
@@ -45,7 +47,7 @@ const INVARIANTS: &[fn(&Evidence) -> Vec<Violation>] = &[
     loss::only_offered_jobs_run,
     once::effects_happen_once,
     once::outbox_is_empty,
-    starts::cancellations_have_causes,
+    cut_short::cancellations_have_causes,
     loss::jobs_are_in_one_place,
     overlap::runs_do_not_overlap,
     overlap::the_doubtful_do_nothing,

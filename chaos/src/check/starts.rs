@@ -72,36 +72,6 @@ pub(super) fn starts_have_causes(evidence: &Evidence) -> (Vec<Violation>, Causes
 /// Why jobs were started again, and how often.
 pub(crate) type Causes = BTreeMap<&'static str, usize>;
 
-/// I3, and I7 for long jobs: a handler is cancelled, or its future dropped, for a cause.
-///
-/// Each may be when its process was told to end, or somebody has asked to cancel the job. Handlers that obey their token may be
-/// when the process cannot have reached Redis for most of a lease (also by an outage of
-/// Redis), counting the time until a beat succeeds again; long jobs, which do not, only
-/// when it lost its lease; once-jobs never.
-pub(super) fn cancellations_have_causes(evidence: &Evidence) -> Vec<Violation> {
-    let faults = &evidence.faults;
-    let mut found = Vec::new();
-    for job in evidence.jobs.values() {
-        for run in &job.runs {
-            let Some((at, How::Cancelled)) = run.end else {
-                continue;
-            };
-            let told = faults.told_to_end(&run.by).is_some_and(|told| told <= at);
-            let (name, excused) = match job.kind {
-                Kind::Once => ("I3", false),
-                Kind::Long => ("I7", faults.lost_lease(&run.by, run.at, at)),
-                _ => ("I3", faults.doubts(&run.by, at)),
-            };
-            let asked = job.cancelled_from() <= at;
-            if !told && !excused && !asked {
-                let sentence = format!("was cancelled on {} without a cause", run.by);
-                found.push(job.violates(name, at, sentence));
-            }
-        }
-    }
-    found
-}
-
 /// Whether the outcome of a run need not have reached Redis before the job went on
 /// to another worker: its process died or lost its lease too early for that, or a
 /// failover undid it.
@@ -171,7 +141,7 @@ fn follows(
             Ok("its worker lost its lease")
         }
         None => Err("the first run goes on, and its process is well"),
-        // Its own cause is looked for in `cancellations_have_causes`.
+        // Its own cause is looked for in `cut_short.rs`.
         Some((_, How::Cancelled)) => Ok("cancelled"),
         Some((ended, How::Fail | How::Panic | How::Discard))
             if faults.doubts(&before.by, ended) || told_before_end(evidence, before) =>
@@ -328,39 +298,6 @@ mod tests {
         story.end(7000, "w1.1", &job, 1, How::Ok);
         story.end(10_500, "w2.1", &job, 1, How::Ok);
         assert_eq!(Vec::from_iter(story.broken()), ["I6", "I7"]);
-    }
-
-    #[test]
-    fn a_cancelled_run_needs_a_cause() {
-        let mut story = Story::new();
-        let job = story.enqueue(0, Kind::Plain);
-        story.start(10, "w1.1", &job, 1);
-        story.end(20, "w1.1", &job, 1, How::Cancelled);
-        story.run(300, "w2.1", &job, 1);
-        story.breaks("I3");
-    }
-
-    #[test]
-    fn an_outage_of_redis_cancels_only_what_obeys() {
-        for (kind, broken) in [
-            (Kind::Plain, None),
-            (Kind::Long, Some("I7")),
-            (Kind::Once, Some("I3")),
-        ] {
-            let mut story = Story::new();
-            let job = story.enqueue(900, kind);
-            story.start(1000, "w1.1", &job, 1);
-            story.fault(1010, 4000, Fault::RedisPause, "redis");
-            story.end(2700, "w1.1", &job, 1, How::Cancelled);
-            story.run(4500, "w2.1", &job, 1);
-            if kind == Kind::Once {
-                story.end.effects.push((job.id, job.serial));
-            }
-            match broken {
-                None => story.is_lawful(),
-                Some(invariant) => story.breaks(invariant),
-            }
-        }
     }
 
     #[test]

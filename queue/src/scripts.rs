@@ -19,6 +19,7 @@ macro_rules! scripts {
 }
 
 scripts! {
+    ASK_SLOT = "ask_slot.lua";
     BEAT = "beat.lua";
     BOUNDED = "bounded.lua";
     CANCEL = "cancel.lua";
@@ -27,6 +28,7 @@ scripts! {
     DELETE = "delete.lua";
     ENROLL = "enroll.lua";
     FINISH = "finish.lua";
+    FIRE_ASKED = "fire_asked.lua";
     HAND_BACK = "hand_back.lua";
     LEAVE = "leave.lua";
     RECLAIM = "reclaim.lua";

@@ -118,7 +118,7 @@ pub(crate) enum Verb {
     /// `cargo xtask jobs help` has all verbs and examples.
     #[command(trailing_var_arg = true)]
     Jobs {
-        /// Passed on to `worker jobs`: list dead, show ID, retry ID, cancel ID, pause, workers, --json
+        /// Passed on to `worker jobs`: list dead, show ID, retry ID, cancel ID, pause, run SCHEDULE, workers, --json
         #[arg(allow_hyphen_values = true)]
         args: Vec<String>,
     },

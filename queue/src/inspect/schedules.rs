@@ -46,7 +46,8 @@ impl Queue {
     }
 }
 
-/// Puts the parts together; none for a schedule that was removed meanwhile.
+/// Puts the parts together; none for a schedule that was removed meanwhile, and for what
+/// stands beside the schedules: slots that were asked for.
 fn scheduled(((name, next_ms), spec): ((String, u64), Value)) -> Option<Scheduled> {
     let Value::BulkString(spec) = spec else {
         return None;

@@ -54,5 +54,12 @@ if ttl then
       removed[#removed + 1] = name
     end
   end
+  -- Slots that were asked for, `!NAME`, go with their schedules.
+  for _, member in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
+    local name = string.match(member, '^!(.*)$')
+    if name and redis.call('HEXISTS', KEYS[2], name) == 0 then
+      redis.call('ZREM', KEYS[1], member)
+    end
+  end
 end
 return {late, removed}

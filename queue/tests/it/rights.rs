@@ -82,6 +82,7 @@ async fn the_users_rights_are_enough_for_all_that_the_queue_does() {
     })
     .await;
     stranger.stop().await;
+    queue.run_schedule("default", "nightly").await.unwrap();
     queue
         .enqueue_unique(&Quick { act: Act::Succeed }, "a")
         .await

@@ -104,6 +104,31 @@ impl Console {
         self.print(&json!({ "queues": documents }), &lines.join("\n"))
     }
 
+    /// Asks for a job of a schedule now.
+    pub(super) async fn run_schedule(&self, schedule: &str) -> anyhow::Result<()> {
+        let mut having = Vec::new();
+        for name in &self.names {
+            let schedules = self.queue.schedules(name).await?;
+            if schedules.iter().any(|one| one.name == schedule) {
+                having.push(name.as_str());
+            }
+        }
+        match having.as_slice() {
+            [name] => {
+                let id = self.queue.run_schedule(name, schedule).await?;
+                self.done(name, id, "asked for")
+            }
+            [] => bail!(
+                "no schedule {schedule:?} in {}: `worker jobs schedules` lists them",
+                self.names.join(", ")
+            ),
+            several => bail!(
+                "{} have a schedule {schedule:?}: say which, with --queue",
+                several.join(", ")
+            ),
+        }
+    }
+
     fn done(&self, queue: &str, id: JobId, outcome: &str) -> anyhow::Result<()> {
         let id = id.to_string();
         let document = json!({ "queue": queue, "id": id, "outcome": outcome });

@@ -29,6 +29,7 @@ Examples:
   worker jobs delete 01927f6e-... --yes   a job that no worker has in hand
   worker jobs cancel 01927f6e-...         a job that waits or runs is not run to its end
   worker jobs pause --queue default       no worker starts its jobs, until `resume`
+  worker jobs run nightly                 one more job of a schedule, now
   worker jobs workers                     who works, and how much each has in hand
   worker jobs load --target 300           workers that work off what waits in 5 min
   worker jobs list --json | jq '.queues[] | select(.dead > 0)'
@@ -141,6 +142,14 @@ enum Verb {
     ///
     /// JSON: {"schedules": [{"queue", "name", "rule", "next_ms", "seen_ms"}]}.
     Schedules,
+    /// Run a schedule now; its usual times stay as they are
+    ///
+    /// The first worker that has the schedule makes the job, within a tenth of a second; without
+    /// a worker it waits for one. JSON: {"queue", "id", "outcome"}, the id being the job's.
+    Run {
+        /// The schedule's name
+        schedule: String,
+    },
 }
 
 /// The queues, and how to speak.
@@ -190,6 +199,7 @@ pub(super) async fn run(jobs: Jobs) -> anyhow::Result<()> {
             console.load(target, worker.concurrency).await
         }
         Verb::Schedules => console.schedules().await,
+        Verb::Run { schedule } => console.run_schedule(&schedule).await,
     }
 }
 

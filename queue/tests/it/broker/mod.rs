@@ -272,6 +272,13 @@ impl Broker {
         let _: u64 = self.ask(&["ZADD", &cron, &slot.to_string(), name]).await;
     }
 
+    /// A slot of the schedule was asked for at that time in ms.
+    pub(crate) async fn asked(&mut self, name: &str, at: i64) {
+        let cron = self.key("cron");
+        let add = ["ZADD", &cron, &at.to_string(), &format!("!{name}")];
+        let _: u64 = self.ask(&add).await;
+    }
+
     /// Names of the schedules that have a slot, and of those that have a spec.
     pub(crate) async fn schedules(&mut self) -> (BTreeSet<String>, BTreeSet<String>) {
         let (cron, specs) = (self.key("cron"), self.key("cronspec"));

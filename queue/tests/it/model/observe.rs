@@ -38,9 +38,10 @@ impl Both {
         let locks: Vec<_> = locks.collect();
         pipe.cmd("MGET").arg(&locks);
         pipe.cmd("TIME");
-        pipe.cmd("ZSCORE")
-            .arg(self.broker.key("cron"))
-            .arg(SCHEDULE[0]);
+        for member in [SCHEDULE[0], &format!("!{}", SCHEDULE[0])] {
+            let cron = self.broker.key("cron");
+            pipe.cmd("ZSCORE").arg(cron).arg(member);
+        }
         for lock in &locks {
             pipe.cmd("PTTL").arg(lock);
         }
@@ -54,12 +55,13 @@ impl Both {
             Vec<Option<String>>,
             (f64, f64),
             Option<u64>,
+            Option<u64>,
             i64,
             i64,
         );
         let all: All = self.broker.at_once(&pipe).await;
-        let (stream, dead, delayed, parked, alive, payloads, locks, time, slot, ..) = all;
-        let left = [all.9, all.10];
+        let (stream, dead, delayed, parked, alive, payloads, locks, time, slot, asked, ..) = all;
+        let left = [all.10, all.11];
         let mut seen = Seen::default();
         let mut entries = self.pending().await;
         for (id, envelope) in envelopes(&stream) {
@@ -101,6 +103,7 @@ impl Both {
         let alive = alive.into_iter().map(|(name, ends)| (name, ends >= now));
         seen.alive = alive.collect();
         seen.slot = slot;
+        seen.asked = asked;
         for ((key, holder), left) in (0..).zip(locks).zip(left) {
             if let Some(holder) = holder {
                 let job = self.number_of(&holder);

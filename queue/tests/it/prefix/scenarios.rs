@@ -52,6 +52,7 @@ impl Given {
 
 /// A script's file, and what it is about to do.
 pub(super) const SCENARIOS: &[(&str, &str)] = &[
+    ("ask_slot.lua", "of a schedule that is known"),
     ("beat.lua", "the first of all"),
     ("beat.lua", "one of many"),
     ("beat.lua", "after the clock was set back"),
@@ -74,7 +75,9 @@ pub(super) const SCENARIOS: &[(&str, &str)] = &[
     ("enroll.lua", "a new schedule"),
     ("enroll.lua", "another rule"),
     ("enroll.lua", "beside one that is gone"),
+    ("enroll.lua", "beside one that is gone and was asked for"),
     ("finish.lua", "a unique job"),
+    ("fire_asked.lua", "a job"),
     ("hand_back.lua", "two entries"),
     ("leave.lua", "with nothing in hand"),
     ("leave.lua", "with an entry in hand"),
@@ -120,7 +123,9 @@ pub(super) async fn prepare(broker: &mut Broker, script: &str, what: &str) -> Gi
             let (_, held) = broker.entry_of("me", job()).await;
             Given::new(broker.beat("me", "life")).accepted(&[&held])
         }
-        "cron.lua" | "enroll.lua" => schedules(broker, what).await,
+        "ask_slot.lua" | "cron.lua" | "enroll.lua" | "fire_asked.lua" => {
+            schedules(broker, what).await
+        }
         "bounded.lua" | "relay.lua" | "schedule.lua" | "unique.lua" => {
             produce(broker, script, what).await
         }
@@ -147,6 +152,18 @@ async fn schedules(broker: &mut Broker, what: &str) -> Given {
         "a slot to pass over" => {
             broker.enrolled(1000, 0).await;
             Given::new(broker.fire(SCHEDULE, &[], 1000, FAR))
+        }
+        "of a schedule that is known" => {
+            broker.enrolled(FAR, 0).await;
+            // Nobody here can fire it.
+            let fire = broker.fire_asked(SCHEDULE, &job(), 0);
+            Given::new(broker.ask_slot(name)).then(fire)
+        }
+        "a job" => {
+            let asked = job();
+            broker.enrolled(FAR, 0).await;
+            broker.asked(name, 1000).await;
+            Given::new(broker.fire_asked(SCHEDULE, &asked, 1000)).brings(&[&asked])
         }
         "a new schedule" => Given::new(broker.enroll(name, spec, FAR, "")),
         "another rule" => {

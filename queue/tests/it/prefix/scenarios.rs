@@ -76,6 +76,7 @@ pub(super) const SCENARIOS: &[(&str, &str)] = &[
     ("enroll.lua", "another rule"),
     ("enroll.lua", "beside one that is gone"),
     ("enroll.lua", "beside one that is gone and was asked for"),
+    ("enroll.lua", "beside a request for none"),
     ("finish.lua", "a unique job"),
     ("fire_asked.lua", "a job"),
     ("hand_back.lua", "two entries"),
@@ -155,9 +156,7 @@ async fn schedules(broker: &mut Broker, what: &str) -> Given {
         }
         "of a schedule that is known" => {
             broker.enrolled(FAR, 0).await;
-            // Nobody here can fire it.
-            let fire = broker.fire_asked(SCHEDULE, &job(), 0);
-            Given::new(broker.ask_slot(name)).then(fire)
+            Given::new(broker.ask_slot(name))
         }
         "a job" => {
             let asked = job();
@@ -170,7 +169,14 @@ async fn schedules(broker: &mut Broker, what: &str) -> Given {
             broker.enrolled(1000, 0).await;
             Given::new(broker.enroll(name, "another", FAR, ""))
         }
+        "beside a request for none" => {
+            broker.asked("gone", 1000).await;
+            Given::new(broker.enroll(name, spec, FAR, "1000"))
+        }
         _ => {
+            if what == "beside one that is gone and was asked for" {
+                broker.asked(name, 1000).await;
+            }
             broker.enrolled(FAR, 2000).await;
             Given::new(broker.enroll("other", spec, FAR, "1000"))
         }

@@ -5,7 +5,7 @@
 
 use redis::Value;
 
-use crate::{Error, JobId, Queue, schedule::asked_id, scripts};
+use crate::{Error, JobId, Queue, partitions::queue_of, schedule::asked_id, scripts};
 
 impl Queue {
     /// Asks for one job of this schedule now; returns the id that the job will have.
@@ -19,6 +19,8 @@ impl Queue {
     /// [`Error::NoSchedule`] when no worker has told of a schedule with this name for the
     /// queue, and [`Error::Redis`].
     pub async fn run_schedule(&self, queue: &str, name: &str) -> Result<JobId, Error> {
+        // Schedules are in the first partition.
+        let queue = queue_of(queue);
         let keys = self.partition(queue);
         let mut cmd = scripts::call(&scripts::ASK_SLOT, &[&keys.cron, &keys.cronspec]);
         cmd.arg(name);

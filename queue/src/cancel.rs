@@ -10,7 +10,7 @@ use crate::{
     envelope::{Header, NEWEST, whole_ms},
     keys::Keys,
     parked::kind_prefix,
-    queue::Partition,
+    partitions::Partition,
     reply::number,
     scripts,
     worker::parse_entry,
@@ -89,7 +89,18 @@ impl Queue {
     /// # Errors
     /// [`Error::Redis`]; the job may be cancelled all the same.
     pub async fn cancel(&self, queue: &str, job: JobId) -> Result<Cancelled, Error> {
-        let keys = self.partition(queue);
+        let mut cancelled = Cancelled::Gone;
+        for keys in self.all_partitions(queue) {
+            match self.cancel_in(&keys, job).await? {
+                Cancelled::Removed => return Ok(Cancelled::Removed),
+                Cancelled::Asked => cancelled = Cancelled::Asked,
+                Cancelled::Gone => {}
+            }
+        }
+        Ok(cancelled)
+    }
+
+    async fn cancel_in(&self, keys: &Partition, job: JobId) -> Result<Cancelled, Error> {
         let tuning = &self.settings().tuning;
         let unseen = Target {
             job,
@@ -97,17 +108,17 @@ impl Queue {
             once: false,
         };
         for _ in 0..LOOKS {
-            let place = self.look_for(&keys, job).await?;
+            let place = self.look_for(keys, job).await?;
             let cmd = match &place {
                 Place::Aside { target, parked } => {
-                    command(&keys, tuning, *target, ["aside", parked, ""])
+                    command(keys, tuning, *target, ["aside", parked, ""])
                 }
                 Place::Entry { target, entry } => {
-                    command(&keys, tuning, *target, [&entry.to_string(), "", ""])
+                    command(keys, tuning, *target, [&entry.to_string(), "", ""])
                 }
                 Place::Nowhere { all } => {
                     let place = if *all { "gone" } else { "" };
-                    command(&keys, tuning, unseen, [place, "", ""])
+                    command(keys, tuning, unseen, [place, "", ""])
                 }
             };
             match (keys.connection.one(&cmd).await?, place) {

@@ -15,6 +15,7 @@ mod keys;
 mod letters;
 mod options;
 mod parked;
+mod partitions;
 mod pause;
 mod queue;
 mod registry;

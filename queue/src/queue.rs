@@ -1,6 +1,5 @@
 use std::{
     collections::HashMap,
-    ops::Deref,
     sync::{Arc, PoisonError, RwLock},
     task::Poll,
     time::{Duration, SystemTime},
@@ -15,6 +14,7 @@ use crate::{
     connection::{Connection, Connections, first_error},
     envelope::{Sealer, epoch_ms, unique_hash, whole_ms},
     keys::{ENVELOPE, Keys},
+    partitions::{Partition, Turn, bits_of},
     reply::parse,
     scripts,
     settings::Settings,
@@ -40,20 +40,6 @@ struct Inner {
     settings: Settings,
     connections: Connections,
     partitions: RwLock<HashMap<String, Arc<Partition>>>,
-}
-
-/// Where one queue is: its keys, and a connection to the server that has them.
-pub(crate) struct Partition {
-    pub(crate) keys: Arc<Keys>,
-    pub(crate) connection: Connection,
-}
-
-impl Deref for Partition {
-    type Target = Keys;
-
-    fn deref(&self) -> &Keys {
-        &self.keys
-    }
 }
 
 impl Queue {
@@ -114,14 +100,13 @@ impl Queue {
     pub async fn enqueue<J: Job>(&self, job: &J) -> Result<JobId, EnqueueError> {
         let mut sealer = Sealer::new(None);
         let (id, envelope) = sealer.seal(job)?;
-        let limit = self.limit(J::QUEUE);
-        let queue = self.partition(J::QUEUE);
-        let cmd = match limit {
+        let queue = self.place(J::QUEUE, bits_of(id, None));
+        let cmd = match queue.limit {
             None => add(&queue, envelope),
             Some(limit) => add_bounded(&queue, limit).arg(envelope).take(),
         };
         let answer = queue.connection.one(&cmd).await?;
-        check_room(J::QUEUE, limit, &answer)?;
+        check_room(J::QUEUE, self.limit(J::QUEUE), &answer)?;
         Ok(id)
     }
 
@@ -191,15 +176,16 @@ impl Queue {
         if let Some(limit) = self.limit(J::QUEUE) {
             return self.enqueue_many_bounded(jobs, limit).await;
         }
-        let queue = self.partition(J::QUEUE);
+        let mut turn = Turn::new(self.all_partitions(J::QUEUE), jobs.len());
         let mut ids = Vec::with_capacity(jobs.len());
         let mut writes = FuturesOrdered::new();
         let mut sealer = Sealer::new(None);
         while let rest @ [_, ..] = &jobs[ids.len()..] {
+            let queue = turn.next();
+            let rest = &rest[..turn.share(rest.len())];
             let pipeline = next_write(&queue.keys, &mut sealer, rest, &mut ids)?;
             // Redis works on the writes before, while the next is put together.
-            let connection = &queue.connection;
-            let write = async move { first_error(&connection.all(&pipeline).await?) };
+            let write = async move { first_error(&queue.connection.all(&pipeline).await?) };
             writes.push_back(write);
             if writes.len() == CHUNKS_IN_FLIGHT {
                 writes.next().await.transpose()?;
@@ -254,14 +240,14 @@ impl Queue {
         run: Run,
         unique: Option<UniqueHash>,
     ) -> Result<Enqueued, EnqueueError> {
-        let partition = self.partition(queue);
+        let partition = self.place(queue, bits_of(id, unique));
         let keys = &partition.keys;
         let (mode, ms) = match run {
             Run::Now => ("now", 0),
             Run::In(delay) => ("in", whole_ms(delay)),
             Run::At(time) => ("at", epoch_ms(time)),
         };
-        let limit = self.limit(queue);
+        let limit = partition.limit;
         let Some(unique) = unique else {
             let cmd = match (run, limit) {
                 (Run::Now, None) => add(keys, envelope),
@@ -276,7 +262,7 @@ impl Queue {
                 }
             };
             let answer = partition.connection.one(&cmd).await?;
-            check_room(queue, limit, &answer)?;
+            check_room(queue, self.limit(queue), &answer)?;
             return Ok(Enqueued::New(id));
         };
         #[cfg(feature = "testing")]
@@ -296,7 +282,7 @@ impl Queue {
             .arg(whole_ms(self.settings().tuning.unique_ttl))
             .arg(limit);
         let answer = partition.connection.one(&cmd).await?;
-        check_room(queue, limit, &answer)?;
+        check_room(queue, self.limit(queue), &answer)?;
         match answer {
             Value::Nil => Ok(Enqueued::New(id)),
             holder => match parse(&holder) {
@@ -313,18 +299,13 @@ impl Queue {
         &self.0.settings
     }
 
-    pub(crate) fn partition(&self, queue: &str) -> Arc<Partition> {
-        let known = &self.0.partitions;
-        let read = known.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(partition) = read.get(queue) {
-            return Arc::clone(partition);
-        }
-        drop(read);
-        let keys = Arc::new(Keys::new(&self.settings().namespace, queue));
-        let connection = self.0.connections.to(&keys.stream);
-        let partition = Arc::new(Partition { keys, connection });
-        let mut known = known.write().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(known.entry(queue.to_owned()).or_insert(partition))
+    /// The partitions that were used here, by their names.
+    pub(crate) fn known(&self) -> &RwLock<HashMap<String, Arc<Partition>>> {
+        &self.0.partitions
+    }
+
+    pub(crate) fn connect_to(&self, key: &str) -> Connection {
+        self.0.connections.to(key)
     }
 }
 

@@ -13,6 +13,8 @@ pub(super) enum After {
     /// Due time in ms, and the job.
     Due(u64, String),
     Member(String),
+    /// A page of a further partition, by its number; the beginning of it, or after this.
+    In(u16, Option<Box<After>>),
 }
 
 /// A text is not a cursor, or another state's.
@@ -22,7 +24,15 @@ pub struct InvalidCursor;
 
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for After {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            After::In(partition, None) => write!(f, "{partition}:"),
+            After::In(partition, Some(after)) => write!(f, "{partition}:{after}"),
             After::Entry(id) => id.fmt(f),
             After::Due(due, id) => write!(f, "{due}/{id}"),
             After::Member(member) => f.write_str(member),
@@ -34,6 +44,16 @@ impl FromStr for Cursor {
     type Err = InvalidCursor;
 
     fn from_str(s: &str) -> Result<Self, InvalidCursor> {
+        if let Some((partition, after)) = s.split_once(':') {
+            let partition = partition.parse().map_err(|_| InvalidCursor)?;
+            if after.is_empty() {
+                return Ok(Self(After::In(partition, None)));
+            }
+            return match after.parse()? {
+                Self(After::In(..)) => Err(InvalidCursor),
+                Self(after) => Ok(Self(After::In(partition, Some(Box::new(after))))),
+            };
+        }
         if let Ok(id) = s.parse() {
             return Ok(Self(After::Entry(id)));
         }
@@ -52,6 +72,27 @@ impl Cursor {
         let last = last.filter(|_| full);
         last.map(|id| Self(After::Entry(id)))
     }
+
+    /// The partition in which it goes on, and where there.
+    pub(super) fn split(after: Option<&Self>) -> (u16, Option<Self>) {
+        match after {
+            Some(Self(After::In(partition, after))) => {
+                (*partition, after.as_deref().cloned().map(Self))
+            }
+            after => (0, after.cloned()),
+        }
+    }
+
+    /// The same place in this partition; without one, the beginning of it.
+    pub(super) fn within(partition: u16, after: Option<Self>) -> Option<Self> {
+        match (partition, after) {
+            (0, after) => after,
+            (partition, after) => {
+                let after = after.map(|Self(after)| Box::new(after));
+                Some(Self(After::In(partition, after)))
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -60,11 +101,17 @@ mod tests {
 
     #[test]
     fn cursors_print_as_they_are_read() {
-        for text in ["1700000000000-7", "1700000000000/0192", "task 1 0192"] {
+        for text in [
+            "1700000000000-7",
+            "1700000000000/0192",
+            "task 1 0192",
+            "3:",
+            "3:1700000000000-7",
+        ] {
             let cursor: Cursor = text.parse().unwrap();
             assert_eq!(cursor.to_string(), text);
         }
-        for wrong in ["", "soon", "x/y", "-"] {
+        for wrong in ["", "soon", "x/y", "-", "x:", "1:2:", ":", "99999:"] {
             assert_eq!(wrong.parse::<Cursor>(), Err(InvalidCursor), "{wrong}");
         }
     }

@@ -1,6 +1,6 @@
 //! Pages of jobs, state by state.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use redis::{Cmd, Pipeline, Value};
 
@@ -15,7 +15,7 @@ use crate::{
     EntryId, Error, Queue,
     connection::first_error,
     keys::{GROUP, Keys},
-    queue::Partition,
+    partitions::Partition,
     reply::{number, parse},
     worker::entry::{Raw, parse_entry},
 };
@@ -36,7 +36,7 @@ impl Queue {
     /// A page of the jobs in a state, at most `limit` and never more than [`MAX_PAGE`].
     ///
     /// `after` is the cursor that came with the page before. A job that moves between
-    /// two pages may be in both, or in none.
+    /// two pages may be in both, or in none. Partitions come one after another.
     ///
     /// # Errors
     /// [`Error::Redis`], and [`Error::Cursor`] for one of another state.
@@ -47,26 +47,64 @@ impl Queue {
         after: Option<&Cursor>,
         limit: usize,
     ) -> Result<Page, Error> {
-        let keys = self.partition(queue);
+        let page = async |keys: Arc<Partition>, after: Option<Cursor>, limit| {
+            self.jobs_in(&keys, state, after.as_ref(), limit).await
+        };
+        self.pages(queue, after, limit, page).await
+    }
+
+    /// A page out of those that each partition has.
+    async fn pages(
+        &self,
+        queue: &str,
+        after: Option<&Cursor>,
+        limit: usize,
+        page: impl AsyncFn(Arc<Partition>, Option<Cursor>, usize) -> Result<Page, Error>,
+    ) -> Result<Page, Error> {
         let limit = limit.clamp(1, MAX_PAGE);
+        let (first, mut after) = Cursor::split(after);
+        let mut all = Page::default();
+        let partitions = self.all_partitions(queue);
+        for (keys, number) in partitions.into_iter().zip(0..).skip(first.into()) {
+            if all.jobs.len() >= limit {
+                all.next = Cursor::within(number, None);
+                break;
+            }
+            let some = page(keys, after.take(), limit - all.jobs.len()).await?;
+            all.jobs.extend(some.jobs);
+            if some.next.is_some() {
+                all.next = Cursor::within(number, some.next);
+                break;
+            }
+        }
+        Ok(all)
+    }
+
+    async fn jobs_in(
+        &self,
+        keys: &Partition,
+        state: State,
+        after: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<Page, Error> {
         match state {
-            State::Ready => self.ready(&keys, after, limit).await,
-            State::InHand => self.in_hand(&keys, None, after, limit).await,
-            State::Delayed => self.delayed(&keys, after, limit).await,
+            State::Ready => self.ready(keys, after, limit).await,
+            State::InHand => self.in_hand(keys, None, after, limit).await,
+            State::Delayed => self.delayed(keys, after, limit).await,
             State::Parked => {
                 let from = match after {
                     None => "-".to_owned(),
                     Some(Cursor(After::Member(member))) => format!("({member}"),
                     Some(_) => return Err(InvalidCursor.into()),
                 };
-                let members = self.parked_members(&keys, &from, limit).await?;
+                let members = self.parked_members(keys, &from, limit).await?;
                 let full = members.len() == limit;
                 let next = members.last().filter(|_| full);
                 let next = next.map(|last| Cursor(After::Member(last.text.clone())));
-                let jobs = self.parked_jobs(&keys, members).await?;
+                let jobs = self.parked_jobs(keys, members).await?;
                 let jobs = jobs.into_iter().map(|parked| {
                     let reason = parked.reason;
-                    Located::new(Place::Parked { reason }, parked.envelope)
+                    Located::new(keys, Place::Parked { reason }, parked.envelope)
                 });
                 let jobs = jobs.collect();
                 Ok(Page { jobs, next })
@@ -74,7 +112,7 @@ impl Queue {
             State::Dead => {
                 let newest = entry_after(after)?.map_or("+".to_owned(), |id| format!("({id}"));
                 let range = [&newest[..], "-"];
-                let letters = self.letters("XREVRANGE", queue, range, limit).await?;
+                let letters = self.letters("XREVRANGE", keys, range, limit).await?;
                 let next =
                     Cursor::after_entry(letters.last().map(|last| last.id), letters.len() == limit);
                 let jobs = letters.into_iter().map(Located::from).collect();
@@ -94,9 +132,11 @@ impl Queue {
         after: Option<&Cursor>,
         limit: usize,
     ) -> Result<Page, Error> {
-        let limit = limit.clamp(1, MAX_PAGE);
-        let keys = self.partition(queue);
-        self.in_hand(&keys, Some(consumer), after, limit).await
+        let page = async |keys: Arc<Partition>, after: Option<Cursor>, limit| {
+            let after = after.as_ref();
+            self.in_hand(&keys, Some(consumer), after, limit).await
+        };
+        self.pages(queue, after, limit, page).await
     }
 
     async fn ready(
@@ -114,7 +154,8 @@ impl Queue {
             .await?;
         let next = Cursor::after_entry(entries.last().map(|(id, _)| *id), entries.len() == limit);
         let jobs = entries.into_iter();
-        let jobs = jobs.map(|(entry, envelope)| Located::new(Place::Ready { entry }, envelope));
+        let jobs =
+            jobs.map(|(entry, envelope)| Located::new(keys, Place::Ready { entry }, envelope));
         let jobs = jobs.collect();
         Ok(Page { jobs, next })
     }
@@ -139,7 +180,7 @@ impl Queue {
         let jobs = both.filter_map(|(hold, rows)| {
             // Done between the two questions, or half of "done".
             let (_, envelope) = raw(rows).pop()?;
-            Some(Located::new(hold.into(), envelope))
+            Some(Located::new(keys, hold.into(), envelope))
         });
         let jobs = jobs.collect();
         Ok(Page { jobs, next })
@@ -177,9 +218,11 @@ impl Queue {
         };
         let both = due.iter().zip(envelopes);
         let jobs = both.filter_map(|((_, due), envelope)| match envelope {
-            Value::BulkString(envelope) => {
-                Some(Located::new(Place::Delayed { due_ms: *due }, envelope))
-            }
+            Value::BulkString(envelope) => Some(Located::new(
+                keys,
+                Place::Delayed { due_ms: *due },
+                envelope,
+            )),
             // It has become ready between the two questions.
             _ => None,
         });

@@ -1,7 +1,7 @@
 use redis::Value;
 
 use super::scored;
-use crate::{Error, Queue, reply::text};
+use crate::{Error, Queue, partitions::queue_of, reply::text};
 
 /// Most schedules told; more than any code has.
 const MOST: usize = 1000;
@@ -25,7 +25,8 @@ impl Queue {
     /// # Errors
     /// [`Error::Redis`].
     pub async fn schedules(&self, queue: &str) -> Result<Vec<Scheduled>, Error> {
-        let keys = self.partition(queue);
+        // The first partition has them all.
+        let keys = self.partition(queue_of(queue));
         let mut cmd = redis::cmd("ZRANGE");
         cmd.arg(&keys.cron).arg(0).arg(MOST - 1).arg("WITHSCORES");
         let Value::Array(rows) = keys.connection.one(&cmd).await? else {

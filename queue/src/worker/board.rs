@@ -27,6 +27,7 @@ pub(super) struct Board {
 
 struct State {
     lanes: Vec<Hand>,
+    queues: Vec<Share>,
     /// The lane that is served next.
     next: usize,
     running: usize,
@@ -39,19 +40,34 @@ impl State {
     /// Frees a slot; returns whether another runner may be asleep over it.
     fn ran(&mut self, lane: usize) -> bool {
         self.running -= 1;
-        let hand = &mut self.lanes[lane];
-        // Others have passed over what waits in a full lane.
-        let passed_over = hand.is_full() && !(hand.ready.is_empty() && hand.suspects.is_empty());
-        hand.running -= 1;
+        let queue = self.lanes[lane].queue;
+        let waits = |hand: &Hand| !(hand.ready.is_empty() && hand.suspects.is_empty());
+        // Others have passed over what waits in a queue that is full.
+        let passed_over = self.queues[queue].is_full()
+            && (self.lanes.iter()).any(|hand| hand.queue == queue && waits(hand));
+        self.queues[queue].running -= 1;
         passed_over
     }
 }
 
-/// What is in hand from one queue.
-struct Hand {
+/// What the lanes of one queue, one for each partition, have together.
+struct Share {
     /// Most jobs of the queue at once.
     limit: usize,
     running: usize,
+    lanes: usize,
+}
+
+impl Share {
+    fn is_full(&self) -> bool {
+        self.running >= self.limit
+    }
+}
+
+/// What is in hand from one lane.
+struct Hand {
+    /// Its queue's place among the shares.
+    queue: usize,
     ready: VecDeque<Entry>,
     suspects: VecDeque<Entry>,
     /// Every entry from its arrival until Redis has confirmed its outcome.
@@ -61,19 +77,14 @@ struct Hand {
 }
 
 impl Hand {
-    fn new(limit: usize) -> Self {
+    fn new(queue: usize) -> Self {
         Self {
-            limit,
-            running: 0,
+            queue,
             ready: VecDeque::new(),
             suspects: VecDeque::new(),
             held: EntryIds::default(),
             low: 0,
         }
-    }
-
-    fn is_full(&self) -> bool {
-        self.running >= self.limit
     }
 }
 
@@ -99,11 +110,23 @@ pub(super) enum Next {
 }
 
 impl Board {
-    /// `limits`: jobs at once of each lane; `concurrency`: of all together.
-    pub(super) fn new(limits: &[usize], concurrency: usize) -> Self {
+    /// `queues`: most jobs at once of each queue, and how many lanes it has, which come one
+    /// after another; `concurrency`: jobs of all together.
+    pub(super) fn new(queues: &[(usize, usize)], concurrency: usize) -> Self {
+        let share = |&(limit, lanes)| Share {
+            limit,
+            running: 0,
+            lanes,
+        };
+        let lanes = queues.iter().enumerate();
+        let lanes: Vec<Hand> = lanes
+            .flat_map(|(queue, &(_, lanes))| (0..lanes).map(move |_| Hand::new(queue)))
+            .collect();
         Self {
+            wanted: lanes.iter().map(|_| Notify::new()).collect(),
             state: Mutex::new(State {
-                lanes: limits.iter().copied().map(Hand::new).collect(),
+                lanes,
+                queues: queues.iter().map(share).collect(),
                 next: 0,
                 running: 0,
                 suspect_running: false,
@@ -111,7 +134,6 @@ impl Board {
             }),
             concurrency,
             work: Notify::new(),
-            wanted: limits.iter().map(|_| Notify::new()).collect(),
         }
     }
 
@@ -193,10 +215,11 @@ impl Board {
                 continue;
             }
             let may_suspect = !state.suspect_running;
-            let hand = &mut state.lanes[lane];
-            if hand.is_full() {
+            let queue = state.lanes[lane].queue;
+            if state.queues[queue].is_full() {
                 continue;
             }
+            let hand = &mut state.lanes[lane];
             let (entry, suspect) = match hand.suspects.pop_front() {
                 Some(entry) if may_suspect => (entry, true),
                 other => {
@@ -209,8 +232,8 @@ impl Board {
                     }
                 }
             };
-            hand.running += 1;
             let low = hand.ready.len() <= hand.low;
+            state.queues[queue].running += 1;
             state.next = (lane + 1) % lanes;
             state.running += 1;
             state.suspect_running |= suspect;
@@ -256,13 +279,16 @@ impl Board {
     pub(super) fn room(&self, lane: usize, window: usize) -> usize {
         let mut state = self.state();
         let free = self.concurrency.saturating_sub(state.running);
+        let share = &state.queues[state.lanes[lane].queue];
+        let free = free.min(share.limit.saturating_sub(share.running));
+        let lanes = share.lanes;
         let hand = &mut state.lanes[lane];
-        let free = free.min(hand.limit.saturating_sub(hand.running));
         if hand.held.len() >= MAX_UNCONFIRMED {
             hand.low = 0;
             return 0;
         }
-        let target = free + window;
+        // The lanes of a queue divide what it may fetch, or each would fetch it all.
+        let target = (free + window).div_ceil(lanes);
         hand.low = target / 2;
         let have = hand.ready.len();
         if have > hand.low {
@@ -276,11 +302,12 @@ impl Board {
     /// A full buffer is no reason to leave them: under a backlog it is always full.
     pub(super) fn claimable(&self, lane: usize, window: usize) -> usize {
         let slots = {
-            let hand = &self.state().lanes[lane];
+            let state = self.state();
+            let hand = &state.lanes[lane];
             if hand.held.len() >= MAX_UNCONFIRMED {
                 return 0;
             }
-            hand.limit.min(self.concurrency)
+            state.queues[hand.queue].limit.min(self.concurrency)
         };
         self.room(lane, window).max(slots)
     }
@@ -384,7 +411,7 @@ mod tests {
 
     #[test]
     fn suspects_run_one_at_a_time() {
-        let board = Board::new(&[4], 4);
+        let board = Board::new(&[(4, 1)], 4);
         board.put(0, vec![entry("1-0", 3), entry("1-1", 3)], Place::Back, 3);
         assert!(run(&board).unwrap().suspect);
         assert!(run(&board).is_none());
@@ -394,7 +421,7 @@ mod tests {
 
     #[test]
     fn a_suspect_that_waits_behind_another_grows_stale() {
-        let board = Board::new(&[4], 4);
+        let board = Board::new(&[(4, 1)], 4);
         board.put(0, vec![entry("1-0", 3), entry("1-1", 3)], Place::Back, 3);
         assert!(run(&board).unwrap().suspect);
         assert!(board.take_stale(0, Duration::from_secs(60)).is_empty());
@@ -405,7 +432,7 @@ mod tests {
 
     #[test]
     fn lanes_take_turns() {
-        let board = Board::new(&[4, 4], 4);
+        let board = Board::new(&[(4, 1), (4, 1)], 4);
         board.put(0, vec![entry("1-0", 1), entry("1-1", 1)], Place::Back, 3);
         board.put(1, vec![entry("2-0", 1), entry("2-1", 1)], Place::Back, 3);
         let lanes: Vec<_> = std::iter::from_fn(|| run(&board))
@@ -416,7 +443,7 @@ mod tests {
 
     #[test]
     fn a_full_lane_is_passed_over_until_one_of_its_jobs_ends() {
-        let board = Board::new(&[1, 4], 4);
+        let board = Board::new(&[(1, 1), (4, 1)], 4);
         board.put(0, vec![entry("1-0", 1), entry("1-1", 1)], Place::Back, 3);
         board.put(1, vec![entry("2-0", 1), entry("2-1", 1)], Place::Back, 3);
         let lanes: Vec<_> = std::iter::from_fn(|| run(&board))
@@ -429,8 +456,28 @@ mod tests {
     }
 
     #[test]
+    fn the_lanes_of_a_queue_share_its_limit_and_what_it_fetches() {
+        let board = Board::new(&[(2, 3), (4, 1)], 8);
+        assert_eq!(
+            board.room(0, 4),
+            2,
+            "a third of the two slots and four ahead"
+        );
+        for (lane, id) in [(0, "1-0"), (1, "2-0"), (2, "3-0"), (3, "4-0")] {
+            board.put(lane, vec![entry(id, 1)], Place::Back, 3);
+        }
+        let lanes: Vec<_> = std::iter::from_fn(|| run(&board))
+            .map(|taken| taken.lane)
+            .collect();
+        assert_eq!(lanes, [0, 1, 3]);
+        assert_eq!(board.room(0, 1), 1);
+        let next = board.try_next(Some(1), &|_| true);
+        assert!(matches!(next, Some(Next::Run(taken)) if taken.lane == 2));
+    }
+
+    #[test]
     fn what_is_held_is_not_taken_twice() {
-        let board = Board::new(&[4], 4);
+        let board = Board::new(&[(4, 1)], 4);
         board.put(0, vec![entry("1-0", 1)], Place::Back, 3);
         board.put(0, vec![entry("1-0", 1)], Place::Back, 3);
         assert!(run(&board).is_some());
@@ -441,7 +488,7 @@ mod tests {
 
     #[test]
     fn what_was_taken_over_runs_first_in_its_order() {
-        let board = Board::new(&[4], 4);
+        let board = Board::new(&[(4, 1)], 4);
         board.put(0, vec![entry("2-0", 1), entry("2-1", 1)], Place::Back, 3);
         board.put(0, vec![entry("1-0", 2), entry("1-1", 2)], Place::Front, 3);
         let order: Vec<_> = std::iter::from_fn(|| run(&board))
@@ -452,7 +499,7 @@ mod tests {
 
     #[test]
     fn fetches_come_in_batches() {
-        let board = Board::new(&[2], 2);
+        let board = Board::new(&[(2, 1)], 2);
         assert_eq!(board.room(0, 8), 10);
         board.put(
             0,

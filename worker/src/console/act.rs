@@ -135,12 +135,12 @@ impl Console {
         self.print(&document, &format!("job {id} is {outcome}"))
     }
 
-    /// The job, and its queue.
+    /// The job, and the partition of its queue that it is in.
     async fn find(&self, id: JobId) -> anyhow::Result<(String, Located)> {
         let mut unseen = false;
         for name in &self.names {
             match self.queue.find(name, id).await? {
-                Search::Found(job) => return Ok((name.clone(), *job)),
+                Search::Found(job) => return Ok((job.queue.clone(), *job)),
                 Search::Unseen => unseen = true,
                 Search::Absent => {}
             }

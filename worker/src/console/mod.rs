@@ -52,7 +52,7 @@ pub(super) struct Jobs {
     /// Print one JSON document instead of a table
     #[arg(long, global = true)]
     json: bool,
-    /// This queue alone, instead of all that the worker serves
+    /// This queue alone, instead of all that the worker serves; or a partition of one, as mail:1
     #[arg(long, global = true, value_name = "NAME")]
     queue: Option<String>,
 }
@@ -208,9 +208,16 @@ fn names(named: Option<String>) -> anyhow::Result<Vec<String>> {
     let all: Vec<String> = jobs::queues().into_iter().map(|queue| queue.name).collect();
     match named {
         None => Ok(all),
-        Some(name) if all.contains(&name) => Ok(vec![name]),
+        Some(name) if all.contains(&name) || is_partition(&name, &all) => Ok(vec![name]),
         Some(name) => bail!("no queue {name:?}: the worker serves {}", all.join(", ")),
     }
+}
+
+/// Also one above those of the settings, which may hold jobs that nobody serves.
+fn is_partition(name: &str, queues: &[String]) -> bool {
+    name.split_once(':').is_some_and(|(queue, number)| {
+        queues.iter().any(|one| one == queue) && number.parse().is_ok_and(|number: u8| number < 64)
+    })
 }
 
 impl Console {
@@ -234,5 +241,10 @@ mod tests {
         let error = names(Some("defualt".to_owned())).unwrap_err().to_string();
         assert!(error.contains("default"), "{error}");
         assert_eq!(names(None).unwrap(), ["default"]);
+        let partition = names(Some("default:3".to_owned())).unwrap();
+        assert_eq!(partition, ["default:3"]);
+        for wrong in ["default:64", "default:", "mail:1"] {
+            names(Some(wrong.to_owned())).unwrap_err();
+        }
     }
 }

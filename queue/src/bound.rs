@@ -31,7 +31,7 @@ impl Queue {
     ) -> Result<Vec<JobId>, EnqueueError> {
         let mut turn = Turn::new(self.all_partitions(J::QUEUE), jobs.len());
         let mut ids = Vec::with_capacity(jobs.len());
-        let mut sealer = Sealer::new(None);
+        let mut sealer = Sealer::plain();
         while let rest @ [_, ..] = &jobs[ids.len()..] {
             let before = ids.len();
             let keys = turn.next();
@@ -55,7 +55,7 @@ impl Queue {
 fn next_write<J: Job>(
     keys: &Keys,
     limit: u64,
-    sealer: &mut Sealer<J>,
+    sealer: &mut Sealer<'_, J>,
     jobs: &[J],
     ids: &mut Vec<JobId>,
 ) -> Result<Cmd, EnqueueError> {
@@ -77,7 +77,7 @@ fn next_write<J: Job>(
 
 /// The script that adds the jobs whose envelopes are its further arguments.
 pub(crate) fn add_bounded(keys: &Keys, limit: u64) -> Cmd {
-    let mut cmd = scripts::call(&scripts::BOUNDED, &[&keys.stream, &keys.delayed]);
+    let mut cmd = scripts::call(&scripts::BOUNDED, &keys.with_streams(&[&keys.delayed]));
     cmd.arg(limit);
     cmd
 }

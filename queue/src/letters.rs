@@ -130,7 +130,7 @@ impl Queue {
         let mut envelope = decoded.map_err(|source| Error::Letter { id, source })?;
         envelope.attempt = 1;
         let lock = envelope.unique.map(|unique| keys.lock(unique));
-        let mut named = vec![&keys.stream[..], &keys.dead, &keys.requests];
+        let mut named = keys.with_streams(&[&keys.dead, &keys.requests]);
         named.extend(lock.as_deref());
         let mut cmd = scripts::call(&scripts::REPLAY, &named);
         cmd.arg(id.to_string())

@@ -9,6 +9,7 @@ mod dial;
 mod entry_id;
 mod envelope;
 mod error;
+mod holds;
 pub mod inspect;
 mod job;
 mod keys;
@@ -17,6 +18,7 @@ mod options;
 mod parked;
 mod partitions;
 mod pause;
+mod priority;
 mod queue;
 mod registry;
 mod relay;
@@ -36,13 +38,14 @@ pub use redis;
 pub use crate::{
     cancel::Cancelled,
     entry_id::{EntryId, InvalidEntryId},
-    envelope::{Envelope, UniqueHash},
+    envelope::{Envelope, Packing, Slot, UniqueHash},
     error::{DecodeError, EnqueueError, Error, WorkerError},
     inspect::Counts,
     job::{Job, JobContext, JobError, JobId},
     letters::{DeadLetter, Replay},
     options::{Enqueued, Options, Run},
     parked::{Parked, Unknown},
+    priority::{Priority, UnknownPriority},
     queue::Queue,
     registry::Registry,
     relay::Relayed,

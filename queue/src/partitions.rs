@@ -65,7 +65,7 @@ impl Queue {
         let limit = self.limit(queue);
         Partition {
             name: name.to_owned(),
-            connection: self.connect_to(&keys.stream),
+            connection: self.connect_to(&keys.meta),
             keys,
             limit: limit.map(|limit| limit.div_ceil(u64::from(partitions))),
             others: others

@@ -9,10 +9,10 @@ use futures_util::{StreamExt, TryStreamExt, stream::FuturesOrdered};
 use redis::{Cmd, ErrorKind, Pipeline, RedisError, Value};
 
 use crate::{
-    EnqueueError, Enqueued, Envelope, Error, Job, JobId, Options, Run, UniqueHash,
+    EnqueueError, Enqueued, Envelope, Error, Job, JobId, Options, Priority, Run, UniqueHash,
     bound::{add_bounded, check_room},
     connection::{Connection, Connections, first_error},
-    envelope::{Sealer, epoch_ms, unique_hash, whole_ms},
+    envelope::{Extras, Sealer, epoch_ms, unique_hash, whole_ms},
     keys::{ENVELOPE, Keys},
     partitions::{Partition, Turn, bits_of},
     reply::parse,
@@ -40,6 +40,23 @@ struct Inner {
     settings: Settings,
     connections: Connections,
     partitions: RwLock<HashMap<String, Arc<Partition>>>,
+}
+
+/// What decides where a job's envelope goes, besides its time.
+#[derive(Clone, Copy)]
+struct Shape {
+    priority: Priority,
+    unique: Option<UniqueHash>,
+}
+
+impl Shape {
+    /// That of a job with nothing beyond what its kind says.
+    fn of<J: Job>() -> Self {
+        Self {
+            priority: J::PRIORITY,
+            unique: None,
+        }
+    }
 }
 
 impl Queue {
@@ -98,11 +115,11 @@ impl Queue {
     /// been enqueued all the same: a repeat can double it. Where that matters, use
     /// the outbox.
     pub async fn enqueue<J: Job>(&self, job: &J) -> Result<JobId, EnqueueError> {
-        let mut sealer = Sealer::new(None);
+        let mut sealer = Sealer::plain();
         let (id, envelope) = sealer.seal(job)?;
         let queue = self.place(J::QUEUE, bits_of(id, None));
         let cmd = match queue.limit {
-            None => add(&queue, envelope),
+            None => add(&queue, J::PRIORITY, envelope),
             Some(limit) => add_bounded(&queue, limit).arg(envelope).take(),
         };
         let answer = queue.connection.one(&cmd).await?;
@@ -140,9 +157,15 @@ impl Queue {
     ) -> Result<Enqueued, EnqueueError> {
         let key = options.unique.as_deref();
         let unique = key.map(|key| unique_hash(J::NAME, key));
-        let mut sealer = Sealer::new(unique);
+        let extras = Extras {
+            unique,
+            ..Extras::default()
+        };
+        let priority = options.priority.unwrap_or(J::PRIORITY);
+        let mut sealer = Sealer::new(priority, extras);
         let (id, envelope) = sealer.seal(job)?;
-        self.submit(J::QUEUE, id, envelope, options.run, unique)
+        let shape = Shape { priority, unique };
+        self.submit(J::QUEUE, id, envelope, options.run, shape)
             .await
     }
 
@@ -154,14 +177,12 @@ impl Queue {
     pub async fn enqueue_envelope(&self, envelope: &Envelope) -> Result<Enqueued, EnqueueError> {
         envelope.check()?;
         let bytes = envelope.encode();
-        self.submit(
-            &envelope.queue,
-            envelope.id,
-            &bytes,
-            Run::Now,
-            envelope.unique,
-        )
-        .await
+        let shape = Shape {
+            priority: envelope.priority,
+            unique: envelope.unique,
+        };
+        self.submit(&envelope.queue, envelope.id, &bytes, Run::Now, shape)
+            .await
     }
 
     /// Enqueues many jobs, up to 512 or some 4 MiB to a write.
@@ -179,7 +200,7 @@ impl Queue {
         let mut turn = Turn::new(self.all_partitions(J::QUEUE), jobs.len());
         let mut ids = Vec::with_capacity(jobs.len());
         let mut writes = FuturesOrdered::new();
-        let mut sealer = Sealer::new(None);
+        let mut sealer = Sealer::plain();
         while let rest @ [_, ..] = &jobs[ids.len()..] {
             let queue = turn.next();
             let rest = &rest[..turn.share(rest.len())];
@@ -209,10 +230,12 @@ impl Queue {
         job: &J,
         delay: Duration,
     ) -> Result<JobId, EnqueueError> {
-        let mut sealer = Sealer::new(None);
+        let mut sealer = Sealer::plain();
         let (id, envelope) = sealer.seal(job)?;
         let run = Run::In(delay);
-        let enqueued = self.submit(J::QUEUE, id, envelope, run, None).await?;
+        let enqueued = self
+            .submit(J::QUEUE, id, envelope, run, Shape::of::<J>())
+            .await?;
         Ok(enqueued.id())
     }
 
@@ -225,10 +248,12 @@ impl Queue {
         job: &J,
         time: SystemTime,
     ) -> Result<JobId, EnqueueError> {
-        let mut sealer = Sealer::new(None);
+        let mut sealer = Sealer::plain();
         let (id, envelope) = sealer.seal(job)?;
         let run = Run::At(time);
-        let enqueued = self.submit(J::QUEUE, id, envelope, run, None).await?;
+        let enqueued = self
+            .submit(J::QUEUE, id, envelope, run, Shape::of::<J>())
+            .await?;
         Ok(enqueued.id())
     }
 
@@ -238,9 +263,9 @@ impl Queue {
         id: JobId,
         envelope: &[u8],
         run: Run,
-        unique: Option<UniqueHash>,
+        shape: Shape,
     ) -> Result<Enqueued, EnqueueError> {
-        let partition = self.place(queue, bits_of(id, unique));
+        let partition = self.place(queue, bits_of(id, shape.unique));
         let keys = &partition.keys;
         let (mode, ms) = match run {
             Run::Now => ("now", 0),
@@ -248,14 +273,16 @@ impl Queue {
             Run::At(time) => ("at", epoch_ms(time)),
         };
         let limit = partition.limit;
-        let Some(unique) = unique else {
+        let Some(unique) = shape.unique else {
             let cmd = match (run, limit) {
-                (Run::Now, None) => add(keys, envelope),
+                (Run::Now, None) => add(keys, shape.priority, envelope),
                 (Run::Now, Some(limit)) => add_bounded(keys, limit).arg(envelope).take(),
                 _ => {
-                    let named = [&keys.payloads[..], &keys.delayed, &keys.stream];
-                    let named = &named[..2 + usize::from(limit.is_some())];
-                    let mut cmd = scripts::call(&scripts::SCHEDULE, named);
+                    let mut named = vec![&keys.payloads[..], &keys.delayed];
+                    if limit.is_some() {
+                        named.extend(keys.streams.iter().map(String::as_str));
+                    }
+                    let mut cmd = scripts::call(&scripts::SCHEDULE, &named);
                     cmd.arg(id.to_string()).arg(envelope).arg(mode).arg(ms);
                     cmd.arg(limit);
                     cmd
@@ -273,7 +300,7 @@ impl Queue {
         let lock = keys.lock(unique);
         let mut cmd = scripts::call(
             &scripts::UNIQUE,
-            &[&keys.stream, &keys.payloads, &keys.delayed, &lock],
+            &keys.with_streams(&[&keys.payloads, &keys.delayed, &lock]),
         );
         cmd.arg(id.to_string())
             .arg(envelope)
@@ -312,7 +339,7 @@ impl Queue {
 /// The commands that add the first of the jobs, as many as make a full write.
 fn next_write<J: Job>(
     keys: &Keys,
-    sealer: &mut Sealer<J>,
+    sealer: &mut Sealer<'_, J>,
     jobs: &[J],
     ids: &mut Vec<JobId>,
 ) -> Result<Pipeline, EnqueueError> {
@@ -320,7 +347,7 @@ fn next_write<J: Job>(
     let mut bytes = 0;
     for job in jobs.iter().take(CHUNK) {
         let (id, envelope) = sealer.seal(job)?;
-        pipeline.add_command(add(keys, envelope));
+        pipeline.add_command(add(keys, J::PRIORITY, envelope));
         ids.push(id);
         bytes += envelope.len();
         if bytes >= WRITE_BYTES {
@@ -330,9 +357,10 @@ fn next_write<J: Job>(
     Ok(pipeline)
 }
 
-fn add(keys: &Keys, envelope: &[u8]) -> Cmd {
+fn add(keys: &Keys, priority: Priority, envelope: &[u8]) -> Cmd {
     let mut cmd = Cmd::with_capacity(5, envelope.len() + 64);
-    cmd.arg("XADD").arg(&keys.stream).arg("*").arg(ENVELOPE);
+    cmd.arg("XADD").arg(keys.stream(priority));
+    cmd.arg("*").arg(ENVELOPE);
     cmd.arg(envelope);
     cmd
 }
@@ -354,7 +382,7 @@ mod tests {
         for (length, full) in [(0, CHUNK), (Envelope::MAX_PAYLOAD - 2, 16)] {
             let jobs: Vec<_> = (0..CHUNK + 1).map(|_| Text("x".repeat(length))).collect();
             let mut ids = Vec::new();
-            let write = next_write(&keys, &mut Sealer::new(None), &jobs, &mut ids).unwrap();
+            let write = next_write(&keys, &mut Sealer::plain(), &jobs, &mut ids).unwrap();
             assert_eq!((write.len(), ids.len()), (full, full), "of {length} bytes");
         }
     }

@@ -122,7 +122,7 @@ impl Queue {
 
     fn relay_some(&self, keys: &Partition, jobs: &[&Relayed]) -> Cmd {
         let markers: Vec<String> = jobs.iter().map(|job| keys.once(job.id)).collect();
-        let mut names: Vec<&str> = vec![&keys.stream, &keys.payloads, &keys.delayed];
+        let mut names = keys.with_streams(&[&keys.payloads, &keys.delayed]);
         names.extend(markers.iter().map(String::as_str));
         let mut cmd = scripts::call(&scripts::RELAY, &names);
         cmd.arg(whole_ms(self.settings().tuning.marker_ttl));

@@ -1,6 +1,6 @@
 use std::{fmt, str::FromStr};
 
-use crate::{EntryId, parked::member};
+use crate::{EntryId, Priority, parked::member};
 
 /// Where the next page begins; as a text, for an address or a command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -9,7 +9,8 @@ pub struct Cursor(pub(super) After);
 /// What the page before ended with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum After {
-    Entry(EntryId),
+    /// Of the stream of this priority, or of the dead letters, which have none.
+    Entry(Priority, EntryId),
     /// Due time in ms, and the job.
     Due(u64, String),
     Member(String),
@@ -33,7 +34,8 @@ impl fmt::Display for After {
         match self {
             After::In(partition, None) => write!(f, "{partition}:"),
             After::In(partition, Some(after)) => write!(f, "{partition}:{after}"),
-            After::Entry(id) => id.fmt(f),
+            After::Entry(Priority::Normal, id) => id.fmt(f),
+            After::Entry(priority, id) => write!(f, "{priority}:{id}"),
             After::Due(due, id) => write!(f, "{due}/{id}"),
             After::Member(member) => f.write_str(member),
         }
@@ -44,8 +46,9 @@ impl FromStr for Cursor {
     type Err = InvalidCursor;
 
     fn from_str(s: &str) -> Result<Self, InvalidCursor> {
-        if let Some((partition, after)) = s.split_once(':') {
-            let partition = partition.parse().map_err(|_| InvalidCursor)?;
+        let prefix = s.split_once(':');
+        // No priority's name is a number.
+        if let Some((Ok(partition), after)) = prefix.map(|(at, after)| (at.parse(), after)) {
             if after.is_empty() {
                 return Ok(Self(After::In(partition, None)));
             }
@@ -54,8 +57,12 @@ impl FromStr for Cursor {
                 Self(after) => Ok(Self(After::In(partition, Some(Box::new(after))))),
             };
         }
-        if let Ok(id) = s.parse() {
-            return Ok(Self(After::Entry(id)));
+        let (priority, id) = match prefix {
+            Some((priority, id)) => (priority.parse().map_err(|_| InvalidCursor)?, id),
+            None => (Priority::Normal, s),
+        };
+        if let Ok(id) = id.parse() {
+            return Ok(Self(After::Entry(priority, id)));
         }
         if let Some((due, id)) = s.split_once('/') {
             let due = due.parse().map_err(|_| InvalidCursor)?;
@@ -68,9 +75,9 @@ impl FromStr for Cursor {
 
 impl Cursor {
     /// After this entry, if the page was full: one that is not is the last.
-    pub(super) fn after_entry(last: Option<EntryId>, full: bool) -> Option<Self> {
+    pub(super) fn after_entry(last: Option<(Priority, EntryId)>, full: bool) -> Option<Self> {
         let last = last.filter(|_| full);
-        last.map(|id| Self(After::Entry(id)))
+        last.map(|(priority, id)| Self(After::Entry(priority, id)))
     }
 
     /// The partition in which it goes on, and where there.
@@ -103,15 +110,17 @@ mod tests {
     fn cursors_print_as_they_are_read() {
         for text in [
             "1700000000000-7",
+            "high:1700000000000-7",
             "1700000000000/0192",
             "task 1 0192",
             "3:",
-            "3:1700000000000-7",
+            "3:low:1700000000000-7",
+            "3:1700000000000/0192",
         ] {
             let cursor: Cursor = text.parse().unwrap();
             assert_eq!(cursor.to_string(), text);
         }
-        for wrong in ["", "soon", "x/y", "-", "x:", "1:2:", ":", "99999:"] {
+        for wrong in ["", "soon", "x/y", "-", "urgent:1-7", "1:2:", ":", "99999:"] {
             assert_eq!(wrong.parse::<Cursor>(), Err(InvalidCursor), "{wrong}");
         }
     }

@@ -46,12 +46,13 @@ impl Search {
 }
 
 impl Queue {
-    /// Looks for a job by its id, with at most some fifty reads of at most 100 entries.
+    /// Looks for a job by its id, with some fifty reads of 25 entries at most for each
+    /// priority that the queue has jobs of.
     ///
     /// - A **delayed** or **parked** job is always found, unless it is parked in an
     ///   envelope that its worker could not read.
     /// - A **ready** or **running** job is found when it is among the 500 oldest or
-    ///   the 500 newest entries of the stream, or its entry is one of the 500 before or
+    ///   the 500 newest entries of its priority, or its entry is one of the 500 before or
     ///   after the millisecond in its id. So one that was enqueued to run at once is
     ///   found in a backlog of any length, if the producer's clock agrees with the
     ///   server's. One that was delayed, retried, unparked or replayed has an entry that
@@ -60,7 +61,7 @@ impl Queue {
     /// - A **dead letter** is found by the same rule among the letters: the newest are,
     ///   and those that died soon after they were enqueued.
     ///
-    /// Where there are fewer than 500 entries and fewer than 500 letters, all were looked
+    /// Where there are fewer than 500 entries of each priority, and letters, all were looked
     /// through, and the answer is [`Search::Absent`], else [`Search::Unseen`].
     ///
     /// # Errors
@@ -77,15 +78,21 @@ impl Queue {
         Ok(search)
     }
 
-    pub(super) async fn find_in(&self, keys: &Partition, id: JobId) -> Result<Search, Error> {
+    pub(crate) async fn find_in(&self, keys: &Partition, id: JobId) -> Result<Search, Error> {
         if let Some(found) = self.find_set_aside(keys, id).await? {
             return Ok(Search::Found(Box::new(found)));
         }
         let sought = Sought::new(id);
-        let entries = self.seek(keys, &keys.stream, &sought).await?;
-        if let Sight::Found(entry) = entries {
-            let found = self.find_entry(keys, entry).await?;
-            return Ok(Search::Found(Box::new(found)));
+        let mut all_seen = true;
+        for stream in &keys.streams {
+            match self.seek(keys, stream, &sought).await? {
+                Sight::Found(entry) => {
+                    let found = self.find_entry(keys, stream, entry).await?;
+                    return Ok(Search::Found(Box::new(found)));
+                }
+                Sight::Unseen => all_seen = false,
+                Sight::Absent => {}
+            }
         }
         let letters = self.seek(keys, &keys.dead, &sought).await?;
         if let Sight::Found((letter, _)) = letters {
@@ -99,7 +106,7 @@ impl Queue {
         // It may have been set aside behind our back, for another attempt.
         Ok(match self.find_set_aside(keys, id).await? {
             Some(found) => Search::Found(Box::new(found)),
-            None if matches!((entries, letters), (Sight::Absent, Sight::Absent)) => Search::Absent,
+            None if all_seen && matches!(letters, Sight::Absent) => Search::Absent,
             None => Search::Unseen,
         })
     }
@@ -160,9 +167,14 @@ impl Queue {
         Ok(Sight::Unseen)
     }
 
-    async fn find_entry(&self, keys: &Partition, (entry, envelope): Raw) -> Result<Located, Error> {
+    async fn find_entry(
+        &self,
+        keys: &Partition,
+        stream: &str,
+        (entry, envelope): Raw,
+    ) -> Result<Located, Error> {
         let id = entry.to_string();
-        let holds = self.holds(keys, [&id, &id], 1, None).await?;
+        let holds = self.holds(keys, stream, [&id, &id], 1, None).await?;
         let hold = holds.into_iter().next();
         let place = hold.map_or(Place::Ready { entry }, Place::from);
         Ok(Located::new(keys, place, envelope))

@@ -184,7 +184,7 @@ impl Look {
                         found.residue.push(format!("{key}: {fields} fields"));
                     }
                 }
-                "s:0" => self.stream(key, found).await,
+                stream if stream.starts_with("s:") => self.stream(key, found).await,
                 // Ticks forget requests to cancel a day after they were made.
                 "cx" => {}
                 // Schedules stay while a release may come back that knows them, and so do

@@ -106,19 +106,21 @@ pub fn pick<J: Job>(
 /// Envelopes and times of all jobs that wait.
 async fn waiting(keys: &Partition) -> Result<Vec<(Vec<u8>, Option<SystemTime>)>, Error> {
     let connection = &keys.connection;
-    let mut range = redis::cmd("XRANGE");
-    range.arg(&keys.stream).arg("-").arg("+");
-    let entries: StreamRangeReply = read(connection.one(&range).await?, "XRANGE")?;
-    let mut pending = redis::cmd("XPENDING");
-    pending.arg(&keys.stream).arg(GROUP).arg("-").arg("+");
-    pending.arg(entries.ids.len().max(1));
-    let in_hand = in_hand(connection.one(&pending).await)?;
     let mut all = Vec::new();
-    for entry in &entries.ids {
-        if !in_hand.contains(&entry.id)
-            && let Some(Value::BulkString(envelope)) = entry.map.get(ENVELOPE)
-        {
-            all.push((envelope.clone(), None));
+    for stream in &keys.streams {
+        let mut range = redis::cmd("XRANGE");
+        range.arg(stream).arg("-").arg("+");
+        let entries: StreamRangeReply = read(connection.one(&range).await?, "XRANGE")?;
+        let mut pending = redis::cmd("XPENDING");
+        pending.arg(stream).arg(GROUP).arg("-").arg("+");
+        pending.arg(entries.ids.len().max(1));
+        let in_hand = in_hand(connection.one(&pending).await)?;
+        for entry in &entries.ids {
+            if !in_hand.contains(&entry.id)
+                && let Some(Value::BulkString(envelope)) = entry.map.get(ENVELOPE)
+            {
+                all.push((envelope.clone(), None));
+            }
         }
     }
 

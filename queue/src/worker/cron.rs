@@ -186,7 +186,8 @@ impl Schedules {
 
 fn command(lane: &Lane, plan: &Plan, slot: u64, due: &Due, now: u64) -> Cmd {
     let keys = &lane.keys;
-    let mut cmd = scripts::call(&scripts::CRON, &[&keys.stream, &keys.cron, &keys.cronspec]);
+    let named = keys.with_streams(&[&keys.cron, &keys.cronspec]);
+    let mut cmd = scripts::call(&scripts::CRON, &named);
     cmd.arg(&plan.name).arg(&plan.rule).arg(slot).arg(due.next);
     for &slot in &due.fire {
         match plan.job(&lane.settings.namespace, slot, now) {
@@ -201,7 +202,7 @@ fn command(lane: &Lane, plan: &Plan, slot: u64, due: &Due, now: u64) -> Cmd {
 
 fn asked_command(lane: &Lane, plan: &Plan, slot: u64, now: u64) -> Cmd {
     let keys = &lane.keys;
-    let named = [&keys.stream, &keys.cron, &keys.cronspec];
+    let named = keys.with_streams(&[&keys.cron, &keys.cronspec]);
     let mut cmd = scripts::call(&scripts::FIRE_ASKED, &named);
     cmd.arg(&plan.name).arg(&plan.rule).arg(slot);
     match plan.asked_job(&lane.settings.namespace, slot, now) {

@@ -28,7 +28,8 @@ use super::{
 use crate::{
     DecodeError, JobContext, JobError, JobId, Registry, backoff,
     cancel::Target,
-    envelope::Header,
+    envelope::{Extras, Header},
+    holds::Holds,
     job::Fate,
     parked::{envelope_prefix, kind_prefix},
     registry::{Kind, Outcome},
@@ -274,9 +275,17 @@ fn conclude<C>(
         End::Returned(Ok(())) => {
             tracing::debug!("job done");
             let job = header.id();
-            return Some(match header.unique {
-                None => Settlement::Done,
-                Some(unique) => Settlement::DoneUnique { job, unique },
+            return Some(match header.extras {
+                extras if extras.is_plain() => Settlement::Done,
+                Extras {
+                    unique: Some(unique),
+                    ..
+                } if header.extras.is_unique_only() => Settlement::DoneUnique { job, unique },
+                extras => Settlement::Completed {
+                    job,
+                    holds: Holds::new(&extras),
+                    next: extras.next.map(<[u8]>::to_vec),
+                },
             });
         }
         End::HandBack => {
@@ -329,7 +338,7 @@ fn conclude<C>(
         job: header.id(),
         envelope: next.write(payload),
         after,
-        unique: header.unique,
+        holds: Holds::new(&header.extras),
         #[cfg(feature = "testing")]
         error: text,
     })
@@ -343,7 +352,7 @@ fn dead(header: &Header<'_>, payload: &[u8], why: &'static str, error: String) -
         attempts: u32::from(header.attempt),
         envelope: header.write(payload),
         once: header.once(),
-        unique: header.unique,
+        holds: Holds::new(&header.extras),
     }
 }
 
@@ -360,7 +369,7 @@ fn park(lane: &Lane, header: &Header<'_>, entry: &Entry) {
         field: header.id().to_string(),
         prefix: kind_prefix(header.name, header.version),
         envelope: entry.envelope.clone(),
-        unique: header.unique,
+        holds: Holds::new(&header.extras),
     };
     lane.settle(entry.id, &entry.consumer, settlement);
 }
@@ -373,7 +382,7 @@ fn refuse(lane: &Lane, entry: Entry, error: &DecodeError) {
             field: id.to_string(),
             prefix: envelope_prefix(*version),
             envelope: entry.envelope,
-            unique: None,
+            holds: Holds::default(),
         },
         DecodeError::Empty | DecodeError::Foreign | DecodeError::Header(_) => Settlement::Dead {
             job: None::<JobId>,
@@ -382,7 +391,7 @@ fn refuse(lane: &Lane, entry: Entry, error: &DecodeError) {
             attempts: entry.deliveries,
             envelope: entry.envelope,
             once: false,
-            unique: None,
+            holds: Holds::default(),
         },
     };
     tracing::error!(queue.name = lane.queue, %error, "cannot read a job");

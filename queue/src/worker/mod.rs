@@ -31,7 +31,6 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use self::entry::parse_entry;
 #[cfg(feature = "testing")]
 pub(crate) use self::execute::perform::perform;
 use self::{
@@ -136,7 +135,7 @@ impl<C: Clone + Send + Sync + 'static> Worker<C> {
         let mut looked: Vec<Connection> = Vec::new();
         for queue in queues {
             for partition in self.queue.all_partitions(&queue.name) {
-                let connection = connections.to(&partition.stream);
+                let connection = connections.to(&partition.meta);
                 if !looked.iter().any(|one| one.is(&connection)) {
                     self.server_keeps_jobs(&connection).await?;
                     looked.push(connection);
@@ -213,7 +212,7 @@ impl<C: Clone + Send + Sync + 'static> Worker<C> {
                 number,
                 queue: queue.clone(),
                 tenure: Arc::new(Tenure::new(queue, Arc::clone(&keys))),
-                connection: connections.to(&keys.stream),
+                connection: connections.to(&keys.meta),
                 keys,
                 settings: settings.clone(),
                 board: Arc::clone(&board),

@@ -41,6 +41,7 @@ async fn the_users_rights_are_enough_for_all_that_the_queue_does() {
     let later = Options {
         run: Run::In(Duration::from_millis(1)),
         unique: Some("b".to_owned()),
+        ..Options::default()
     };
     queue.ping().await.unwrap();
     queue

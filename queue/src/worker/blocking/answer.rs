@@ -1,7 +1,12 @@
 //! Reads `XREADGROUP`'s answer, in RESP2 (<https://redis.io/docs/latest/develop/reference/protocol-spec/>),
 //! as it comes in.
 
-use crate::{entry_id::EntryId, keys::ENVELOPE, worker::entry::Raw};
+use crate::{
+    Priority,
+    entry_id::EntryId,
+    keys::ENVELOPE,
+    worker::entry::{EntryRef, Raw},
+};
 
 /// The longest value that Redis can send.
 const MAX_LENGTH: usize = 512 * 1024 * 1024;
@@ -13,19 +18,25 @@ const MAX_LINE: usize = 64 * 1024;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Malformed;
 
+/// An entry and its envelope.
+pub(in crate::worker) type Fetched = (EntryRef, Vec<u8>);
+
 /// How far an answer has been read.
 #[derive(Debug, Default)]
 pub(super) struct Answer {
-    /// Entries to come; unknown until the header is there.
-    left: Option<usize>,
-    entries: Vec<Raw>,
+    /// Streams to come; unknown until the first bytes are there.
+    streams: Option<usize>,
+    /// That of the stream whose entries come, and how many.
+    priority: Priority,
+    left: usize,
+    entries: Vec<Fetched>,
 }
 
 /// What is to be done for an answer to go on.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Step {
     /// It is complete.
-    Entries(Vec<Raw>),
+    Entries(Vec<Fetched>),
     /// It needs more bytes; as many at least, as far as that is known.
     Incomplete { missing: usize },
     /// It is none, but a single value.
@@ -50,38 +61,38 @@ impl Answer {
 
     fn read_on(&mut self, buffer: &[u8], at: &mut usize) -> Result<Step, Stop> {
         let mut part = Part { buffer, at: *at };
-        let left = if let Some(left) = &mut self.left {
-            left
+        let streams = if let Some(streams) = &mut self.streams {
+            streams
         } else {
-            // One stream: its name, and the entries.
             match part.peek()? {
                 b'*' => {}
                 _ => return Ok(Step::Single),
             }
-            match part.length(b'*')? {
-                Some(1) => {}
-                // What `BLOCK` ends with when nothing came.
-                None => {
-                    *at = part.at;
-                    return Ok(Step::Entries(Vec::new()));
-                }
-                Some(_) => return Err(Stop::Malformed),
-            }
-            part.expect(b'*', 2)?;
-            part.bulk()?;
-            let left = part.length(b'*')?.ok_or(Stop::Malformed)?;
+            // Null is what `BLOCK` ends with when nothing came.
+            let streams = part.length(b'*')?.unwrap_or(0);
             *at = part.at;
-            self.entries.reserve(left.min(1024));
-            self.left.insert(left)
+            self.streams.insert(streams)
         };
-        while *left > 0 {
-            if let Some(entry) = part.entry()? {
-                self.entries.push(entry);
+        loop {
+            while self.left > 0 {
+                if let Some((id, envelope)) = part.entry()? {
+                    let priority = self.priority;
+                    self.entries.push((EntryRef { id, priority }, envelope));
+                }
+                self.left -= 1;
+                *at = part.at;
             }
-            *left -= 1;
+            if *streams == 0 {
+                return Ok(Step::Entries(std::mem::take(&mut self.entries)));
+            }
+            // A stream: its name, and the entries.
+            part.expect(b'*', 2)?;
+            self.priority = priority(part.bulk()?).ok_or(Stop::Malformed)?;
+            self.left = part.length(b'*')?.ok_or(Stop::Malformed)?;
+            *streams -= 1;
             *at = part.at;
+            self.entries.reserve(self.left.min(1024));
         }
-        Ok(Step::Entries(std::mem::take(&mut self.entries)))
     }
 }
 
@@ -199,6 +210,12 @@ impl<'a> Part<'a> {
     }
 }
 
+/// That of the stream with this name, which ends with its level.
+fn priority(stream: &[u8]) -> Option<Priority> {
+    let digit = stream.last()?;
+    Priority::of_level(digit.checked_sub(b'0')?)
+}
+
 fn entry_id(text: &[u8]) -> Option<EntryId> {
     let dash = text.iter().position(|byte| *byte == b'-')?;
     Some(EntryId::new(
@@ -232,44 +249,58 @@ mod tests {
         out.extend_from_slice(b"\r\n");
     }
 
-    fn answer(entries: &[Sent]) -> Vec<u8> {
-        let mut out = b"*1\r\n*2\r\n$3\r\ns:0\r\n".to_vec();
+    fn answer(streams: &[(Priority, Vec<Sent>)]) -> Vec<u8> {
+        let mut out = format!("*{}\r\n", streams.len()).into_bytes();
+        for (priority, entries) in streams {
+            out.extend_from_slice(b"*2\r\n");
+            bulk(&mut out, format!("s:{}", priority.level()).as_bytes());
+            entries_of(&mut out, entries);
+        }
+        out
+    }
+
+    fn entries_of(out: &mut Vec<u8>, entries: &[Sent]) {
         out.extend_from_slice(format!("*{}\r\n", entries.len()).as_bytes());
         for ((ms, seq), fields) in entries {
             out.extend_from_slice(b"*2\r\n");
-            bulk(&mut out, format!("{ms}-{seq}").as_bytes());
+            bulk(out, format!("{ms}-{seq}").as_bytes());
             let Some(fields) = fields else {
                 out.extend_from_slice(b"*-1\r\n");
                 continue;
             };
             out.extend_from_slice(format!("*{}\r\n", 2 * fields.len()).as_bytes());
             for (field, value) in fields {
-                bulk(&mut out, field);
-                bulk(&mut out, value);
+                bulk(out, field);
+                bulk(out, value);
             }
         }
-        out
     }
 
-    fn expected(entries: &[Sent]) -> Vec<Raw> {
-        let present = entries.iter().filter_map(|((ms, seq), fields)| {
+    fn expected(streams: &[(Priority, Vec<Sent>)]) -> Vec<Fetched> {
+        let entries = streams
+            .iter()
+            .flat_map(|(priority, entries)| entries.iter().map(|entry| (*priority, entry)));
+        let present = entries.filter_map(|(priority, ((ms, seq), fields))| {
             let fields = fields.as_ref()?;
             let envelope = fields.iter().find(|(field, _)| field == b"e");
             let envelope = envelope.map(|(_, value)| value.clone());
-            Some((EntryId::new(*ms, *seq), envelope.unwrap_or_default()))
+            let id = EntryId::new(*ms, *seq);
+            Some((EntryRef { id, priority }, envelope.unwrap_or_default()))
         });
         present.collect()
     }
 
-    fn any_entries() -> impl Strategy<Value = Vec<Sent>> {
+    fn any_streams() -> impl Strategy<Value = Vec<(Priority, Vec<Sent>)>> {
         let field = prop_oneof![Just(b"e".to_vec()), any::<Vec<u8>>()];
         let fields = prop::collection::vec((field, any::<Vec<u8>>()), 0..4);
         let entry = (any::<(u64, u64)>(), prop::option::weighted(0.9, fields));
-        prop::collection::vec(entry, 0..20)
+        let entries = prop::collection::vec(entry, 0..20);
+        let priority = prop::sample::select(Priority::ALL.to_vec());
+        prop::collection::vec((priority, entries), 0..4)
     }
 
     /// Reads as a connection does: what has been read leaves the buffer.
-    fn read_in_pieces(bytes: &[u8], pieces: &[usize]) -> Result<(Vec<Raw>, usize), Malformed> {
+    fn read_in_pieces(bytes: &[u8], pieces: &[usize]) -> Result<(Vec<Fetched>, usize), Malformed> {
         let mut answer = Answer::default();
         let (mut buffer, mut at, mut come) = (Vec::new(), 0, 0);
         let mut pieces = pieces.iter().copied().cycle();
@@ -292,7 +323,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_comes_in_pieces_is_what_was_sent(
-            entries in any_entries(),
+            entries in any_streams(),
             pieces in prop::collection::vec(1usize..200, 1..9),
         ) {
             let mut bytes = answer(&entries);
@@ -305,16 +336,20 @@ mod tests {
         }
 
         #[test]
-        fn it_reads_what_the_redis_crate_reads(entries in any_entries()) {
+        fn it_reads_what_the_redis_crate_reads(entries in any_streams()) {
             let bytes = answer(&entries);
             let theirs = redis::parse_redis_value(&bytes).unwrap();
             let redis::Value::Array(streams) = theirs else { panic!("no array") };
-            let redis::Value::Array(stream) = &streams[0] else { panic!("no stream") };
-            let redis::Value::Array(theirs) = &stream[1] else { panic!("no entries") };
-            let theirs = theirs.iter().cloned();
-            let theirs: Vec<_> = theirs.filter_map(crate::worker::entry::parse_entry).collect();
+            let mut read = Vec::new();
+            for stream in streams {
+                let redis::Value::Array(stream) = stream else { panic!("no stream") };
+                let redis::Value::Array(theirs) = &stream[1] else { panic!("no entries") };
+                let theirs = theirs.iter().cloned();
+                read.extend(theirs.filter_map(crate::worker::entry::parse_entry));
+            }
             let (ours, _) = read_in_pieces(&bytes, &[usize::MAX]).unwrap();
-            prop_assert_eq!(ours, theirs);
+            let ours: Vec<_> = ours.into_iter().map(|(at, envelope)| (at.id, envelope)).collect();
+            prop_assert_eq!(ours, read);
         }
 
         #[test]
@@ -327,7 +362,7 @@ mod tests {
 
         #[test]
         fn a_changed_byte_is_read_or_refused(
-            entries in any_entries(),
+            entries in any_streams(),
             position: prop::sample::Index,
             byte: u8,
         ) {
@@ -346,7 +381,8 @@ mod tests {
         assert_eq!(step(b"*-1\r\n"), Ok(Step::Entries(Vec::new())));
         assert_eq!(step(b"-NOGROUP no such key\r\n"), Ok(Step::Single));
         assert_eq!(step(b"$-1\r\n"), Ok(Step::Single));
-        assert_eq!(step(b"*2\r\n"), Err(Malformed));
+        assert_eq!(step(b"*2\r\n"), Ok(Step::Incomplete { missing: 1 }));
+        assert_eq!(step(b"*1\r\n*2\r\n$3\r\ns:9\r\n"), Err(Malformed));
         assert_eq!(step(b"*1\r\n*2\r\n$-1\r\n"), Err(Malformed));
         let too_long = b"*1\r\n*2\r\n$999999999999\r\n";
         assert_eq!(step(too_long), Err(Malformed));

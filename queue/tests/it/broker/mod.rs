@@ -46,9 +46,11 @@ impl Broker {
     }
 
     pub(crate) async fn make_group(&mut self) {
-        let stream = self.key("s:0");
-        let group = ["XGROUP", "CREATE", &stream, "g", "0", "MKSTREAM"];
-        let () = self.ask(&group).await;
+        for stream in ["s:0", "s:1", "s:2"] {
+            let stream = self.key(stream);
+            let group = ["XGROUP", "CREATE", &stream, "g", "0", "MKSTREAM"];
+            let () = self.ask(&group).await;
+        }
     }
 
     pub(crate) async fn run(&mut self, call: &Call) -> RedisResult<Value> {
@@ -313,10 +315,10 @@ pub(crate) fn lock(job: &Envelope) -> Option<String> {
 
 /// The jobs of entries as `reclaim.lua` answers them, with the deliveries.
 pub(crate) fn taken(answer: Value) -> Vec<(String, JobId, u32)> {
-    type Row = (String, Vec<(Vec<u8>, Vec<u8>)>, u32);
+    type Row = (String, Vec<(Vec<u8>, Vec<u8>)>, u32, usize);
     let rows: Vec<Row> = redis::from_redis_value(answer).unwrap();
     rows.into_iter()
-        .map(|(entry, fields, deliveries)| {
+        .map(|(entry, fields, deliveries, _)| {
             let id = Envelope::decode(&fields[0].1).unwrap().id;
             (entry, id, deliveries)
         })

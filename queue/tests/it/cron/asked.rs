@@ -128,7 +128,8 @@ async fn a_request_fires_once_and_not_within_its_own_millisecond() {
     let rules = tower.key("cronspec");
     let spec = ["HSET", &rules, "chime", "7 7 every 5000 ms"];
     let _: u64 = query(&mut tower.connection, &spec).await;
-    let script = include_str!("../../../src/lua/fire_asked.lua");
+    let mut scripts = queue::testing::scripts();
+    let (_, script) = scripts.find(|(name, _)| *name == "fire_asked.lua").unwrap();
     let (stream, cron) = (tower.key("s:0"), tower.key("cron"));
     let later = ms(SystemTime::now()) + AGE;
     let mut fired = Vec::new();
@@ -145,8 +146,10 @@ async fn a_request_fires_once_and_not_within_its_own_millisecond() {
             slot => tower.set_next("!chime", slot).await,
         }
         let due = due.to_string();
-        let call = ["EVAL", script, "3", &stream, &cron, &rules, "chime", rule];
-        let call = [&call[..], &[&due, "envelope"]].concat();
+        let call = [
+            "EVAL", script, "5", &stream, &stream, &stream, &cron, &rules,
+        ];
+        let call = [&call[..], &["chime", rule, &due, "envelope"]].concat();
         fired.push(query::<u64>(&mut tower.connection, &call).await);
     }
     assert_eq!(fired, [0, 0, 0, 1, 0]);

@@ -57,6 +57,8 @@ pub(super) const SCENARIOS: &[(&str, &str)] = &[
     ("beat.lua", "one of many"),
     ("beat.lua", "after the clock was set back"),
     ("bounded.lua", "two jobs"),
+    ("complete.lua", "a unique job that another follows"),
+    ("complete.lua", "a job that is half done"),
     ("cancel.lua", "a unique job that waits"),
     ("cancel.lua", "one that was handed back"),
     ("cancel.lua", "one that the caller ran"),
@@ -366,6 +368,18 @@ async fn outcomes(broker: &mut Broker, script: &str, what: &str) -> Given {
     let entry = broker.fetch("me", 1).await.unwrap().remove(0).0;
     let call = match script {
         "dead.lua" => broker.dead("me", &entry, &held),
+        "complete.lua" if what == "a job that is half done" => {
+            broker.delete(&entry).await;
+            return Given::new(broker.complete(&entry, &held));
+        }
+        "complete.lua" => {
+            let last = job();
+            let held = Envelope {
+                next: Some(last.encode()),
+                ..held
+            };
+            return Given::new(broker.complete(&entry, &held)).brings(&[&last]);
+        }
         "finish.lua" => {
             // It has been run, so nobody needs to run it again.
             return Given::new(broker.finish(&entry, &held));

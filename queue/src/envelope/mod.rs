@@ -1,29 +1,38 @@
 //! A job as bytes: one version byte, a header in postcard, the payload in JSON.
 //!
 //! Version 1 is a plain job. Version 2 is a unique one: the hash of its key, 16
-//! bytes, stands between the header and the payload.
+//! bytes, stands between the header and the payload. Version 3 is a job with anything
+//! else that is not usual: its priority's level is the second byte, and between the
+//! header and the payload stand the extras, in postcard too.
 //!
 //! Architecture invariant: a change of the header's fields is a new version byte,
 //! and the versions before it stay readable, because releases overlap. A job is
 //! written in the oldest version that can express it: the release before runs what
 //! it can, and parks only what it does not know.
 
-use std::{
-    marker::PhantomData,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+mod header;
+mod sealer;
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use uuid::Uuid;
 
-use crate::{DecodeError, EnqueueError, Job, JobId, job::is_name, trace};
+pub(crate) use self::{
+    header::{Extras, Header},
+    sealer::Sealer,
+};
+use crate::{DecodeError, EnqueueError, Job, JobId, Priority, holds::Holds, job::is_name, trace};
 
 /// Version byte of a job that is not unique, the oldest there is.
 pub(crate) const PLAIN: u8 = 1;
 /// Version byte of a unique job.
 const UNIQUE: u8 = 2;
+/// Version byte of a job with a priority, or with extras beyond a key.
+const EXTENDED: u8 = 3;
 /// The newest version that this release reads and writes.
-pub(crate) const NEWEST: u8 = UNIQUE;
+pub(crate) const NEWEST: u8 = EXTENDED;
 /// Bytes to begin an envelope with, so that that of a usual job need not grow.
 const USUAL_ENVELOPE: usize = 400;
 /// Longest trace context in bytes; that of today's version has 55.
@@ -52,8 +61,22 @@ pub struct Envelope {
     pub timeout_ms: u64,
     /// Whether the outbox holds a token that makes its effects happen once.
     pub once: bool,
+    /// How soon it starts, compared with others that wait.
+    pub priority: Priority,
     /// Hash of the key that it holds until it is done or dead, of a unique job.
     pub unique: Option<UniqueHash>,
+    /// Whether a later job with its key may take its place before it runs.
+    pub replaceable: bool,
+    /// The slot that it needs to run, of a job with a limit for its key.
+    pub slot: Option<Slot>,
+    /// The batch that it belongs to.
+    pub batch: Option<Uuid>,
+    /// The batch whose end it follows.
+    pub follows: Option<Uuid>,
+    /// The envelope of the job that follows it in a chain.
+    pub next: Option<Vec<u8>>,
+    /// How the payload was packed; none for plain JSON.
+    pub packing: Option<Packing>,
     /// W3C trace context of what enqueued it.
     pub traceparent: Option<String>,
     /// The job as JSON.
@@ -65,6 +88,24 @@ pub struct Envelope {
 /// Half of it is short, and no two keys of an application ever meet in 128 bits.
 pub type UniqueHash = [u8; 16];
 
+/// What a job needs one of to run: there are `limit` for each key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Slot {
+    /// Hash of the key.
+    pub key: [u8; 16],
+    /// Jobs with this key that may run at once.
+    pub limit: u16,
+}
+
+/// How a payload was packed, in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Packing {
+    /// It was compressed.
+    pub compressed: bool,
+    /// It was encrypted with the key of this id.
+    pub key: Option<u32>,
+}
+
 /// The hash of a key among the jobs of one kind.
 pub(crate) fn unique_hash(name: &str, key: &str) -> UniqueHash {
     // No name has a NUL, so no other pair of name and key gives the same bytes.
@@ -74,76 +115,6 @@ pub(crate) fn unique_hash(name: &str, key: &str) -> UniqueHash {
         .chain_update(key)
         .finalize();
     std::array::from_fn(|at| hash[at])
-}
-
-/// The header as it stands in the bytes, borrowed from them where it is text.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-pub(crate) struct Header<'a> {
-    /// Before the other fields, as it is: postcard would take each byte by itself.
-    #[serde(skip)]
-    pub(crate) id: [u8; 16],
-    pub(crate) queue: &'a str,
-    pub(crate) name: &'a str,
-    pub(crate) version: u16,
-    pub(crate) attempt: u16,
-    pub(crate) max_attempts: u16,
-    pub(crate) enqueued_at_ms: u64,
-    pub(crate) timeout_ms: u64,
-    pub(crate) flags: u8,
-    pub(crate) traceparent: Option<&'a str>,
-    /// Not among the fields of version 1, which are the header in every version.
-    #[serde(skip)]
-    pub(crate) unique: Option<UniqueHash>,
-}
-
-impl<'a> Header<'a> {
-    /// The header and the payload behind it, without a copy.
-    ///
-    /// `newest` is [`NEWEST`], but in tests of the release before.
-    pub(crate) fn read(bytes: &'a [u8], newest: u8) -> Result<(Self, &'a [u8]), DecodeError> {
-        let (&version, rest) = bytes.split_first().ok_or(DecodeError::Empty)?;
-        if version < PLAIN {
-            return Err(DecodeError::Foreign);
-        }
-        if version > newest {
-            return Err(DecodeError::Version(version));
-        }
-        let short = postcard::Error::DeserializeUnexpectedEnd;
-        let (id, rest) = rest.split_first_chunk().ok_or(short)?;
-        let (mut header, rest): (Self, _) = postcard::take_from_bytes(rest)?;
-        header.id = *id;
-        if version == PLAIN {
-            return Ok((header, rest));
-        }
-        let (unique, payload) = postcard::take_from_bytes(rest)?;
-        header.unique = Some(unique);
-        Ok((header, payload))
-    }
-
-    pub(crate) fn write(&self, payload: &[u8]) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(payload.len() + 256);
-        self.write_to(&mut bytes);
-        bytes.extend_from_slice(payload);
-        bytes
-    }
-
-    /// Appends all that stands before the payload.
-    fn write_to(&self, out: &mut Vec<u8>) {
-        out.push(if self.unique.is_none() { PLAIN } else { UNIQUE });
-        out.extend_from_slice(&self.id);
-        postcard::to_io(self, &mut *out).expect("a header is plain data, and memory takes all");
-        if let Some(hash) = &self.unique {
-            out.extend_from_slice(hash);
-        }
-    }
-
-    pub(crate) fn id(&self) -> JobId {
-        uuid::Uuid::from_bytes(self.id).into()
-    }
-
-    pub(crate) fn once(&self) -> bool {
-        self.flags & ONCE != 0
-    }
 }
 
 impl Envelope {
@@ -169,7 +140,14 @@ impl Envelope {
             enqueued_at_ms: epoch_ms(SystemTime::now()),
             timeout_ms: whole_ms(J::TIMEOUT),
             once: false,
+            priority: J::PRIORITY,
             unique: None,
+            replaceable: false,
+            slot: None,
+            batch: None,
+            follows: None,
+            next: None,
+            packing: None,
             traceparent: trace::current(),
             payload,
         })
@@ -224,9 +202,26 @@ impl Envelope {
             timeout_ms: self.timeout_ms,
             flags: if self.once { ONCE } else { 0 },
             traceparent: self.traceparent.as_deref(),
-            unique: self.unique,
+            priority: self.priority,
+            extras: self.extras(),
         }
         .write(&self.payload)
+    }
+
+    fn extras(&self) -> Extras<'_> {
+        Extras {
+            unique: self.unique,
+            replaceable: self.replaceable,
+            slot: self.slot,
+            batch: self.batch,
+            follows: self.follows,
+            packing: self.packing,
+            next: self.next.as_deref(),
+        }
+    }
+
+    pub(crate) fn holds(&self) -> Holds {
+        Holds::new(&self.extras())
     }
 
     /// Reads the bytes back.
@@ -235,6 +230,7 @@ impl Envelope {
     /// [`DecodeError::Version`] for a newer release's envelope, else damaged bytes.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let (header, payload) = Header::read(bytes, NEWEST)?;
+        let extras = header.extras;
         Ok(Self {
             id: header.id(),
             queue: header.queue.to_owned(),
@@ -245,75 +241,17 @@ impl Envelope {
             enqueued_at_ms: header.enqueued_at_ms,
             timeout_ms: header.timeout_ms,
             once: header.once(),
-            unique: header.unique,
+            priority: header.priority,
+            unique: extras.unique,
+            replaceable: extras.replaceable,
+            slot: extras.slot,
+            batch: extras.batch,
+            follows: extras.follows,
+            next: extras.next.map(<[u8]>::to_vec),
+            packing: extras.packing,
             traceparent: header.traceparent.map(ToOwned::to_owned),
             payload: payload.to_vec(),
         })
-    }
-}
-
-/// Writes jobs of one kind for their first attempt, one after the other: the bytes
-/// that [`Envelope::new`] and [`Envelope::encode`] make, without a copy on the way.
-pub(crate) struct Sealer<J> {
-    unique: Option<UniqueHash>,
-    traceparent: Option<String>,
-    /// The header, and the payload of the last job.
-    bytes: Vec<u8>,
-    header: usize,
-    /// When the header was written; all jobs of that millisecond share it but for the id.
-    made_at_ms: Option<u64>,
-    kind: PhantomData<fn(&J)>,
-}
-
-impl<J: Job> Sealer<J> {
-    /// For jobs in the trace of the scope, with the hash of a unique job's key.
-    pub(crate) fn new(unique: Option<UniqueHash>) -> Self {
-        check_names::<J>();
-        Self {
-            unique,
-            traceparent: trace::current(),
-            bytes: Vec::with_capacity(USUAL_ENVELOPE),
-            header: 0,
-            made_at_ms: None,
-            kind: PhantomData,
-        }
-    }
-
-    /// The id and the envelope of this job.
-    pub(crate) fn seal(&mut self, job: &J) -> Result<(JobId, &[u8]), EnqueueError> {
-        let id = JobId::new();
-        self.write_header(id);
-        serde_json::to_writer(&mut self.bytes, job)?;
-        check_size(self.bytes.len() - self.header)?;
-        Ok((id, &self.bytes))
-    }
-
-    fn write_header(&mut self, id: JobId) {
-        let bytes = *id.as_uuid().as_bytes();
-        // The clock was read for the id; once is enough.
-        let made_at_ms = id.made_at_ms();
-        if self.made_at_ms == Some(made_at_ms) {
-            self.bytes.truncate(self.header);
-            self.bytes[1..17].copy_from_slice(&bytes);
-            return;
-        }
-        self.bytes.clear();
-        let header = Header {
-            id: bytes,
-            queue: J::QUEUE,
-            name: J::NAME,
-            version: J::VERSION,
-            attempt: 1,
-            max_attempts: J::MAX_ATTEMPTS,
-            enqueued_at_ms: made_at_ms,
-            timeout_ms: whole_ms(J::TIMEOUT),
-            flags: 0,
-            traceparent: self.traceparent.as_deref(),
-            unique: self.unique,
-        };
-        header.write_to(&mut self.bytes);
-        self.header = self.bytes.len();
-        self.made_at_ms = Some(made_at_ms);
     }
 }
 
@@ -356,16 +294,28 @@ mod tests {
             queue in "[a-z]{1,9}",
             name in ".{0,20}",
             numbers: (u16, u16, u16, u64, u64),
-            once: bool,
+            flags: (bool, bool),
+            priority in proptest::sample::select(Priority::ALL.to_vec()),
             unique: Option<UniqueHash>,
+            slot: Option<([u8; 16], u16)>,
+            batches: (Option<u128>, Option<u128>),
+            next: Option<Vec<u8>>,
+            packing: Option<(bool, Option<u32>)>,
             traceparent in proptest::option::of(".{0,60}"),
             payload: Vec<u8>,
         ) -> Envelope {
             let (version, attempt, max_attempts, enqueued_at_ms, timeout_ms) = numbers;
+            let (once, replaceable) = flags;
             Envelope {
-                id: uuid::Uuid::from_u128(id).into(),
+                id: Uuid::from_u128(id).into(),
                 queue, name, version, attempt, max_attempts,
-                enqueued_at_ms, timeout_ms, once, unique, traceparent, payload,
+                enqueued_at_ms, timeout_ms, once, priority, unique, replaceable,
+                slot: slot.map(|(key, limit)| Slot { key, limit }),
+                batch: batches.0.map(Uuid::from_u128),
+                follows: batches.1.map(Uuid::from_u128),
+                next,
+                packing: packing.map(|(compressed, key)| Packing { compressed, key }),
+                traceparent, payload,
             }
         }
     }
@@ -393,7 +343,11 @@ mod tests {
     #[test]
     fn the_short_way_makes_the_same_bytes() {
         for unique in [None, Some(unique_hash(Ping::NAME, "a"))] {
-            let mut sealer = Sealer::new(unique);
+            let extras = Extras {
+                unique,
+                ..Extras::default()
+            };
+            let mut sealer = Sealer::new(Priority::Normal, extras);
             // Some of the same millisecond, and some of the next.
             for number in 0..50 {
                 let (id, bytes) = sealer.seal(&Ping(number)).unwrap();
@@ -416,7 +370,7 @@ mod tests {
     #[test]
     fn the_bytes_of_each_version_stay_as_they_are() {
         let plain = Envelope {
-            id: uuid::Uuid::from_u128(0x0192_0000_0000_7000_8000_0000_0000_00ff).into(),
+            id: Uuid::from_u128(0x0192_0000_0000_7000_8000_0000_0000_00ff).into(),
             queue: "net".to_owned(),
             name: "ping".to_owned(),
             version: 300,
@@ -425,9 +379,9 @@ mod tests {
             enqueued_at_ms: 1_700_000_000_000,
             timeout_ms: 60_000,
             once: true,
-            unique: None,
             traceparent: Some("00-ab".to_owned()),
             payload: b"7".to_vec(),
+            ..Envelope::new(&Ping(7)).unwrap()
         };
         let unique = Envelope {
             unique: Some(unique_hash("ping", "a")),
@@ -437,8 +391,40 @@ mod tests {
             \x03net\x04ping\xac\x02\x02\x14\x80\xd0\x95\xff\xbc\x31\xe0\xd4\x03\x01\x01\x0500-ab";
         // printf 'ping\0a' | sha256sum
         let hash = b"\x60\x4e\x34\x91\x5e\x76\x42\xc8\x24\xbb\x8d\x8b\x87\x73\xb9\xcb";
-        for (envelope, version, hash) in [(plain, 1, &[][..]), (unique, 2, &hash[..])] {
-            let golden = [&[version], &header[..], hash, b"7"].concat();
+        let extended = Envelope {
+            priority: Priority::High,
+            replaceable: true,
+            slot: Some(Slot {
+                key: *b"0123456789abcdef",
+                limit: 300,
+            }),
+            batch: Some(Uuid::from_bytes(*b"0123456789ABCDEF")),
+            follows: None,
+            packing: Some(Packing {
+                compressed: true,
+                key: Some(300),
+            }),
+            next: Some(b"next".to_vec()),
+            ..unique.clone()
+        };
+        let extras = [
+            &b"\x01"[..],
+            hash,
+            b"\x01",
+            b"\x010123456789abcdef\xac\x02",
+            b"\x01\x100123456789ABCDEF",
+            b"\x00",
+            b"\x01\x01\x01\xac\x02",
+            b"\x01\x04next",
+        ]
+        .concat();
+        let versions = [
+            (plain, &b"\x01"[..], &[][..]),
+            (unique, b"\x02", hash),
+            (extended, b"\x03\x01", &extras),
+        ];
+        for (envelope, version, extras) in versions {
+            let golden = [version, &header[..], extras, b"7"].concat();
             assert_eq!(envelope.encode(), golden);
             assert_eq!(Envelope::decode(&golden), Ok(envelope));
         }
@@ -454,13 +440,17 @@ mod tests {
     fn newer_versions_are_told_from_damage() {
         assert_eq!(Envelope::decode(&[]), Err(DecodeError::Empty));
         assert_eq!(Envelope::decode(&[0, 0]), Err(DecodeError::Foreign));
-        let newer = Err(DecodeError::Version(3));
-        assert_eq!(Envelope::decode(&[3, 0]), newer);
-        for known in [1, 2] {
+        let newer = Err(DecodeError::Version(4));
+        assert_eq!(Envelope::decode(&[4, 0]), newer);
+        for known in [1, 2, 3] {
             let damaged = Envelope::decode(&[known, 0]);
             assert!(matches!(damaged, Err(DecodeError::Header(_))));
         }
-        let mut sealer = Sealer::new(Some(UniqueHash::default()));
+        let extras = Extras {
+            unique: Some(UniqueHash::default()),
+            ..Extras::default()
+        };
+        let mut sealer = Sealer::new(Priority::Normal, extras);
         let (_, unique) = sealer.seal(&Ping(7)).unwrap();
         let seen_before = Header::read(unique, PLAIN).map(drop);
         assert_eq!(seen_before, Err(DecodeError::Version(UNIQUE)));

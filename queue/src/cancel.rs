@@ -11,7 +11,7 @@ use crate::{
     inspect::{Place, Search},
     keys::Keys,
     parked::kind_prefix,
-    partitions::Partition,
+    queue::Partition,
     scripts,
 };
 

@@ -8,7 +8,7 @@ use crate::{
     EntryId, Envelope, Error, JobId, Queue,
     envelope::whole_ms,
     keys::ENVELOPE,
-    partitions::Partition,
+    queue::Partition,
     reply::{number, parse, text},
     scripts,
 };

@@ -2,7 +2,7 @@ use std::fmt;
 
 use redis::{Pipeline, Value};
 
-use crate::{Error, JobId, Queue, connection::first_error, partitions::Partition, reply::text};
+use crate::{Error, JobId, Queue, connection::first_error, queue::Partition, reply::text};
 
 /// A job that waits for a worker that knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,91 +5,12 @@
 //! `{ns:queue:1}` and so on: no queue's name has a `:`. Each is whole in itself: jobs do not
 //! move from one to another, and what is done to the queue is done to each.
 
-use std::{
-    ops::Deref,
-    sync::{Arc, PoisonError},
-};
+use std::sync::Arc;
 
-use crate::{JobId, Queue, UniqueHash, connection::Connection, keys::Keys};
+use crate::{JobId, UniqueHash, queue::Partition};
 
 /// Most partitions of a queue: each costs a worker a connection, a heartbeat and a tick.
 pub(crate) const MOST: u16 = 64;
-
-/// Where one partition of a queue is: its keys, and a connection to the server that has them.
-pub(crate) struct Partition {
-    /// As people call it: the queue, or `queue:1`.
-    pub(crate) name: String,
-    pub(crate) keys: Arc<Keys>,
-    pub(crate) connection: Connection,
-    /// Most unfinished jobs here, of a queue with a limit.
-    pub(crate) limit: Option<u64>,
-    /// The other partitions, where this is the first of several.
-    others: Vec<Arc<Self>>,
-}
-
-impl Deref for Partition {
-    type Target = Keys;
-
-    fn deref(&self) -> &Keys {
-        &self.keys
-    }
-}
-
-impl Queue {
-    /// How many partitions the queue has, by the settings: 1 if they do not name it.
-    #[must_use]
-    pub fn partitions(&self, queue: &str) -> u16 {
-        let partitions = &self.settings().partitions;
-        partitions.get(queue).copied().unwrap_or(1)
-    }
-
-    /// The first partition of a queue, or the one of this name: `queue:1`.
-    pub(crate) fn partition(&self, name: &str) -> Arc<Partition> {
-        let known = self.known();
-        let read = known.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(partition) = read.get(name) {
-            return Arc::clone(partition);
-        }
-        drop(read);
-        let partition = Arc::new(self.new_partition(name));
-        let mut known = known.write().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(known.entry(name.to_owned()).or_insert(partition))
-    }
-
-    pub(crate) fn new_partition(&self, name: &str) -> Partition {
-        let queue = queue_of(name);
-        let partitions = self.partitions(queue);
-        let others = if queue == name { 1..partitions } else { 1..1 };
-        let keyed = name.strip_suffix(":0").unwrap_or(name);
-        let keys = Arc::new(Keys::new(&self.settings().namespace, keyed));
-        let limit = self.limit(queue);
-        Partition {
-            name: name.to_owned(),
-            connection: self.connect_to(&keys.meta),
-            keys,
-            limit: limit.map(|limit| limit.div_ceil(u64::from(partitions))),
-            others: others
-                .map(|number| self.partition(&format!("{queue}:{number}")))
-                .collect(),
-        }
-    }
-
-    /// All partitions of a queue, or the one of this name.
-    pub(crate) fn all_partitions(&self, queue: &str) -> Vec<Arc<Partition>> {
-        let first = self.partition(queue);
-        let others = first.others.clone();
-        std::iter::once(first).chain(others).collect()
-    }
-
-    /// The partition of a queue in which a job is enqueued that is spread by these bits.
-    pub(crate) fn place(&self, queue: &str, bits: u64) -> Arc<Partition> {
-        let first = self.partition(queue);
-        match jump(bits, first.others.len() + 1) {
-            0 => first,
-            other => Arc::clone(&first.others[other - 1]),
-        }
-    }
-}
 
 /// Partitions in turn, for calls with many jobs: a write goes to one of them as a whole.
 pub(crate) struct Turn {
@@ -136,7 +57,7 @@ pub(crate) fn bits_of(id: JobId, unique: Option<UniqueHash>) -> u64 {
 
 /// Jump consistent hash (Lamping and Veach, arXiv 1406.2294): where there are more partitions
 /// than before, keys move to the new ones alone, and no more than must.
-fn jump(mut key: u64, partitions: usize) -> usize {
+pub(crate) fn jump(mut key: u64, partitions: usize) -> usize {
     if partitions == 1 {
         return 0;
     }

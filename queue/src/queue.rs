@@ -1,36 +1,29 @@
+mod many;
+mod partition;
+
 use std::{
     collections::HashMap,
-    sync::{Arc, PoisonError, RwLock},
-    task::Poll,
+    sync::{Arc, RwLock},
     time::{Duration, SystemTime},
 };
 
-use futures_util::{StreamExt, TryStreamExt, stream::FuturesOrdered};
-use redis::{Cmd, ErrorKind, Pipeline, RedisError, Value};
+use redis::{Cmd, ErrorKind, RedisError, Value};
 
+pub(crate) use self::{
+    many::{CHUNK, WRITE_BYTES},
+    partition::Partition,
+};
 use crate::{
     EnqueueError, Enqueued, Envelope, Error, Job, JobId, Options, Priority, Run, UniqueHash,
     bound::{add_bounded, check_room},
-    connection::{Connection, Connections, first_error},
+    connection::Connections,
     envelope::{Extras, Sealer, epoch_ms, unique_hash, whole_ms},
     keys::{ENVELOPE, Keys},
-    partitions::{Partition, Turn, bits_of},
+    partitions::bits_of,
     reply::parse,
     scripts,
     settings::Settings,
 };
-
-/// Commands in one write of [`Queue::enqueue_many`].
-pub(crate) const CHUNK: usize = 512;
-/// Bytes with which a write is full, whatever it consists of: a slow network must carry it
-/// within the limit for an answer.
-pub(crate) const WRITE_BYTES: usize = 4 * 1024 * 1024;
-/// Writes of [`Queue::enqueue_many`] under way at once.
-const CHUNKS_IN_FLIGHT: usize = 4;
-/// The queue whose server is asked by [`Queue::ping`] in any case.
-const PINGED: &str = "default";
-/// Limit for [`Queue::ping`], which stands in readiness probes.
-const PING_TIMEOUT: Duration = Duration::from_millis(900);
 
 /// The producer's side of the queue; a clone is cheap and shares the connection.
 #[derive(Clone)]
@@ -76,36 +69,6 @@ impl Queue {
             connections,
             partitions: RwLock::new(HashMap::new()),
         })))
-    }
-
-    /// Asks Redis for a sign of life, for at most a second; in a Cluster one node that has
-    /// a queue which was used here will do.
-    ///
-    /// # Errors
-    /// [`Error::Redis`] when there is none.
-    pub async fn ping(&self) -> Result<(), Error> {
-        let ping = redis::cmd("PING");
-        let connections = self.connections();
-        let asked = connections.iter().map(|one| Box::pin(one.one(&ping)));
-        let asked = futures_util::future::select_ok(asked);
-        match tokio::time::timeout(PING_TIMEOUT, asked).await {
-            Ok(answer) => Ok(answer.map(drop)?),
-            Err(elapsed) => Err(Error::Redis(std::io::Error::from(elapsed).into())),
-        }
-    }
-
-    /// A connection to each server that is in use, at least one.
-    fn connections(&self) -> Vec<Connection> {
-        let first = self.partition(PINGED).connection.clone();
-        let mut connections = vec![first];
-        let known = self.0.partitions.read();
-        for partition in known.unwrap_or_else(PoisonError::into_inner).values() {
-            let connection = &partition.connection;
-            if !connections.iter().any(|one| one.is(connection)) {
-                connections.push(connection.clone());
-            }
-        }
-        connections
     }
 
     /// Enqueues a job to run as soon as a worker is free.
@@ -183,42 +146,6 @@ impl Queue {
         };
         self.submit(&envelope.queue, envelope.id, &bytes, Run::Now, shape)
             .await
-    }
-
-    /// Enqueues many jobs, up to 512 or some 4 MiB to a write.
-    ///
-    /// A queue with a limit takes all jobs of a write or none, and no write after the
-    /// first that it refuses.
-    ///
-    /// # Errors
-    /// As [`Queue::enqueue`]; some of the jobs may have been enqueued.
-    /// [`EnqueueError::QueueFull`] says which were.
-    pub async fn enqueue_many<J: Job>(&self, jobs: &[J]) -> Result<Vec<JobId>, EnqueueError> {
-        if let Some(limit) = self.limit(J::QUEUE) {
-            return self.enqueue_many_bounded(jobs, limit).await;
-        }
-        let mut turn = Turn::new(self.all_partitions(J::QUEUE), jobs.len());
-        let mut ids = Vec::with_capacity(jobs.len());
-        let mut writes = FuturesOrdered::new();
-        let mut sealer = Sealer::plain();
-        while let rest @ [_, ..] = &jobs[ids.len()..] {
-            let queue = turn.next();
-            let rest = &rest[..turn.share(rest.len())];
-            let pipeline = next_write(&queue.keys, &mut sealer, rest, &mut ids)?;
-            // Redis works on the writes before, while the next is put together.
-            let write = async move { first_error(&queue.connection.all(&pipeline).await?) };
-            writes.push_back(write);
-            if writes.len() == CHUNKS_IN_FLIGHT {
-                writes.next().await.transpose()?;
-            } else {
-                // A first poll is what sends a write.
-                if let Poll::Ready(Some(sent)) = futures_util::poll!(writes.next()) {
-                    sent?;
-                }
-            }
-        }
-        writes.try_collect::<()>().await?;
-        Ok(ids)
     }
 
     /// Enqueues a job to run after this time, by the server's clock.
@@ -325,36 +252,6 @@ impl Queue {
     pub(crate) fn settings(&self) -> &Settings {
         &self.0.settings
     }
-
-    /// The partitions that were used here, by their names.
-    pub(crate) fn known(&self) -> &RwLock<HashMap<String, Arc<Partition>>> {
-        &self.0.partitions
-    }
-
-    pub(crate) fn connect_to(&self, key: &str) -> Connection {
-        self.0.connections.to(key)
-    }
-}
-
-/// The commands that add the first of the jobs, as many as make a full write.
-fn next_write<J: Job>(
-    keys: &Keys,
-    sealer: &mut Sealer<'_, J>,
-    jobs: &[J],
-    ids: &mut Vec<JobId>,
-) -> Result<Pipeline, EnqueueError> {
-    let mut pipeline = Pipeline::with_capacity(jobs.len().min(CHUNK));
-    let mut bytes = 0;
-    for job in jobs.iter().take(CHUNK) {
-        let (id, envelope) = sealer.seal(job)?;
-        pipeline.add_command(add(keys, J::PRIORITY, envelope));
-        ids.push(id);
-        bytes += envelope.len();
-        if bytes >= WRITE_BYTES {
-            break;
-        }
-    }
-    Ok(pipeline)
 }
 
 fn add(keys: &Keys, priority: Priority, envelope: &[u8]) -> Cmd {
@@ -363,27 +260,4 @@ fn add(keys: &Keys, priority: Priority, envelope: &[u8]) -> Cmd {
     cmd.arg("*").arg(ENVELOPE);
     cmd.arg(envelope);
     cmd
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[derive(serde::Serialize, serde::Deserialize)]
-    struct Text(String);
-
-    impl Job for Text {
-        const NAME: &'static str = "text";
-    }
-
-    #[test]
-    fn a_write_is_full_by_number_or_by_bytes() {
-        let keys = Keys::new("test", Text::QUEUE);
-        for (length, full) in [(0, CHUNK), (Envelope::MAX_PAYLOAD - 2, 16)] {
-            let jobs: Vec<_> = (0..CHUNK + 1).map(|_| Text("x".repeat(length))).collect();
-            let mut ids = Vec::new();
-            let write = next_write(&keys, &mut Sealer::plain(), &jobs, &mut ids).unwrap();
-            assert_eq!((write.len(), ids.len()), (full, full), "of {length} bytes");
-        }
-    }
 }

@@ -12,7 +12,8 @@ use crate::{
     EnqueueError, JobId, Queue, Servers,
     connection::{Connection, first_error},
     envelope::{epoch_ms, whole_ms},
-    partitions::{Partition, bits_of, queue_of},
+    partitions::{bits_of, queue_of},
+    queue::Partition,
     scripts,
 };
 

@@ -3,7 +3,7 @@ use redis::Value;
 use super::{Located, Place, Search};
 use crate::{
     Envelope, Error, JobId, Priority, Queue, Unknown, envelope::whole_ms, parked::kind_prefix,
-    partitions::Partition, scripts,
+    queue::Partition, scripts,
 };
 
 /// How often a job that moves away is followed.

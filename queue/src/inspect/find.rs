@@ -13,7 +13,7 @@ use crate::{
     connection::first_error,
     envelope::{Header, NEWEST},
     parked::kind_prefix,
-    partitions::Partition,
+    queue::Partition,
     reply::number,
     worker::entry::Raw,
 };

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use redis::{Pipeline, Value};
 
 use super::clock;
-use crate::{Error, Queue, connection::first_error, partitions::Partition, reply::number};
+use crate::{Error, Queue, connection::first_error, queue::Partition, reply::number};
 
 /// Minutes told, the current one among them.
 const MINUTES: u64 = 61;

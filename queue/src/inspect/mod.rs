@@ -32,7 +32,7 @@ use crate::{
     connection::first_error,
     error::Trouble,
     keys::GROUP,
-    partitions::Partition,
+    queue::Partition,
     reply::{field, number, parse},
 };
 

@@ -15,7 +15,7 @@ use crate::{
     EntryId, Error, Priority, Queue,
     connection::first_error,
     keys::GROUP,
-    partitions::Partition,
+    queue::Partition,
     reply::{number, parse},
     worker::entry::{Raw, parse_entry},
 };

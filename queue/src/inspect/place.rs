@@ -1,6 +1,6 @@
 use std::{fmt, str::FromStr, time::Duration};
 
-use crate::{EntryId, Envelope, JobId, Unknown, letters::DeadLetter, partitions::Partition};
+use crate::{EntryId, Envelope, JobId, Unknown, letters::DeadLetter, queue::Partition};
 
 /// Where a job can be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

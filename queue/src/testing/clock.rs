@@ -11,7 +11,7 @@ use crate::{
     Envelope, Error, Queue, Registry,
     connection::first_error,
     envelope::{epoch_ms, whole_ms},
-    partitions::Partition,
+    queue::Partition,
 };
 
 /// A slot of a schedule, and the job that it fires.

@@ -11,7 +11,7 @@ use redis::{
 use super::clock::read;
 use crate::{
     Envelope, Error, Job, JobId, Queue, connection::first_error, error::Trouble, keys::ENVELOPE,
-    keys::GROUP, partitions::Partition, registry,
+    keys::GROUP, queue::Partition, registry,
 };
 
 /// A job that was enqueued and that no worker has taken up.

@@ -11,6 +11,7 @@ use crate::{
     EnqueueError, Job, JobId, Queue,
     envelope::Sealer,
     keys::Keys,
+    partitions::Turn,
     queue::{CHUNK, WRITE_BYTES},
     scripts,
 };
@@ -28,12 +29,15 @@ impl Queue {
         jobs: &[J],
         limit: u64,
     ) -> Result<Vec<JobId>, EnqueueError> {
-        let keys = self.partition(J::QUEUE);
+        let mut turn = Turn::new(self.all_partitions(J::QUEUE), jobs.len());
         let mut ids = Vec::with_capacity(jobs.len());
-        let mut sealer = Sealer::new(None);
+        let mut sealer = Sealer::plain();
         while let rest @ [_, ..] = &jobs[ids.len()..] {
             let before = ids.len();
-            let cmd = next_write(&keys, limit, &mut sealer, rest, &mut ids)?;
+            let keys = turn.next();
+            let rest = &rest[..turn.share(rest.len())];
+            let share = keys.limit.unwrap_or(limit);
+            let cmd = next_write(&keys, share, &mut sealer, rest, &mut ids)?;
             if keys.connection.one(&cmd).await? == Value::Int(0) {
                 ids.truncate(before);
                 return Err(EnqueueError::QueueFull {
@@ -51,7 +55,7 @@ impl Queue {
 fn next_write<J: Job>(
     keys: &Keys,
     limit: u64,
-    sealer: &mut Sealer<J>,
+    sealer: &mut Sealer<'_, J>,
     jobs: &[J],
     ids: &mut Vec<JobId>,
 ) -> Result<Cmd, EnqueueError> {
@@ -73,7 +77,7 @@ fn next_write<J: Job>(
 
 /// The script that adds the jobs whose envelopes are its further arguments.
 pub(crate) fn add_bounded(keys: &Keys, limit: u64) -> Cmd {
-    let mut cmd = scripts::call(&scripts::BOUNDED, &[&keys.stream, &keys.delayed]);
+    let mut cmd = scripts::call(&scripts::BOUNDED, &keys.with_streams(&[&keys.delayed]));
     cmd.arg(limit);
     cmd
 }

@@ -2,26 +2,21 @@
 
 use std::time::Duration;
 
-use redis::{Cmd, Pipeline, Value};
+use redis::{Cmd, Value};
 
 use crate::{
-    EntryId, Error, JobId, Queue, Tuning, UniqueHash,
-    connection::first_error,
-    envelope::{Header, NEWEST, whole_ms},
+    Envelope, Error, JobId, Priority, Queue, Tuning, Unknown,
+    envelope::{Header, whole_ms},
+    holds::Holds,
+    inspect::{Place, Search},
     keys::Keys,
     parked::kind_prefix,
     queue::Partition,
-    reply::number,
     scripts,
-    worker::parse_entry,
 };
 
 /// How long a request to cancel is remembered, for a job that a worker has in hand.
 pub(crate) const REMEMBERED: Duration = Duration::from_secs(24 * 60 * 60);
-/// Entries looked at in each direction from where a job's entry should be.
-const LOOK: usize = 2000;
-/// Entries in one answer.
-const PAGE: usize = 25;
 /// Looks for a job that moves meanwhile; the request is remembered all the same.
 const LOOKS: usize = 3;
 
@@ -41,7 +36,7 @@ pub enum Cancelled {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Target {
     pub(crate) job: JobId,
-    pub(crate) unique: Option<UniqueHash>,
+    pub(crate) holds: Holds,
     /// The outbox has its row.
     pub(crate) once: bool,
 }
@@ -50,28 +45,10 @@ impl Target {
     pub(crate) fn new(header: &Header<'_>) -> Self {
         Self {
             job: header.id(),
-            unique: header.unique,
+            holds: Holds::new(&header.extras),
             once: header.once(),
         }
     }
-}
-
-/// Where a job was seen.
-#[derive(Debug)]
-enum Place {
-    /// Delayed or parked.
-    Aside {
-        target: Target,
-        parked: String,
-    },
-    Entry {
-        target: Target,
-        entry: EntryId,
-    },
-    /// Nowhere, in all of the queue or in a part of it.
-    Nowhere {
-        all: bool,
-    },
 }
 
 impl Queue {
@@ -89,114 +66,59 @@ impl Queue {
     /// # Errors
     /// [`Error::Redis`]; the job may be cancelled all the same.
     pub async fn cancel(&self, queue: &str, job: JobId) -> Result<Cancelled, Error> {
-        let keys = self.partition(queue);
+        let mut cancelled = Cancelled::Gone;
+        for keys in self.all_partitions(queue) {
+            match self.cancel_in(&keys, job).await? {
+                Cancelled::Removed => return Ok(Cancelled::Removed),
+                Cancelled::Asked => cancelled = Cancelled::Asked,
+                Cancelled::Gone => {}
+            }
+        }
+        Ok(cancelled)
+    }
+
+    async fn cancel_in(&self, keys: &Partition, job: JobId) -> Result<Cancelled, Error> {
         let tuning = &self.settings().tuning;
-        let unseen = Target {
-            job,
-            unique: None,
-            once: false,
-        };
         for _ in 0..LOOKS {
-            let place = self.look_for(&keys, job).await?;
-            let cmd = match &place {
-                Place::Aside { target, parked } => {
-                    command(&keys, tuning, *target, ["aside", parked, ""])
-                }
-                Place::Entry { target, entry } => {
-                    command(&keys, tuning, *target, [&entry.to_string(), "", ""])
-                }
-                Place::Nowhere { all } => {
-                    let place = if *all { "gone" } else { "" };
-                    command(&keys, tuning, unseen, [place, "", ""])
-                }
+            let search = self.find_in(keys, job).await?;
+            let all_seen = search == Search::Absent;
+            let seen = search.found();
+            let envelope = seen.as_ref().map(|seen| Envelope::decode(&seen.envelope));
+            let envelope = envelope.and_then(Result::ok);
+            let target = Target {
+                job,
+                holds: envelope.as_ref().map(Envelope::holds).unwrap_or_default(),
+                once: envelope.as_ref().is_some_and(|job| job.once),
             };
-            match (keys.connection.one(&cmd).await?, place) {
-                (Value::Int(1), _) => return Ok(Cancelled::Removed),
-                (Value::Int(0), _) => return Ok(Cancelled::Asked),
-                (Value::Int(-2), Place::Nowhere { all: true }) => return Ok(Cancelled::Gone),
-                (Value::Int(-2), Place::Nowhere { all: false }) => return Ok(Cancelled::Asked),
+            let stream = keys.stream(envelope.map_or_else(Priority::default, |job| job.priority));
+            let (place, parked) = match seen.map(|seen| seen.place) {
+                Some(Place::Dead { .. }) => return Ok(Cancelled::Gone),
+                Some(Place::Delayed { .. }) => ("aside".to_owned(), String::new()),
+                Some(Place::Parked {
+                    reason: Unknown::Kind { name, version },
+                }) => {
+                    let member = format!("{}{job}", kind_prefix(&name, version));
+                    ("aside".to_owned(), member)
+                }
+                Some(Place::Ready { entry } | Place::InHand { entry, .. }) => {
+                    (entry.to_string(), String::new())
+                }
+                // The second is never found by its id.
+                None | Some(Place::Parked { .. }) if all_seen => ("gone".to_owned(), String::new()),
+                None | Some(Place::Parked { .. }) => Default::default(),
+            };
+            let cmd = command(keys, tuning, target, [stream, &place, &parked, ""]);
+            match keys.connection.one(&cmd).await? {
+                Value::Int(1) => return Ok(Cancelled::Removed),
+                Value::Int(0) => return Ok(Cancelled::Asked),
+                Value::Int(-2) if place == "gone" => return Ok(Cancelled::Gone),
+                Value::Int(-2) if place.is_empty() => return Ok(Cancelled::Asked),
                 // It has moved since it was seen.
-                (Value::Int(_), _) => {}
+                Value::Int(_) => {}
                 _ => return Err(Error::Reply("cancel.lua")),
             }
         }
         Ok(Cancelled::Asked)
-    }
-
-    /// Looks where a job can be, as far as a bounded number of entries tells.
-    ///
-    /// The stream has no index by job. An entry was made about when its job's id was, but
-    /// that of a job that waited elsewhere before was made later.
-    async fn look_for(&self, keys: &Partition, job: JobId) -> Result<Place, Error> {
-        let mut pipeline = Pipeline::new();
-        pipeline
-            .cmd("HGET")
-            .arg(&keys.payloads)
-            .arg(job.to_string());
-        pipeline.cmd("XLEN").arg(&keys.stream);
-        let answers = keys.connection.all(&pipeline).await?;
-        first_error(&answers)?;
-        let [payload, length] = answers.as_slice() else {
-            return Err(Error::Reply("a pipeline"));
-        };
-        if let Value::BulkString(envelope) = payload
-            && let Ok((header, _)) = Header::read(envelope, NEWEST)
-        {
-            return Ok(Place::Aside {
-                target: Target::new(&header),
-                parked: format!("{}{job}", kind_prefix(header.name, header.version)),
-            });
-        }
-        let all = number(length) <= LOOK as u64;
-        let made = job.made_at_ms().to_string();
-        let ranges = match all {
-            true => &[("XRANGE", "-", "+")][..],
-            false => &[("XRANGE", &*made, "+"), ("XREVRANGE", &*made, "-")][..],
-        };
-        let mut ended = false;
-        for (command, from, to) in ranges {
-            let seen = self.look_in(keys, command, from, to, job).await?;
-            match seen {
-                (Some(place), _) => return Ok(place),
-                (None, end) => ended = end,
-            }
-        }
-        // It may have grown since its length was read.
-        Ok(Place::Nowhere { all: all && ended })
-    }
-
-    /// The job's place, and whether there are no more entries this way.
-    async fn look_in(
-        &self,
-        keys: &Partition,
-        command: &'static str,
-        from: &str,
-        to: &str,
-        job: JobId,
-    ) -> Result<(Option<Place>, bool), Error> {
-        let mut from = from.to_owned();
-        for _ in 0..LOOK / PAGE {
-            let mut cmd = redis::cmd(command);
-            cmd.arg(&keys.stream).arg(&from).arg(to);
-            cmd.arg("COUNT").arg(PAGE);
-            let Value::Array(rows) = keys.connection.one(&cmd).await? else {
-                return Err(Error::Reply(command));
-            };
-            let full = rows.len() == PAGE;
-            for (entry, envelope) in rows.into_iter().filter_map(parse_entry) {
-                from = format!("({entry}");
-                if let Ok((header, _)) = Header::read(&envelope, NEWEST)
-                    && header.id() == job
-                {
-                    let target = Target::new(&header);
-                    return Ok((Some(Place::Entry { target, entry }), true));
-                }
-            }
-            if !full {
-                return Ok((None, true));
-            }
-        }
-        Ok((None, false))
     }
 }
 
@@ -206,12 +128,12 @@ pub(crate) fn command(
     keys: &Keys,
     tuning: &Tuning,
     target: Target,
-    [place, parked, consumer]: [&str; 3],
+    [stream, place, parked, consumer]: [&str; 4],
 ) -> Cmd {
     let marker = keys.once(target.job);
-    let lock = target.unique.map(|unique| keys.lock(unique));
+    let (letters, held) = target.holds.named(keys);
     let mut named = vec![
-        &keys.stream[..],
+        stream,
         &keys.payloads,
         &keys.delayed,
         &keys.parked,
@@ -219,7 +141,7 @@ pub(crate) fn command(
         &keys.meta,
         &marker,
     ];
-    named.extend(lock.as_deref());
+    named.extend(held.iter().map(String::as_str));
     let mut cmd = scripts::call(&scripts::CANCEL, &named);
     cmd.arg(target.job.to_string());
     cmd.arg(place).arg(parked).arg(consumer);
@@ -228,5 +150,6 @@ pub(crate) fn command(
         true => cmd.arg(whole_ms(tuning.dead_max_age)),
         false => cmd.arg(""),
     };
+    cmd.arg(letters);
     cmd
 }

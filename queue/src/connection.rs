@@ -266,8 +266,8 @@ fn is_no_script(answer: &Value) -> bool {
 
 async fn load_scripts(live: &Live) -> RedisResult<()> {
     let mut pipeline = Pipeline::with_capacity(scripts::SOURCES.len());
-    for (_, source) in scripts::SOURCES {
-        pipeline.cmd("SCRIPT").arg("LOAD").arg(*source);
+    for (_, source) in &*scripts::SOURCES {
+        pipeline.cmd("SCRIPT").arg("LOAD").arg(source);
     }
     let mut connection = live.connection.clone();
     pipeline.query_async::<Vec<Value>>(&mut connection).await?;

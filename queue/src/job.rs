@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::{backoff, error::chain};
+use crate::{Priority, backoff, error::chain};
 
 /// Identity of a job: a UUID of version 7, so ids sort by their time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -70,6 +70,8 @@ pub trait Job: Serialize + DeserializeOwned + Send + 'static {
     const OLDEST_VERSION: u16 = Self::VERSION;
     /// The queue it goes to; the same alphabet as [`Job::NAME`].
     const QUEUE: &'static str = "default";
+    /// How soon it starts, compared with others of its queue that wait too.
+    const PRIORITY: Priority = Priority::Normal;
     /// Attempts in all before the job is a dead letter; at least 1.
     const MAX_ATTEMPTS: u16 = 20;
     /// How long one attempt may take before it is cancelled and counts as failed.

@@ -4,7 +4,7 @@
 //! that all of them live in one slot of a Redis Cluster and a script may touch
 //! several at once.
 
-use crate::{JobId, UniqueHash};
+use crate::{JobId, Priority, UniqueHash};
 
 /// Consumer group of the stream; made at id 0, so that nothing is ever skipped.
 pub(crate) const GROUP: &str = "g";
@@ -15,12 +15,13 @@ pub(crate) const ENVELOPE: &str = "e";
 /// The keys of one queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Keys {
-    /// STREAM with the group [`GROUP`]: jobs that are ready or running.
+    /// STREAMs, by level of priority, each with the group [`GROUP`]: jobs that are ready
+    /// or running.
     ///
-    /// A finished entry is deleted, so the stream's length is the work left. It
-    /// is never trimmed. The suffix is the priority level. The consumer `~` owns
+    /// A finished entry is deleted, so the streams' length is the work left. They
+    /// are never trimmed. The suffix is the level. The consumer `~` owns
     /// what was handed back; it never has a lease, so the next reclaim takes it.
-    pub(crate) stream: String,
+    pub(crate) streams: [String; Priority::LEVELS],
     /// ZSET job id → due time (ms of the server's clock): delayed jobs and retries.
     pub(crate) delayed: String,
     /// ZSET of `name version job-id` with score 0: jobs that no worker knew.
@@ -33,7 +34,8 @@ pub(crate) struct Keys {
     pub(crate) alive: String,
     /// STREAM of dead letters: envelope, `why`, `error`, `n` (attempts).
     pub(crate) dead: String,
-    /// ZSET schedule → its next slot (ms of the server's clock).
+    /// ZSET schedule → its next slot (ms of the server's clock); `!schedule` → a slot that
+    /// somebody has asked for.
     pub(crate) cron: String,
     /// HASH schedule → `SEEN BEGAN RULE`: the rule in force, when a worker that has it
     /// last said so, and when the latest of them began (ms of the server's clock).
@@ -50,7 +52,7 @@ impl Keys {
     pub(crate) fn new(namespace: &str, queue: &str) -> Self {
         let tag = format!("{{{namespace}:{queue}}}");
         Self {
-            stream: format!("{tag}:s:0"),
+            streams: std::array::from_fn(|level| format!("{tag}:s:{level}")),
             delayed: format!("{tag}:delayed"),
             parked: format!("{tag}:parked"),
             payloads: format!("{tag}:j"),
@@ -62,6 +64,17 @@ impl Keys {
             meta: format!("{tag}:m"),
             tag,
         }
+    }
+
+    /// The stream of the jobs with this priority.
+    pub(crate) fn stream(&self, priority: Priority) -> &str {
+        &self.streams[usize::from(priority.level())]
+    }
+
+    /// Some keys, behind all streams: what most scripts begin with.
+    pub(crate) fn with_streams<'a>(&'a self, others: &[&'a str]) -> Vec<&'a str> {
+        let streams = self.streams.iter().map(String::as_str);
+        streams.chain(others.iter().copied()).collect()
     }
 
     /// STRING with a time to live: this job was relayed, or is dead, already.
@@ -97,7 +110,8 @@ mod tests {
         let counters = keys.counters(29_000_000);
         assert_eq!(lock, format!("{{slipway:mail}}:u:{}", "ab".repeat(16)));
         for key in [
-            &keys.stream,
+            keys.stream(Priority::Normal),
+            keys.stream(Priority::High),
             &keys.delayed,
             &keys.parked,
             &keys.payloads,

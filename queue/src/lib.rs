@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod asked;
 mod backoff;
 mod bound;
 mod cancel;
@@ -8,13 +9,16 @@ mod dial;
 mod entry_id;
 mod envelope;
 mod error;
+mod holds;
 pub mod inspect;
 mod job;
 mod keys;
 mod letters;
 mod options;
 mod parked;
+mod partitions;
 mod pause;
+mod priority;
 mod queue;
 mod registry;
 mod relay;
@@ -34,13 +38,14 @@ pub use redis;
 pub use crate::{
     cancel::Cancelled,
     entry_id::{EntryId, InvalidEntryId},
-    envelope::{Envelope, UniqueHash},
+    envelope::{Envelope, Packing, Slot, UniqueHash},
     error::{DecodeError, EnqueueError, Error, WorkerError},
     inspect::Counts,
     job::{Job, JobContext, JobError, JobId},
     letters::{DeadLetter, Replay},
     options::{Enqueued, Options, Run},
     parked::{Parked, Unknown},
+    priority::{Priority, UnknownPriority},
     queue::Queue,
     registry::Registry,
     relay::Relayed,

@@ -1,6 +1,6 @@
 use std::time::{Duration, SystemTime};
 
-use crate::JobId;
+use crate::{JobId, Priority};
 
 /// When a job runs, and with which others it does not: see [`crate::Queue::enqueue_with`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -9,6 +9,8 @@ pub struct Options {
     pub run: Run,
     /// The key that it must hold to be enqueued, among the jobs of its kind and queue.
     pub unique: Option<String>,
+    /// How soon it starts; none: as its kind says, [`crate::Job::PRIORITY`].
+    pub priority: Option<Priority>,
 }
 
 /// When to run a job, by the server's clock.

@@ -9,24 +9,46 @@ macro_rules! scripts {
         $(
             #[doc = concat!("The script `lua/", $file, "`.")]
             pub(crate) static $name: LazyLock<Script> =
-                LazyLock::new(|| Script::new(include_str!(concat!("lua/", $file))));
+                LazyLock::new(|| Script::new(&complete(include_str!(concat!("lua/", $file)))));
         )*
 
         /// File and source of each, to load them all at once.
-        pub(crate) const SOURCES: &[(&str, &str)] =
-            &[$(($file, include_str!(concat!("lua/", $file)))),*];
+        pub(crate) static SOURCES: LazyLock<Vec<(&str, String)>> =
+            LazyLock::new(|| vec![$(($file, complete(include_str!(concat!("lua/", $file))))),*]);
     };
 }
 
+macro_rules! includes {
+    ($($file:literal),*) => {
+        /// What several scripts have in common.
+        const INCLUDES: &[(&str, &str)] =
+            &[$(($file, include_str!(concat!("lua/include/", $file)))),*];
+    };
+}
+
+includes!["keep.lua", "release.lua", "room.lua", "streams.lua"];
+
+/// The script with the text of `lua/include/NAME` in the place of each `-- include NAME`.
+fn complete(source: &str) -> String {
+    INCLUDES
+        .iter()
+        .fold(source.to_owned(), |source, (name, text)| {
+            source.replace(&format!("-- include {name}\n"), text)
+        })
+}
+
 scripts! {
+    ASK_SLOT = "ask_slot.lua";
     BEAT = "beat.lua";
     BOUNDED = "bounded.lua";
     CANCEL = "cancel.lua";
+    COMPLETE = "complete.lua";
     CRON = "cron.lua";
     DEAD = "dead.lua";
     DELETE = "delete.lua";
     ENROLL = "enroll.lua";
     FINISH = "finish.lua";
+    FIRE_ASKED = "fire_asked.lua";
     HAND_BACK = "hand_back.lua";
     LEAVE = "leave.lua";
     RECLAIM = "reclaim.lua";
@@ -55,7 +77,7 @@ mod tests {
 
     #[test]
     fn every_script_says_what_it_takes_and_keeps() {
-        for (file, source) in SOURCES {
+        for (file, source) in &*SOURCES {
             for word in [
                 "#!lua",
                 "-- KEYS 1",
@@ -65,6 +87,10 @@ mod tests {
             ] {
                 assert!(source.contains(word), "{word} is missing in {file}");
             }
+            assert!(
+                !source.contains("-- include"),
+                "of what is unknown in {file}"
+            );
         }
     }
 }

@@ -61,7 +61,8 @@ pub fn settings() -> Settings {
 
 /// The Lua scripts: file name and source of each.
 pub fn scripts() -> impl Iterator<Item = (&'static str, &'static str)> {
-    scripts::SOURCES.iter().copied()
+    let sources = scripts::SOURCES.iter();
+    sources.map(|(name, source)| (*name, source.as_str()))
 }
 
 /// Makes a queue and its workers behave as the release before does.

@@ -1,6 +1,6 @@
 use std::{fmt, str::FromStr};
 
-use crate::{EntryId, parked::member};
+use crate::{EntryId, Priority, parked::member};
 
 /// Where the next page begins; as a text, for an address or a command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -9,10 +9,13 @@ pub struct Cursor(pub(super) After);
 /// What the page before ended with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum After {
-    Entry(EntryId),
+    /// Of the stream of this priority, or of the dead letters, which have none.
+    Entry(Priority, EntryId),
     /// Due time in ms, and the job.
     Due(u64, String),
     Member(String),
+    /// A page of a further partition, by its number; the beginning of it, or after this.
+    In(u16, Option<Box<After>>),
 }
 
 /// A text is not a cursor, or another state's.
@@ -22,8 +25,17 @@ pub struct InvalidCursor;
 
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            After::Entry(id) => id.fmt(f),
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for After {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            After::In(partition, None) => write!(f, "{partition}:"),
+            After::In(partition, Some(after)) => write!(f, "{partition}:{after}"),
+            After::Entry(Priority::Normal, id) => id.fmt(f),
+            After::Entry(priority, id) => write!(f, "{priority}:{id}"),
             After::Due(due, id) => write!(f, "{due}/{id}"),
             After::Member(member) => f.write_str(member),
         }
@@ -34,8 +46,23 @@ impl FromStr for Cursor {
     type Err = InvalidCursor;
 
     fn from_str(s: &str) -> Result<Self, InvalidCursor> {
-        if let Ok(id) = s.parse() {
-            return Ok(Self(After::Entry(id)));
+        let prefix = s.split_once(':');
+        // No priority's name is a number.
+        if let Some((Ok(partition), after)) = prefix.map(|(at, after)| (at.parse(), after)) {
+            if after.is_empty() {
+                return Ok(Self(After::In(partition, None)));
+            }
+            return match after.parse()? {
+                Self(After::In(..)) => Err(InvalidCursor),
+                Self(after) => Ok(Self(After::In(partition, Some(Box::new(after))))),
+            };
+        }
+        let (priority, id) = match prefix {
+            Some((priority, id)) => (priority.parse().map_err(|_| InvalidCursor)?, id),
+            None => (Priority::Normal, s),
+        };
+        if let Ok(id) = id.parse() {
+            return Ok(Self(After::Entry(priority, id)));
         }
         if let Some((due, id)) = s.split_once('/') {
             let due = due.parse().map_err(|_| InvalidCursor)?;
@@ -48,9 +75,30 @@ impl FromStr for Cursor {
 
 impl Cursor {
     /// After this entry, if the page was full: one that is not is the last.
-    pub(super) fn after_entry(last: Option<EntryId>, full: bool) -> Option<Self> {
+    pub(super) fn after_entry(last: Option<(Priority, EntryId)>, full: bool) -> Option<Self> {
         let last = last.filter(|_| full);
-        last.map(|id| Self(After::Entry(id)))
+        last.map(|(priority, id)| Self(After::Entry(priority, id)))
+    }
+
+    /// The partition in which it goes on, and where there.
+    pub(super) fn split(after: Option<&Self>) -> (u16, Option<Self>) {
+        match after {
+            Some(Self(After::In(partition, after))) => {
+                (*partition, after.as_deref().cloned().map(Self))
+            }
+            after => (0, after.cloned()),
+        }
+    }
+
+    /// The same place in this partition; without one, the beginning of it.
+    pub(super) fn within(partition: u16, after: Option<Self>) -> Option<Self> {
+        match (partition, after) {
+            (0, after) => after,
+            (partition, after) => {
+                let after = after.map(|Self(after)| Box::new(after));
+                Some(Self(After::In(partition, after)))
+            }
+        }
     }
 }
 
@@ -60,11 +108,19 @@ mod tests {
 
     #[test]
     fn cursors_print_as_they_are_read() {
-        for text in ["1700000000000-7", "1700000000000/0192", "task 1 0192"] {
+        for text in [
+            "1700000000000-7",
+            "high:1700000000000-7",
+            "1700000000000/0192",
+            "task 1 0192",
+            "3:",
+            "3:low:1700000000000-7",
+            "3:1700000000000/0192",
+        ] {
             let cursor: Cursor = text.parse().unwrap();
             assert_eq!(cursor.to_string(), text);
         }
-        for wrong in ["", "soon", "x/y", "-"] {
+        for wrong in ["", "soon", "x/y", "-", "urgent:1-7", "1:2:", ":", "99999:"] {
             assert_eq!(wrong.parse::<Cursor>(), Err(InvalidCursor), "{wrong}");
         }
     }

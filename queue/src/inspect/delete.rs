@@ -2,7 +2,8 @@ use redis::Value;
 
 use super::{Located, Place, Search};
 use crate::{
-    Envelope, Error, JobId, Queue, Unknown, envelope::whole_ms, parked::kind_prefix, scripts,
+    Envelope, Error, JobId, Priority, Queue, Unknown, envelope::whole_ms, parked::kind_prefix,
+    queue::Partition, scripts,
 };
 
 /// How often a job that moves away is followed.
@@ -28,11 +29,21 @@ impl Queue {
     /// # Errors
     /// [`Error::Redis`]: when the answer was lost, the job may be gone.
     pub async fn delete(&self, queue: &str, id: JobId) -> Result<Deletion, Error> {
+        for keys in self.all_partitions(queue) {
+            match self.delete_in(&keys, id).await? {
+                Deletion::Gone => {}
+                done => return Ok(done),
+            }
+        }
+        Ok(Deletion::Gone)
+    }
+
+    async fn delete_in(&self, keys: &Partition, id: JobId) -> Result<Deletion, Error> {
         for _ in 0..ATTEMPTS {
-            let Search::Found(job) = self.find(queue, id).await? else {
+            let Search::Found(job) = self.find_in(keys, id).await? else {
                 return Ok(Deletion::Gone);
             };
-            match self.delete_at(queue, id, &job).await? {
+            match self.delete_at(keys, id, &job).await? {
                 // It was there a moment ago: delayed, and now ready, for example.
                 Deletion::Gone => {}
                 done => return Ok(done),
@@ -41,39 +52,48 @@ impl Queue {
         Ok(Deletion::Gone)
     }
 
-    async fn delete_at(&self, queue: &str, id: JobId, job: &Located) -> Result<Deletion, Error> {
-        let keys = self.partition(queue);
+    async fn delete_at(
+        &self,
+        keys: &Partition,
+        id: JobId,
+        job: &Located,
+    ) -> Result<Deletion, Error> {
+        let envelope = Envelope::decode(&job.envelope);
+        let priority = envelope
+            .as_ref()
+            .map_or_else(|_| Priority::default(), |job| job.priority);
+        let stream = keys.stream(priority);
         let (index, kind, member) = match &job.place {
             Place::Ready { entry }
             | Place::InHand {
                 entry,
                 consumer: None,
                 ..
-            } => (&keys.stream, "entry", entry.to_string()),
+            } => (stream, "entry", entry.to_string()),
             Place::InHand { .. } => return Ok(Deletion::Running),
-            Place::Delayed { .. } => (&keys.delayed, "set aside", id.to_string()),
+            Place::Delayed { .. } => (&*keys.delayed, "set aside", id.to_string()),
             Place::Parked { reason } => {
                 let Unknown::Kind { name, version } = reason else {
                     return Ok(Deletion::Gone);
                 };
                 let member = format!("{}{id}", kind_prefix(name, *version));
-                (&keys.parked, "set aside", member)
+                (&*keys.parked, "set aside", member)
             }
-            Place::Dead { letter, .. } => (&keys.dead, "letter", letter.to_string()),
+            Place::Dead { letter, .. } => (&*keys.dead, "letter", letter.to_string()),
         };
-        let envelope = Envelope::decode(&job.envelope);
         let once = envelope.as_ref().is_ok_and(|job| job.once);
-        let unique = envelope.ok().and_then(|job| job.unique);
-        let lock = unique.map(|unique| keys.lock(unique));
+        let holds = envelope.map(|job| job.holds()).unwrap_or_default();
+        let (letters, held) = holds.named(&keys);
         let marker = keys.once(id);
-        let mut named = vec![&index[..], &keys.payloads, &marker];
-        named.extend(lock.as_deref());
+        let mut named = vec![index, &keys.payloads, &marker];
+        named.extend(held.iter().map(String::as_str));
         let mut cmd = scripts::call(&scripts::DELETE, &named);
         cmd.arg(id.to_string()).arg(kind).arg(member);
         match once {
             true => cmd.arg(whole_ms(self.settings().tuning.dead_max_age)),
             false => cmd.arg(""),
         };
+        cmd.arg(letters);
         match keys.connection.one(&cmd).await? {
             Value::Int(1) => Ok(Deletion::Deleted),
             Value::Int(0) => Ok(Deletion::Gone),

@@ -46,12 +46,13 @@ impl Search {
 }
 
 impl Queue {
-    /// Looks for a job by its id, with at most some fifty reads of at most 100 entries.
+    /// Looks for a job by its id, with some fifty reads of 25 entries at most for each
+    /// priority that the queue has jobs of.
     ///
     /// - A **delayed** or **parked** job is always found, unless it is parked in an
     ///   envelope that its worker could not read.
     /// - A **ready** or **running** job is found when it is among the 500 oldest or
-    ///   the 500 newest entries of the stream, or its entry is one of the 500 before or
+    ///   the 500 newest entries of its priority, or its entry is one of the 500 before or
     ///   after the millisecond in its id. So one that was enqueued to run at once is
     ///   found in a backlog of any length, if the producer's clock agrees with the
     ///   server's. One that was delayed, retried, unparked or replayed has an entry that
@@ -60,35 +61,52 @@ impl Queue {
     /// - A **dead letter** is found by the same rule among the letters: the newest are,
     ///   and those that died soon after they were enqueued.
     ///
-    /// Where there are fewer than 500 entries and fewer than 500 letters, all were looked
+    /// Where there are fewer than 500 entries of each priority, and letters, all were looked
     /// through, and the answer is [`Search::Absent`], else [`Search::Unseen`].
     ///
     /// # Errors
     /// [`Error::Redis`].
     pub async fn find(&self, queue: &str, id: JobId) -> Result<Search, Error> {
-        let keys = self.partition(queue);
-        if let Some(found) = self.find_set_aside(&keys, id).await? {
+        let mut search = Search::Absent;
+        for keys in self.all_partitions(queue) {
+            match self.find_in(&keys, id).await? {
+                Search::Absent => {}
+                Search::Unseen => search = Search::Unseen,
+                found @ Search::Found(_) => return Ok(found),
+            }
+        }
+        Ok(search)
+    }
+
+    pub(crate) async fn find_in(&self, keys: &Partition, id: JobId) -> Result<Search, Error> {
+        if let Some(found) = self.find_set_aside(keys, id).await? {
             return Ok(Search::Found(Box::new(found)));
         }
         let sought = Sought::new(id);
-        let entries = self.seek(&keys, &keys.stream, &sought).await?;
-        if let Sight::Found(entry) = entries {
-            let found = self.find_entry(&keys, entry).await?;
-            return Ok(Search::Found(Box::new(found)));
+        let mut all_seen = true;
+        for stream in &keys.streams {
+            match self.seek(keys, stream, &sought).await? {
+                Sight::Found(entry) => {
+                    let found = self.find_entry(keys, stream, entry).await?;
+                    return Ok(Search::Found(Box::new(found)));
+                }
+                Sight::Unseen => all_seen = false,
+                Sight::Absent => {}
+            }
         }
-        let letters = self.seek(&keys, &keys.dead, &sought).await?;
+        let letters = self.seek(keys, &keys.dead, &sought).await?;
         if let Sight::Found((letter, _)) = letters {
             let letter = letter.to_string();
             let range = [&*letter, &letter];
-            let mut found = self.letters("XRANGE", queue, range, 1).await?;
+            let mut found = self.letters("XRANGE", keys, range, 1).await?;
             if let Some(found) = found.pop() {
                 return Ok(Search::Found(Box::new(found.into())));
             }
         }
         // It may have been set aside behind our back, for another attempt.
-        Ok(match self.find_set_aside(&keys, id).await? {
+        Ok(match self.find_set_aside(keys, id).await? {
             Some(found) => Search::Found(Box::new(found)),
-            None if matches!((entries, letters), (Sight::Absent, Sight::Absent)) => Search::Absent,
+            None if all_seen && matches!(letters, Sight::Absent) => Search::Absent,
             None => Search::Unseen,
         })
     }
@@ -106,7 +124,7 @@ impl Queue {
         if *due != Value::Nil {
             let due_ms = number(due);
             let place = Place::Delayed { due_ms };
-            return Ok(Some(Located::new(place, envelope.clone())));
+            return Ok(Some(Located::new(keys, place, envelope.clone())));
         }
         let Ok(job) = Envelope::decode(envelope) else {
             return Ok(None);
@@ -123,7 +141,7 @@ impl Queue {
             version: job.version,
         };
         let place = Place::Parked { reason };
-        Ok(Some(Located::new(place, envelope.clone())))
+        Ok(Some(Located::new(keys, place, envelope.clone())))
     }
 
     /// Looks in a stream: the entry with the job, or whether all were looked through.
@@ -149,12 +167,17 @@ impl Queue {
         Ok(Sight::Unseen)
     }
 
-    async fn find_entry(&self, keys: &Partition, (entry, envelope): Raw) -> Result<Located, Error> {
+    async fn find_entry(
+        &self,
+        keys: &Partition,
+        stream: &str,
+        (entry, envelope): Raw,
+    ) -> Result<Located, Error> {
         let id = entry.to_string();
-        let holds = self.holds(keys, [&id, &id], 1, None).await?;
+        let holds = self.holds(keys, stream, [&id, &id], 1, None).await?;
         let hold = holds.into_iter().next();
         let place = hold.map_or(Place::Ready { entry }, Place::from);
-        Ok(Located::new(place, envelope))
+        Ok(Located::new(keys, place, envelope))
     }
 }
 

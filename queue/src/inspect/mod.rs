@@ -10,6 +10,7 @@ mod load;
 mod page;
 mod place;
 mod schedules;
+mod strays;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -24,9 +25,10 @@ pub use self::{
     page::{MAX_PAGE, Page},
     place::{Located, Place, State, UnknownState},
     schedules::Scheduled,
+    strays::Stray,
 };
 use crate::{
-    EntryId, Error, Queue,
+    EntryId, Error, Priority, Queue,
     connection::first_error,
     error::Trouble,
     keys::GROUP,
@@ -88,26 +90,51 @@ impl Queue {
     /// # Errors
     /// [`Error::Redis`].
     pub async fn counts(&self, queue: &str) -> Result<Counts, Error> {
-        let keys = self.partition(queue);
+        let mut all = Counts::default();
+        for keys in self.all_partitions(queue) {
+            let one = self.counts_in(&keys).await?;
+            all.ready += one.ready;
+            all.in_hand += one.in_hand;
+            all.delayed += one.delayed;
+            all.parked += one.parked;
+            all.dead += one.dead;
+            all.dead_trimmed += one.dead_trimmed;
+            all.cancelled += one.cancelled;
+        }
+        Ok(all)
+    }
+
+    async fn counts_in(&self, keys: &Partition) -> Result<Counts, Error> {
         let mut pipeline = Pipeline::new();
-        pipeline.cmd("XLEN").arg(&keys.stream);
         pipeline.cmd("ZCARD").arg(&keys.delayed);
         pipeline.cmd("ZCARD").arg(&keys.parked);
         pipeline.cmd("XLEN").arg(&keys.dead);
         pipeline.cmd("HGET").arg(&keys.meta).arg("dead_trimmed");
         pipeline.cmd("HGET").arg(&keys.meta).arg("cancelled");
-        pipeline.cmd("XPENDING").arg(&keys.stream).arg(GROUP);
+        for stream in &keys.streams {
+            pipeline.cmd("XLEN").arg(stream);
+        }
+        for stream in &keys.streams {
+            pipeline.cmd("XPENDING").arg(stream).arg(GROUP);
+        }
         let mut answers = keys.connection.all(&pipeline).await?;
-        let pending = match answers.pop().map(of_group).transpose()? {
-            Some(Value::Array(summary)) => summary.first().map_or(0, number),
-            _ => return Err(Error::Reply("XPENDING")),
-        };
+        let mut pending = 0;
+        for summary in answers.split_off(answers.len().saturating_sub(keys.streams.len())) {
+            match of_group(summary)? {
+                Value::Array(summary) => pending += summary.first().map_or(0, number),
+                _ => return Err(Error::Reply("XPENDING")),
+            }
+        }
         first_error(&answers)?;
-        let [length, delayed, parked, dead, trimmed, cancelled] = answers.as_slice() else {
+        let [delayed, parked, dead, trimmed, cancelled, lengths @ ..] = answers.as_slice() else {
             return Err(Error::Reply("a pipeline"));
         };
         Ok(Counts {
-            ready: number(length).saturating_sub(pending),
+            ready: lengths
+                .iter()
+                .map(number)
+                .sum::<u64>()
+                .saturating_sub(pending),
             in_hand: pending,
             delayed: number(delayed),
             parked: number(parked),
@@ -132,25 +159,40 @@ impl Queue {
 
     /// The workers of a queue, by name, and of those that are gone who still holds jobs.
     ///
-    /// Both answers of Redis are as long as there are workers.
+    /// Both answers of Redis are as long as there are workers. A worker goes by another name in
+    /// each partition.
     ///
     /// # Errors
     /// [`Error::Redis`].
     pub async fn consumers(&self, queue: &str) -> Result<Vec<Consumer>, Error> {
-        let keys = self.partition(queue);
+        let mut all = Vec::new();
+        for keys in self.all_partitions(queue) {
+            all.extend(self.consumers_in(&keys).await?);
+        }
+        all.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(all)
+    }
+
+    async fn consumers_in(&self, keys: &Partition) -> Result<Vec<Consumer>, Error> {
         let mut pipeline = Pipeline::new();
         pipeline.cmd("TIME");
         let alive = pipeline.cmd("ZRANGE").arg(&keys.alive);
         alive.arg(0).arg(-1).arg("WITHSCORES");
-        pipeline.cmd("XINFO").arg("CONSUMERS");
-        pipeline.arg(&keys.stream).arg(GROUP);
+        for stream in &keys.streams {
+            pipeline.cmd("XINFO").arg("CONSUMERS");
+            pipeline.arg(stream).arg(GROUP);
+        }
         let mut answers = keys.connection.all(&pipeline).await?;
-        let consumers = answers.pop().map(of_group).transpose()?;
+        let mut consumers = Vec::new();
+        for answer in answers.split_off(answers.len().min(2)) {
+            match of_group(answer)? {
+                Value::Array(of_stream) => consumers.extend(of_stream),
+                _ => return Err(Error::Reply("XINFO CONSUMERS")),
+            }
+        }
         first_error(&answers)?;
-        let (Some(Value::Array(consumers)), [time, Value::Array(alive)]) =
-            (consumers, answers.as_slice())
-        else {
-            return Err(Error::Reply("XINFO CONSUMERS"));
+        let [time, Value::Array(alive)] = answers.as_slice() else {
+            return Err(Error::Reply("a pipeline"));
         };
         let now = clock(time);
         let mut found = BTreeMap::new();
@@ -173,39 +215,53 @@ impl Queue {
                 lease: None,
                 in_hand: 0,
             });
-            entry.in_hand = field(consumer, "pending").map_or(0, number);
+            entry.in_hand += field(consumer, "pending").map_or(0, number);
         }
         Ok(found.into_values().collect())
     }
 
     /// How long the oldest job has waited that no worker has.
     async fn oldest(&self, queue: &str) -> Result<Option<Duration>, Error> {
-        let keys = self.partition(queue);
-        let delivered = self.delivered(&keys).await?;
+        let mut oldest = None;
+        for keys in self.all_partitions(queue) {
+            oldest = oldest.max(self.oldest_in(&keys).await?);
+        }
+        Ok(oldest)
+    }
+
+    async fn oldest_in(&self, keys: &Partition) -> Result<Option<Duration>, Error> {
         let mut pipeline = Pipeline::new();
         pipeline.cmd("TIME");
-        let next = pipeline.cmd("XRANGE").arg(&keys.stream);
-        next.arg(format!("({delivered}")).arg("+");
-        next.arg("COUNT").arg(1);
-        let back = pipeline.cmd("XPENDING").arg(&keys.stream).arg(GROUP);
-        back.arg("-").arg("+").arg(1).arg(BETWEEN);
-        let mut answers = keys.connection.all(&pipeline).await?;
-        let back = answers.pop().map(of_group).transpose()?;
-        first_error(&answers)?;
-        let [time, next] = answers.as_slice() else {
+        for priority in Priority::ALL {
+            let delivered = self.delivered(keys, priority).await?;
+            let stream = keys.stream(priority);
+            let next = pipeline.cmd("XRANGE").arg(stream);
+            next.arg(format!("({delivered}")).arg("+");
+            next.arg("COUNT").arg(1);
+            let back = pipeline.cmd("XPENDING").arg(stream).arg(GROUP);
+            back.arg("-").arg("+").arg(1).arg(BETWEEN);
+        }
+        let answers = keys.connection.all(&pipeline).await?;
+        let answers = answers.into_iter().map(of_group);
+        let answers = answers.collect::<Result<Vec<_>, _>>()?;
+        let [time, rows @ ..] = answers.as_slice() else {
             return Err(Error::Reply("a pipeline"));
         };
         let now = clock(time);
-        let since = [Some(next), back.as_ref()].into_iter().flatten();
-        let oldest = since.filter_map(first_id).map(|id| id.ms()).min();
+        let oldest = rows.iter().filter_map(first_id).map(|id| id.ms()).min();
         Ok(oldest.map(|since| Duration::from_millis(now.saturating_sub(since))))
     }
 
-    /// The newest entry that was ever fetched: all behind it wait.
-    pub(crate) async fn delivered(&self, keys: &Partition) -> Result<EntryId, Error> {
+    /// The newest entry of this priority that was ever fetched: all behind it wait.
+    pub(crate) async fn delivered(
+        &self,
+        keys: &Partition,
+        priority: Priority,
+    ) -> Result<EntryId, Error> {
+        let stream = keys.stream(priority);
         let mut pipeline = Pipeline::new();
-        pipeline.cmd("EXISTS").arg(&keys.stream);
-        pipeline.cmd("XINFO").arg("GROUPS").arg(&keys.stream);
+        pipeline.cmd("EXISTS").arg(stream);
+        pipeline.cmd("XINFO").arg("GROUPS").arg(stream);
         let answers = keys.connection.all(&pipeline).await?;
         let none = EntryId::new(0, 0);
         match answers.as_slice() {

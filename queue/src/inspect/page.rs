@@ -12,9 +12,9 @@ use super::{
     scored,
 };
 use crate::{
-    EntryId, Error, Queue,
+    EntryId, Error, Priority, Queue,
     connection::first_error,
-    keys::{GROUP, Keys},
+    keys::GROUP,
     queue::Partition,
     reply::{number, parse},
     worker::entry::{Raw, parse_entry},
@@ -32,11 +32,18 @@ pub struct Page {
     pub next: Option<Cursor>,
 }
 
+/// What jobs a page is of.
+#[derive(Clone, Copy)]
+enum Wanted<'a> {
+    In(State),
+    HeldBy(&'a str),
+}
+
 impl Queue {
     /// A page of the jobs in a state, at most `limit` and never more than [`MAX_PAGE`].
     ///
     /// `after` is the cursor that came with the page before. A job that moves between
-    /// two pages may be in both, or in none.
+    /// two pages may be in both, or in none. Partitions come one after another.
     ///
     /// # Errors
     /// [`Error::Redis`], and [`Error::Cursor`] for one of another state.
@@ -47,36 +54,79 @@ impl Queue {
         after: Option<&Cursor>,
         limit: usize,
     ) -> Result<Page, Error> {
-        let keys = self.partition(queue);
+        self.pages(queue, Wanted::In(state), after, limit).await
+    }
+
+    /// A page out of those that each partition has.
+    async fn pages(
+        &self,
+        queue: &str,
+        wanted: Wanted<'_>,
+        after: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<Page, Error> {
         let limit = limit.clamp(1, MAX_PAGE);
+        let (first, mut after) = Cursor::split(after);
+        let mut all = Page::default();
+        let partitions = self.all_partitions(queue);
+        for (keys, number) in partitions.into_iter().zip(0..).skip(first.into()) {
+            if all.jobs.len() >= limit {
+                all.next = Cursor::within(number, None);
+                break;
+            }
+            let (room, after) = (limit - all.jobs.len(), after.take());
+            let some = match wanted {
+                Wanted::In(state) => self.jobs_in(&keys, state, after.as_ref(), room).await?,
+                Wanted::HeldBy(consumer) => {
+                    let consumer = Some(consumer);
+                    self.in_hand(&keys, consumer, after.as_ref(), room).await?
+                }
+            };
+            all.jobs.extend(some.jobs);
+            if some.next.is_some() {
+                all.next = Cursor::within(number, some.next);
+                break;
+            }
+        }
+        Ok(all)
+    }
+
+    async fn jobs_in(
+        &self,
+        keys: &Partition,
+        state: State,
+        after: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<Page, Error> {
         match state {
-            State::Ready => self.ready(&keys, after, limit).await,
-            State::InHand => self.in_hand(&keys, None, after, limit).await,
-            State::Delayed => self.delayed(&keys, after, limit).await,
+            State::Ready => self.ready(keys, after, limit).await,
+            State::InHand => self.in_hand(keys, None, after, limit).await,
+            State::Delayed => self.delayed(keys, after, limit).await,
             State::Parked => {
                 let from = match after {
                     None => "-".to_owned(),
                     Some(Cursor(After::Member(member))) => format!("({member}"),
                     Some(_) => return Err(InvalidCursor.into()),
                 };
-                let members = self.parked_members(&keys, &from, limit).await?;
+                let members = self.parked_members(keys, &from, limit).await?;
                 let full = members.len() == limit;
                 let next = members.last().filter(|_| full);
                 let next = next.map(|last| Cursor(After::Member(last.text.clone())));
-                let jobs = self.parked_jobs(&keys, members).await?;
+                let jobs = self.parked_jobs(keys, members).await?;
                 let jobs = jobs.into_iter().map(|parked| {
                     let reason = parked.reason;
-                    Located::new(Place::Parked { reason }, parked.envelope)
+                    Located::new(keys, Place::Parked { reason }, parked.envelope)
                 });
                 let jobs = jobs.collect();
                 Ok(Page { jobs, next })
             }
             State::Dead => {
-                let newest = entry_after(after)?.map_or("+".to_owned(), |id| format!("({id}"));
+                let newest = entry_after(after)?;
+                let newest = newest.map_or("+".to_owned(), |(_, id)| format!("({id}"));
                 let range = [&newest[..], "-"];
-                let letters = self.letters("XREVRANGE", queue, range, limit).await?;
-                let next =
-                    Cursor::after_entry(letters.last().map(|last| last.id), letters.len() == limit);
+                let letters = self.letters("XREVRANGE", keys, range, limit).await?;
+                let last = letters.last().map(|last| (Priority::Normal, last.id));
+                let next = Cursor::after_entry(last, letters.len() == limit);
                 let jobs = letters.into_iter().map(Located::from).collect();
                 Ok(Page { jobs, next })
             }
@@ -94,9 +144,8 @@ impl Queue {
         after: Option<&Cursor>,
         limit: usize,
     ) -> Result<Page, Error> {
-        let limit = limit.clamp(1, MAX_PAGE);
-        let keys = self.partition(queue);
-        self.in_hand(&keys, Some(consumer), after, limit).await
+        self.pages(queue, Wanted::HeldBy(consumer), after, limit)
+            .await
     }
 
     async fn ready(
@@ -105,18 +154,26 @@ impl Queue {
         after: Option<&Cursor>,
         limit: usize,
     ) -> Result<Page, Error> {
-        // What was fetched meanwhile is not ready any more, wherever the last page ended.
-        let delivered = self.delivered(keys).await?;
-        let from = entry_after(after)?.map_or(delivered, |last| last.max(delivered));
-        let range = [&*format!("({from}"), "+"];
-        let entries = self
-            .entries("XRANGE", keys, &keys.stream, range, limit)
-            .await?;
-        let next = Cursor::after_entry(entries.last().map(|(id, _)| *id), entries.len() == limit);
-        let jobs = entries.into_iter();
-        let jobs = jobs.map(|(entry, envelope)| Located::new(Place::Ready { entry }, envelope));
-        let jobs = jobs.collect();
-        Ok(Page { jobs, next })
+        let mut page = Page::default();
+        for (priority, after) in from_here(after)? {
+            // What was fetched meanwhile is not ready any more, wherever the last page ended.
+            let delivered = self.delivered(keys, priority).await?;
+            let from = after.map_or(delivered, |last| last.max(delivered));
+            let range = [&*format!("({from}"), "+"];
+            let room = limit - page.jobs.len();
+            let stream = keys.stream(priority);
+            let entries = self.entries("XRANGE", keys, stream, range, room).await?;
+            let last = entries.last().map(|(id, _)| (priority, *id));
+            page.next = Cursor::after_entry(last, entries.len() == room);
+            let jobs = entries.into_iter();
+            let jobs =
+                jobs.map(|(entry, envelope)| Located::new(keys, Place::Ready { entry }, envelope));
+            page.jobs.extend(jobs);
+            if page.next.is_some() {
+                break;
+            }
+        }
+        Ok(page)
     }
 
     async fn in_hand(
@@ -126,23 +183,33 @@ impl Queue {
         after: Option<&Cursor>,
         limit: usize,
     ) -> Result<Page, Error> {
-        let from = entry_after(after)?.map_or("-".to_owned(), |id| format!("({id}"));
-        let holds = self.holds(keys, [&from, "+"], limit, consumer).await?;
-        let next = Cursor::after_entry(holds.last().map(|hold| hold.entry), holds.len() == limit);
-        let mut pipeline = Pipeline::with_capacity(holds.len());
-        for hold in &holds {
-            pipeline.add_command(one_entry(keys, hold.entry));
+        let mut page = Page::default();
+        let mut room = limit;
+        for (priority, after) in from_here(after)? {
+            let from = after.map_or("-".to_owned(), |id| format!("({id}"));
+            let stream = keys.stream(priority);
+            let range = [&*from, "+"];
+            let holds = self.holds(keys, stream, range, room, consumer).await?;
+            let last = holds.last().map(|hold| (priority, hold.entry));
+            page.next = Cursor::after_entry(last, holds.len() == room);
+            room -= holds.len();
+            let mut pipeline = Pipeline::with_capacity(holds.len());
+            for hold in &holds {
+                pipeline.add_command(one_entry(stream, hold.entry));
+            }
+            let entries = keys.connection.all(&pipeline).await?;
+            first_error(&entries)?;
+            let both = holds.into_iter().zip(entries);
+            page.jobs.extend(both.filter_map(|(hold, rows)| {
+                // Done between the two questions, or half of "done".
+                let (_, envelope) = raw(rows).pop()?;
+                Some(Located::new(keys, hold.into(), envelope))
+            }));
+            if page.next.is_some() {
+                break;
+            }
         }
-        let entries = keys.connection.all(&pipeline).await?;
-        first_error(&entries)?;
-        let both = holds.into_iter().zip(entries);
-        let jobs = both.filter_map(|(hold, rows)| {
-            // Done between the two questions, or half of "done".
-            let (_, envelope) = raw(rows).pop()?;
-            Some(Located::new(hold.into(), envelope))
-        });
-        let jobs = jobs.collect();
-        Ok(Page { jobs, next })
+        Ok(page)
     }
 
     async fn delayed(
@@ -177,9 +244,11 @@ impl Queue {
         };
         let both = due.iter().zip(envelopes);
         let jobs = both.filter_map(|((_, due), envelope)| match envelope {
-            Value::BulkString(envelope) => {
-                Some(Located::new(Place::Delayed { due_ms: *due }, envelope))
-            }
+            Value::BulkString(envelope) => Some(Located::new(
+                keys,
+                Place::Delayed { due_ms: *due },
+                envelope,
+            )),
             // It has become ready between the two questions.
             _ => None,
         });
@@ -210,12 +279,13 @@ impl Queue {
     pub(super) async fn holds(
         &self,
         keys: &Partition,
+        stream: &str,
         [from, to]: [&str; 2],
         limit: usize,
         consumer: Option<&str>,
     ) -> Result<Vec<Hold>, Error> {
         let mut cmd = redis::cmd("XPENDING");
-        cmd.arg(&keys.stream).arg(GROUP);
+        cmd.arg(stream).arg(GROUP);
         cmd.arg(from).arg(to).arg(limit).arg(consumer);
         let mut pipeline = Pipeline::with_capacity(1);
         pipeline.add_command(cmd);
@@ -277,9 +347,9 @@ fn hold(row: Value) -> Option<Hold> {
     })
 }
 
-fn one_entry(keys: &Keys, entry: EntryId) -> Cmd {
+fn one_entry(stream: &str, entry: EntryId) -> Cmd {
     let mut cmd = redis::cmd("XRANGE");
-    cmd.arg(&keys.stream);
+    cmd.arg(stream);
     cmd.arg(entry.to_string()).arg(entry.to_string());
     cmd
 }
@@ -291,10 +361,23 @@ fn raw(rows: Value) -> Vec<Raw> {
     }
 }
 
-fn entry_after(after: Option<&Cursor>) -> Result<Option<EntryId>, InvalidCursor> {
+/// The priorities from this cursor on, the first first, and where to begin in each.
+fn from_here(
+    after: Option<&Cursor>,
+) -> Result<impl Iterator<Item = (Priority, Option<EntryId>)>, InvalidCursor> {
+    let after = entry_after(after)?;
+    let rest = Priority::ORDER.into_iter();
+    let rest = rest.skip_while(move |priority| after.is_some_and(|(at, _)| at != *priority));
+    Ok(rest.map(move |priority| {
+        let here = after.filter(|(at, _)| *at == priority);
+        (priority, here.map(|(_, id)| id))
+    }))
+}
+
+fn entry_after(after: Option<&Cursor>) -> Result<Option<(Priority, EntryId)>, InvalidCursor> {
     match after {
         None => Ok(None),
-        Some(Cursor(After::Entry(id))) => Ok(Some(*id)),
+        Some(Cursor(After::Entry(priority, id))) => Ok(Some((*priority, *id))),
         Some(_) => Err(InvalidCursor),
     }
 }

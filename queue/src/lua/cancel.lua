@@ -4,18 +4,20 @@
 --
 -- KEYS 1 stream  2 payloads (HASH)  3 delayed (ZSET)  4 parked (ZSET)
 --      5 requests (ZSET)  6 meta (HASH)  7 once marker (STRING)
---      8 lock (STRING), of a unique job only
+--      8.. what the job holds, as release.lua says
 -- ARGV 1 job id  2 where the caller has seen it: its entry id, 'aside' for delayed or
 --      parked, '' for nowhere in a part of the queue, or 'gone' for nowhere in all of it
 --      3 its member of parked  4 consumer, of a worker only
---      5 time to live of a once-job's marker in ms, else ''
+--      5 time to live of a once-job's marker in ms, else ''  6 what the job holds
 -- Returns 1 when it was removed, 0 when a worker has it in hand, -1 when it is aside,
 --   and the caller did not see it there, -2 when it is not where the caller saw it.
 --
 -- Invariant: the marker of a once-job is there before the job is gone, and none is made
--- shorter, or the outbox, which still has the row, would bring it back. A key is free before its job leaves, a payload goes before its index,
+-- shorter, or the outbox, which still has the row, would bring it back. What it holds is
+-- free before it leaves, a payload goes before its index,
 -- which goes last, and what is removed is counted. Requests have scores that grow, so
 -- that a worker need only ask for those above the last that it knows.
+-- include release.lua
 local id, place = ARGV[1], ARGV[2]
 local entry = string.find(place, '-', 1, true) and redis.call('XRANGE', KEYS[1], place, place)[1]
 local aside = redis.call('HEXISTS', KEYS[2], id) == 1
@@ -27,13 +29,10 @@ if entry then
 end
 local waits = entry and (not owner or owner == '~' or owner == ARGV[4])
 if waits or (aside and place == 'aside') then
-  local locks = KEYS[8] and redis.call('GET', KEYS[8]) == id
   if ARGV[5] ~= '' and redis.call('PTTL', KEYS[7]) < tonumber(ARGV[5]) then
     redis.call('SET', KEYS[7], '1', 'PX', ARGV[5])
   end
-  if locks then
-    redis.call('DEL', KEYS[8])
-  end
+  release(ARGV[6], 8, id)
   redis.call('HINCRBY', KEYS[6], 'cancelled', 1)
   if waits then
     redis.call('XDEL', KEYS[1], place)

@@ -2,16 +2,18 @@
 -- Deletes one job that nobody runs.
 --
 -- KEYS 1 where it is: stream, delayed, parked (ZSETs) or dead letters (STREAM)
---      2 payloads (HASH)  3 once marker (STRING)  4 lock (STRING), of a unique job only
+--      2 payloads (HASH)  3 once marker (STRING)
+--      4.. what the job holds, as release.lua says
 -- ARGV 1 job id  2 'entry', 'set aside' or 'letter'  3 its entry, member or letter there
---      4 time to live of a once-job's marker in ms, else ''
+--      4 time to live of a once-job's marker in ms, else ''  5 what the job holds
 -- Returns 1, 0 when it is not there (any more), or -1 when a worker has it in hand.
 --
 -- Invariant: the marker of a once-job is there before the job is gone, and none is made
 -- shorter, or the outbox,
--- which still has the row, would bring it back. The key of a unique job is free before
--- the job is gone: a key that is held without a job would keep all out. An index goes
+-- which still has the row, would bring it back. What the job holds is free before it is
+-- gone: a key that is held without a job would keep all out. An index goes
 -- after its payload: a payload that no index names would stay for ever.
+-- include release.lua
 local id, kind, at = ARGV[1], ARGV[2], ARGV[3]
 local back = false
 if kind == 'set aside' then
@@ -30,13 +32,10 @@ else
     back = pending[1] ~= nil
   end
 end
-local locks = KEYS[4] and redis.call('GET', KEYS[4]) == id
 if ARGV[4] ~= '' and redis.call('PTTL', KEYS[3]) < tonumber(ARGV[4]) then
   redis.call('SET', KEYS[3], '1', 'PX', ARGV[4])
 end
-if locks then
-  redis.call('DEL', KEYS[4])
-end
+release(ARGV[5], 4, id)
 if kind == 'set aside' then
   redis.call('HDEL', KEYS[2], id)
   redis.call('ZREM', KEYS[1], at)

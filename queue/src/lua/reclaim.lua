@@ -2,11 +2,11 @@
 -- Takes over entries of consumers whose lease has ended, and of `~`, which holds
 -- what was handed back.
 --
--- KEYS 1 stream  2 alive (ZSET)  3 meta (HASH)
+-- KEYS 1 alive (ZSET)  2 meta (HASH)  3.. streams, the first first
 -- ARGV 1 consumer  2 most entries to take  3 lease in ms
 --      4 deliveries from which an entry is a suspect  5 most suspects to take
 --      6 deliveries above which an entry is poison (taken regardless of 5)
--- Returns a list of {entry id, fields, deliveries}.
+-- Returns a list of {entry id, fields, deliveries, number of the stream from 1 on}.
 --
 -- Invariant: only what no living consumer owns is taken. A consumer leaves
 -- `alive` before the first of its entries does, so its next beat tells it. In a
@@ -20,56 +20,62 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local me, room = ARGV[1], tonumber(ARGV[2])
 local suspect, suspects, poison = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local taken = {}
-if not redis.call('ZSCORE', KEYS[2], me) then
+if not redis.call('ZSCORE', KEYS[1], me) then
   return taken
 end
-local consumers = redis.pcall('XINFO', 'CONSUMERS', KEYS[1], 'g')
-if consumers.err then
-  return taken
-end
-local last = tonumber(redis.call('HGET', KEYS[3], 'beat') or 0)
-local grace = tonumber(redis.call('HGET', KEYS[3], 'grace') or 0)
+local last = tonumber(redis.call('HGET', KEYS[2], 'beat') or 0)
+local grace = tonumber(redis.call('HGET', KEYS[2], 'grace') or 0)
 local guarded = now - last > tonumber(ARGV[3]) / 2 or now < grace
-for _, consumer in ipairs(consumers) do
-  local name, pending = consumer[2], consumer[4]
-  local ended = name == '~'
-  if not ended and name ~= me and not guarded then
-    local deadline = redis.call('ZSCORE', KEYS[2], name)
-    ended = not deadline or tonumber(deadline) < now
-  end
-  if ended and name ~= '~' then
-    redis.call('ZREM', KEYS[2], name)
-    if pending == 0 then
-      redis.call('XGROUP', 'DELCONSUMER', KEYS[1], 'g', name)
-    end
-  end
-  if ended and pending > 0 and #taken < room then
-    local from, looked = '-', 0
-    repeat
-      local page = redis.call('XPENDING', KEYS[1], 'g', from, '+', PAGE, name)
-      for _, entry in ipairs(page) do
-        local deliveries = entry[4] + 1
-        local doubtful = deliveries >= suspect and deliveries <= poison
-        if #taken < room and (not doubtful or suspects > 0) then
-          local claimed = redis.call('XCLAIM', KEYS[1], 'g', me, 0, entry[1])
-          if claimed[1] then
-            taken[#taken + 1] = {entry[1], claimed[1][2], deliveries}
-            if doubtful then
-              suspects = suspects - 1
-            end
+
+local function take(stream, name, number)
+  local from, looked = '-', 0
+  repeat
+    local page = redis.call('XPENDING', stream, 'g', from, '+', PAGE, name)
+    for _, entry in ipairs(page) do
+      local deliveries = entry[4] + 1
+      local doubtful = deliveries >= suspect and deliveries <= poison
+      if #taken < room and (not doubtful or suspects > 0) then
+        local claimed = redis.call('XCLAIM', stream, 'g', me, 0, entry[1])
+        if claimed[1] then
+          taken[#taken + 1] = {entry[1], claimed[1][2], deliveries, number}
+          if doubtful then
+            suspects = suspects - 1
           end
         end
-        from = '(' .. entry[1]
       end
-      looked = looked + #page
-    until #page < PAGE or #taken >= room or looked >= MOST
+      from = '(' .. entry[1]
+    end
+    looked = looked + #page
+  until #page < PAGE or #taken >= room or looked >= MOST
+end
+
+for i = 3, #KEYS do
+  local stream = KEYS[i]
+  local consumers = redis.pcall('XINFO', 'CONSUMERS', stream, 'g')
+  -- A stream without a group has no entries in hand.
+  for _, consumer in ipairs(consumers.err and {} or consumers) do
+    local name, pending = consumer[2], consumer[4]
+    local ended = name == '~'
+    if not ended and name ~= me and not guarded then
+      local deadline = redis.call('ZSCORE', KEYS[1], name)
+      ended = not deadline or tonumber(deadline) < now
+    end
+    if ended and name ~= '~' then
+      redis.call('ZREM', KEYS[1], name)
+      if pending == 0 then
+        redis.call('XGROUP', 'DELCONSUMER', stream, 'g', name)
+      end
+    end
+    if ended and pending > 0 and #taken < room then
+      take(stream, name, i - 2)
+    end
   end
 end
 if not guarded then
   -- Those that died between their first beat and their first fetch own nothing.
-  for _, name in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', '(' .. now)) do
+  for _, name in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', '(' .. now)) do
     if name ~= me then
-      redis.call('ZREM', KEYS[2], name)
+      redis.call('ZREM', KEYS[1], name)
     end
   end
 end

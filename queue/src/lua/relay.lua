@@ -1,7 +1,8 @@
 #!lua
 -- Takes jobs of one queue over from the outbox, but none that has been taken already.
 --
--- KEYS 1 stream  2 payloads (HASH)  3 delayed (ZSET)  4.. once marker of each job (STRING)
+-- KEYS 1-3 streams: normal, high, low  4 payloads (HASH)  5 delayed (ZSET)
+--      6.. once marker of each job (STRING)
 -- ARGV 1 least time to live of a marker in ms, from the due time on
 --      2 most jobs that may be ready, running or delayed, or '' for any number
 --      3.. for each job: id, envelope, due time in ms of the Unix epoch or '' for now,
@@ -13,26 +14,28 @@
 -- not known before it is complete. Stopping before that can double it, which the
 -- once-token in Postgres absorbs, but never lose it. The marker of a job that is
 -- known lives on until after the next relay, however often there is one.
+-- include streams.lua
+-- include room.lua
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local taken = 0
 local room = math.huge
 if ARGV[2] ~= '' then
-  room = ARGV[2] - redis.call('XLEN', KEYS[1]) - redis.call('ZCARD', KEYS[3])
+  room = ARGV[2] - unfinished(1, KEYS[5])
 end
-for job = 1, #KEYS - 3 do
-  local marker, id, envelope = KEYS[job + 3], ARGV[4 * job - 1], ARGV[4 * job]
+for job = 1, #KEYS - 5 do
+  local marker, id, envelope = KEYS[job + 5], ARGV[4 * job - 1], ARGV[4 * job]
   local due = math.max(tonumber(ARGV[4 * job + 1]) or 0, now)
   local left = redis.call('PTTL', marker)
-  if left == -2 and redis.call('HEXISTS', KEYS[2], id) == 0 then
+  if left == -2 and redis.call('HEXISTS', KEYS[4], id) == 0 then
     if taken >= room then
       return -job
     end
     if due > now then
-      redis.call('ZADD', KEYS[3], ARGV[4 * job + 1], id)
-      redis.call('HSET', KEYS[2], id, envelope)
+      redis.call('ZADD', KEYS[5], ARGV[4 * job + 1], id)
+      redis.call('HSET', KEYS[4], id, envelope)
     else
-      redis.call('XADD', KEYS[1], '*', 'e', envelope)
+      redis.call('XADD', stream_of(envelope), '*', 'e', envelope)
     end
     taken = taken + 1
   end

@@ -1,7 +1,8 @@
 #!lua
 -- Enqueues a job, unless another one holds its key, or the queue is full.
 --
--- KEYS 1 stream  2 payloads (HASH)  3 delayed (ZSET)  4 lock (STRING)
+-- KEYS 1-3 streams: normal, high, low  4 payloads (HASH)  5 delayed (ZSET)
+--      6 lock (STRING)
 -- ARGV 1 job id  2 envelope  3 'now', 'in' or 'at'  4 ms from now, or of the Unix epoch
 --      5 time to live of the lock in ms, from the job's time on
 --      6 most jobs that may be ready, running or delayed, of a queue with a limit only
@@ -9,20 +10,22 @@
 --
 -- Invariant: the lock is written last. Stopping before it can let another job
 -- with this key in, but a key that is held without a job would keep all out.
-local holder = redis.call('GET', KEYS[4])
+-- include streams.lua
+-- include room.lua
+local holder = redis.call('GET', KEYS[6])
 if holder then
   -- Only a parked job's lock has no end. This one was parked, and is not any more.
-  if redis.call('PTTL', KEYS[4]) == -1 and redis.call('HEXISTS', KEYS[2], holder) == 0 then
-    redis.call('SET', KEYS[4], holder, 'PX', ARGV[5])
+  if redis.call('PTTL', KEYS[6]) == -1 and redis.call('HEXISTS', KEYS[4], holder) == 0 then
+    redis.call('SET', KEYS[6], holder, 'PX', ARGV[5])
   end
   return holder
 end
-if ARGV[6] and redis.call('XLEN', KEYS[1]) + redis.call('ZCARD', KEYS[3]) >= tonumber(ARGV[6]) then
+if ARGV[6] and unfinished(1, KEYS[5]) >= tonumber(ARGV[6]) then
   return 0
 end
 local keep = tonumber(ARGV[5])
 if ARGV[3] == 'now' then
-  redis.call('XADD', KEYS[1], '*', 'e', ARGV[2])
+  redis.call('XADD', stream_of(ARGV[2]), '*', 'e', ARGV[2])
 else
   local time = redis.call('TIME')
   local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -30,10 +33,10 @@ else
   if ARGV[3] == 'in' then
     due = due + now
   end
-  redis.call('ZADD', KEYS[3], due, ARGV[1])
-  redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])
+  redis.call('ZADD', KEYS[5], due, ARGV[1])
+  redis.call('HSET', KEYS[4], ARGV[1], ARGV[2])
   -- At most ten years more: Redis refuses what its clock cannot count to.
   keep = keep + math.min(math.max(due - now, 0), 315360000000)
 end
-redis.call('SET', KEYS[4], ARGV[1], 'PX', string.format('%.0f', keep))
+redis.call('SET', KEYS[6], ARGV[1], 'PX', string.format('%.0f', keep))
 return false

@@ -15,12 +15,11 @@ use tokio::{
     time::timeout,
 };
 
-use super::entry::Raw;
 use crate::{
     dial::{Stream, dial},
     settings::Settings,
 };
-use answer::{Answer, Malformed, Step};
+use answer::{Answer, Fetched, Malformed, Step};
 
 /// Room for what is read at once: a usual batch.
 const BUFFER: usize = 128 * 1024;
@@ -79,9 +78,29 @@ impl Blocking {
         }
     }
 
-    /// Runs `XREADGROUP` on one stream.
-    pub(super) async fn entries(&mut self, cmd: &Cmd) -> RedisResult<Vec<Raw>> {
-        self.send(cmd).await?;
+    /// Runs some `XREADGROUP`s, and reads the answers of all, whatever the first is.
+    pub(super) async fn entries(&mut self, cmds: &[Cmd]) -> RedisResult<Vec<Fetched>> {
+        for cmd in cmds {
+            self.send(cmd).await?;
+        }
+        let mut all = Vec::new();
+        let mut refused = None;
+        for _ in cmds {
+            match self.one_answer().await {
+                Ok(entries) if all.is_empty() => all = entries,
+                Ok(entries) => all.extend(entries),
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::Server(_) | ErrorKind::Extension) =>
+                {
+                    refused.get_or_insert(error);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        refused.map_or(Ok(all), Err)
+    }
+
+    async fn one_answer(&mut self) -> RedisResult<Vec<Fetched>> {
         let mut answer = Answer::default();
         loop {
             let step = answer.read(&self.buffer, &mut self.read)?;

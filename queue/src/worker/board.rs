@@ -1,19 +1,17 @@
+mod hand;
+
 use std::{
-    collections::{HashSet, VecDeque},
+    collections::VecDeque,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use foldhash::fast::RandomState;
 use tokio::sync::Notify;
 
-use super::entry::{Entry, EntryId};
-
-/// Ids that Redis made, so nobody chooses them to collide: a quick hash will do.
-pub(super) type EntryIds = HashSet<EntryId, RandomState>;
-
-/// Entries whose outcome Redis has not confirmed; above it nothing is fetched.
-const MAX_UNCONFIRMED: usize = 8192;
+use self::hand::Hand;
+pub(super) use self::hand::{EntryIds, Room};
+use super::entry::{Entry, EntryRef};
+use crate::Priority;
 
 /// All that this process holds: what waits, what runs, what is being settled.
 pub(super) struct Board {
@@ -27,6 +25,7 @@ pub(super) struct Board {
 
 struct State {
     lanes: Vec<Hand>,
+    queues: Vec<Share>,
     /// The lane that is served next.
     next: usize,
     running: usize,
@@ -39,39 +38,24 @@ impl State {
     /// Frees a slot; returns whether another runner may be asleep over it.
     fn ran(&mut self, lane: usize) -> bool {
         self.running -= 1;
-        let hand = &mut self.lanes[lane];
-        // Others have passed over what waits in a full lane.
-        let passed_over = hand.is_full() && !(hand.ready.is_empty() && hand.suspects.is_empty());
-        hand.running -= 1;
+        let queue = self.lanes[lane].queue;
+        // Others have passed over what waits in a queue that is full.
+        let passed_over = self.queues[queue].is_full()
+            && (self.lanes.iter()).any(|hand| hand.queue == queue && !hand.is_empty());
+        self.queues[queue].running -= 1;
         passed_over
     }
 }
 
-/// What is in hand from one queue.
-struct Hand {
+/// What the lanes of one queue, one for each partition, have together.
+struct Share {
     /// Most jobs of the queue at once.
     limit: usize,
     running: usize,
-    ready: VecDeque<Entry>,
-    suspects: VecDeque<Entry>,
-    /// Every entry from its arrival until Redis has confirmed its outcome.
-    held: EntryIds,
-    /// The reader wants to be woken at this number of ready entries.
-    low: usize,
+    lanes: usize,
 }
 
-impl Hand {
-    fn new(limit: usize) -> Self {
-        Self {
-            limit,
-            running: 0,
-            ready: VecDeque::new(),
-            suspects: VecDeque::new(),
-            held: EntryIds::default(),
-            low: 0,
-        }
-    }
-
+impl Share {
     fn is_full(&self) -> bool {
         self.running >= self.limit
     }
@@ -99,11 +83,23 @@ pub(super) enum Next {
 }
 
 impl Board {
-    /// `limits`: jobs at once of each lane; `concurrency`: of all together.
-    pub(super) fn new(limits: &[usize], concurrency: usize) -> Self {
+    /// `queues`: most jobs at once of each queue, and how many lanes it has, which come one
+    /// after another; `concurrency`: jobs of all together.
+    pub(super) fn new(queues: &[(usize, usize)], concurrency: usize) -> Self {
+        let share = |&(limit, lanes)| Share {
+            limit,
+            running: 0,
+            lanes,
+        };
+        let lanes = queues.iter().enumerate();
+        let lanes: Vec<Hand> = lanes
+            .flat_map(|(queue, &(_, lanes))| (0..lanes).map(move |_| Hand::new(queue)))
+            .collect();
         Self {
+            wanted: lanes.iter().map(|_| Notify::new()).collect(),
             state: Mutex::new(State {
-                lanes: limits.iter().copied().map(Hand::new).collect(),
+                lanes,
+                queues: queues.iter().map(share).collect(),
                 next: 0,
                 running: 0,
                 suspect_running: false,
@@ -111,7 +107,6 @@ impl Board {
             }),
             concurrency,
             work: Notify::new(),
-            wanted: limits.iter().map(|_| Notify::new()).collect(),
         }
     }
 
@@ -121,33 +116,14 @@ impl Board {
 
     /// Puts entries into a lane, the suspects apart; those already held are dropped.
     pub(super) fn put(&self, lane: usize, entries: Vec<Entry>, place: Place, suspect_at: u32) {
-        let mut added = 0;
-        {
-            let mut state = self.state();
-            let hand = &mut state.lanes[lane];
-            let before = hand.ready.len();
-            for entry in entries {
-                if !hand.held.insert(entry.id) {
-                    continue;
-                }
-                added += 1;
-                if entry.deliveries >= suspect_at {
-                    hand.suspects.push_back(entry);
-                } else {
-                    hand.ready.push_back(entry);
-                }
-            }
-            if place == Place::Front {
-                hand.ready.rotate_left(before);
-            }
-        }
+        let added = self.state().lanes[lane].put(entries, place, suspect_at);
         for _ in 0..added.min(self.concurrency) {
             self.work.notify_one();
         }
     }
 
     /// Marks an entry as held that goes to settlement without a run.
-    pub(super) fn hold(&self, lane: usize, id: EntryId) -> bool {
+    pub(super) fn hold(&self, lane: usize, id: EntryRef) -> bool {
         self.state().lanes[lane].held.insert(id)
     }
 
@@ -193,24 +169,20 @@ impl Board {
                 continue;
             }
             let may_suspect = !state.suspect_running;
-            let hand = &mut state.lanes[lane];
-            if hand.is_full() {
+            let queue = state.lanes[lane].queue;
+            if state.queues[queue].is_full() {
                 continue;
             }
-            let (entry, suspect) = match hand.suspects.pop_front() {
-                Some(entry) if may_suspect => (entry, true),
-                other => {
-                    if let Some(entry) = other {
-                        hand.suspects.push_front(entry);
-                    }
-                    match hand.ready.pop_front() {
-                        Some(entry) => (entry, false),
-                        None => continue,
-                    }
-                }
+            let hand = &mut state.lanes[lane];
+            let suspect = hand.suspects.pop_front_if(|_| may_suspect);
+            let (entry, low, suspect) = match suspect {
+                Some(entry) => (entry, false, true),
+                None => match hand.pop() {
+                    Some((entry, low)) => (entry, low, false),
+                    None => continue,
+                },
             };
-            hand.running += 1;
-            let low = hand.ready.len() <= hand.low;
+            state.queues[queue].running += 1;
             state.next = (lane + 1) % lanes;
             state.running += 1;
             state.suspect_running |= suspect;
@@ -237,10 +209,10 @@ impl Board {
     }
 
     /// Redis has confirmed these outcomes.
-    pub(super) fn release(&self, lane: usize, ids: impl IntoIterator<Item = EntryId>) {
+    pub(super) fn release(&self, lane: usize, ids: impl IntoIterator<Item = EntryRef>) {
         let mut state = self.state();
         let hand = &mut state.lanes[lane];
-        let full = hand.held.len() >= MAX_UNCONFIRMED;
+        let full = hand.is_unconfirmed();
         for id in ids {
             hand.held.remove(&id);
         }
@@ -251,24 +223,20 @@ impl Board {
     }
 
     /// How many entries to fetch for a lane, with `window` beyond the free slots.
-    ///
-    /// Zero until half of the buffer is used up, so that fetches come in batches.
-    pub(super) fn room(&self, lane: usize, window: usize) -> usize {
+    pub(super) fn room(&self, lane: usize, window: usize) -> Room {
         let mut state = self.state();
         let free = self.concurrency.saturating_sub(state.running);
+        let share = &state.queues[state.lanes[lane].queue];
+        let free = free.min(share.limit.saturating_sub(share.running));
+        let lanes = share.lanes;
         let hand = &mut state.lanes[lane];
-        let free = free.min(hand.limit.saturating_sub(hand.running));
-        if hand.held.len() >= MAX_UNCONFIRMED {
-            hand.low = 0;
-            return 0;
-        }
-        let target = free + window;
-        hand.low = target / 2;
-        let have = hand.ready.len();
-        if have > hand.low {
-            return 0;
-        }
-        target - have
+        // The lanes of a queue divide what it may fetch, or each would fetch it all.
+        hand.room((free + window).div_ceil(lanes))
+    }
+
+    /// A fetch for a lane that asked for this has brought entries of these levels.
+    pub(super) fn fetched(&self, lane: usize, asked: Room, brought: [bool; Priority::LEVELS]) {
+        self.state().lanes[lane].fetched(asked, brought);
     }
 
     /// How many entries to take over from others for a lane.
@@ -276,13 +244,14 @@ impl Board {
     /// A full buffer is no reason to leave them: under a backlog it is always full.
     pub(super) fn claimable(&self, lane: usize, window: usize) -> usize {
         let slots = {
-            let hand = &self.state().lanes[lane];
-            if hand.held.len() >= MAX_UNCONFIRMED {
+            let state = self.state();
+            let hand = &state.lanes[lane];
+            if hand.is_unconfirmed() {
                 return 0;
             }
-            hand.limit.min(self.concurrency)
+            state.queues[hand.queue].limit.min(self.concurrency)
         };
-        self.room(lane, window).max(slots)
+        self.room(lane, window).most().max(slots)
     }
 
     /// Waits until [`Board::room`] may have grown.
@@ -307,7 +276,7 @@ impl Board {
         let hand = &mut state.lanes[lane];
         let mut stale = Vec::new();
         // Suspects, too: one that runs for long keeps the others from running here.
-        for waiting in [&mut hand.ready, &mut hand.suspects] {
+        for waiting in hand.waiting() {
             let (old, fresh) = waiting
                 .drain(..)
                 .partition::<VecDeque<_>, _>(|entry| now.duration_since(entry.since) > age);
@@ -320,30 +289,13 @@ impl Board {
     /// Removes all that waits in a lane.
     pub(super) fn take_waiting(&self, lane: usize) -> Vec<Entry> {
         let mut state = self.state();
-        let hand = &mut state.lanes[lane];
-        hand.ready
-            .drain(..)
-            .chain(hand.suspects.drain(..))
-            .collect()
+        let waiting = state.lanes[lane].waiting();
+        waiting.flat_map(|entries| entries.drain(..)).collect()
     }
 
     /// Forgets what waits in a lane under another consumer: it is somebody else's.
     pub(super) fn forget_others(&self, lane: usize, consumer: &Arc<str>) -> usize {
-        let mut state = self.state();
-        let hand = &mut state.lanes[lane];
-        let held = &mut hand.held;
-        let mut forgotten = 0;
-        for waiting in [&mut hand.ready, &mut hand.suspects] {
-            waiting.retain(|entry| {
-                let ours = entry.consumer == *consumer;
-                if !ours {
-                    held.remove(&entry.id);
-                    forgotten += 1;
-                }
-                ours
-            });
-        }
-        forgotten
+        self.state().lanes[lane].forget_others(consumer)
     }
 
     /// Lets all runners look again.
@@ -362,115 +314,4 @@ impl Board {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn entry(id: &str, deliveries: u32) -> Entry {
-        Entry {
-            id: id.parse().unwrap(),
-            deliveries,
-            consumer: "me".into(),
-            envelope: Vec::new(),
-            since: Instant::now(),
-        }
-    }
-
-    fn run(board: &Board) -> Option<Taken> {
-        match board.try_next(None, &|_| true) {
-            Some(Next::Run(taken)) => Some(taken),
-            _ => None,
-        }
-    }
-
-    #[test]
-    fn suspects_run_one_at_a_time() {
-        let board = Board::new(&[4], 4);
-        board.put(0, vec![entry("1-0", 3), entry("1-1", 3)], Place::Back, 3);
-        assert!(run(&board).unwrap().suspect);
-        assert!(run(&board).is_none());
-        board.suspect_ran(0);
-        assert!(run(&board).unwrap().suspect);
-    }
-
-    #[test]
-    fn a_suspect_that_waits_behind_another_grows_stale() {
-        let board = Board::new(&[4], 4);
-        board.put(0, vec![entry("1-0", 3), entry("1-1", 3)], Place::Back, 3);
-        assert!(run(&board).unwrap().suspect);
-        assert!(board.take_stale(0, Duration::from_secs(60)).is_empty());
-        let stale = board.take_stale(0, Duration::ZERO);
-        let ids: Vec<_> = stale.iter().map(|entry| entry.id.to_string()).collect();
-        assert_eq!(ids, ["1-1"]);
-    }
-
-    #[test]
-    fn lanes_take_turns() {
-        let board = Board::new(&[4, 4], 4);
-        board.put(0, vec![entry("1-0", 1), entry("1-1", 1)], Place::Back, 3);
-        board.put(1, vec![entry("2-0", 1), entry("2-1", 1)], Place::Back, 3);
-        let lanes: Vec<_> = std::iter::from_fn(|| run(&board))
-            .map(|taken| taken.lane)
-            .collect();
-        assert_eq!(lanes, [0, 1, 0, 1]);
-    }
-
-    #[test]
-    fn a_full_lane_is_passed_over_until_one_of_its_jobs_ends() {
-        let board = Board::new(&[1, 4], 4);
-        board.put(0, vec![entry("1-0", 1), entry("1-1", 1)], Place::Back, 3);
-        board.put(1, vec![entry("2-0", 1), entry("2-1", 1)], Place::Back, 3);
-        let lanes: Vec<_> = std::iter::from_fn(|| run(&board))
-            .map(|taken| taken.lane)
-            .collect();
-        assert_eq!(lanes, [0, 1, 1], "the second of the full lane waits");
-        assert_eq!(board.room(0, 1), 0);
-        let next = board.try_next(Some(0), &|_| true);
-        assert!(matches!(next, Some(Next::Run(taken)) if taken.lane == 0));
-    }
-
-    #[test]
-    fn what_is_held_is_not_taken_twice() {
-        let board = Board::new(&[4], 4);
-        board.put(0, vec![entry("1-0", 1)], Place::Back, 3);
-        board.put(0, vec![entry("1-0", 1)], Place::Back, 3);
-        assert!(run(&board).is_some());
-        assert!(run(&board).is_none());
-        board.release(0, ["1-0".parse().unwrap()]);
-        assert!(board.held(0).is_empty());
-    }
-
-    #[test]
-    fn what_was_taken_over_runs_first_in_its_order() {
-        let board = Board::new(&[4], 4);
-        board.put(0, vec![entry("2-0", 1), entry("2-1", 1)], Place::Back, 3);
-        board.put(0, vec![entry("1-0", 2), entry("1-1", 2)], Place::Front, 3);
-        let order: Vec<_> = std::iter::from_fn(|| run(&board))
-            .map(|taken| taken.entry.id.to_string())
-            .collect();
-        assert_eq!(order, ["1-0", "1-1", "2-0", "2-1"]);
-    }
-
-    #[test]
-    fn fetches_come_in_batches() {
-        let board = Board::new(&[2], 2);
-        assert_eq!(board.room(0, 8), 10);
-        board.put(
-            0,
-            (0..10).map(|n| entry(&format!("1-{n}"), 1)).collect(),
-            Place::Back,
-            3,
-        );
-        assert_eq!(board.room(0, 8), 0);
-        for _ in 0..2 {
-            run(&board).unwrap();
-        }
-        while board.room(0, 8) == 0 {
-            assert!(board.try_next(Some(0), &|_| true).is_some());
-        }
-        assert_eq!(
-            board.room(0, 8),
-            4,
-            "half of the window, with all slots taken"
-        );
-    }
-}
+mod tests;

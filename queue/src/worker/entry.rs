@@ -1,14 +1,27 @@
-use std::{sync::Arc, time::Instant};
+use std::{fmt, sync::Arc, time::Instant};
 
 use redis::Value;
 
-pub(super) use crate::EntryId;
-use crate::{keys::ENVELOPE, reply::parse};
+use crate::{EntryId, Priority, keys::ENVELOPE, reply::parse};
+
+/// An entry of one of a queue's streams; it prints as the id that it has there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct EntryRef {
+    pub(super) id: EntryId,
+    /// That of the stream.
+    pub(super) priority: Priority,
+}
+
+impl fmt::Display for EntryRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.id.fmt(f)
+    }
+}
 
 /// A stream entry in the hands of this process.
 #[derive(Debug)]
 pub(super) struct Entry {
-    pub(super) id: EntryId,
+    pub(super) id: EntryRef,
     /// How often it has been delivered, this time included.
     pub(super) deliveries: u32,
     /// The consumer that owns it.

@@ -5,18 +5,18 @@ use std::{
     time::Instant,
 };
 
-use redis::{RedisResult, Value};
+use redis::{Cmd, Pipeline, RedisResult, Value};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     blocking::Blocking,
-    board::Place,
+    board::{Place, Room},
     entry::Entry,
     lane::{Lane, Pause},
     lease::Lease,
     reconcile::reconcile,
 };
-use crate::{error::Trouble, keys::GROUP};
+use crate::{Priority, error::Trouble, keys::GROUP};
 
 /// Most entries in one fetch.
 const MAX_BATCH: usize = 512;
@@ -73,7 +73,7 @@ pub(super) async fn read_until(lane: Arc<Lane>, stop: CancellationToken) {
 /// is gone.
 ///
 /// Comes back without room once per scan: a full worker reconciles too.
-async fn ready(lane: &Lane) -> Option<(Arc<Lease>, usize)> {
+async fn ready(lane: &Lane) -> Option<(Arc<Lease>, Room)> {
     let mut watch = lane.tenure.watch();
     let mut look = false;
     loop {
@@ -83,7 +83,7 @@ async fn ready(lane: &Lane) -> Option<(Arc<Lease>, usize)> {
             continue;
         }
         let room = lane.room();
-        if room > 0 || look {
+        if room.most() > 0 || look {
             return Some((lease, room));
         }
         tokio::select! {
@@ -105,7 +105,7 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     /// One fetch, with what must come before it.
-    async fn turn(&mut self, lease: &Lease, room: usize) -> RedisResult<()> {
+    async fn turn(&mut self, lease: &Lease, room: Room) -> RedisResult<()> {
         // It comes back unless the connection is what went wrong.
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
@@ -123,14 +123,14 @@ impl Reader<'_> {
         &mut self,
         connection: &mut Blocking,
         lease: &Lease,
-        room: usize,
+        room: Room,
     ) -> RedisResult<()> {
         let due = self.reconciled.elapsed() > self.lane.settings.tuning.reconcile;
         if due || self.lane.reconcile.swap(false, Ordering::AcqRel) {
             reconcile(self.lane, lease).await?;
             self.reconciled = Instant::now();
         }
-        if room == 0 {
+        if room.most() == 0 {
             return Ok(());
         }
         if !self.registered {
@@ -140,7 +140,35 @@ impl Reader<'_> {
             let what = "Redis does not know this worker yet, or has forgotten it";
             return Err((redis::ErrorKind::Client, what).into());
         }
-        let mut cmd = redis::Cmd::with_capacity(11, 192);
+        let fetched = if room.is_for_all() {
+            let cmd = self.wait_for_any(lease, room.most());
+            connection.entries(&[cmd]).await?
+        } else {
+            // At once: a level that is full now must not wait for the others.
+            let looks = room.priorities();
+            let looks = looks.map(|priority| self.look_for(lease, priority, room.of(priority)));
+            connection.entries(&looks.collect::<Vec<_>>()).await?
+        };
+        let mut brought = [false; Priority::LEVELS];
+        for (entry, _) in &fetched {
+            brought[usize::from(entry.priority.level())] = true;
+        }
+        self.lane.board.fetched(self.lane.number, room, brought);
+        let since = Instant::now();
+        let entries = fetched.into_iter().map(|(id, envelope)| Entry {
+            id,
+            deliveries: 1,
+            consumer: Arc::clone(&lease.consumer),
+            envelope,
+            since,
+        });
+        self.lane.admit(entries, Place::Back);
+        Ok(())
+    }
+
+    /// The one command of a usual turn.
+    fn wait_for_any(&self, lease: &Lease, room: usize) -> Cmd {
+        let mut cmd = Cmd::with_capacity(15, 256);
         cmd.arg("XREADGROUP")
             .arg("GROUP")
             .arg(GROUP)
@@ -150,19 +178,23 @@ impl Reader<'_> {
             .arg("BLOCK")
             .arg(self.block_ms)
             .arg("STREAMS")
-            .arg(&self.lane.keys.stream)
+            .arg(&self.lane.keys.streams)
+            .arg(&[">"; Priority::LEVELS]);
+        cmd
+    }
+
+    fn look_for(&self, lease: &Lease, priority: Priority, room: usize) -> Cmd {
+        let mut cmd = Cmd::with_capacity(9, 192);
+        cmd.arg("XREADGROUP")
+            .arg("GROUP")
+            .arg(GROUP)
+            .arg(&*lease.consumer)
+            .arg("COUNT")
+            .arg(room.min(MAX_BATCH))
+            .arg("STREAMS")
+            .arg(self.lane.keys.stream(priority))
             .arg(">");
-        let raw = connection.entries(&cmd).await?;
-        let since = Instant::now();
-        let entries = raw.into_iter().map(|(id, envelope)| Entry {
-            id,
-            deliveries: 1,
-            consumer: Arc::clone(&lease.consumer),
-            envelope,
-            since,
-        });
-        self.lane.admit(entries, Place::Back);
-        Ok(())
+        cmd
     }
 
     /// Whether the consumer has a lease. After a loss of Redis' data it has none until
@@ -177,7 +209,7 @@ impl Reader<'_> {
     /// whose answer the last one took with it.
     async fn connect(&mut self) -> RedisResult<Blocking> {
         self.lane.reader.store(0, Ordering::Release);
-        let mut connection = Blocking::connect(&self.lane.settings, &self.lane.keys.stream).await?;
+        let mut connection = Blocking::connect(&self.lane.settings, &self.lane.keys.meta).await?;
         let block = self.lane.settings.tuning.block;
         let block_ms = u64::try_from(block.as_millis()).unwrap_or(SHORT_BLOCK_MS);
         self.block_ms = match connection.ask(redis::cmd("CLIENT").arg("ID")).await {
@@ -201,20 +233,22 @@ impl Reader<'_> {
         self.registered = false;
         // From 0, never from `$`: a finished entry is deleted, so what is in the
         // stream has yet to be done.
-        let mut cmd = redis::cmd("XGROUP");
-        cmd.arg("CREATE")
-            .arg(&self.lane.keys.stream)
-            .arg(GROUP)
-            .arg("0")
-            .arg("MKSTREAM");
-        match self.lane.connection.one(&cmd).await {
-            Ok(_) => {
-                tracing::info!(queue.name = self.lane.queue, "made the consumer group");
-                true
-            }
-            Err(error) if error.code() == Some("BUSYGROUP") => true,
-            Err(_) => false,
+        let mut pipeline = Pipeline::with_capacity(Priority::LEVELS);
+        for stream in &self.lane.keys.streams {
+            let cmd = pipeline.cmd("XGROUP").arg("CREATE").arg(stream);
+            cmd.arg(GROUP).arg("0").arg("MKSTREAM");
         }
+        let Ok(answers) = self.lane.connection.all(&pipeline).await else {
+            return false;
+        };
+        for answer in answers {
+            match answer {
+                Value::ServerError(error) if error.code() == "BUSYGROUP" => {}
+                Value::ServerError(_) => return false,
+                _ => tracing::info!(queue.name = self.lane.queue, "made a consumer group"),
+            }
+        }
+        true
     }
 }
 

@@ -9,19 +9,22 @@ use std::{
 use tokio::sync::{Mutex, Notify, mpsc};
 
 use super::{
-    board::{Board, Place},
-    entry::{Entry, EntryId},
+    board::{Board, Place, Room},
+    entry::{Entry, EntryRef},
     lease::Tenure,
     requests::Requests,
     settle::{Settled, Settlement},
     tally::Tally,
 };
-use crate::{connection::Connection, envelope::Header, keys::Keys, settings::Settings};
+use crate::{
+    connection::Connection, envelope::Header, holds::Holds, keys::Keys, settings::Settings,
+};
 
-/// One queue as this worker serves it: what its tasks share.
+/// One queue, or one partition of it, as this worker serves it: what its tasks share.
 pub(super) struct Lane {
     /// Its place on the board.
     pub(super) number: usize,
+    /// The partition's name, for the queue's first that of the queue.
     pub(super) queue: String,
     pub(super) keys: Arc<Keys>,
     pub(super) settings: Settings,
@@ -69,7 +72,7 @@ impl Lane {
         let header = header.ok().map(|(header, _)| header);
         let job = header.map(|header| header.id());
         let once = header.is_some_and(|header| header.once());
-        let unique = header.and_then(|header| header.unique);
+        let holds = header.map(|header| Holds::new(&header.extras));
         tracing::error!(
             job.id = job.map(tracing::field::display),
             queue.name = self.queue,
@@ -86,13 +89,13 @@ impl Lane {
                 attempts: starts,
                 envelope: entry.envelope,
                 once,
-                unique,
+                holds: holds.unwrap_or_default(),
             },
         );
     }
 
     /// Sends an outcome on its way.
-    pub(super) fn settle(&self, id: EntryId, consumer: &Arc<str>, what: Settlement) {
+    pub(super) fn settle(&self, id: EntryRef, consumer: &Arc<str>, what: Settlement) {
         let settled = Settled {
             id,
             consumer: Arc::clone(consumer),
@@ -120,9 +123,9 @@ impl Lane {
     }
 
     /// Entries to ask for now.
-    pub(super) fn room(&self) -> usize {
+    pub(super) fn room(&self) -> Room {
         if self.held.load(Ordering::Acquire) {
-            return 0;
+            return Room::default();
         }
         let window = self.pace.window(self.settings.tuning.prefetch_max);
         self.board.room(self.number, window)
@@ -139,7 +142,7 @@ impl Lane {
 
     /// Forgets entries that went another way than to their end; one that has come
     /// back to this worker meanwhile was passed over, and is now taken up.
-    pub(super) fn let_go(&self, ids: impl IntoIterator<Item = EntryId>) {
+    pub(super) fn let_go(&self, ids: impl IntoIterator<Item = EntryRef>) {
         self.board.release(self.number, ids);
         self.reconcile.store(true, Ordering::Release);
     }

@@ -254,7 +254,7 @@ fn fresh_lease() -> Lease {
 fn by_server(connections: &Connections, tenures: Vec<Arc<Tenure>>) -> Vec<(Connection, Vec<Beat>)> {
     let mut servers: Vec<(Connection, Vec<Beat>)> = Vec::new();
     for tenure in tenures {
-        let connection = connections.to(&tenure.keys.stream);
+        let connection = connections.to(&tenure.keys.meta);
         let beat = Beat::new(tenure);
         match servers.iter_mut().find(|(of, _)| of.is(&connection)) {
             Some((_, beats)) => beats.push(beat),
@@ -299,7 +299,9 @@ async fn give_up_leases(connection: &Connection, beats: &[Beat]) {
     let mut leave = Pipeline::with_capacity(beats.len());
     for beat in beats {
         let keys = &beat.tenure.keys;
-        let mut cmd = scripts::call(&scripts::LEAVE, &[&keys.stream, &keys.alive]);
+        let mut named = vec![&keys.alive];
+        named.extend(&keys.streams);
+        let mut cmd = scripts::call(&scripts::LEAVE, &named);
         cmd.arg(&*beat.lease.consumer);
         leave.add_command(cmd);
     }

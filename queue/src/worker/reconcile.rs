@@ -5,12 +5,12 @@ use std::{sync::Arc, time::Instant};
 use redis::{Pipeline, RedisResult, Value};
 
 use super::{
-    board::Place,
-    entry::{Entry, EntryId, envelope, parse_number},
+    board::{EntryIds, Place},
+    entry::{Entry, EntryRef, envelope, parse_number},
     lane::Lane,
     lease::Lease,
 };
-use crate::{connection::first_error, keys::GROUP, reply::parse};
+use crate::{EntryId, Priority, connection::first_error, keys::GROUP, reply::parse};
 
 /// Pending entries in one answer.
 const PAGE: usize = 1000;
@@ -25,9 +25,25 @@ const PAGE: usize = 1000;
 pub(super) async fn reconcile(lane: &Lane, lease: &Lease) -> RedisResult<()> {
     let _intake = lane.intake.lock().await;
     let before = lane.board.held(lane.number);
+    for priority in Priority::ALL {
+        reconcile_stream(lane, lease, priority, &before).await?;
+    }
+    Ok(())
+}
+
+async fn reconcile_stream(
+    lane: &Lane,
+    lease: &Lease,
+    priority: Priority,
+    before: &EntryIds,
+) -> RedisResult<()> {
+    let stream = lane.keys.stream(priority);
     let mut from = "-".to_owned();
     loop {
-        let page = pending(lane, lease, &from).await?;
+        let mut page = Vec::new();
+        for (id, deliveries) in pending(lane, lease, stream, &from).await? {
+            page.push((EntryRef { id, priority }, deliveries));
+        }
         let Some((last, _)) = page.last() else {
             return Ok(());
         };
@@ -38,7 +54,7 @@ pub(super) async fn reconcile(lane: &Lane, lease: &Lease) -> RedisResult<()> {
             .filter(|(id, _)| !before.contains(id) && !now.contains(id))
             .copied()
             .collect();
-        take_up(lane, lease, &lost).await?;
+        take_up(lane, lease, stream, &lost).await?;
         if page.len() < PAGE {
             return Ok(());
         }
@@ -46,9 +62,14 @@ pub(super) async fn reconcile(lane: &Lane, lease: &Lease) -> RedisResult<()> {
 }
 
 /// One page of this consumer's pending entries: id and deliveries.
-async fn pending(lane: &Lane, lease: &Lease, from: &str) -> RedisResult<Vec<(EntryId, u32)>> {
+async fn pending(
+    lane: &Lane,
+    lease: &Lease,
+    stream: &str,
+    from: &str,
+) -> RedisResult<Vec<(EntryId, u32)>> {
     let mut cmd = redis::cmd("XPENDING");
-    cmd.arg(&lane.keys.stream)
+    cmd.arg(stream)
         .arg(GROUP)
         .arg(from)
         .arg("+")
@@ -69,7 +90,12 @@ fn parse_pending(row: &Value) -> Option<(EntryId, u32)> {
     Some((id, u32::try_from(deliveries).unwrap_or(u32::MAX)))
 }
 
-async fn take_up(lane: &Lane, lease: &Lease, lost: &[(EntryId, u32)]) -> RedisResult<()> {
+async fn take_up(
+    lane: &Lane,
+    lease: &Lease,
+    stream: &str,
+    lost: &[(EntryRef, u32)],
+) -> RedisResult<()> {
     if lost.is_empty() {
         return Ok(());
     }
@@ -77,7 +103,7 @@ async fn take_up(lane: &Lane, lease: &Lease, lost: &[(EntryId, u32)]) -> RedisRe
     for (id, _) in lost {
         ranges
             .cmd("XRANGE")
-            .arg(&lane.keys.stream)
+            .arg(stream)
             .arg(id.to_string())
             .arg(id.to_string());
     }
@@ -116,7 +142,7 @@ async fn take_up(lane: &Lane, lease: &Lease, lost: &[(EntryId, u32)]) -> RedisRe
     lane.admit(found, Place::Front);
     if !dangling.is_empty() {
         let mut ack = redis::cmd("XACK");
-        ack.arg(&lane.keys.stream).arg(GROUP);
+        ack.arg(stream).arg(GROUP);
         for id in dangling {
             ack.arg(id.to_string());
         }

@@ -12,12 +12,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     board::Place,
-    entry::{Entry, parse_entry, parse_number},
+    entry::{Entry, EntryRef, parse_entry, parse_number},
     lane::{Lane, jittered},
     settle::Settlement,
     tally,
 };
-use crate::{envelope::whole_ms, scripts};
+use crate::{Priority, envelope::whole_ms, scripts};
 
 /// Most entries taken over in one script, which blocks Redis while it runs.
 const MAX_RECLAIM: usize = 100;
@@ -100,7 +100,9 @@ async fn reclaim(lane: &Lane) -> RedisResult<Reclaimed> {
     }
     let tuning = &lane.settings.tuning;
     let keys = &lane.keys;
-    let mut cmd = scripts::call(&scripts::RECLAIM, &[&keys.stream, &keys.alive, &keys.meta]);
+    let mut named = vec![&keys.alive[..], &keys.meta];
+    named.extend(Priority::ORDER.map(|priority| keys.stream(priority)));
+    let mut cmd = scripts::call(&scripts::RECLAIM, &named);
     cmd.arg(&*lease.consumer)
         .arg(room)
         .arg(whole_ms(lane.settings.lease))
@@ -120,10 +122,12 @@ async fn reclaim(lane: &Lane) -> RedisResult<Reclaimed> {
         let Value::Array(mut parts) = row else {
             return None;
         };
+        let number = usize::try_from(parse_number(&parts.pop()?)?).ok()?;
         let deliveries = parse_number(&parts.pop()?)?;
         let (id, envelope) = parse_entry(Value::Array(parts))?;
+        let priority = *Priority::ORDER.get(number.checked_sub(1)?)?;
         Some(Entry {
-            id,
+            id: EntryRef { priority, id },
             deliveries: u32::try_from(deliveries).unwrap_or(u32::MAX),
             consumer: Arc::clone(&lease.consumer),
             envelope,
@@ -132,7 +136,7 @@ async fn reclaim(lane: &Lane) -> RedisResult<Reclaimed> {
     });
     lane.admit(entries, Place::Front);
     // A full worker takes one handful per scan, so that others find some too.
-    Ok(if taken >= room && lane.room() > 0 {
+    Ok(if taken >= room && lane.room().most() > 0 {
         Reclaimed::More
     } else {
         Reclaimed::All
@@ -161,7 +165,7 @@ async fn unpark(lane: &Lane, known: &[String]) -> RedisResult<Option<u64>> {
     let keys = &lane.keys;
     let mut cmd = scripts::call(
         &scripts::UNPARK,
-        &[&keys.stream, &keys.payloads, &keys.parked],
+        &keys.with_streams(&[&keys.payloads, &keys.parked]),
     );
     cmd.arg(MAX_UNPARK).arg(known);
     let moved = parse_number(&lane.connection.one(&cmd).await?).unwrap_or(0);

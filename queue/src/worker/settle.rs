@@ -20,10 +20,10 @@ use tokio_util::sync::CancellationToken;
 
 use self::commands::{SettledBy, commands};
 use super::{
-    entry::EntryId,
+    entry::EntryRef,
     lane::{Lane, Pause},
 };
-use crate::{JobId, UniqueHash, cancel::Target, error::Trouble, queue::WRITE_BYTES};
+use crate::{JobId, UniqueHash, cancel::Target, error::Trouble, holds::Holds, queue::WRITE_BYTES};
 
 /// Most outcomes in one pipeline.
 const MAX_BATCH: usize = 1024;
@@ -31,7 +31,7 @@ const MAX_BATCH: usize = 1024;
 /// An entry and what became of it.
 #[derive(Debug)]
 pub(super) struct Settled {
-    pub(super) id: EntryId,
+    pub(super) id: EntryRef,
     pub(super) consumer: Arc<str>,
     pub(super) what: Settlement,
 }
@@ -43,6 +43,12 @@ pub(super) enum Settlement {
     Done,
     /// The job is done, and its key is free.
     DoneUnique { job: JobId, unique: UniqueHash },
+    /// The job is done, and with it ends what it holds; what follows it is enqueued.
+    Completed {
+        job: JobId,
+        holds: Holds,
+        next: Option<Vec<u8>>,
+    },
     /// Somebody wanted it to end, so it did.
     Cancelled(Target),
     /// Another attempt, later.
@@ -50,7 +56,7 @@ pub(super) enum Settlement {
         job: JobId,
         envelope: Vec<u8>,
         after: Duration,
-        unique: Option<UniqueHash>,
+        holds: Holds,
         /// Why; a log line tells it too, but a test reads it here.
         #[cfg(feature = "testing")]
         error: String,
@@ -62,7 +68,7 @@ pub(super) enum Settlement {
         /// `name version `: what such a worker asks for.
         prefix: String,
         envelope: Vec<u8>,
-        unique: Option<UniqueHash>,
+        holds: Holds,
     },
     /// No attempt is left, or none makes sense.
     Dead {
@@ -72,7 +78,7 @@ pub(super) enum Settlement {
         attempts: u32,
         envelope: Vec<u8>,
         once: bool,
-        unique: Option<UniqueHash>,
+        holds: Holds,
     },
     /// Another worker takes it, as if this one never had.
     HandBack,
@@ -180,6 +186,7 @@ fn first_write(pending: &[Settled]) -> usize {
             Settlement::Retry { envelope, .. }
             | Settlement::Park { envelope, .. }
             | Settlement::Dead { envelope, .. } => envelope.len(),
+            Settlement::Completed { next, .. } => next.as_ref().map_or(0, Vec::len),
             Settlement::Done
             | Settlement::DoneUnique { .. }
             | Settlement::Cancelled(_)
@@ -193,9 +200,9 @@ fn first_write(pending: &[Settled]) -> usize {
 /// What became of the outcomes in a pipeline.
 struct Flushed {
     /// Those that Redis refused.
-    refused: HashSet<EntryId>,
+    refused: HashSet<EntryRef>,
     /// Those of entries that this worker does not own.
-    not_owned: HashSet<EntryId>,
+    not_owned: HashSet<EntryRef>,
     /// Some of the entries may belong to this worker again, or still.
     strayed: bool,
 }
@@ -225,7 +232,7 @@ async fn flush(lane: &Lane, pending: &[Settled]) -> RedisResult<Flushed> {
                 not_owned.extend(ids.of(pending));
                 strayed = true;
             }
-            _ => strayed |= matches!(ids, SettledBy::HandedBackBy(_)),
+            _ => strayed |= matches!(ids, SettledBy::HandedBackBy(..)),
         }
     }
     Ok(Flushed {
@@ -238,11 +245,15 @@ async fn flush(lane: &Lane, pending: &[Settled]) -> RedisResult<Flushed> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Priority;
 
     #[test]
     fn a_write_is_full_by_the_bytes_of_its_envelopes() {
         let settled = |number: usize, what| Settled {
-            id: format!("1-{number}").parse().unwrap(),
+            id: EntryRef {
+                id: format!("1-{number}").parse().unwrap(),
+                priority: Priority::Normal,
+            },
             consumer: "me".into(),
             what,
         };
@@ -250,7 +261,7 @@ mod tests {
             job: JobId::new(),
             envelope: vec![0; bytes],
             after: Duration::ZERO,
-            unique: None,
+            holds: Holds::default(),
             #[cfg(feature = "testing")]
             error: String::new(),
         };

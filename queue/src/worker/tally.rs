@@ -47,7 +47,9 @@ impl Tally {
         let (mut done, mut failed, mut dead) = (0, 0, 0);
         for settled in confirmed {
             match settled.what {
-                Settlement::Done | Settlement::DoneUnique { .. } => done += 1,
+                Settlement::Done | Settlement::DoneUnique { .. } | Settlement::Completed { .. } => {
+                    done += 1;
+                }
                 Settlement::Retry { .. } => failed += 1,
                 Settlement::Dead { .. } => dead += 1,
                 Settlement::Cancelled { .. } | Settlement::Park { .. } | Settlement::HandBack => {}

@@ -149,14 +149,13 @@ async fn tick(lane: &Lane, spare: Duration, known: u64) -> RedisResult<Ticked> {
     let keys = &lane.keys;
     let mut cmd = scripts::call(
         &scripts::TICK,
-        &[
-            &keys.stream,
+        &keys.with_streams(&[
             &keys.payloads,
             &keys.delayed,
             &keys.meta,
             &keys.cron,
             &keys.requests,
-        ],
+        ]),
     );
     cmd.arg(MAX_MOVE)
         .arg(u64::try_from(spare.as_millis()).unwrap_or(0))

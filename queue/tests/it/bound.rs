@@ -40,6 +40,7 @@ async fn a_full_queue_refuses_every_kind_of_new_job() {
     let later = Options {
         run: Run::In(hour),
         unique: Some("b".to_owned()),
+        ..Options::default()
     };
     let first = queue.enqueue_unique(&job, "a").await.unwrap();
     let mut ids = vec![first.id(), queue.enqueue(&job).await.unwrap()];

@@ -38,6 +38,7 @@ async fn what_waits_is_removed_at_once_and_frees_its_key() {
     let later = Options {
         run: Run::In(HOUR),
         unique: Some("later".to_owned()),
+        ..Options::default()
     };
     let parks = start_with(queue, Registry::new(), &fixture.log, 1, HOUR);
     let parked = queue.enqueue_unique(&job, "parked").await.unwrap().id();

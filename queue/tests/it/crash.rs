@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use queue::{Queue, Settings};
+use queue::{Options, Priority, Queue, Settings};
 
 use crate::harness::*;
 
@@ -64,10 +64,16 @@ async fn a_killed_workers_jobs_run_again_within_lease_and_scan() {
     let (queue, log) = (&fixture.queue, &fixture.log);
     let mut process = Process::start(fixture.settings());
     // Longer than the child will live: whoever comes next finds them short.
-    let ids = queue
-        .enqueue_many(&vec![task(Act::Sleep(1500)); 4])
-        .await
-        .unwrap();
+    let mut ids = Vec::new();
+    for priority in [None, Some(Priority::High), Some(Priority::Low), None] {
+        let options = Options {
+            priority,
+            ..Options::default()
+        };
+        let job = task(Act::Sleep(1500));
+        let enqueued = queue.enqueue_with(&job, &options).await;
+        ids.push(enqueued.unwrap().id());
+    }
     until("the child has them", async || in_hand(queue).await == 4).await;
     let worker = fixture.start(4);
     tokio::time::sleep(Duration::from_millis(300)).await;

@@ -158,6 +158,7 @@ async fn a_job_for_later_holds_its_key_until_a_day_after_its_time() {
         let options = Options {
             run,
             unique: Some("a".to_owned()),
+            ..Options::default()
         };
         let job = task(Act::Succeed);
         let first = bench.queue.enqueue_with(&job, &options).await.unwrap();
@@ -179,6 +180,7 @@ async fn a_job_for_later_holds_its_key_until_a_day_after_its_time() {
     let options = Options {
         run: Run::In(Duration::from_millis(50)),
         unique: Some("a".to_owned()),
+        ..Options::default()
     };
     let job = task(Act::Succeed);
     let soon = bench.queue.enqueue_with(&job, &options).await.unwrap().id();
@@ -199,7 +201,10 @@ async fn without_a_key_options_are_the_plain_ways() {
         Run::In(Duration::from_millis(20)),
         Run::At(SystemTime::now()),
     ] {
-        let options = Options { run, unique: None };
+        let options = Options {
+            run,
+            ..Options::default()
+        };
         for _ in 0..2 {
             match bench.queue.enqueue_with(&job, &options).await.unwrap() {
                 Enqueued::New(id) => ids.push(id),

@@ -1,7 +1,12 @@
 //! Reads `XREADGROUP`'s answer, in RESP2 (<https://redis.io/docs/latest/develop/reference/protocol-spec/>),
 //! as it comes in.
 
-use crate::{entry_id::EntryId, keys::ENVELOPE, worker::entry::Raw};
+use crate::{
+    Priority,
+    entry_id::EntryId,
+    keys::ENVELOPE,
+    worker::entry::{EntryRef, Raw},
+};
 
 /// The longest value that Redis can send.
 const MAX_LENGTH: usize = 512 * 1024 * 1024;
@@ -13,19 +18,25 @@ const MAX_LINE: usize = 64 * 1024;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Malformed;
 
+/// An entry and its envelope.
+pub(in crate::worker) type Fetched = (EntryRef, Vec<u8>);
+
 /// How far an answer has been read.
 #[derive(Debug, Default)]
 pub(super) struct Answer {
-    /// Entries to come; unknown until the header is there.
-    left: Option<usize>,
-    entries: Vec<Raw>,
+    /// Streams to come; unknown until the first bytes are there.
+    streams: Option<usize>,
+    /// That of the stream whose entries come, and how many.
+    priority: Priority,
+    left: usize,
+    entries: Vec<Fetched>,
 }
 
 /// What is to be done for an answer to go on.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Step {
     /// It is complete.
-    Entries(Vec<Raw>),
+    Entries(Vec<Fetched>),
     /// It needs more bytes; as many at least, as far as that is known.
     Incomplete { missing: usize },
     /// It is none, but a single value.
@@ -50,38 +61,38 @@ impl Answer {
 
     fn read_on(&mut self, buffer: &[u8], at: &mut usize) -> Result<Step, Stop> {
         let mut part = Part { buffer, at: *at };
-        let left = if let Some(left) = &mut self.left {
-            left
+        let streams = if let Some(streams) = &mut self.streams {
+            streams
         } else {
-            // One stream: its name, and the entries.
             match part.peek()? {
                 b'*' => {}
                 _ => return Ok(Step::Single),
             }
-            match part.length(b'*')? {
-                Some(1) => {}
-                // What `BLOCK` ends with when nothing came.
-                None => {
-                    *at = part.at;
-                    return Ok(Step::Entries(Vec::new()));
-                }
-                Some(_) => return Err(Stop::Malformed),
-            }
-            part.expect(b'*', 2)?;
-            part.bulk()?;
-            let left = part.length(b'*')?.ok_or(Stop::Malformed)?;
+            // Null is what `BLOCK` ends with when nothing came.
+            let streams = part.length(b'*')?.unwrap_or(0);
             *at = part.at;
-            self.entries.reserve(left.min(1024));
-            self.left.insert(left)
+            self.streams.insert(streams)
         };
-        while *left > 0 {
-            if let Some(entry) = part.entry()? {
-                self.entries.push(entry);
+        loop {
+            while self.left > 0 {
+                if let Some((id, envelope)) = part.entry()? {
+                    let priority = self.priority;
+                    self.entries.push((EntryRef { id, priority }, envelope));
+                }
+                self.left -= 1;
+                *at = part.at;
             }
-            *left -= 1;
+            if *streams == 0 {
+                return Ok(Step::Entries(std::mem::take(&mut self.entries)));
+            }
+            // A stream: its name, and the entries.
+            part.expect(b'*', 2)?;
+            self.priority = priority(part.bulk()?).ok_or(Stop::Malformed)?;
+            self.left = part.length(b'*')?.ok_or(Stop::Malformed)?;
+            *streams -= 1;
             *at = part.at;
+            self.entries.reserve(self.left.min(1024));
         }
-        Ok(Step::Entries(std::mem::take(&mut self.entries)))
     }
 }
 
@@ -199,6 +210,12 @@ impl<'a> Part<'a> {
     }
 }
 
+/// That of the stream with this name, which ends with its level.
+fn priority(stream: &[u8]) -> Option<Priority> {
+    let digit = stream.last()?;
+    Priority::of_level(digit.checked_sub(b'0')?)
+}
+
 fn entry_id(text: &[u8]) -> Option<EntryId> {
     let dash = text.iter().position(|byte| *byte == b'-')?;
     Some(EntryId::new(
@@ -218,156 +235,4 @@ fn number(digits: &[u8]) -> Option<u64> {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    /// An entry on the wire: its id, and its fields and values.
-    type Sent = ((u64, u64), Option<Vec<(Vec<u8>, Vec<u8>)>>);
-
-    fn bulk(out: &mut Vec<u8>, bytes: &[u8]) {
-        out.extend_from_slice(format!("${}\r\n", bytes.len()).as_bytes());
-        out.extend_from_slice(bytes);
-        out.extend_from_slice(b"\r\n");
-    }
-
-    fn answer(entries: &[Sent]) -> Vec<u8> {
-        let mut out = b"*1\r\n*2\r\n$3\r\ns:0\r\n".to_vec();
-        out.extend_from_slice(format!("*{}\r\n", entries.len()).as_bytes());
-        for ((ms, seq), fields) in entries {
-            out.extend_from_slice(b"*2\r\n");
-            bulk(&mut out, format!("{ms}-{seq}").as_bytes());
-            let Some(fields) = fields else {
-                out.extend_from_slice(b"*-1\r\n");
-                continue;
-            };
-            out.extend_from_slice(format!("*{}\r\n", 2 * fields.len()).as_bytes());
-            for (field, value) in fields {
-                bulk(&mut out, field);
-                bulk(&mut out, value);
-            }
-        }
-        out
-    }
-
-    fn expected(entries: &[Sent]) -> Vec<Raw> {
-        let present = entries.iter().filter_map(|((ms, seq), fields)| {
-            let fields = fields.as_ref()?;
-            let envelope = fields.iter().find(|(field, _)| field == b"e");
-            let envelope = envelope.map(|(_, value)| value.clone());
-            Some((EntryId::new(*ms, *seq), envelope.unwrap_or_default()))
-        });
-        present.collect()
-    }
-
-    fn any_entries() -> impl Strategy<Value = Vec<Sent>> {
-        let field = prop_oneof![Just(b"e".to_vec()), any::<Vec<u8>>()];
-        let fields = prop::collection::vec((field, any::<Vec<u8>>()), 0..4);
-        let entry = (any::<(u64, u64)>(), prop::option::weighted(0.9, fields));
-        prop::collection::vec(entry, 0..20)
-    }
-
-    /// Reads as a connection does: what has been read leaves the buffer.
-    fn read_in_pieces(bytes: &[u8], pieces: &[usize]) -> Result<(Vec<Raw>, usize), Malformed> {
-        let mut answer = Answer::default();
-        let (mut buffer, mut at, mut come) = (Vec::new(), 0, 0);
-        let mut pieces = pieces.iter().copied().cycle();
-        loop {
-            match answer.read(&buffer, &mut at)? {
-                Step::Entries(entries) => return Ok((entries, come - buffer.len() + at)),
-                Step::Single => return Err(Malformed),
-                Step::Incomplete { missing } => {
-                    assert!(missing > 0 && come < bytes.len(), "it asks for too much");
-                    buffer.drain(..at);
-                    at = 0;
-                    let piece = pieces.next().unwrap_or(1).clamp(1, bytes.len() - come);
-                    buffer.extend_from_slice(&bytes[come..come + piece]);
-                    come += piece;
-                }
-            }
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn what_comes_in_pieces_is_what_was_sent(
-            entries in any_entries(),
-            pieces in prop::collection::vec(1usize..200, 1..9),
-        ) {
-            let mut bytes = answer(&entries);
-            let length = bytes.len();
-            bytes.extend_from_slice(b"+the next answer\r\n");
-            let read = read_in_pieces(&bytes, &pieces);
-            let (entries_read, used) = read.map_err(|_| TestCaseError::fail("malformed"))?;
-            prop_assert_eq!(entries_read, expected(&entries));
-            prop_assert!(used <= bytes.len() && used == length);
-        }
-
-        #[test]
-        fn it_reads_what_the_redis_crate_reads(entries in any_entries()) {
-            let bytes = answer(&entries);
-            let theirs = redis::parse_redis_value(&bytes).unwrap();
-            let redis::Value::Array(streams) = theirs else { panic!("no array") };
-            let redis::Value::Array(stream) = &streams[0] else { panic!("no stream") };
-            let redis::Value::Array(theirs) = &stream[1] else { panic!("no entries") };
-            let theirs = theirs.iter().cloned();
-            let theirs: Vec<_> = theirs.filter_map(crate::worker::entry::parse_entry).collect();
-            let (ours, _) = read_in_pieces(&bytes, &[usize::MAX]).unwrap();
-            prop_assert_eq!(ours, theirs);
-        }
-
-        #[test]
-        fn any_bytes_are_read_or_refused(bytes: Vec<u8>) {
-            let mut at = 0;
-            let _ = Answer::default().read(&bytes, &mut at);
-            prop_assert!(at <= bytes.len());
-            let _ = single(&bytes);
-        }
-
-        #[test]
-        fn a_changed_byte_is_read_or_refused(
-            entries in any_entries(),
-            position: prop::sample::Index,
-            byte: u8,
-        ) {
-            let mut bytes = answer(&entries);
-            let position = position.index(bytes.len());
-            bytes[position] = byte;
-            let mut at = 0;
-            let _ = Answer::default().read(&bytes, &mut at);
-            prop_assert!(at <= bytes.len());
-        }
-    }
-
-    #[test]
-    fn nothing_in_time_and_errors_are_told_from_entries() {
-        let step = |bytes: &[u8]| Answer::default().read(bytes, &mut 0);
-        assert_eq!(step(b"*-1\r\n"), Ok(Step::Entries(Vec::new())));
-        assert_eq!(step(b"-NOGROUP no such key\r\n"), Ok(Step::Single));
-        assert_eq!(step(b"$-1\r\n"), Ok(Step::Single));
-        assert_eq!(step(b"*2\r\n"), Err(Malformed));
-        assert_eq!(step(b"*1\r\n*2\r\n$-1\r\n"), Err(Malformed));
-        let too_long = b"*1\r\n*2\r\n$999999999999\r\n";
-        assert_eq!(step(too_long), Err(Malformed));
-    }
-
-    #[test]
-    fn single_values_end_where_they_end() {
-        for (bytes, length) in [
-            (&b"+OK\r\n+OK\r\n"[..], Ok(Some(5))),
-            (b":42\r\n", Ok(Some(5))),
-            (b"-ERR no\r\n", Ok(Some(9))),
-            (b"$2\r\nab\r\n", Ok(Some(8))),
-            (b"$-1\r\n", Ok(Some(5))),
-            (b"*-1\r\n", Ok(Some(5))),
-            (b"$2\r\nab", Ok(None)),
-            (b"+OK\r", Ok(None)),
-            (b"", Ok(None)),
-            (b"*1\r\n", Err(Malformed)),
-            (b"%1\r\n", Err(Malformed)),
-        ] {
-            assert_eq!(single(bytes), length, "{bytes:?}");
-        }
-    }
-}
+mod tests;

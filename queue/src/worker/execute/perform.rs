@@ -57,7 +57,9 @@ impl<C> Runners<C> {
 /// None for a job that goes to another worker as it is.
 fn outcome(settlement: &Settlement) -> Option<Outcome> {
     match settlement {
-        Settlement::Done | Settlement::DoneUnique { .. } => Some(Outcome::Done),
+        Settlement::Done | Settlement::DoneUnique { .. } | Settlement::Completed { .. } => {
+            Some(Outcome::Done)
+        }
         Settlement::Retry { after, error, .. } => Some(Outcome::Retry {
             after: *after,
             error: error.clone(),

@@ -6,11 +6,12 @@ use redis::{Cmd, Pipeline, RedisWrite};
 
 use super::{Settled, Settlement};
 use crate::{
-    JobId, UniqueHash, cancel,
+    JobId, Priority, UniqueHash, cancel,
     envelope::whole_ms,
+    holds::Holds,
     keys::GROUP,
     scripts,
-    worker::{entry::EntryId, lane::Lane},
+    worker::{entry::EntryRef, lane::Lane},
 };
 
 /// Most unique jobs in one script, which blocks Redis while it runs.
@@ -18,14 +19,14 @@ const MAX_FINISH: usize = 128;
 
 /// Which outcomes a command of the pipeline stands for.
 pub(super) enum SettledBy<'a> {
-    AllDone,
-    Finished(Vec<EntryId>),
-    HandedBackBy(&'a Arc<str>),
-    One(EntryId),
+    AllDone(Priority),
+    Finished(Vec<EntryRef>),
+    HandedBackBy(Priority, &'a Arc<str>),
+    One(EntryRef),
 }
 
 impl SettledBy<'_> {
-    pub(super) fn of(&self, pending: &[Settled]) -> Vec<EntryId> {
+    pub(super) fn of(&self, pending: &[Settled]) -> Vec<EntryRef> {
         let ids = |belongs: &dyn Fn(&Settled) -> bool| {
             let those = pending.iter().filter(|settled| belongs(settled));
             those.map(|settled| settled.id).collect()
@@ -33,9 +34,11 @@ impl SettledBy<'_> {
         match self {
             Self::One(id) => vec![*id],
             Self::Finished(ids) => ids.clone(),
-            Self::AllDone => ids(&|settled| matches!(settled.what, Settlement::Done)),
-            Self::HandedBackBy(consumer) => ids(&|settled| {
-                matches!(settled.what, Settlement::HandBack) && settled.consumer == **consumer
+            Self::AllDone(priority) => ids(&|settled| is_done(settled, *priority)),
+            Self::HandedBackBy(priority, consumer) => ids(&|settled| {
+                matches!(settled.what, Settlement::HandBack)
+                    && settled.id.priority == *priority
+                    && settled.consumer == **consumer
             }),
         }
     }
@@ -45,29 +48,33 @@ impl SettledBy<'_> {
 pub(super) fn commands<'a>(lane: &Lane, pending: &'a [Settled]) -> (Pipeline, Vec<SettledBy<'a>>) {
     let mut pipeline = Pipeline::with_capacity(2);
     let mut settled_by = Vec::with_capacity(2);
-    let done = || {
-        let done = pending.iter();
-        done.filter(|settled| matches!(settled.what, Settlement::Done))
-    };
-    if done().next().is_some() {
+    for priority in Priority::ALL {
+        let stream = lane.keys.stream(priority);
+        let done = || pending.iter().filter(|one| is_done(one, priority));
+        if done().next().is_none() {
+            continue;
+        }
         // First XDEL, then XACK: between the two the entry is pending without a
         // body, which the next claim drops. The other way round it would be a
         // body that nobody owns, for ever.
         let mut del = Cmd::with_capacity(2 + pending.len(), 64 + 20 * pending.len());
-        del.arg("XDEL").arg(&lane.keys.stream);
+        del.arg("XDEL").arg(stream);
         let mut ack = Cmd::with_capacity(3 + pending.len(), 64 + 20 * pending.len());
-        ack.arg("XACK").arg(&lane.keys.stream).arg(GROUP);
+        ack.arg("XACK").arg(stream).arg(GROUP);
         for settled in done() {
             del.write_arg_fmt(settled.id);
             ack.write_arg_fmt(settled.id);
         }
         pipeline.add_command(del);
         pipeline.add_command(ack);
-        settled_by.extend([SettledBy::AllDone, SettledBy::AllDone]);
+        settled_by.extend([SettledBy::AllDone(priority), SettledBy::AllDone(priority)]);
     }
     let unique: Vec<_> = pending.iter().filter_map(done_unique).collect();
-    for jobs in unique.chunks(MAX_FINISH) {
-        let mut named = vec![lane.keys.stream.clone()];
+    // Those of one stream, which nearly always are all.
+    let by_stream = unique.chunk_by(|(one, ..), (next, ..)| one.priority == next.priority);
+    for jobs in by_stream.flat_map(|jobs| jobs.chunks(MAX_FINISH)) {
+        let stream = lane.keys.stream(jobs[0].0.priority);
+        let mut named = vec![stream.to_owned()];
         named.extend(jobs.iter().map(|(.., unique)| lane.keys.lock(*unique)));
         let mut cmd = scripts::call(&scripts::FINISH, &named);
         for (entry, job, _) in jobs {
@@ -78,31 +85,38 @@ pub(super) fn commands<'a>(lane: &Lane, pending: &'a [Settled]) -> (Pipeline, Ve
         let entries = jobs.iter().map(|(entry, ..)| *entry).collect();
         settled_by.push(SettledBy::Finished(entries));
     }
-    let mut hand_backs: Vec<(&Arc<str>, Cmd)> = Vec::new();
+    let mut hand_backs: Vec<(Priority, &Arc<str>, Cmd)> = Vec::new();
     for settled in pending {
         if matches!(settled.what, Settlement::HandBack) {
-            let consumer = &settled.consumer;
-            let known = hand_backs.iter().position(|(of, _)| *of == consumer);
+            let (priority, consumer) = (settled.id.priority, &settled.consumer);
+            let known = hand_backs.iter();
+            let known = known
+                .clone()
+                .position(|(of, by, _)| (*of, *by) == (priority, consumer));
             let at = known.unwrap_or_else(|| {
-                let mut cmd = scripts::call(&scripts::HAND_BACK, &[&lane.keys.stream]);
+                let mut cmd = scripts::call(&scripts::HAND_BACK, &[lane.keys.stream(priority)]);
                 cmd.arg(&**consumer);
-                hand_backs.push((consumer, cmd));
+                hand_backs.push((priority, consumer, cmd));
                 hand_backs.len() - 1
             });
-            hand_backs[at].1.write_arg_fmt(settled.id);
+            hand_backs[at].2.write_arg_fmt(settled.id);
         } else if let Some(cmd) = command(lane, settled) {
             pipeline.add_command(cmd);
             settled_by.push(SettledBy::One(settled.id));
         }
     }
-    for (consumer, cmd) in hand_backs {
+    for (priority, consumer, cmd) in hand_backs {
         pipeline.add_command(cmd);
-        settled_by.push(SettledBy::HandedBackBy(consumer));
+        settled_by.push(SettledBy::HandedBackBy(priority, consumer));
     }
     (pipeline, settled_by)
 }
 
-fn done_unique(settled: &Settled) -> Option<(EntryId, JobId, UniqueHash)> {
+fn is_done(settled: &Settled, priority: Priority) -> bool {
+    matches!(settled.what, Settlement::Done) && settled.id.priority == priority
+}
+
+fn done_unique(settled: &Settled) -> Option<(EntryRef, JobId, UniqueHash)> {
     match settled.what {
         Settlement::DoneUnique { job, unique } => Some((settled.id, job, unique)),
         _ => None,
@@ -112,48 +126,60 @@ fn done_unique(settled: &Settled) -> Option<(EntryId, JobId, UniqueHash)> {
 /// The command for an outcome that has one of its own.
 fn command(lane: &Lane, settled: &Settled) -> Option<Cmd> {
     let keys = &lane.keys;
+    let stream = keys.stream(settled.id.priority);
     let tuning = &lane.settings.tuning;
-    let call = |script, named: &[&str], unique: &Option<UniqueHash>| match unique {
-        // The last key, where a script knows of locks.
-        Some(unique) => scripts::call(script, &[named, &[&keys.lock(*unique)]].concat()),
-        None => scripts::call(script, named),
+    // What a job holds comes last, where a script knows of it.
+    let call = |script, named: &[&str], holds: &Holds| {
+        let (letters, held) = holds.named(keys);
+        let named = named.iter().copied().chain(held.iter().map(String::as_str));
+        (scripts::call(script, &named.collect::<Vec<_>>()), letters)
     };
     let cmd = match &settled.what {
         Settlement::Done | Settlement::DoneUnique { .. } | Settlement::HandBack => return None,
+        Settlement::Completed { job, holds, next } => {
+            let (mut cmd, letters) = call(&scripts::COMPLETE, &keys.with_streams(&[]), holds);
+            cmd.arg(settled.id.priority.level() + 1);
+            cmd.write_arg_fmt(settled.id);
+            cmd.write_arg_fmt(job);
+            cmd.arg(letters).arg(next.as_deref().unwrap_or_default());
+            cmd
+        }
         Settlement::Cancelled(target) => {
             let entry = settled.id.to_string();
-            cancel::command(keys, tuning, *target, [&entry, "", &settled.consumer])
+            let place = [stream, &entry, "", &settled.consumer];
+            cancel::command(keys, tuning, *target, place)
         }
         Settlement::Retry {
             job,
             envelope,
             after,
-            unique,
+            holds,
             ..
         } => {
-            let named = [&keys.stream[..], &keys.payloads, &keys.delayed];
-            let mut cmd = call(&scripts::SET_ASIDE, &named, unique);
+            let named = [stream, &keys.payloads, &keys.delayed];
+            let (mut cmd, letters) = call(&scripts::SET_ASIDE, &named, holds);
             cmd.arg(&*settled.consumer);
             cmd.write_arg_fmt(settled.id);
             cmd.write_arg_fmt(job);
             cmd.arg(&envelope[..]);
             cmd.write_arg_fmt(job);
-            cmd.arg(whole_ms(*after)).arg(whole_ms(tuning.unique_ttl));
+            cmd.arg(letters).arg(whole_ms(*after));
+            cmd.arg(whole_ms(tuning.unique_ttl));
             cmd
         }
         Settlement::Park {
             field,
             prefix,
             envelope,
-            unique,
+            holds,
         } => {
-            let named = [&keys.stream[..], &keys.payloads, &keys.parked];
-            let mut cmd = call(&scripts::SET_ASIDE, &named, unique);
+            let named = [stream, &keys.payloads, &keys.parked];
+            let (mut cmd, letters) = call(&scripts::SET_ASIDE, &named, holds);
             cmd.arg(&*settled.consumer);
             cmd.write_arg_fmt(settled.id);
             cmd.arg(field).arg(&envelope[..]);
             cmd.write_arg_fmt(format_args!("{prefix}{field}"));
-            cmd.arg("");
+            cmd.arg(letters).arg("");
             cmd
         }
         Settlement::Dead {
@@ -163,12 +189,12 @@ fn command(lane: &Lane, settled: &Settled) -> Option<Cmd> {
             attempts,
             envelope,
             once,
-            unique,
+            holds,
         } => {
             // Without an id there is no once-job either; the key is only named.
             let marker = keys.once(job.unwrap_or_else(JobId::new));
-            let named = [&keys.stream[..], &keys.dead, &marker];
-            let mut cmd = call(&scripts::DEAD, &named, unique);
+            let named = [stream, &keys.dead, &marker];
+            let (mut cmd, letters) = call(&scripts::DEAD, &named, holds);
             cmd.arg(&*settled.consumer);
             cmd.write_arg_fmt(settled.id);
             cmd.arg(&envelope[..]).arg(why).arg(error).arg(attempts);
@@ -180,6 +206,7 @@ fn command(lane: &Lane, settled: &Settled) -> Option<Cmd> {
                 Some(job) => cmd.arg(job.to_string()),
                 None => cmd.arg(""),
             };
+            cmd.arg(letters);
             cmd
         }
     };

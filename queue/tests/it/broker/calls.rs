@@ -2,10 +2,18 @@
 
 use queue::Envelope;
 
-use super::{Broker, lock};
+use super::{Broker, lock, stream};
 
 /// A minute, in ms: what a test leaves behind by mistake does not stay.
 const KEEP: u64 = 60_000;
+
+/// What the job holds, in letters.
+fn held(job: &Envelope) -> &'static str {
+    match job.unique {
+        Some(_) => "u",
+        None => "",
+    }
+}
 
 /// A script with its keys and arguments.
 #[derive(Debug, Clone)]
@@ -46,7 +54,9 @@ impl Broker {
 
     /// Enqueues into a queue that may have this many unfinished jobs.
     pub(crate) fn bounded(&self, limit: usize, jobs: &[&Envelope]) -> Call {
-        let call = self.call("bounded.lua", &["s:0", "delayed"]).arg(limit);
+        let call = self
+            .call("bounded.lua", &["s:0", "s:1", "s:2", "delayed"])
+            .arg(limit);
         let jobs = jobs.iter();
         jobs.fold(call, |call, job| call.bytes(&job.encode()))
     }
@@ -59,7 +69,7 @@ impl Broker {
 
     /// Enqueues a unique job; `mode` may be `now`, too.
     pub(crate) fn unique(&self, job: &Envelope, mode: &str, ms: u64) -> Call {
-        let call = self.call_for("unique.lua", &["s:0", "j", "delayed"], job);
+        let call = self.call_for("unique.lua", &["s:0", "s:1", "s:2", "j", "delayed"], job);
         let call = call.arg(job.id).bytes(&job.encode());
         call.arg(mode).arg(ms).arg(KEEP)
     }
@@ -67,7 +77,7 @@ impl Broker {
     /// With a due time in ms of the Unix epoch.
     pub(crate) fn relay(&self, job: &Envelope, due: Option<u64>) -> Call {
         let marker = format!("once:{}", job.id);
-        let call = self.call("relay.lua", &["s:0", "j", "delayed", &marker]);
+        let call = self.call("relay.lua", &["s:0", "s:1", "s:2", "j", "delayed", &marker]);
         let due = due.map_or_else(String::new, |due| due.to_string());
         let call = call.arg(KEEP).arg("").arg(job.id).bytes(&job.encode());
         call.arg(&*due).arg(KEEP)
@@ -75,37 +85,48 @@ impl Broker {
 
     /// Makes an entry a retry, `ms` from now.
     pub(crate) fn retry(&self, consumer: &str, entry: &str, job: &Envelope, ms: u64) -> Call {
-        let call = self.call_for("set_aside.lua", &["s:0", "j", "delayed"], job);
+        let call = self.call_for("set_aside.lua", &[stream(job), "j", "delayed"], job);
         let call = call.arg(consumer).arg(entry).arg(job.id);
-        call.bytes(&job.encode()).arg(job.id).arg(ms).arg(KEEP)
+        let call = call.bytes(&job.encode()).arg(job.id).arg(held(job));
+        call.arg(ms).arg(KEEP)
     }
 
     pub(crate) fn park(&self, consumer: &str, entry: &str, job: &Envelope) -> Call {
-        let call = self.call_for("set_aside.lua", &["s:0", "j", "parked"], job);
+        let call = self.call_for("set_aside.lua", &[stream(job), "j", "parked"], job);
         let call = call.arg(consumer).arg(entry).arg(job.id);
         let member = format!("{} {} {}", job.name, job.version, job.id);
-        call.bytes(&job.encode()).arg(&*member).arg("")
+        let call = call.bytes(&job.encode()).arg(&*member);
+        call.arg(held(job)).arg("")
     }
 
     /// Takes up parked jobs of this kind.
     pub(crate) fn unpark(&self, most: usize, name: &str, version: u16) -> Call {
-        let call = self.call("unpark.lua", &["s:0", "j", "parked"]);
+        let call = self.call("unpark.lua", &["s:0", "s:1", "s:2", "j", "parked"]);
         call.arg(most).arg(&*format!("{name} {version} "))
     }
 
     /// Ends a unique job that is done.
     pub(crate) fn finish(&self, entry: &str, job: &Envelope) -> Call {
-        let call = self.call_for("finish.lua", &["s:0"], job);
+        let call = self.call_for("finish.lua", &[stream(job)], job);
         call.arg(entry).arg(job.id)
+    }
+
+    /// Ends a job that is done, and enqueues what follows it.
+    pub(crate) fn complete(&self, entry: &str, job: &Envelope) -> Call {
+        let call = self.call_for("complete.lua", &["s:0", "s:1", "s:2"], job);
+        let streams = ["s:0", "s:1", "s:2"].into_iter();
+        let number = streams.take_while(|other| *other != stream(job)).count() + 1;
+        let call = call.arg(number).arg(entry).arg(job.id).arg(held(job));
+        call.bytes(job.next.as_deref().unwrap_or_default())
     }
 
     pub(crate) fn dead(&self, consumer: &str, entry: &str, job: &Envelope) -> Call {
         let marker = format!("once:{}", job.id);
-        let call = self.call_for("dead.lua", &["s:0", "dead", &marker], job);
+        let call = self.call_for("dead.lua", &[stream(job), "dead", &marker], job);
         let call = call.arg(consumer).arg(entry).bytes(&job.encode());
         let call = call.arg("discarded").arg("no").arg(job.attempt);
         let keep = if job.once { "60000" } else { "" };
-        call.arg(keep).arg(job.id)
+        call.arg(keep).arg(job.id).arg(held(job))
     }
 
     /// Deletes what is at `member` of the key `index`; `kind` as the script has it.
@@ -113,11 +134,12 @@ impl Broker {
         let marker = format!("once:{}", job.id);
         let call = self.call_for("delete.lua", &[index, "j", &marker], job);
         let keep = if job.once { "60000" } else { "" };
-        call.arg(job.id).arg(kind).arg(member).arg(keep)
+        let call = call.arg(job.id).arg(kind).arg(member);
+        call.arg(keep).arg(held(job))
     }
 
     pub(crate) fn replay(&self, letter: &str, job: &Envelope) -> Call {
-        let call = self.call_for("replay.lua", &["s:0", "dead", "cx"], job);
+        let call = self.call_for("replay.lua", &["s:0", "s:1", "s:2", "dead", "cx"], job);
         let call = call.arg(letter).bytes(&job.encode());
         call.arg(job.id).arg(KEEP)
     }
@@ -128,8 +150,9 @@ impl Broker {
         call.arg(KEEP).arg(most)
     }
 
-    pub(crate) fn hand_back(&self, consumer: &str, entries: &[String]) -> Call {
-        let call = self.call("hand_back.lua", &["s:0"]).arg(consumer);
+    /// Hands entries of one stream back.
+    pub(crate) fn hand_back(&self, consumer: &str, of: &Envelope, entries: &[String]) -> Call {
+        let call = self.call("hand_back.lua", &[stream(of)]).arg(consumer);
         entries.iter().fold(call, |call, entry| call.arg(&**entry))
     }
 
@@ -141,7 +164,7 @@ impl Broker {
 
     /// With the default limits of suspicion: 3 and 5 deliveries.
     pub(crate) fn reclaim(&self, consumer: &str, most: usize, suspects: usize) -> Call {
-        let call = self.call("reclaim.lua", &["s:0", "alive", "m"]);
+        let call = self.call("reclaim.lua", &["alive", "m", "s:1", "s:0", "s:2"]);
         let call = call.arg(consumer).arg(most).arg(self.lease);
         call.arg(3).arg(suspects).arg(5)
     }
@@ -150,15 +173,17 @@ impl Broker {
     /// worker that has stopped it, or empty.
     pub(crate) fn cancel(&self, job: &Envelope, place: &str, consumer: &str) -> Call {
         let marker = format!("once:{}", job.id);
-        let names = ["s:0", "j", "delayed", "parked", "cx", "m", &marker];
+        let names = [stream(job), "j", "delayed", "parked", "cx", "m", &marker];
         let call = self.call_for("cancel.lua", &names, job);
         let member = format!("{} {} {}", job.name, job.version, job.id);
         let call = call.arg(job.id).arg(place).arg(&*member).arg(consumer);
-        call.arg(if job.once { "60000" } else { "" })
+        let call = call.arg(if job.once { "60000" } else { "" });
+        call.arg(held(job))
     }
 
     pub(crate) fn leave(&self, consumer: &str) -> Call {
-        self.call("leave.lua", &["s:0", "alive"]).arg(consumer)
+        self.call("leave.lua", &["alive", "s:0", "s:1", "s:2"])
+            .arg(consumer)
     }
 
     pub(crate) fn tick(&self, most: usize) -> Call {
@@ -167,7 +192,7 @@ impl Broker {
 
     /// Moves nothing when the last tick is younger than `spare`, in ms.
     pub(crate) fn tick_after(&self, most: usize, spare: u64) -> Call {
-        let names = ["s:0", "j", "delayed", "m", "cron", "cx"];
+        let names = ["s:0", "s:1", "s:2", "j", "delayed", "m", "cron", "cx"];
         let call = self.call("tick.lua", &names).arg(most).arg(spare);
         call.arg(100).arg(0).arg(1000).arg(KEEP)
     }
@@ -179,6 +204,17 @@ impl Broker {
         call.arg(name).arg(spec).arg(slot)
     }
 
+    /// Asks for a slot of this schedule.
+    pub(crate) fn ask_slot(&self, name: &str) -> Call {
+        self.call("ask_slot.lua", &["cron", "cronspec"]).arg(name)
+    }
+
+    /// Fires a slot that was asked for.
+    pub(crate) fn fire_asked(&self, [name, spec]: [&str; 2], job: &Envelope, slot: i64) -> Call {
+        let call = self.call("fire_asked.lua", &["s:0", "s:1", "s:2", "cron", "cronspec"]);
+        call.arg(name).arg(spec).arg(slot).bytes(&job.encode())
+    }
+
     /// Fires slots with their jobs, and moves on to `next`.
     pub(crate) fn fire(
         &self,
@@ -187,7 +223,7 @@ impl Broker {
         due: i64,
         next: i64,
     ) -> Call {
-        let call = self.call("cron.lua", &["s:0", "cron", "cronspec"]);
+        let call = self.call("cron.lua", &["s:0", "s:1", "s:2", "cron", "cronspec"]);
         let call = call.arg(name).arg(spec).arg(due).arg(next);
         jobs.iter().fold(call, |call, (slot, job)| {
             call.arg(*slot).bytes(&job.encode())

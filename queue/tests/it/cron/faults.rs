@@ -119,11 +119,14 @@ async fn a_repeated_fire_changes_nothing() {
     let rules = tower.key("cronspec");
     let stored = "7 7 every 5000 ms";
     let _: u64 = query(&mut tower.connection, &["HSET", &rules, "chime", stored]).await;
-    let script = include_str!("../../../src/lua/cron.lua");
+    let mut scripts = queue::testing::scripts();
+    let (_, script) = scripts.find(|(name, _)| *name == "cron.lua").unwrap();
     let (stream, cron) = (tower.key("s:0"), tower.key("cron"));
     let mut fire = async |rule: &str, due: &str, next: &str| -> u64 {
-        let call = ["EVAL", script, "3", &stream, &cron, &rules, "chime", rule];
-        let call = [&call[..], &[due, next, due, "envelope"]].concat();
+        let call = [
+            "EVAL", script, "5", &stream, &stream, &stream, &cron, &rules,
+        ];
+        let call = [&call[..], &["chime", rule, due, next, due, "envelope"]].concat();
         query(&mut tower.connection, &call).await
     };
     let rule = "every 5000 ms";

@@ -21,7 +21,14 @@ async fn a_unique_job_is_deleted_wherever_it_is_and_frees_its_key() {
     let unique = async |act, run| {
         let unique = Some("a".to_owned());
         let enqueued = queue
-            .enqueue_with(&task(act), &Options { run, unique })
+            .enqueue_with(
+                &task(act),
+                &Options {
+                    run,
+                    unique,
+                    ..Options::default()
+                },
+            )
             .await;
         match enqueued.unwrap() {
             Enqueued::New(id) => id,

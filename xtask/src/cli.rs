@@ -259,6 +259,9 @@ pub(crate) struct Chaos {
     /// The workers' lease in ms [default: 2000]
     #[arg(long)]
     lease: Option<u64>,
+    /// The servers that the queues are on: one, sentinel or cluster [default: one]
+    #[arg(long)]
+    redis: Option<String>,
     /// Worker processes [default: 4]
     #[arg(long)]
     workers: Option<u64>,
@@ -277,6 +280,7 @@ impl Chaos {
             ("--faults", self.faults.clone()),
             ("--lease", number(self.lease)),
             ("--workers", number(self.workers)),
+            ("--redis", self.redis.clone()),
         ];
         options
             .into_iter()

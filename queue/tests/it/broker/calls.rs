@@ -2,7 +2,7 @@
 
 use queue::Envelope;
 
-use super::{Broker, lock};
+use super::{Broker, lock, stream};
 
 /// A minute, in ms: what a test leaves behind by mistake does not stay.
 const KEEP: u64 = 60_000;
@@ -85,14 +85,14 @@ impl Broker {
 
     /// Makes an entry a retry, `ms` from now.
     pub(crate) fn retry(&self, consumer: &str, entry: &str, job: &Envelope, ms: u64) -> Call {
-        let call = self.call_for("set_aside.lua", &["s:0", "j", "delayed"], job);
+        let call = self.call_for("set_aside.lua", &[stream(job), "j", "delayed"], job);
         let call = call.arg(consumer).arg(entry).arg(job.id);
         let call = call.bytes(&job.encode()).arg(job.id).arg(held(job));
         call.arg(ms).arg(KEEP)
     }
 
     pub(crate) fn park(&self, consumer: &str, entry: &str, job: &Envelope) -> Call {
-        let call = self.call_for("set_aside.lua", &["s:0", "j", "parked"], job);
+        let call = self.call_for("set_aside.lua", &[stream(job), "j", "parked"], job);
         let call = call.arg(consumer).arg(entry).arg(job.id);
         let member = format!("{} {} {}", job.name, job.version, job.id);
         let call = call.bytes(&job.encode()).arg(&*member);
@@ -107,21 +107,22 @@ impl Broker {
 
     /// Ends a unique job that is done.
     pub(crate) fn finish(&self, entry: &str, job: &Envelope) -> Call {
-        let call = self.call_for("finish.lua", &["s:0"], job);
+        let call = self.call_for("finish.lua", &[stream(job)], job);
         call.arg(entry).arg(job.id)
     }
 
     /// Ends a job that is done, and enqueues what follows it.
     pub(crate) fn complete(&self, entry: &str, job: &Envelope) -> Call {
         let call = self.call_for("complete.lua", &["s:0", "s:1", "s:2"], job);
-        // Of normal priority, as all jobs of the broker are.
-        let call = call.arg(1).arg(entry).arg(job.id).arg(held(job));
+        let streams = ["s:0", "s:1", "s:2"].into_iter();
+        let number = streams.take_while(|other| *other != stream(job)).count() + 1;
+        let call = call.arg(number).arg(entry).arg(job.id).arg(held(job));
         call.bytes(job.next.as_deref().unwrap_or_default())
     }
 
     pub(crate) fn dead(&self, consumer: &str, entry: &str, job: &Envelope) -> Call {
         let marker = format!("once:{}", job.id);
-        let call = self.call_for("dead.lua", &["s:0", "dead", &marker], job);
+        let call = self.call_for("dead.lua", &[stream(job), "dead", &marker], job);
         let call = call.arg(consumer).arg(entry).bytes(&job.encode());
         let call = call.arg("discarded").arg("no").arg(job.attempt);
         let keep = if job.once { "60000" } else { "" };
@@ -149,8 +150,9 @@ impl Broker {
         call.arg(KEEP).arg(most)
     }
 
-    pub(crate) fn hand_back(&self, consumer: &str, entries: &[String]) -> Call {
-        let call = self.call("hand_back.lua", &["s:0"]).arg(consumer);
+    /// Hands entries of one stream back.
+    pub(crate) fn hand_back(&self, consumer: &str, of: &Envelope, entries: &[String]) -> Call {
+        let call = self.call("hand_back.lua", &[stream(of)]).arg(consumer);
         entries.iter().fold(call, |call, entry| call.arg(&**entry))
     }
 
@@ -171,7 +173,7 @@ impl Broker {
     /// worker that has stopped it, or empty.
     pub(crate) fn cancel(&self, job: &Envelope, place: &str, consumer: &str) -> Call {
         let marker = format!("once:{}", job.id);
-        let names = ["s:0", "j", "delayed", "parked", "cx", "m", &marker];
+        let names = [stream(job), "j", "delayed", "parked", "cx", "m", &marker];
         let call = self.call_for("cancel.lua", &names, job);
         let member = format!("{} {} {}", job.name, job.version, job.id);
         let call = call.arg(job.id).arg(place).arg(&*member).arg(consumer);

@@ -3,14 +3,14 @@
 use std::collections::{BTreeSet, HashMap};
 
 use queue::{
-    Envelope, JobId,
+    Envelope, JobId, Priority,
     redis::{Value, from_redis_value},
 };
 
 use super::{
     LATER, LEASE, Op, WORKERS,
     delivered::Delivery,
-    state::{Number, State},
+    state::{Kind, Number, State},
 };
 use crate::{
     broker::{Broker, Call, SCHEDULE, job, unique},
@@ -78,11 +78,21 @@ impl Both {
     }
 
     pub(super) fn make(&mut self, envelope: Envelope) -> Number {
-        let key = envelope.unique.map(|hash| hash[0]);
-        let number = self.state.make(key, envelope.once);
+        let number = self.state.make(Kind {
+            key: envelope.unique.map(|hash| hash[0]),
+            once: envelope.once,
+            priority: envelope.priority,
+        });
         self.numbers.insert(envelope.id, number);
         self.jobs.push(envelope);
         number
+    }
+
+    /// With a priority that the one before has not.
+    pub(super) fn some(&self, job: Envelope) -> Envelope {
+        let all = [Priority::Normal, Priority::High, Priority::Low];
+        let priority = all[self.jobs.len() % all.len()];
+        Envelope { priority, ..job }
     }
 
     /// The job as it is after so many attempts.
@@ -171,20 +181,20 @@ impl Both {
     async fn produce(&mut self, op: Op) {
         match op {
             Op::Enqueue => {
-                let job = job();
+                let job = self.some(job());
                 self.broker.add(&job).await;
                 let job = self.make(job);
                 self.state.add(job);
             }
             Op::EnqueueLater => {
-                let job = job();
+                let job = self.some(job());
                 let call = self.broker.schedule(&job, "in", LATER);
                 self.run(&call).await;
                 let job = self.make(job);
                 self.state.delay(job);
             }
             Op::EnqueueBounded(limit) => {
-                let jobs = [job(), job()];
+                let jobs = [self.some(job()), job()];
                 let call = self.broker.bounded(limit, &[&jobs[0], &jobs[1]]);
                 let takes = self.state.unfinished() + jobs.len() <= limit;
                 assert_eq!(self.number(&call).await == 1, takes);
@@ -194,7 +204,7 @@ impl Both {
                 }
             }
             Op::EnqueueUnique { key, later } => {
-                let job = unique(key);
+                let job = self.some(unique(key));
                 let (mode, ms) = if later { ("in", LATER) } else { ("now", 0) };
                 let call = self.broker.unique(&job, mode, ms);
                 let answer: Option<String> =
@@ -212,7 +222,7 @@ impl Both {
                 }
             }
             Op::Relay { later } => {
-                let job = self.make(job().once());
+                let job = self.make(self.some(job()).once());
                 self.relay(job, later).await;
             }
             Op::RelayAgain(at) => {

@@ -24,7 +24,7 @@ impl Both {
 
     pub(super) async fn fire_asked(&mut self, late: bool) {
         let slot = self.state.asked.map_or(0, |slot| slot - u64::from(late));
-        let asked = job();
+        let asked = self.some(job());
         let call = self.broker.fire_asked(SCHEDULE, &asked, signed(slot));
         let fires = self.state.asked == Some(slot);
         assert_eq!(self.number(&call).await == 1, fires, "slot {slot}");
@@ -39,7 +39,7 @@ impl Both {
         let due = self.state.slot.map_or(0, |slot| slot - u64::from(late));
         let jobs: Vec<_> = (due..)
             .map(signed)
-            .zip(std::iter::repeat_with(job))
+            .zip(std::iter::repeat_with(|| self.some(job())))
             .take(jobs)
             .collect();
         let slots: Vec<_> = jobs.iter().map(|(slot, job)| (*slot, job)).collect();

@@ -1,9 +1,14 @@
-//! The queue as it should be: one stream, the jobs beside it, and who lives.
+//! The queue as it should be: its streams, the jobs beside them, and who lives.
 
 mod cancel;
 mod leases;
 
 use std::collections::{BTreeMap, BTreeSet};
+
+use queue::Priority;
+
+/// Bits of an entry's place in its stream; those above say which stream.
+const STREAM: u32 = 48;
 
 /// Number of a job, in the order of their making.
 pub(super) type Number = usize;
@@ -68,6 +73,7 @@ pub(super) struct Seen {
 pub(super) struct Kind {
     pub(super) key: Option<u8>,
     pub(super) once: bool,
+    pub(super) priority: Priority,
 }
 
 /// The model.
@@ -75,7 +81,7 @@ pub(super) struct Kind {
 pub(super) struct State {
     pub(super) kinds: Vec<Kind>,
     attempts: Vec<u16>,
-    /// By their place in the stream.
+    /// By their place: the streams one after the other, the first first.
     entries: BTreeMap<u64, Entry>,
     next: u64,
     delayed: BTreeMap<Number, Due>,
@@ -149,8 +155,8 @@ impl State {
         self.entries.is_empty() && self.delayed.is_empty() && self.parked.is_empty()
     }
 
-    pub(super) fn make(&mut self, key: Option<u8>, once: bool) -> Number {
-        self.kinds.push(Kind { key, once });
+    pub(super) fn make(&mut self, kind: Kind) -> Number {
+        self.kinds.push(kind);
         self.attempts.push(1);
         self.kinds.len() - 1
     }
@@ -164,7 +170,12 @@ impl State {
             job: Some(job),
             pending: None,
         };
-        self.entries.insert(self.next, entry);
+        let stream = match self.kinds[job].priority {
+            Priority::High => 0,
+            Priority::Normal => 1,
+            Priority::Low => 2,
+        };
+        self.entries.insert(stream << STREAM | self.next, entry);
         self.next += 1;
     }
 
@@ -228,16 +239,21 @@ impl State {
     }
 
     pub(super) fn fetch(&mut self, by: &str, most: usize) -> Vec<(u64, Number)> {
-        let new = self.entries.iter_mut();
-        let new = new.filter(|(_, entry)| entry.pending.is_none()).take(most);
-        new.filter_map(|(&at, entry)| {
-            entry.pending = Some(Pending {
-                by: by.to_owned(),
-                deliveries: 1,
-            });
-            Some((at, entry.job?))
-        })
-        .collect()
+        let mut fetched = Vec::new();
+        for stream in 0..3 {
+            let new = self
+                .entries
+                .range_mut(stream << STREAM..(stream + 1) << STREAM);
+            let new = new.filter(|(_, entry)| entry.pending.is_none()).take(most);
+            fetched.extend(new.filter_map(|(&at, entry)| {
+                entry.pending = Some(Pending {
+                    by: by.to_owned(),
+                    deliveries: 1,
+                });
+                Some((at, entry.job?))
+            }));
+        }
+        fetched
     }
 
     fn owns(&self, by: &str, at: u64) -> bool {

@@ -213,7 +213,7 @@ async fn owners(broker: &mut Broker, script: &str, what: &str) -> Given {
         ("hand_back.lua", _) => {
             let (first, one) = broker.entry_of("me", job()).await;
             let (second, two) = broker.entry_of("me", job()).await;
-            Given::new(broker.hand_back("me", &[first, second])).accepted(&[&one, &two])
+            Given::new(broker.hand_back("me", &one, &[first, second])).accepted(&[&one, &two])
         }
         ("leave.lua", "with nothing in hand") => {
             broker.done_by("me").await;
@@ -231,7 +231,7 @@ async fn owners(broker: &mut Broker, script: &str, what: &str) -> Given {
         }
         (_, "what was handed back") => {
             let (entry, back) = broker.entry_of("peer", job()).await;
-            let call = broker.hand_back("peer", &[entry]);
+            let call = broker.hand_back("peer", &back, &[entry]);
             broker.run(&call).await.unwrap();
             Given::new(broker.reclaim("me", 100, 1)).accepted(&[&back])
         }
@@ -297,7 +297,7 @@ async fn deletes(broker: &mut Broker, what: &str) -> Given {
     }
     let entry = broker.fetch("me", 1).await.unwrap().remove(0).0;
     let call = match what {
-        "a unique job, handed back" => broker.hand_back("me", std::slice::from_ref(&entry)),
+        "a unique job, handed back" => broker.hand_back("me", &job, std::slice::from_ref(&entry)),
         "a unique job, set aside" => broker.retry("me", &entry, &job, SOON),
         _ => broker.dead("me", &entry, &job),
     };
@@ -337,7 +337,7 @@ async fn cancels(broker: &mut Broker, what: &str) -> Given {
     }
     match what {
         "one that was handed back" => {
-            let call = broker.hand_back("peer", std::slice::from_ref(&entry));
+            let call = broker.hand_back("peer", &held, std::slice::from_ref(&entry));
             broker.run(&call).await.unwrap();
         }
         "a job to park" => {
@@ -369,7 +369,7 @@ async fn outcomes(broker: &mut Broker, script: &str, what: &str) -> Given {
     let call = match script {
         "dead.lua" => broker.dead("me", &entry, &held),
         "complete.lua" if what == "a job that is half done" => {
-            broker.delete(&entry).await;
+            broker.delete(&held, &entry).await;
             return Given::new(broker.complete(&entry, &held));
         }
         "complete.lua" => {

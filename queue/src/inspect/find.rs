@@ -47,7 +47,7 @@ impl Search {
 
 impl Queue {
     /// Looks for a job by its id, with some fifty reads of 25 entries at most for each
-    /// priority that the queue has jobs of.
+    /// priority that the queue has jobs of, in each of its partitions.
     ///
     /// - A **delayed** or **parked** job is always found, unless it is parked in an
     ///   envelope that its worker could not read.

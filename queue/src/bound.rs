@@ -30,7 +30,7 @@ impl Queue {
     ) -> Result<Vec<JobId>, EnqueueError> {
         let keys = self.partition(J::QUEUE);
         let mut ids = Vec::with_capacity(jobs.len());
-        let mut sealer = Sealer::plain();
+        let mut sealer = Sealer::plain(self.packer());
         while let rest @ [_, ..] = &jobs[ids.len()..] {
             let before = ids.len();
             let cmd = next_write(&keys, limit, &mut sealer, rest, &mut ids)?;

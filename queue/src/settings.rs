@@ -2,7 +2,7 @@ use std::{collections::BTreeMap, ops::RangeInclusive, time::Duration};
 
 use redis::{ConnectionAddr, ConnectionInfo};
 
-use crate::{Error, Servers, Tls, envelope, job::is_name};
+use crate::{Error, Packer, Servers, Tls, envelope, job::is_name};
 
 /// What Redis takes as an expiry, with room to spare: with 0 a script would stop
 /// half way, and its repeat double the job.
@@ -31,6 +31,8 @@ pub struct Settings {
     ///
     /// A producer with these settings gets [`crate::EnqueueError::QueueFull`] above it.
     pub limits: BTreeMap<String, u64>,
+    /// What is done to payloads: compression, encryption; nothing by default.
+    pub packing: Packer,
     /// What rarely needs a change.
     pub tuning: Tuning,
     /// The newest envelope that is read and written; only tests set it back.
@@ -47,6 +49,7 @@ impl Settings {
             namespace: namespace.into(),
             lease: Duration::from_secs(6),
             limits: BTreeMap::new(),
+            packing: Packer::default(),
             tuning: Tuning::default(),
             newest_envelope: envelope::NEWEST,
         }
@@ -89,6 +92,10 @@ impl Settings {
                     .iter()
                     .all(|(queue, limit)| is_name(queue) && *limit >= 1),
                 "limits: at least 1 job, of a queue with a name of a-z, 0-9, '_', '-', '.'",
+            ),
+            (
+                self.packing.keys.has_current(),
+                "packing: the key that encrypts is none of the keys",
             ),
             (
                 (SHORTEST..self.lease).contains(&tuning.scan),

@@ -32,7 +32,7 @@ impl Queue {
         let queue = self.partition(J::QUEUE);
         let mut ids = Vec::with_capacity(jobs.len());
         let mut writes = FuturesOrdered::new();
-        let mut sealer = Sealer::plain();
+        let mut sealer = Sealer::plain(self.packer());
         while let rest @ [_, ..] = &jobs[ids.len()..] {
             let pipeline = next_write(&queue.keys, &mut sealer, rest, &mut ids)?;
             // Redis works on the writes before, while the next is put together.
@@ -77,7 +77,7 @@ fn next_write<J: Job>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Envelope;
+    use crate::{Envelope, Packer};
 
     #[derive(serde::Serialize, serde::Deserialize)]
     struct Text(String);
@@ -88,11 +88,11 @@ mod tests {
 
     #[test]
     fn a_write_is_full_by_number_or_by_bytes() {
-        let keys = Keys::new("test", Text::QUEUE);
+        let (keys, packer) = (Keys::new("test", Text::QUEUE), Packer::default());
         for (length, full) in [(0, CHUNK), (Envelope::MAX_PAYLOAD - 2, 16)] {
             let jobs: Vec<_> = (0..CHUNK + 1).map(|_| Text("x".repeat(length))).collect();
             let mut ids = Vec::new();
-            let write = next_write(&keys, &mut Sealer::plain(), &jobs, &mut ids).unwrap();
+            let write = next_write(&keys, &mut Sealer::plain(&packer), &jobs, &mut ids).unwrap();
             assert_eq!((write.len(), ids.len()), (full, full), "of {length} bytes");
         }
     }

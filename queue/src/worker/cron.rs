@@ -168,7 +168,9 @@ fn command(lane: &Lane, plan: &Plan, slot: u64, due: &Due, now: u64) -> Cmd {
     for &slot in &due.fire {
         match plan.job(&lane.settings.namespace, slot, now) {
             Ok(envelope) => {
-                cmd.arg(slot).arg(envelope.encode());
+                let packer = &lane.settings.packing;
+                let bytes = packer.encode(envelope.header(), &envelope.payload);
+                cmd.arg(slot).arg(bytes);
             }
             Err(error) => tracing::error!(
                 queue.name = lane.queue,

@@ -1,9 +1,10 @@
 #!lua flags=allow-oom,no-writes
--- Every place where a job can be, at one instant.
+-- Every place where a job of one queue can be, at one instant.
 --
+-- KEYS 1 the stream
 -- ARGV 1 what all keys of the queue begin with
 -- Returns {stream, pending, delayed, parked, payloads, dead, locks, consumers, keys with their
--- times to live}.
+-- times to live, requests to cancel, how many jobs were cancelled}.
 local q = ARGV[1]
 local function of_group(...)
   local answer = redis.pcall(...)
@@ -32,4 +33,6 @@ return {
   locks,
   of_group('XINFO', 'CONSUMERS', q .. 's:0', 'g'),
   keys,
+  redis.call('ZRANGE', q .. 'cx', 0, -1),
+  tonumber(redis.call('HGET', q .. 'm', 'cancelled') or 0),
 }

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod asked;
 mod backoff;
 mod bound;
 mod cancel;
@@ -16,6 +17,7 @@ mod letters;
 mod options;
 mod packing;
 mod parked;
+mod partitions;
 mod pause;
 mod priority;
 mod queue;

@@ -85,8 +85,12 @@ impl Packer {
         (self.compress_above.is_some() || self.keys.current().is_some()).then_some(self)
     }
 
-    /// The bytes of a job, with its payload packed.
-    pub(crate) fn encode(&self, mut header: Header<'_>, payload: &[u8]) -> Vec<u8> {
+    /// The bytes of a job as [`Envelope::encode`] makes them, with its payload packed.
+    pub(crate) fn encode(&self, envelope: &Envelope) -> Vec<u8> {
+        self.write(envelope.header(), &envelope.payload)
+    }
+
+    fn write(&self, mut header: Header<'_>, payload: &[u8]) -> Vec<u8> {
         if header.extras.packing.is_none()
             && let Some((packing, payload)) = self.packed(&header, payload)
         {
@@ -99,11 +103,13 @@ impl Packer {
     /// The same envelope with its payload packed, where it is not, and the envelope of a
     /// version that is known here.
     pub(crate) fn pack_encoded<'a>(&self, envelope: &'a [u8]) -> Cow<'a, [u8]> {
+        if self.active().is_none() {
+            return envelope.into();
+        }
         match Header::read(envelope, NEWEST) {
-            Ok((header, payload)) if self.active().is_some() && header.extras.packing.is_none() => {
-                self.encode(header, payload).into()
-            }
-            _ => envelope.into(),
+            Ok((header, payload)) => self.write(header, payload).into(),
+            // That of a newer release, which knows itself what to do.
+            Err(_) => envelope.into(),
         }
     }
 

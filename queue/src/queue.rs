@@ -20,6 +20,7 @@ use crate::{
     connection::Connections,
     envelope::{Extras, Sealer, epoch_ms, unique_hash, whole_ms},
     keys::{ENVELOPE, Keys},
+    partitions::bits_of,
     reply::parse,
     scripts,
     settings::Settings,
@@ -80,14 +81,13 @@ impl Queue {
     pub async fn enqueue<J: Job>(&self, job: &J) -> Result<JobId, EnqueueError> {
         let mut sealer = Sealer::plain(self.packer());
         let (id, envelope) = sealer.seal(job)?;
-        let limit = self.limit(J::QUEUE);
-        let queue = self.partition(J::QUEUE);
-        let cmd = match limit {
+        let queue = self.place(J::QUEUE, bits_of(id, None));
+        let cmd = match queue.limit {
             None => add(&queue, J::PRIORITY, envelope),
             Some(limit) => add_bounded(&queue, limit).arg(envelope).take(),
         };
         let answer = queue.connection.one(&cmd).await?;
-        check_room(J::QUEUE, limit, &answer)?;
+        check_room(J::QUEUE, self.limit(J::QUEUE), &answer)?;
         Ok(id)
     }
 
@@ -141,8 +141,7 @@ impl Queue {
     /// As [`Queue::enqueue_unique`], and [`EnqueueError::Envelope`].
     pub async fn enqueue_envelope(&self, envelope: &Envelope) -> Result<Enqueued, EnqueueError> {
         envelope.check()?;
-        let packer = self.packer();
-        let bytes = packer.encode(envelope.header(), &envelope.payload);
+        let bytes = self.packer().encode(envelope);
         let shape = Shape {
             priority: envelope.priority,
             unique: envelope.unique,
@@ -195,14 +194,14 @@ impl Queue {
         run: Run,
         shape: Shape,
     ) -> Result<Enqueued, EnqueueError> {
-        let partition = self.partition(queue);
+        let partition = self.place(queue, bits_of(id, shape.unique));
         let keys = &partition.keys;
         let (mode, ms) = match run {
             Run::Now => ("now", 0),
             Run::In(delay) => ("in", whole_ms(delay)),
             Run::At(time) => ("at", epoch_ms(time)),
         };
-        let limit = self.limit(queue);
+        let limit = partition.limit;
         let Some(unique) = shape.unique else {
             let cmd = match (run, limit) {
                 (Run::Now, None) => add(keys, shape.priority, envelope),
@@ -219,7 +218,7 @@ impl Queue {
                 }
             };
             let answer = partition.connection.one(&cmd).await?;
-            check_room(queue, limit, &answer)?;
+            check_room(queue, self.limit(queue), &answer)?;
             return Ok(Enqueued::New(id));
         };
         #[cfg(feature = "testing")]
@@ -239,7 +238,7 @@ impl Queue {
             .arg(whole_ms(self.settings().tuning.unique_ttl))
             .arg(limit);
         let answer = partition.connection.one(&cmd).await?;
-        check_room(queue, limit, &answer)?;
+        check_room(queue, self.limit(queue), &answer)?;
         match answer {
             Value::Nil => Ok(Enqueued::New(id)),
             holder => match parse(&holder) {

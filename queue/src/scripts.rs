@@ -38,6 +38,7 @@ fn complete(source: &str) -> String {
 }
 
 scripts! {
+    ASK_SLOT = "ask_slot.lua";
     BEAT = "beat.lua";
     BOUNDED = "bounded.lua";
     CANCEL = "cancel.lua";
@@ -47,6 +48,7 @@ scripts! {
     DELETE = "delete.lua";
     ENROLL = "enroll.lua";
     FINISH = "finish.lua";
+    FIRE_ASKED = "fire_asked.lua";
     HAND_BACK = "hand_back.lua";
     LEAVE = "leave.lua";
     RECLAIM = "reclaim.lua";

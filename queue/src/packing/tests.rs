@@ -63,7 +63,7 @@ proptest! {
     ) {
         let packer = packer(compress_above, key);
         let plain = envelope(&json);
-        let written = packer.encode(plain.header(), &plain.payload);
+        let written = packer.encode(&plain);
         let mut read = Envelope::decode(&written).unwrap();
         prop_assert_eq!(read.packing.and_then(|packing| packing.key), key);
         prop_assert_eq!(&*packer.pack_encoded(&written), &written, "packed once");

@@ -6,7 +6,10 @@ use futures_util::{StreamExt, TryStreamExt, stream::FuturesOrdered};
 use redis::Pipeline;
 
 use super::{Queue, add};
-use crate::{EnqueueError, Job, JobId, connection::first_error, envelope::Sealer, keys::Keys};
+use crate::{
+    EnqueueError, Job, JobId, connection::first_error, envelope::Sealer, keys::Keys,
+    partitions::Turn,
+};
 
 /// Commands in one write of [`Queue::enqueue_many`].
 pub(crate) const CHUNK: usize = 512;
@@ -29,15 +32,16 @@ impl Queue {
         if let Some(limit) = self.limit(J::QUEUE) {
             return self.enqueue_many_bounded(jobs, limit).await;
         }
-        let queue = self.partition(J::QUEUE);
+        let mut turn = Turn::new(self.all_partitions(J::QUEUE), jobs.len());
         let mut ids = Vec::with_capacity(jobs.len());
         let mut writes = FuturesOrdered::new();
         let mut sealer = Sealer::plain(self.packer());
         while let rest @ [_, ..] = &jobs[ids.len()..] {
+            let queue = turn.next();
+            let rest = &rest[..turn.share(rest.len())];
             let pipeline = next_write(&queue.keys, &mut sealer, rest, &mut ids)?;
             // Redis works on the writes before, while the next is put together.
-            let connection = &queue.connection;
-            let write = async move { first_error(&connection.all(&pipeline).await?) };
+            let write = async move { first_error(&queue.connection.all(&pipeline).await?) };
             writes.push_back(write);
             if writes.len() == CHUNKS_IN_FLIGHT {
                 writes.next().await.transpose()?;

@@ -12,6 +12,7 @@ mod requests;
 mod running;
 mod scan;
 mod settle;
+mod strays;
 mod tally;
 mod tick;
 
@@ -44,7 +45,7 @@ use self::{
     tally::Tally,
 };
 use crate::{
-    Error, Queue, Registry, Servers, WorkerError, WorkerSettings,
+    Error, Queue, QueueSettings, Registry, Servers, WorkerError, WorkerSettings,
     connection::{Connection, Connections},
     envelope,
     error::Trouble,
@@ -127,11 +128,12 @@ impl<C: Clone + Send + Sync + 'static> Worker<C> {
         let queues = self.settings.queues.iter();
         let mut looked: Vec<Connection> = Vec::new();
         for queue in queues {
-            let keys = &self.queue.partition(&queue.name).keys;
-            let connection = connections.to(&keys.meta);
-            if !looked.iter().any(|one| one.is(&connection)) {
-                self.server_keeps_jobs(&connection).await?;
-                looked.push(connection);
+            for partition in self.queue.all_partitions(&queue.name) {
+                let connection = connections.to(&partition.meta);
+                if !looked.iter().any(|one| one.is(&connection)) {
+                    self.server_keeps_jobs(&connection).await?;
+                    looked.push(connection);
+                }
             }
         }
         Ok(())
@@ -171,15 +173,16 @@ impl<C: Clone + Send + Sync + 'static> Worker<C> {
         let settings = self.queue.settings();
         let concurrency = self.settings.concurrency;
         let queues = &self.settings.queues;
-        let limits: Vec<usize> = queues
+        let limit_of = |queue: &QueueSettings| {
+            let most = queue.concurrency;
+            most.map_or(concurrency, |most| most.min(concurrency))
+        };
+        let partitions: Vec<_> = queues
             .iter()
-            .map(|queue| {
-                queue
-                    .concurrency
-                    .map_or(concurrency, |most| most.min(concurrency))
-            })
+            .map(|queue| (limit_of(queue), self.queue.all_partitions(&queue.name)))
             .collect();
-        let board = Arc::new(Board::new(&limits, concurrency));
+        let shares = partitions.iter().map(|(limit, all)| (*limit, all.len()));
+        let board = Arc::new(Board::new(&shares.collect::<Vec<_>>(), concurrency));
         let known: Vec<String> = self
             .registry
             .kinds()
@@ -193,10 +196,13 @@ impl<C: Clone + Send + Sync + 'static> Worker<C> {
             .collect();
         let mut lanes = Vec::new();
         let mut outcomes = Vec::new();
-        for (number, (queue, limit)) in queues.iter().zip(limits).enumerate() {
-            let queue = &queue.name;
+        let partitions = partitions
+            .into_iter()
+            .flat_map(|(limit, all)| all.into_iter().map(move |partition| (partition, limit)));
+        for (number, (partition, limit)) in partitions.enumerate() {
+            let queue = &partition.name;
             let (settle, settled) = mpsc::unbounded_channel();
-            let keys = Arc::clone(&self.queue.partition(queue).keys);
+            let keys = Arc::clone(&partition.keys);
             lanes.push(Arc::new(Lane {
                 number,
                 queue: queue.clone(),
@@ -242,6 +248,12 @@ impl<C: Clone + Send + Sync + 'static> Worker<C> {
                 // Rates are not worth to wait for a Redis that does not answer.
                 let _ = timeout(TELL_TIMEOUT, tally::tell(&lane)).await;
             });
+        }
+        for queue in queues {
+            if settings.partitions.contains_key(&queue.name) {
+                let (all, name) = (self.queue.clone(), queue.name.clone());
+                intake.spawn(strays::warn_until(all, name, stop.clone()));
+            }
         }
         let runners = Arc::new(Runners {
             lanes: lanes.clone(),

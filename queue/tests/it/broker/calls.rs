@@ -204,6 +204,17 @@ impl Broker {
         call.arg(name).arg(spec).arg(slot)
     }
 
+    /// Asks for a slot of this schedule.
+    pub(crate) fn ask_slot(&self, name: &str) -> Call {
+        self.call("ask_slot.lua", &["cron", "cronspec"]).arg(name)
+    }
+
+    /// Fires a slot that was asked for.
+    pub(crate) fn fire_asked(&self, [name, spec]: [&str; 2], job: &Envelope, slot: i64) -> Call {
+        let call = self.call("fire_asked.lua", &["s:0", "s:1", "s:2", "cron", "cronspec"]);
+        call.arg(name).arg(spec).arg(slot).bytes(&job.encode())
+    }
+
     /// Fires slots with their jobs, and moves on to `next`.
     pub(crate) fn fire(
         &self,

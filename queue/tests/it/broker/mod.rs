@@ -275,10 +275,19 @@ impl Broker {
         let _: u64 = self.ask(&["ZADD", &cron, &slot.to_string(), name]).await;
     }
 
-    /// Names of the schedules that have a slot, and of those that have a spec.
+    /// A slot of the schedule was asked for at that time in ms.
+    pub(crate) async fn asked(&mut self, name: &str, at: i64) {
+        let cron = self.key("cron");
+        let add = ["ZADD", &cron, &at.to_string(), &format!("!{name}")];
+        let _: u64 = self.ask(&add).await;
+    }
+
+    /// Names of the schedules that have a slot, asked for or not, and of those that have a spec.
     pub(crate) async fn schedules(&mut self) -> (BTreeSet<String>, BTreeSet<String>) {
         let (cron, specs) = (self.key("cron"), self.key("cronspec"));
-        let slots = self.ask(&["ZRANGE", &cron, "0", "-1"]).await;
+        let members: Vec<String> = self.ask(&["ZRANGE", &cron, "0", "-1"]).await;
+        let name = |member: &String| member.trim_start_matches('!').to_owned();
+        let slots = members.iter().map(name).collect();
         (slots, self.ask(&["HKEYS", &specs]).await)
     }
 }

@@ -35,13 +35,13 @@ pub(super) struct Both {
     pub(super) deliveries: Vec<Delivery>,
     names: usize,
     /// Counts the times that have come.
-    times: u64,
+    pub(super) times: u64,
 }
 
 /// A slot of the next centuries, in ms.
 const FAR: u64 = 9_000_000_000_000;
 
-fn signed(ms: u64) -> i64 {
+pub(super) fn signed(ms: u64) -> i64 {
     i64::try_from(ms).unwrap()
 }
 
@@ -77,7 +77,7 @@ impl Both {
         self.workers[by] = Worker { name, life };
     }
 
-    fn make(&mut self, envelope: Envelope) -> Number {
+    pub(super) fn make(&mut self, envelope: Envelope) -> Number {
         let number = self.state.make(Kind {
             key: envelope.unique.map(|hash| hash[0]),
             once: envelope.once,
@@ -89,7 +89,7 @@ impl Both {
     }
 
     /// With a priority that the one before has not.
-    fn some(&self, job: Envelope) -> Envelope {
+    pub(super) fn some(&self, job: Envelope) -> Envelope {
         let all = [Priority::Normal, Priority::High, Priority::Low];
         let priority = all[self.jobs.len() % all.len()];
         Envelope { priority, ..job }
@@ -131,6 +131,8 @@ impl Both {
             | Op::RelayAgain(_)
             | Op::Replay(_) => self.produce(op).await,
             Op::Fire { jobs, late } => self.fire(jobs, late).await,
+            Op::Ask => self.ask_slot().await,
+            Op::FireAsked { late } => self.fire_asked(late).await,
             Op::Done(at)
             | Op::HalfDone(at)
             | Op::Retry(at)
@@ -270,29 +272,6 @@ impl Both {
         assert_eq!(answer, Value::Int(self.state.cancel(job, "")));
     }
 
-    async fn fire(&mut self, jobs: usize, late: bool) {
-        let due = self.state.slot.map_or(0, |slot| slot - u64::from(late));
-        let jobs: Vec<_> = (due..)
-            .map(signed)
-            .zip(std::iter::repeat_with(|| self.some(job())))
-            .take(jobs)
-            .collect();
-        let slots: Vec<_> = jobs.iter().map(|(slot, job)| (*slot, job)).collect();
-        let next = due + 1 + slots.len() as u64;
-        let call = self
-            .broker
-            .fire(SCHEDULE, &slots, signed(due), signed(next));
-        let fires = self.state.slot == Some(due);
-        assert_eq!(self.number(&call).await == 1, fires, "slot {due}");
-        if fires {
-            self.state.slot = Some(next);
-            for (_, job) in jobs {
-                let job = self.make(job);
-                self.state.add(job);
-            }
-        }
-    }
-
     async fn relay(&mut self, job: Number, later: bool) {
         let far = u64::try_from(self.broker.now().await).unwrap() + LATER;
         let call = self.broker.relay(&self.jobs[job], later.then_some(far));
@@ -352,6 +331,9 @@ impl Both {
 
     /// One worker is left, and does all there is.
     pub(super) async fn finish(&mut self) {
+        if self.state.asked.is_some() {
+            self.step(Op::FireAsked { late: false }).await;
+        }
         for by in 0..WORKERS {
             self.step(Op::LeaseEnds(by)).await;
             self.step(Op::Crash(by)).await;

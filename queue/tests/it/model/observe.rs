@@ -39,9 +39,10 @@ impl Both {
         let locks: Vec<_> = locks.collect();
         pipe.cmd("MGET").arg(&locks);
         pipe.cmd("TIME");
-        pipe.cmd("ZSCORE")
-            .arg(self.broker.key("cron"))
-            .arg(SCHEDULE[0]);
+        for member in [SCHEDULE[0], &format!("!{}", SCHEDULE[0])] {
+            let cron = self.broker.key("cron");
+            pipe.cmd("ZSCORE").arg(cron).arg(member);
+        }
         for lock in &locks {
             pipe.cmd("PTTL").arg(lock);
         }
@@ -55,6 +56,7 @@ impl Both {
         let locks: Vec<Option<String>> = next(&mut all);
         let time: (f64, f64) = next(&mut all);
         let slot: Option<u64> = next(&mut all);
+        let asked: Option<u64> = next(&mut all);
         let left: Vec<i64> = all.map(|left| from_redis_value(left).unwrap()).collect();
         let mut seen = Seen::default();
         for (name, stream) in STREAMS.into_iter().zip(&streams) {
@@ -99,6 +101,7 @@ impl Both {
         let alive = alive.into_iter().map(|(name, ends)| (name, ends >= now));
         seen.alive = alive.collect();
         seen.slot = slot;
+        seen.asked = asked;
         for ((key, holder), left) in (0..).zip(locks).zip(left) {
             if let Some(holder) = holder {
                 let job = self.number_of(&holder);

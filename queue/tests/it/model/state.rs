@@ -64,6 +64,8 @@ pub(super) struct Seen {
     pub(super) alive: BTreeMap<String, bool>,
     /// The next slot of the schedule.
     pub(super) slot: Option<u64>,
+    /// The slot of it that was asked for.
+    pub(super) asked: Option<u64>,
 }
 
 /// What is known of a job for ever.
@@ -91,6 +93,8 @@ pub(super) struct State {
     alive: BTreeMap<String, bool>,
     /// The next slot of the schedule, once it is known.
     pub(super) slot: Option<u64>,
+    /// The slot of it that was asked for.
+    pub(super) asked: Option<u64>,
     /// Whether the stream has its group.
     pub(super) group: bool,
     /// Whether ticks say that the queue is paused.
@@ -142,6 +146,7 @@ impl State {
             locks: self.locks.clone(),
             alive: self.alive.clone(),
             slot: self.slot,
+            asked: self.asked,
         }
     }
 

@@ -52,6 +52,7 @@ impl Given {
 
 /// A script's file, and what it is about to do.
 pub(super) const SCENARIOS: &[(&str, &str)] = &[
+    ("ask_slot.lua", "of a schedule that is known"),
     ("beat.lua", "the first of all"),
     ("beat.lua", "one of many"),
     ("beat.lua", "after the clock was set back"),
@@ -76,7 +77,10 @@ pub(super) const SCENARIOS: &[(&str, &str)] = &[
     ("enroll.lua", "a new schedule"),
     ("enroll.lua", "another rule"),
     ("enroll.lua", "beside one that is gone"),
+    ("enroll.lua", "beside one that is gone and was asked for"),
+    ("enroll.lua", "beside a request for none"),
     ("finish.lua", "a unique job"),
+    ("fire_asked.lua", "a job"),
     ("hand_back.lua", "two entries"),
     ("leave.lua", "with nothing in hand"),
     ("leave.lua", "with an entry in hand"),
@@ -122,7 +126,9 @@ pub(super) async fn prepare(broker: &mut Broker, script: &str, what: &str) -> Gi
             let (_, held) = broker.entry_of("me", job()).await;
             Given::new(broker.beat("me", "life")).accepted(&[&held])
         }
-        "cron.lua" | "enroll.lua" => schedules(broker, what).await,
+        "ask_slot.lua" | "cron.lua" | "enroll.lua" | "fire_asked.lua" => {
+            schedules(broker, what).await
+        }
         "bounded.lua" | "relay.lua" | "schedule.lua" | "unique.lua" => {
             produce(broker, script, what).await
         }
@@ -150,12 +156,29 @@ async fn schedules(broker: &mut Broker, what: &str) -> Given {
             broker.enrolled(1000, 0).await;
             Given::new(broker.fire(SCHEDULE, &[], 1000, FAR))
         }
+        "of a schedule that is known" => {
+            broker.enrolled(FAR, 0).await;
+            Given::new(broker.ask_slot(name))
+        }
+        "a job" => {
+            let asked = job();
+            broker.enrolled(FAR, 0).await;
+            broker.asked(name, 1000).await;
+            Given::new(broker.fire_asked(SCHEDULE, &asked, 1000)).brings(&[&asked])
+        }
         "a new schedule" => Given::new(broker.enroll(name, spec, FAR, "")),
         "another rule" => {
             broker.enrolled(1000, 0).await;
             Given::new(broker.enroll(name, "another", FAR, ""))
         }
+        "beside a request for none" => {
+            broker.asked("gone", 1000).await;
+            Given::new(broker.enroll(name, spec, FAR, "1000"))
+        }
         _ => {
+            if what == "beside one that is gone and was asked for" {
+                broker.asked(name, 1000).await;
+            }
             broker.enrolled(FAR, 2000).await;
             Given::new(broker.enroll("other", spec, FAR, "1000"))
         }

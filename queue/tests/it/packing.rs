@@ -203,6 +203,13 @@ async fn slots_of_schedules_are_packed() {
         queue.counts("default").await.unwrap().ready > 0
     })
     .await;
+    let asked = queue.run_schedule("default", "post").await.unwrap();
+    until("and the one that was asked for", async || {
+        let ready = stored(queue, State::Ready).await;
+        let mut ready = ready.iter().map(|bytes| Envelope::decode(bytes).unwrap());
+        ready.any(|job| job.id == asked)
+    })
+    .await;
     worker.stop().await;
     let ready = stored(queue, State::Ready).await;
     assert_sealed(&ready, ready.len());

@@ -132,8 +132,8 @@ pub(super) fn lines(queue: &str, job: &Located, packer: &Packer) -> Vec<Vec<Cell
             if !flags.is_empty() {
                 say("kind", flags.join(", "));
             }
-            if let Some(traceparent) = job.traceparent {
-                say("trace", traceparent);
+            if let Some(traceparent) = &job.traceparent {
+                say("trace", traceparent.clone());
             }
             if let Some(packing) = job.packing {
                 say("packed", packed(packing));

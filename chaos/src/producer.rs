@@ -235,6 +235,7 @@ impl Producer {
         let options = Options {
             run: way.run_at.map_or(Run::Now, Run::At),
             unique: way.unique.clone(),
+            ..Options::default()
         };
         let sent = self.queue.enqueue_with(job, &options).await;
         sent.map_err(|error| Refusal::of(&error, 1))

@@ -38,7 +38,7 @@ const STANDSTILL: Duration = Duration::from_secs(90);
 /// Mean time between two looks at where every job is.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
 /// Keys that are there for as long as a queue is.
-const LASTING_KEYS: [&str; 6] = ["s:0", "dead", "m", "cron", "cronspec", "cx"];
+const LASTING_KEYS: [&str; 8] = ["s:0", "s:1", "s:2", "dead", "m", "cron", "cronspec", "cx"];
 
 /// File of the state after all have ended, beside the history.
 const FINAL: &str = "final.json";

@@ -83,7 +83,7 @@ impl Queue {
         };
         let once = envelope.as_ref().is_ok_and(|job| job.once);
         let holds = envelope.map(|job| job.holds()).unwrap_or_default();
-        let (letters, held) = holds.named(&keys);
+        let (letters, held) = holds.named(keys);
         let marker = keys.once(id);
         let mut named = vec![index, &keys.payloads, &marker];
         named.extend(held.iter().map(String::as_str));

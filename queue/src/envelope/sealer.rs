@@ -80,11 +80,11 @@ impl<'a, J: Job> Sealer<'a, J> {
             self.bytes[self.id..self.id + bytes.len()].copy_from_slice(&bytes);
             return;
         }
-        let mut bytes = mem::take(&mut self.bytes);
-        bytes.clear();
-        self.id = self.header_of(id).write_to(&mut bytes);
-        self.header = bytes.len();
-        self.bytes = bytes;
+        let mut written = mem::take(&mut self.bytes);
+        written.clear();
+        self.id = self.header_of(id).write_to(&mut written);
+        self.header = written.len();
+        self.bytes = written;
         self.made_at_ms = Some(made_at_ms);
     }
 

@@ -31,10 +31,11 @@ pub struct Settings {
     ///
     /// A producer with these settings gets [`crate::EnqueueError::QueueFull`] above it.
     pub limits: BTreeMap<String, u64>,
-    /// How many partitions queues have, 2 to 64, where it is not one: sets of keys that can be on
-    /// several nodes of a Cluster.
+    /// How many partitions queues have, 1 to 64, where they are named here: sets of keys that can
+    /// be on several nodes of a Cluster.
     ///
-    /// All workers and producers of a queue need the same number; the README says how to change it.
+    /// All workers and producers of a queue need the same number; the README says how to change
+    /// it.
     pub partitions: BTreeMap<String, u16>,
     /// What is done to payloads: compression, encryption; nothing by default.
     pub packing: Packer,

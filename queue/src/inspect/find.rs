@@ -46,7 +46,7 @@ impl Search {
 
 impl Queue {
     /// Looks for a job by its id, with some fifty reads of 25 entries at most for each
-    /// priority that the queue has jobs of.
+    /// priority that the queue has jobs of, in each of its partitions.
     ///
     /// - A **delayed** or **parked** job is always found, unless it is parked in an
     ///   envelope that its worker could not read.
@@ -61,7 +61,8 @@ impl Queue {
     ///   and those that died soon after they were enqueued.
     ///
     /// Where there are fewer than 500 entries of each priority, and letters, all were looked
-    /// through, and the answer is [`Search::Absent`], else [`Search::Unseen`].
+    /// through, and the answer is [`Search::Absent`], else [`Search::Unseen`]; and so it is while
+    /// jobs are parked that their worker could not read.
     ///
     /// # Errors
     /// [`Error::Redis`].
@@ -105,7 +106,12 @@ impl Queue {
         // It may have been set aside behind our back, for another attempt.
         Ok(match self.find_set_aside(keys, id).await? {
             Some(found) => Search::Found(Box::new(found)),
-            None if all_seen && matches!(letters, Sight::Absent) => Search::Absent,
+            None if all_seen
+                && matches!(letters, Sight::Absent)
+                && !self.has_unread(keys).await? =>
+            {
+                Search::Absent
+            }
             None => Search::Unseen,
         })
     }
@@ -145,6 +151,16 @@ impl Queue {
         }
         // On its way into the stream.
         Ok(None)
+    }
+
+    /// Whether jobs are parked that a worker could not read: any could be the one.
+    async fn has_unread(&self, keys: &Partition) -> Result<bool, Error> {
+        let mut cmd = redis::cmd("ZRANGEBYLEX");
+        // What `envelope_prefix` begins with, and the character behind it.
+        cmd.arg(&keys.parked).arg("[? ").arg("(?!");
+        cmd.arg("LIMIT").arg(0).arg(1);
+        let unread = keys.connection.one(&cmd).await?;
+        Ok(unread != Value::Array(Vec::new()))
     }
 
     /// Looks in a stream: the entry with the job, or whether all were looked through.

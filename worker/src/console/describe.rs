@@ -99,10 +99,10 @@ fn circumstances(place: &Place) -> String {
 }
 
 /// All that is known of a job, a line each.
-pub(super) fn lines(queue: &str, job: &Located, packer: &Packer) -> Vec<Vec<Cell>> {
+pub(super) fn lines(job: &Located, packer: &Packer) -> Vec<Vec<Cell>> {
     let mut lines = Vec::new();
     let mut say = |name: &str, value: String| lines.push(vec![cell(name), cell(value)]);
-    say("queue", queue.to_owned());
+    say("queue", job.queue.clone());
     let state = job.place.state();
     match &job.place {
         // The whole of it, below.
@@ -171,10 +171,10 @@ fn packed(packing: Packing) -> String {
 }
 
 /// A job as JSON; its payload only where one job was asked for, with what unpacks it.
-pub(super) fn document(queue: &str, job: &Located, packer: Option<&Packer>) -> Value {
+pub(super) fn document(job: &Located, packer: Option<&Packer>) -> Value {
     let mut document = json!({
         "id": job.id.map(|id| id.to_string()),
-        "queue": queue,
+        "queue": job.queue,
         "state": job.place.state().name(),
     });
     let mut add = |more: Value| {

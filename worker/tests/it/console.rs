@@ -31,7 +31,13 @@ struct Console {
 
 impl Console {
     async fn new() -> Self {
-        let settings = testing::settings();
+        Self::partitioned(1).await
+    }
+
+    async fn partitioned(partitions: u16) -> Self {
+        let mut settings = testing::settings();
+        let default = "default".to_owned();
+        settings.partitions.insert(default, partitions);
         Self {
             queue: Queue::connect(settings.clone()).await.unwrap(),
             namespace: Namespace::new(settings),
@@ -45,6 +51,10 @@ impl Console {
             .args(words)
             .env_clear()
             .envs(redis_env(self.namespace.settings()))
+            .env(
+                "QUEUE_PARTITIONS",
+                format!("default={}", self.queue.partitions("default")),
+            )
             .stdin(Stdio::null());
         command
     }
@@ -331,5 +341,32 @@ async fn a_schedule_runs_now() {
     .await;
     shutdown.cancel();
     running.await.unwrap().unwrap();
+    console.namespace.end().await;
+}
+
+#[tokio::test]
+async fn partitions_are_told_together_and_one_by_one() {
+    let console = Console::partitioned(3).await;
+    for _ in 0..30 {
+        console.parcel("all over the place").await;
+    }
+    assert_eq!(console.json(&["list"])["queues"][0]["ready"], 30);
+    let page = console.json(&["list", "ready", "--limit", "100"]);
+    let jobs = page["pages"][0]["jobs"].as_array().unwrap();
+    assert_eq!(jobs.len(), 30);
+    let mut ready = 0;
+    for (number, named) in [(0, "default"), (1, "default:1"), (2, "default:2")] {
+        let alone = format!("default:{number}");
+        let alone = console.json(&["list", "--queue", &alone]);
+        let here = jobs.iter().filter(|job| job["queue"] == named);
+        assert_eq!(alone["queues"][0]["ready"], here.count());
+        ready += alone["queues"][0]["ready"].as_u64().unwrap();
+    }
+    assert_eq!(ready, 30);
+    for job in jobs {
+        let id = job["id"].as_str().unwrap();
+        assert_eq!(console.json(&["show", id])["queue"], job["queue"]);
+        console.ok(&["cancel", id, "--yes"]);
+    }
     console.namespace.end().await;
 }

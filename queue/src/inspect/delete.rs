@@ -2,8 +2,7 @@ use redis::Value;
 
 use super::{Located, Place, Search};
 use crate::{
-    Envelope, Error, JobId, Priority, Queue, Unknown, envelope::whole_ms, parked::kind_prefix,
-    queue::Partition, scripts,
+    Envelope, Error, JobId, Priority, Queue, Unknown, envelope::whole_ms, queue::Partition, scripts,
 };
 
 /// How often a job that moves away is followed.
@@ -72,11 +71,12 @@ impl Queue {
             } => (stream, "entry", entry.to_string()),
             Place::InHand { .. } => return Ok(Deletion::Running),
             Place::Delayed { .. } => (&*keys.delayed, "set aside", id.to_string()),
+            // It is never found by its id.
+            Place::Parked {
+                reason: Unknown::Envelope { .. },
+            } => return Ok(Deletion::Gone),
             Place::Parked { reason } => {
-                let Unknown::Kind { name, version } = reason else {
-                    return Ok(Deletion::Gone);
-                };
-                let member = format!("{}{id}", kind_prefix(name, *version));
+                let member = format!("{}{id}", reason.prefix());
                 (&*keys.parked, "set aside", member)
             }
             Place::Dead { letter, .. } => (&*keys.dead, "letter", letter.to_string()),

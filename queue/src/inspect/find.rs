@@ -12,7 +12,6 @@ use crate::{
     EntryId, Envelope, Error, JobId, Queue, Unknown,
     connection::first_error,
     envelope::{Header, NEWEST},
-    parked::kind_prefix,
     queue::Partition,
     reply::number,
     worker::entry::Raw,
@@ -135,19 +134,23 @@ impl Queue {
         let Ok(job) = Envelope::decode(envelope) else {
             return Ok(None);
         };
-        let mut parked = redis::cmd("ZSCORE");
-        let prefix = kind_prefix(&job.name, job.version);
-        parked.arg(&keys.parked).arg(format!("{prefix}{id}"));
-        if keys.connection.one(&parked).await? == Value::Nil {
-            // On its way into the stream.
-            return Ok(None);
-        }
-        let reason = Unknown::Kind {
+        let kind = Unknown::Kind {
             name: job.name,
             version: job.version,
         };
-        let place = Place::Parked { reason };
-        Ok(Some(Located::new(keys, place, envelope.clone())))
+        let key = job.packing.and_then(|packing| packing.key);
+        let key = key.map(|id| Unknown::Key { id });
+        for reason in [Some(kind), key].into_iter().flatten() {
+            let mut parked = redis::cmd("ZSCORE");
+            parked.arg(&keys.parked);
+            parked.arg(format!("{}{id}", reason.prefix()));
+            if keys.connection.one(&parked).await? != Value::Nil {
+                let place = Place::Parked { reason };
+                return Ok(Some(Located::new(keys, place, envelope.clone())));
+            }
+        }
+        // On its way into the stream.
+        Ok(None)
     }
 
     /// Whether jobs are parked that a worker could not read: any could be the one.

@@ -18,7 +18,7 @@ use futures_util::{FutureExt, future::BoxFuture};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use self::conclude::{conclude, park, refuse};
+use self::conclude::{bury, conclude, park, refuse};
 use super::{
     board::{Board, Next, Taken},
     entry::Entry,
@@ -28,7 +28,7 @@ use super::{
     settle::Settlement,
 };
 use crate::{
-    JobContext, JobError, Registry,
+    JobContext, JobError, Registry, Unknown, UnpackError,
     cancel::Target,
     envelope::Header,
     registry::{Kind, Outcome},
@@ -108,7 +108,14 @@ impl<C: Clone + Send + Sync + 'static> Runners<C> {
             );
         }
         let Some(kind) = self.registry.find(header.name, header.version) else {
-            return park(lane, &header, &entry);
+            let name = header.name.to_owned();
+            let version = header.version;
+            return park(lane, &header, &entry, &Unknown::Kind { name, version });
+        };
+        let json = match lane.settings.packing.unpacked(&header, payload) {
+            Ok(json) => json,
+            Err(UnpackError::Key(id)) => return park(lane, &header, &entry, &Unknown::Key { id }),
+            Err(error) => return bury(lane, &header, &entry, &error),
         };
         // At the highest level, so that a filter of `warn` or `error` leaves the ids in its lines.
         let span = tracing::error_span!(
@@ -120,7 +127,7 @@ impl<C: Clone + Send + Sync + 'static> Runners<C> {
             trace.id = header.traceparent.and_then(trace::id),
         );
         let started = Instant::now();
-        let run = self.attempt(kind, &header, payload, &lease, &lane.requests, started);
+        let run = self.attempt(kind, &header, &json, &lease, &lane.requests, started);
         let run = trace::inherit(header.traceparent, run);
         let end = run.instrument(span.clone()).await;
         let took = started.elapsed();
@@ -140,7 +147,7 @@ impl<C: Clone + Send + Sync + 'static> Runners<C> {
         &self,
         kind: &Kind<C>,
         header: &Header<'_>,
-        payload: &[u8],
+        json: &[u8],
         lease: &Lease,
         requests: &Requests,
         started: Instant,
@@ -156,7 +163,7 @@ impl<C: Clone + Send + Sync + 'static> Runners<C> {
                 traceparent: header.traceparent.map(ToOwned::to_owned),
                 cancel: cancel.clone(),
             };
-            match (kind.run)(header.version, payload, context) {
+            match (kind.run)(header.version, json, context) {
                 Ok(handler) => Contained(handler).await,
                 Err(misfit) => Err(JobError::discard(misfit)),
             }

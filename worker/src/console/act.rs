@@ -13,9 +13,10 @@ impl Console {
     /// All that is known of a job.
     pub(super) async fn show(&self, id: JobId) -> anyhow::Result<()> {
         let job = self.find(id).await?;
-        let lines = describe::lines(&job);
+        let packer = self.queue.packer();
+        let lines = describe::lines(&job, packer);
         let text = table(&["id", &id.to_string()], &lines);
-        self.print(&describe::document(&job, true), &text)
+        self.print(&describe::document(&job, Some(packer)), &text)
     }
 
     /// Makes a dead letter a job again.

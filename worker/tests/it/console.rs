@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use queue::testing::{self, Namespace};
 use queue::{
-    Counts, Job, JobContext, JobError, JobId, Queue, Registry, Schedule, Worker, WorkerSettings,
+    Counts, Job, JobContext, JobError, JobId, Keyring, Packer, Queue, Registry, Schedule, Worker,
+    WorkerSettings,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -43,8 +44,9 @@ impl Console {
         }
     }
 
-    fn run(&self, words: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_worker"))
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_worker"));
+        command
             .arg("jobs")
             .args(words)
             .env_clear()
@@ -53,9 +55,12 @@ impl Console {
                 "QUEUE_PARTITIONS",
                 format!("default={}", self.queue.partitions("default")),
             )
-            .stdin(Stdio::null())
-            .output()
-            .unwrap()
+            .stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, words: &[&str]) -> Output {
+        self.command(words).output().unwrap()
     }
 
     /// What it says.
@@ -149,6 +154,45 @@ async fn an_empty_queue_is_told_as_one() {
             .refused(&["list", "--queue", "mail"])
             .contains("default")
     );
+    console.namespace.end().await;
+}
+
+#[tokio::test]
+async fn a_payload_is_shown_where_its_key_is() {
+    const KEYS: &str = "7 BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=";
+    let console = Console::new().await;
+    let mut settings = console.namespace.settings().clone();
+    settings.packing = Packer {
+        compress_above: Some(0),
+        keys: Keyring::new(Some(7), [(7, &[7; 32])]),
+    };
+    let queue = Queue::connect(settings).await.unwrap();
+    let to = "nowhere".repeat(20);
+    let id = queue.enqueue(&Parcel { to: to.clone() }).await.unwrap();
+    let words = ["show", &id.to_string(), "--json"];
+    let without: Value = serde_json::from_str(&console.ok(&words)).unwrap();
+    assert_eq!(
+        (&without["key"], &without["compressed"]),
+        (&7.into(), &true.into())
+    );
+    assert_eq!(without["payload"], Value::Null);
+    assert_eq!(
+        without["not_shown"],
+        "encrypted with key 7, which is not here"
+    );
+    let text = console.ok(&words[..2]);
+    assert!(text.contains("compressed, encrypted with key 7") && text.contains("cannot be shown"));
+
+    let shown = console
+        .command(&words[..2])
+        .env("QUEUE_KEYS", KEYS)
+        .output();
+    let shown = String::from_utf8(shown.unwrap().stdout).unwrap();
+    assert!(
+        shown.contains(&to) && !shown.contains("cannot be shown"),
+        "{shown}"
+    );
+    console.ok(&["delete", &id.to_string(), "--yes"]);
     console.namespace.end().await;
 }
 

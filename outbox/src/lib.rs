@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use queue::{Chain, Envelope, Job, JobId};
+use queue::{Chain, Envelope, Job, JobId, Packer};
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -46,11 +46,14 @@ pub enum Delivery {
 
 /// How to enqueue. The default is: once, and as soon as possible.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Options {
+pub struct Options<'a> {
     /// What the row is for once Redis has the job.
     pub delivery: Delivery,
     /// Not before this time.
     pub run_at: Option<SystemTime>,
+    /// Packs the payload, so that nobody can read it in the database either; [`queue::Queue::packer`]
+    /// has one. Without it the payload is JSON here, and the relay packs it on its way to Redis.
+    pub packer: Option<&'a Packer>,
 }
 
 /// Enqueues `job` as part of the caller's transaction, once and as soon as possible.
@@ -84,9 +87,9 @@ pub async fn enqueue_at<J: Job>(
 pub async fn enqueue_with<J: Job>(
     conn: &mut PgConnection,
     job: &J,
-    options: Options,
+    options: Options<'_>,
 ) -> Result<JobId, Error> {
-    let ids = insert(conn, std::slice::from_ref(job), options).await?;
+    let ids = enqueue_many_with(conn, std::slice::from_ref(job), options).await?;
     Ok(ids[0])
 }
 
@@ -98,50 +101,61 @@ pub async fn enqueue_many<J: Job>(
     conn: &mut PgConnection,
     jobs: &[J],
 ) -> Result<Vec<JobId>, Error> {
-    insert(conn, jobs, Options::default()).await
+    enqueue_many_with(conn, jobs, Options::default()).await
 }
 
 /// Enqueues a chain as part of the caller's transaction; returns the ids of all its jobs.
 ///
-/// The choice in `options` is for the first job, which has the row and the token. The others
-/// come when it is done: they run at least once, and are only as durable as Redis.
+/// The choice in `options` is for the first job, which has the row and the token, but for the
+/// packer, which is for all. The others come when it is done: they run at least once, and are
+/// only as durable as Redis.
 ///
 /// # Errors
 /// As [`enqueue`].
 pub async fn enqueue_chain(
     conn: &mut PgConnection,
-    chain: Chain,
-    options: Options,
+    mut chain: Chain,
+    options: Options<'_>,
 ) -> Result<Vec<JobId>, Error> {
+    if let Some(packer) = options.packer {
+        chain.pack(packer);
+    }
     let ids = chain.ids();
     let mut first = chain.into_envelope()?;
     first.once = options.delivery == Delivery::Once;
     let queue = first.queue.clone();
-    insert_envelopes(conn, &queue, &[first], options).await?;
+    insert(conn, &queue, &[first], options).await?;
     Ok(ids)
 }
 
-async fn insert<J: Job>(
+/// Like [`enqueue_many`], with the choice in `options`.
+///
+/// # Errors
+/// As [`enqueue`].
+pub async fn enqueue_many_with<J: Job>(
     conn: &mut PgConnection,
     jobs: &[J],
-    options: Options,
+    options: Options<'_>,
 ) -> Result<Vec<JobId>, Error> {
     let once = options.delivery == Delivery::Once;
     let mut envelopes = Vec::with_capacity(jobs.len());
     for job in jobs {
         let mut envelope = Envelope::new(job)?;
         envelope.once = once;
+        if let Some(packer) = options.packer {
+            packer.pack(&mut envelope);
+        }
         envelopes.push(envelope);
     }
-    insert_envelopes(conn, J::QUEUE, &envelopes, options).await?;
+    insert(conn, J::QUEUE, &envelopes, options).await?;
     Ok(envelopes.iter().map(|envelope| envelope.id).collect())
 }
 
-async fn insert_envelopes(
+async fn insert(
     conn: &mut PgConnection,
     queue: &str,
     jobs: &[Envelope],
-    options: Options,
+    options: Options<'_>,
 ) -> Result<(), Error> {
     let rows: Vec<Uuid> = jobs.iter().map(|job| job.id.into()).collect();
     let envelopes: Vec<_> = jobs.iter().map(Envelope::encode).collect();

@@ -1,15 +1,15 @@
 //! Batches: jobs that run in any order, and one that follows when all of them have ended.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use redis::{Cmd, Value};
+use redis::{Cmd, ErrorKind, RedisError, Value};
 use uuid::Uuid;
 
 use crate::{
     EnqueueError, Envelope, Error, Job, JobId, Queue,
     bound::check_room,
-    keys::Keys,
-    queue::{CHUNK, WRITE_BYTES},
+    partitions::bits_of,
+    queue::{CHUNK, Partition, WRITE_BYTES},
     reply::number,
     scripts,
 };
@@ -123,11 +123,14 @@ impl Queue {
     pub async fn enqueue_batch(&self, batch: Batch) -> Result<BatchId, EnqueueError> {
         let Batch { follows, members } = batch;
         let id = follows.follows.unwrap_or_default();
-        let writes = self.writes(&follows.queue, &members);
+        // All in one partition, where one script sees the last of them end.
+        let keys = self.place(&follows.queue, bits_of(id.into(), None));
+        let writes = writes(keys.limit, &members);
         let last = writes.len() - 1;
         for (at, (from, jobs)) in writes.into_iter().enumerate() {
             let place = Place {
                 queue: &follows.queue,
+                keys: &keys,
                 batch: id,
                 new: at == 0,
             };
@@ -159,9 +162,14 @@ impl Queue {
         };
         let members = jobs.iter().map(member);
         let members = members.collect::<Result<Vec<_>, EnqueueError>>()?;
-        for (from, jobs) in self.writes(J::QUEUE, &members) {
+        let known = self.look_up(J::QUEUE, batch).await.map_err(refused)?;
+        let Some((keys, _)) = known else {
+            return Err(BatchError::Over(batch).into());
+        };
+        for (from, jobs) in writes(keys.limit, &members) {
             let place = Place {
                 queue: J::QUEUE,
+                keys: &keys,
                 batch,
                 new: false,
             };
@@ -179,44 +187,39 @@ impl Queue {
     /// # Errors
     /// [`Error::Redis`].
     pub async fn batch(&self, queue: &str, batch: BatchId) -> Result<Option<BatchState>, Error> {
-        let keys = self.partition(queue);
-        let mut cmd = redis::cmd("HMGET");
-        cmd.arg(keys.batch(batch));
-        cmd.arg(&["total", "done", "dead", "cancelled", "sealed"]);
-        let Value::Array(fields) = keys.connection.one(&cmd).await? else {
-            return Err(Error::Reply("HMGET"));
-        };
-        let [total, done, dead, cancelled, sealed] = &fields[..] else {
-            return Err(Error::Reply("HMGET"));
-        };
-        Ok((*total != Value::Nil).then(|| BatchState {
-            total: number(total),
-            done: number(done),
-            dead: number(dead),
-            cancelled: number(cancelled),
-            sealed: *sealed != Value::Nil,
-        }))
+        let known = self.look_up(queue, batch).await?;
+        Ok(known.map(|(_, state)| state))
     }
 
-    /// The members, as many together as make a full write, and how many stand before
-    /// them; one write without any, of none.
-    fn writes<'a>(&self, queue: &str, members: &'a [Envelope]) -> Vec<(usize, &'a [Envelope])> {
-        // More than the limit would never be taken.
-        let most = self
-            .limit(queue)
-            .and_then(|limit| usize::try_from(limit).ok());
-        let most = most.map_or(CHUNK, |limit| limit.min(CHUNK));
-        let mut writes = Vec::new();
-        let (mut from, mut bytes) = (0, 0);
-        for (at, member) in members.iter().enumerate() {
-            if at - from >= most || bytes >= WRITE_BYTES {
-                writes.push((from, &members[from..at]));
-                (from, bytes) = (at, 0);
+    /// A batch, and the partition that has it.
+    async fn look_up(
+        &self,
+        queue: &str,
+        batch: BatchId,
+    ) -> Result<Option<(Arc<Partition>, BatchState)>, Error> {
+        for keys in self.all_partitions(queue) {
+            let mut cmd = redis::cmd("HMGET");
+            cmd.arg(keys.batch(batch));
+            cmd.arg(&["total", "done", "dead", "cancelled", "sealed"]);
+            let answer = keys.connection.one(&cmd).await?;
+            let Value::Array(fields) = answer else {
+                return Err(Error::Reply("HMGET"));
+            };
+            let [total, done, dead, cancelled, sealed] = &fields[..] else {
+                return Err(Error::Reply("HMGET"));
+            };
+            if *total != Value::Nil {
+                let state = BatchState {
+                    total: number(total),
+                    done: number(done),
+                    dead: number(dead),
+                    cancelled: number(cancelled),
+                    sealed: *sealed != Value::Nil,
+                };
+                return Ok(Some((keys, state)));
             }
-            bytes += member.payload.len();
         }
-        writes.push((from, &members[from..]));
-        writes
+        Ok(None)
     }
 
     async fn add_members(
@@ -225,20 +228,19 @@ impl Queue {
         members: &[Envelope],
         sealed_by: Option<&Envelope>,
     ) -> Result<(), EnqueueError> {
-        let queue = self.partition(place.queue);
-        let limit = self.limit(place.queue);
-        let mut cmd = place.script(&queue.keys);
-        cmd.arg(sealed_by.map(Envelope::encode).unwrap_or_default());
-        match limit {
+        let packer = self.packer();
+        let mut cmd = place.script();
+        cmd.arg(sealed_by.map_or_else(Vec::new, |job| packer.encode(job)));
+        match place.keys.limit {
             Some(limit) => cmd.arg(limit),
             None => cmd.arg(""),
         };
         cmd.arg(KEPT.as_secs());
         for member in members {
-            cmd.arg(member.id.to_string()).arg(member.encode());
+            cmd.arg(member.id.to_string()).arg(packer.encode(member));
         }
-        let answer = queue.connection.one(&cmd).await?;
-        check_room(place.queue, limit, &answer)?;
+        let answer = place.keys.connection.one(&cmd).await?;
+        check_room(place.queue, self.limit(place.queue), &answer)?;
         match answer {
             Value::Int(-1) => Err(BatchError::Over(place.batch).into()),
             _ => Ok(()),
@@ -250,13 +252,15 @@ impl Queue {
 #[derive(Clone, Copy)]
 struct Place<'a> {
     queue: &'a str,
+    keys: &'a Partition,
     batch: BatchId,
     /// It is not there yet.
     new: bool,
 }
 
 impl Place<'_> {
-    fn script(&self, keys: &Keys) -> Cmd {
+    fn script(&self) -> Cmd {
+        let keys = self.keys;
         let mut named = vec![keys.members(self.batch), keys.batch(self.batch)];
         named.extend_from_slice(&keys.streams);
         named.push(keys.delayed.clone());
@@ -264,6 +268,40 @@ impl Place<'_> {
             named.extend(keys.batch_to_be());
         }
         scripts::call(&scripts::BATCH, &named)
+    }
+}
+
+/// The members, as many together as make a full write, and how many stand before them; one
+/// write without any, of none.
+fn writes(limit: Option<u64>, members: &[Envelope]) -> Vec<(usize, &[Envelope])> {
+    // More than the limit would never be taken.
+    let most = limit.and_then(|limit| usize::try_from(limit).ok());
+    let most = most.map_or(CHUNK, |limit| limit.min(CHUNK));
+    let mut writes = Vec::new();
+    let (mut from, mut bytes) = (0, 0);
+    for (at, member) in members.iter().enumerate() {
+        if at - from >= most || bytes >= WRITE_BYTES {
+            writes.push((from, &members[from..at]));
+            (from, bytes) = (at, 0);
+        }
+        bytes += member.payload.len();
+    }
+    writes.push((from, &members[from..]));
+    writes
+}
+
+/// Why a batch could not be looked up, as the reason why nothing was enqueued.
+fn refused(error: Error) -> EnqueueError {
+    match error {
+        Error::Redis(error) => error.into(),
+        other => {
+            let what = (
+                ErrorKind::UnexpectedReturnType,
+                "a batch",
+                other.to_string(),
+            );
+            RedisError::from(what).into()
+        }
     }
 }
 

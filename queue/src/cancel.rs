@@ -10,7 +10,7 @@ use crate::{
     holds::Holds,
     inspect::{Place, Search},
     keys::Keys,
-    parked::kind_prefix,
+    queue::Partition,
     scripts,
 };
 
@@ -65,10 +65,21 @@ impl Queue {
     /// # Errors
     /// [`Error::Redis`]; the job may be cancelled all the same.
     pub async fn cancel(&self, queue: &str, job: JobId) -> Result<Cancelled, Error> {
-        let keys = self.partition(queue);
+        let mut cancelled = Cancelled::Gone;
+        for keys in self.all_partitions(queue) {
+            match self.cancel_in(&keys, job).await? {
+                Cancelled::Removed => return Ok(Cancelled::Removed),
+                Cancelled::Asked => cancelled = Cancelled::Asked,
+                Cancelled::Gone => {}
+            }
+        }
+        Ok(cancelled)
+    }
+
+    async fn cancel_in(&self, keys: &Partition, job: JobId) -> Result<Cancelled, Error> {
         let tuning = &self.settings().tuning;
         for _ in 0..LOOKS {
-            let search = self.find(queue, job).await?;
+            let search = self.find_in(keys, job).await?;
             let all_seen = search == Search::Absent;
             let seen = search.found();
             let envelope = seen.as_ref().map(|seen| Envelope::decode(&seen.envelope));
@@ -83,9 +94,9 @@ impl Queue {
                 Some(Place::Dead { .. }) => return Ok(Cancelled::Gone),
                 Some(Place::Delayed { .. }) => ("aside".to_owned(), String::new()),
                 Some(Place::Parked {
-                    reason: Unknown::Kind { name, version },
+                    reason: reason @ (Unknown::Kind { .. } | Unknown::Key { .. }),
                 }) => {
-                    let member = format!("{}{job}", kind_prefix(&name, version));
+                    let member = format!("{}{job}", reason.prefix());
                     ("aside".to_owned(), member)
                 }
                 Some(Place::Ready { entry } | Place::InHand { entry, .. }) => {
@@ -95,7 +106,7 @@ impl Queue {
                 None | Some(Place::Parked { .. }) if all_seen => ("gone".to_owned(), String::new()),
                 None | Some(Place::Parked { .. }) => Default::default(),
             };
-            let cmd = command(&keys, tuning, target, [stream, &place, &parked, ""]);
+            let cmd = command(keys, tuning, target, [stream, &place, &parked, ""]);
             match keys.connection.one(&cmd).await? {
                 Value::Int(1) => return Ok(Cancelled::Removed),
                 Value::Int(0) => return Ok(Cancelled::Asked),

@@ -29,6 +29,14 @@ pub enum Error {
     /// What a job has left or said is of another type than was asked for.
     #[error("what the job has said is of another shape: {0}")]
     Shape(#[source] serde_json::Error),
+    /// There is no such schedule; the queue's workers tell Redis of theirs.
+    #[error("queue {queue} has no schedule {name:?}")]
+    NoSchedule {
+        /// The queue.
+        queue: String,
+        /// What was asked for.
+        name: String,
+    },
     /// A page was to begin where it cannot.
     #[error(transparent)]
     Cursor(#[from] InvalidCursor),

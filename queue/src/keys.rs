@@ -1,8 +1,8 @@
 //! The names of everything that the queue keeps in Redis.
 //!
-//! Every key of one queue starts with the same hash tag, `{namespace:queue}`, so
-//! that all of them live in one slot of a Redis Cluster and a script may touch
-//! several at once.
+//! Every key of one queue, or of one of its partitions, starts with the same hash tag,
+//! `{namespace:queue}` or `{namespace:queue:1}`, so that all of them live in one slot of a
+//! Redis Cluster and a script may touch several at once.
 
 use uuid::Uuid;
 
@@ -36,7 +36,8 @@ pub(crate) struct Keys {
     pub(crate) alive: String,
     /// STREAM of dead letters: envelope, `why`, `error`, `n` (attempts).
     pub(crate) dead: String,
-    /// ZSET schedule → its next slot (ms of the server's clock).
+    /// ZSET schedule → its next slot (ms of the server's clock); `!schedule` → a slot that
+    /// somebody has asked for.
     pub(crate) cron: String,
     /// HASH schedule → `SEEN BEGAN RULE`: the rule in force, when a worker that has it
     /// last said so, and when the latest of them began (ms of the server's clock).

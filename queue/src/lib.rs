@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod asked;
 mod backoff;
 mod batch;
 mod bound;
@@ -16,7 +17,9 @@ mod job;
 mod keys;
 mod letters;
 mod options;
+mod packing;
 mod parked;
+mod partitions;
 mod pause;
 mod priority;
 mod progress;
@@ -49,6 +52,7 @@ pub use crate::{
     job::{Job, JobContext, JobError, JobId},
     letters::{DeadLetter, Replay},
     options::{Enqueued, Options, Run, UniqueMode},
+    packing::{Keyring, Packer, UnpackError},
     parked::{Parked, Unknown},
     priority::{Priority, UnknownPriority},
     queue::Queue,

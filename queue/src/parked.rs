@@ -30,6 +30,22 @@ pub enum Unknown {
         /// The first byte of the envelope.
         version: u8,
     },
+    /// The key that its payload was encrypted with.
+    Key {
+        /// Its id in a [`crate::Keyring`].
+        id: u32,
+    },
+}
+
+impl Unknown {
+    /// What the parked jobs of this reason start with in the index.
+    pub(crate) fn prefix(&self) -> String {
+        match self {
+            Self::Kind { name, version } => kind_prefix(name, *version),
+            Self::Envelope { version } => envelope_prefix(*version),
+            Self::Key { id } => key_prefix(*id),
+        }
+    }
 }
 
 impl fmt::Display for Unknown {
@@ -39,19 +55,27 @@ impl fmt::Display for Unknown {
                 write!(f, "no handler for {name} of version {version}")
             }
             Self::Envelope { version } => write!(f, "envelope of unknown version {version}"),
+            Self::Key { id } => write!(f, "no key {id} for its payload"),
         }
     }
 }
 
 impl Queue {
-    /// Parked jobs of a queue, at most `limit`, those of one kind together.
+    /// Parked jobs of a queue, at most `limit`, those of one kind together in each partition.
     ///
     /// # Errors
     /// [`Error::Redis`].
     pub async fn parked(&self, queue: &str, limit: usize) -> Result<Vec<Parked>, Error> {
-        let keys = self.partition(queue);
-        let members = self.parked_members(&keys, "-", limit).await?;
-        self.parked_jobs(&keys, members).await
+        let mut jobs = Vec::new();
+        for keys in self.all_partitions(queue) {
+            let room = limit.saturating_sub(jobs.len());
+            if room == 0 {
+                break;
+            }
+            let members = self.parked_members(&keys, "-", room).await?;
+            jobs.extend(self.parked_jobs(&keys, members).await?);
+        }
+        Ok(jobs)
     }
 
     /// Members of the index, from one on.
@@ -101,6 +125,11 @@ pub(crate) fn envelope_prefix(version: u8) -> String {
     format!("? {version} ")
 }
 
+/// What parked jobs that were encrypted with this key start with.
+pub(crate) fn key_prefix(id: u32) -> String {
+    format!("?key {id} ")
+}
+
 /// A member of the index of parked jobs.
 pub(crate) struct Member {
     /// All of it.
@@ -110,13 +139,16 @@ pub(crate) struct Member {
     field: String,
 }
 
-/// Reads `name version field`; only the name can have a space, where it is no name of ours.
+/// Reads `name version field`, or `?key id field`; only the name can have a space, where it is no name of ours.
 pub(crate) fn member(text: &str) -> Option<Member> {
     let mut words = text.rsplitn(3, ' ');
     let (field, version, name) = (words.next()?, words.next()?, words.next()?);
     let reason = match name {
         "?" => Unknown::Envelope {
             version: version.parse().ok()?,
+        },
+        "?key" => Unknown::Key {
+            id: version.parse().ok()?,
         },
         name => Unknown::Kind {
             name: name.to_owned(),

@@ -38,7 +38,6 @@ impl Queue {
         queue: &str,
         job: JobId,
     ) -> Result<Option<T>, Error> {
-        let keys = self.partition(queue);
-        self.read(queue, &keys.progress(job)).await
+        self.read(queue, |keys| keys.progress(job)).await
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -11,7 +12,8 @@ use crate::{
     EnqueueError, JobId, Queue, Servers,
     connection::{Connection, first_error},
     envelope::{epoch_ms, whole_ms},
-    keys::Keys,
+    partitions::{bits_of, queue_of},
+    queue::Partition,
     scripts,
 };
 
@@ -36,7 +38,8 @@ pub struct Relayed {
 }
 
 impl Queue {
-    /// Takes jobs over from the outbox; those that are known are passed over.
+    /// Takes jobs over from the outbox; those that are known are passed over, and payloads
+    /// that are not packed are.
     ///
     /// After a success all of them are in Redis. After an error some may be: call
     /// again with the same jobs.
@@ -46,14 +49,19 @@ impl Queue {
     /// [`EnqueueError::QueueFull`] tells one queue that is, and which jobs are in Redis
     /// now, of any queue; it comes only where no other error does.
     pub async fn relay(&self, jobs: &[Relayed]) -> Result<(), EnqueueError> {
-        let mut queues: BTreeMap<&str, Vec<&Relayed>> = BTreeMap::new();
+        let mut queues: BTreeMap<String, (Arc<Partition>, Vec<&Relayed>)> = BTreeMap::new();
         for job in jobs {
-            queues.entry(&job.queue).or_default().push(job);
+            let queue = self.place(&job.queue, bits_of(job.id, None));
+            match queues.get_mut(&queue.name) {
+                Some((_, jobs)) => jobs.push(job),
+                None => {
+                    queues.insert(queue.name.clone(), (queue, vec![job]));
+                }
+            }
         }
         let mut writes: Vec<Write<'_>> = Vec::new();
-        for (name, jobs) in &queues {
-            let queue = self.partition(name);
-            let limit = self.limit(name);
+        for (name, (queue, jobs)) in &queues {
+            let name = queue_of(name);
             let known = writes
                 .iter()
                 .position(|write| write.connection.is(&queue.connection));
@@ -62,7 +70,7 @@ impl Queue {
                 writes.len() - 1
             });
             for some in jobs.chunks(RELAYED_AT_ONCE) {
-                let cmd = self.relay_some(&queue, limit, some);
+                let cmd = self.relay_some(queue, some);
                 writes[at].pipeline.add_command(cmd);
                 writes[at].scripts.push((name, some));
             }
@@ -114,18 +122,20 @@ impl Queue {
         }
     }
 
-    fn relay_some(&self, keys: &Keys, limit: Option<u64>, jobs: &[&Relayed]) -> Cmd {
+    fn relay_some(&self, keys: &Partition, jobs: &[&Relayed]) -> Cmd {
+        let packer = self.packer();
         let markers: Vec<String> = jobs.iter().map(|job| keys.once(job.id)).collect();
         let mut names = keys.with_streams(&[&keys.payloads, &keys.delayed]);
         names.extend(markers.iter().map(String::as_str));
         let mut cmd = scripts::call(&scripts::RELAY, &names);
         cmd.arg(whole_ms(self.settings().tuning.marker_ttl));
-        match limit {
+        match keys.limit {
             Some(limit) => cmd.arg(limit),
             None => cmd.arg(""),
         };
         for job in jobs {
-            cmd.arg(job.id.to_string()).arg(&job.envelope[..]);
+            cmd.arg(job.id.to_string())
+                .arg(&*packer.pack_encoded(&job.envelope));
             match job.run_at {
                 Some(time) => cmd.arg(epoch_ms(time)),
                 None => cmd.arg(""),

@@ -8,6 +8,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::{
     Error, JobContext, JobId, Queue,
     inspect::{Place, Search},
+    keys::Keys,
     worker::report::Kept,
 };
 
@@ -99,8 +100,7 @@ impl Queue {
         queue: &str,
         job: JobId,
     ) -> Result<Option<T>, Error> {
-        let keys = self.partition(queue);
-        self.read(queue, &keys.result(job)).await
+        self.read(queue, |keys| keys.result(job)).await
     }
 
     /// Waits for a job's result, at most for `timeout`, and says what is known of it then.
@@ -146,30 +146,36 @@ impl Queue {
             }),
             Search::Unseen => Ok(Awaited::Unfinished),
             Search::Absent => {
-                let keys = self.partition(queue);
-                let mut asked = redis::cmd("ZSCORE");
-                asked.arg(&keys.requests).arg(job.to_string());
-                Ok(match keys.connection.one(&asked).await? {
-                    Value::Nil => Awaited::Absent,
-                    _ => Awaited::Cancelled,
-                })
+                for keys in self.all_partitions(queue) {
+                    let mut asked = redis::cmd("ZSCORE");
+                    asked.arg(&keys.requests).arg(job.to_string());
+                    if keys.connection.one(&asked).await? != Value::Nil {
+                        return Ok(Awaited::Cancelled);
+                    }
+                }
+                Ok(Awaited::Absent)
             }
         }
     }
 
-    /// Reads the JSON in a key of the queue.
+    /// Reads the JSON in a key, in the partition that has it: where a job is depends on more
+    /// than its id.
     pub(crate) async fn read<T: DeserializeOwned>(
         &self,
         queue: &str,
-        key: &str,
+        key: impl Fn(&Keys) -> String,
     ) -> Result<Option<T>, Error> {
-        let get = Cmd::new().arg("GET").arg(key).take();
-        match self.partition(queue).connection.one(&get).await? {
-            Value::Nil => Ok(None),
-            Value::BulkString(json) => serde_json::from_slice(&json)
-                .map(Some)
-                .map_err(Error::Shape),
-            _ => Err(Error::Reply("GET")),
+        for keys in self.all_partitions(queue) {
+            let get = Cmd::new().arg("GET").arg(key(&keys)).take();
+            match keys.connection.one(&get).await? {
+                Value::Nil => {}
+                Value::BulkString(json) => {
+                    let value = serde_json::from_slice(&json);
+                    return value.map(Some).map_err(Error::Shape);
+                }
+                _ => return Err(Error::Reply("GET")),
+            }
         }
+        Ok(None)
     }
 }

@@ -47,6 +47,7 @@ fn complete(source: &str) -> String {
 }
 
 scripts! {
+    ASK_SLOT = "ask_slot.lua";
     BATCH = "batch.lua";
     BEAT = "beat.lua";
     BOUNDED = "bounded.lua";
@@ -57,6 +58,7 @@ scripts! {
     DELETE = "delete.lua";
     ENROLL = "enroll.lua";
     FINISH = "finish.lua";
+    FIRE_ASKED = "fire_asked.lua";
     HAND_BACK = "hand_back.lua";
     LEAVE = "leave.lua";
     RECLAIM = "reclaim.lua";

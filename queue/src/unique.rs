@@ -7,11 +7,11 @@
 use redis::Value;
 
 use crate::{
-    EnqueueError, Enqueued, Envelope, Error, JobId, Options, Queue, UniqueMode, Unknown,
+    EnqueueError, Enqueued, Envelope, Error, JobId, Options, Queue, UniqueMode,
     envelope::whole_ms,
     inspect::{Place, Search},
-    parked::kind_prefix,
-    queue::Shape,
+    partitions::bits_of,
+    queue::{Partition, Shape},
     reply::parse,
     scripts,
 };
@@ -41,6 +41,7 @@ impl Queue {
         shape: Shape,
     ) -> Result<Enqueued, EnqueueError> {
         let run = options.run;
+        let keys = self.place(queue, bits_of(id, shape.unique));
         let mut enqueued = self.submit(queue, id, envelope, run, shape).await?;
         if options.mode == UniqueMode::Skip {
             return Ok(enqueued);
@@ -49,8 +50,8 @@ impl Queue {
             let Enqueued::Duplicate(holder) = enqueued else {
                 return Ok(enqueued);
             };
-            if let Some(holder) = self.holder(queue, holder).await?
-                && let Some(replaced) = self.replace(queue, id, envelope, options, &holder).await?
+            if let Some(holder) = self.holder(&keys, holder).await?
+                && let Some(replaced) = self.replace(&keys, id, envelope, options, &holder).await?
             {
                 return Ok(replaced);
             }
@@ -61,8 +62,8 @@ impl Queue {
     }
 
     /// None for a job that is not found, or is no job any more.
-    async fn holder(&self, queue: &str, id: JobId) -> Result<Option<Holder>, EnqueueError> {
-        let found = match self.find(queue, id).await {
+    async fn holder(&self, keys: &Partition, id: JobId) -> Result<Option<Holder>, EnqueueError> {
+        let found = match self.find_in(keys, id).await {
             Ok(Search::Found(found)) => found,
             Ok(Search::Absent | Search::Unseen) => return Ok(None),
             Err(Error::Redis(error)) => return Err(error.into()),
@@ -76,13 +77,8 @@ impl Queue {
                 (entry.to_string(), String::new())
             }
             Place::Delayed { .. } => ("aside".to_owned(), String::new()),
-            Place::Parked {
-                reason: Unknown::Kind { name, version },
-            } => (
-                "aside".to_owned(),
-                format!("{}{id}", kind_prefix(&name, version)),
-            ),
-            Place::Parked { .. } | Place::Dead { .. } => return Ok(None),
+            Place::Parked { reason } => ("aside".to_owned(), format!("{}{id}", reason.prefix())),
+            Place::Dead { .. } => return Ok(None),
         };
         Ok(Some(Holder {
             id,
@@ -95,7 +91,7 @@ impl Queue {
     /// None when the holder is not there any more.
     async fn replace(
         &self,
-        queue: &str,
+        keys: &Partition,
         id: JobId,
         envelope: &[u8],
         options: &Options,
@@ -104,7 +100,6 @@ impl Queue {
         let Some(unique) = holder.envelope.unique else {
             return Ok(None);
         };
-        let keys = self.partition(queue);
         let (lock, kept) = (keys.lock(unique), keys.kept(unique));
         let named = [
             &*keys.payloads,

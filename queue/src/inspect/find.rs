@@ -12,7 +12,6 @@ use crate::{
     EntryId, Envelope, Error, JobId, Queue, Unknown,
     connection::first_error,
     envelope::{Header, NEWEST},
-    parked::kind_prefix,
     queue::Partition,
     reply::number,
     worker::entry::Raw,
@@ -47,7 +46,7 @@ impl Search {
 
 impl Queue {
     /// Looks for a job by its id, with some fifty reads of 25 entries at most for each
-    /// priority that the queue has jobs of.
+    /// priority that the queue has jobs of, in each of its partitions.
     ///
     /// - A **delayed** or **parked** job is always found, unless it is parked in an
     ///   envelope that its worker could not read.
@@ -62,40 +61,57 @@ impl Queue {
     ///   and those that died soon after they were enqueued.
     ///
     /// Where there are fewer than 500 entries of each priority, and letters, all were looked
-    /// through, and the answer is [`Search::Absent`], else [`Search::Unseen`].
+    /// through, and the answer is [`Search::Absent`], else [`Search::Unseen`]; and so it is while
+    /// jobs are parked that their worker could not read.
     ///
     /// # Errors
     /// [`Error::Redis`].
     pub async fn find(&self, queue: &str, id: JobId) -> Result<Search, Error> {
-        let keys = self.partition(queue);
-        if let Some(found) = self.find_set_aside(&keys, id).await? {
+        let mut search = Search::Absent;
+        for keys in self.all_partitions(queue) {
+            match self.find_in(&keys, id).await? {
+                Search::Absent => {}
+                Search::Unseen => search = Search::Unseen,
+                found @ Search::Found(_) => return Ok(found),
+            }
+        }
+        Ok(search)
+    }
+
+    pub(crate) async fn find_in(&self, keys: &Partition, id: JobId) -> Result<Search, Error> {
+        if let Some(found) = self.find_set_aside(keys, id).await? {
             return Ok(Search::Found(Box::new(found)));
         }
         let sought = Sought::new(id);
         let mut all_seen = true;
         for stream in &keys.streams {
-            match self.seek(&keys, stream, &sought).await? {
+            match self.seek(keys, stream, &sought).await? {
                 Sight::Found(entry) => {
-                    let found = self.find_entry(&keys, stream, entry).await?;
+                    let found = self.find_entry(keys, stream, entry).await?;
                     return Ok(Search::Found(Box::new(found)));
                 }
                 Sight::Unseen => all_seen = false,
                 Sight::Absent => {}
             }
         }
-        let letters = self.seek(&keys, &keys.dead, &sought).await?;
+        let letters = self.seek(keys, &keys.dead, &sought).await?;
         if let Sight::Found((letter, _)) = letters {
             let letter = letter.to_string();
             let range = [&*letter, &letter];
-            let mut found = self.letters("XRANGE", queue, range, 1).await?;
+            let mut found = self.letters("XRANGE", keys, range, 1).await?;
             if let Some(found) = found.pop() {
                 return Ok(Search::Found(Box::new(found.into())));
             }
         }
         // It may have been set aside behind our back, for another attempt.
-        Ok(match self.find_set_aside(&keys, id).await? {
+        Ok(match self.find_set_aside(keys, id).await? {
             Some(found) => Search::Found(Box::new(found)),
-            None if all_seen && matches!(letters, Sight::Absent) => Search::Absent,
+            None if all_seen
+                && matches!(letters, Sight::Absent)
+                && !self.has_unread(keys).await? =>
+            {
+                Search::Absent
+            }
             None => Search::Unseen,
         })
     }
@@ -113,24 +129,38 @@ impl Queue {
         if *due != Value::Nil {
             let due_ms = number(due);
             let place = Place::Delayed { due_ms };
-            return Ok(Some(Located::new(place, envelope.clone())));
+            return Ok(Some(Located::new(keys, place, envelope.clone())));
         }
         let Ok(job) = Envelope::decode(envelope) else {
             return Ok(None);
         };
-        let mut parked = redis::cmd("ZSCORE");
-        let prefix = kind_prefix(&job.name, job.version);
-        parked.arg(&keys.parked).arg(format!("{prefix}{id}"));
-        if keys.connection.one(&parked).await? == Value::Nil {
-            // On its way into the stream.
-            return Ok(None);
-        }
-        let reason = Unknown::Kind {
+        let kind = Unknown::Kind {
             name: job.name,
             version: job.version,
         };
-        let place = Place::Parked { reason };
-        Ok(Some(Located::new(place, envelope.clone())))
+        let key = job.packing.and_then(|packing| packing.key);
+        let key = key.map(|id| Unknown::Key { id });
+        for reason in [Some(kind), key].into_iter().flatten() {
+            let mut parked = redis::cmd("ZSCORE");
+            parked.arg(&keys.parked);
+            parked.arg(format!("{}{id}", reason.prefix()));
+            if keys.connection.one(&parked).await? != Value::Nil {
+                let place = Place::Parked { reason };
+                return Ok(Some(Located::new(keys, place, envelope.clone())));
+            }
+        }
+        // On its way into the stream.
+        Ok(None)
+    }
+
+    /// Whether jobs are parked that a worker could not read: any could be the one.
+    async fn has_unread(&self, keys: &Partition) -> Result<bool, Error> {
+        let mut cmd = redis::cmd("ZRANGEBYLEX");
+        // What `envelope_prefix` begins with, and the character behind it.
+        cmd.arg(&keys.parked).arg("[? ").arg("(?!");
+        cmd.arg("LIMIT").arg(0).arg(1);
+        let unread = keys.connection.one(&cmd).await?;
+        Ok(unread != Value::Array(Vec::new()))
     }
 
     /// Looks in a stream: the entry with the job, or whether all were looked through.
@@ -166,7 +196,7 @@ impl Queue {
         let holds = self.holds(keys, stream, [&id, &id], 1, None).await?;
         let hold = holds.into_iter().next();
         let place = hold.map_or(Place::Ready { entry }, Place::from);
-        Ok(Located::new(place, envelope))
+        Ok(Located::new(keys, place, envelope))
     }
 }
 

@@ -96,9 +96,14 @@ async fn the_users_rights_are_enough_for_all_that_the_queue_does() {
         .register::<Task, _, _>(run_task)
         .schedule(nightly, |_| task(Act::Succeed));
     let stranger = start_with(&queue, registry, log, 4, patience);
+    until("the schedule is known", async || {
+        !queue.schedules("default").await.unwrap().is_empty()
+    })
+    .await;
+    queue.run_schedule("default", "nightly").await.unwrap();
     until("all but two have ended", async || {
         let counts = queue.counts("default").await.unwrap();
-        (log.done_count(), counts.dead, counts.parked) == (9, 2, 1)
+        (log.done_count(), counts.dead, counts.parked) == (10, 2, 1)
     })
     .await;
     stranger.stop().await;
@@ -127,13 +132,27 @@ async fn the_users_rights_are_enough_for_all_that_the_queue_does() {
         let cancelled = queue.cancel("default", id).await.unwrap();
         assert_eq!(cancelled, Cancelled::Removed);
     }
+    settings.partitions.insert("spread".to_owned(), 2);
+    let spread = Queue::connect(settings.clone()).await.unwrap();
+    for _ in 0..4 {
+        let mut envelope = Envelope::new(&task(Act::Succeed)).unwrap();
+        "spread".clone_into(&mut envelope.queue);
+        spread.enqueue_envelope(&envelope).await.unwrap();
+    }
+    assert!(spread.strays("spread").await.unwrap().is_empty());
+    let page = spread.jobs("spread", State::Ready, None, 9).await.unwrap();
+    assert_eq!(page.jobs.len(), 4);
+    for job in page.jobs {
+        let cancelled = spread.cancel("spread", job.id.unwrap()).await.unwrap();
+        assert_eq!(cancelled, Cancelled::Removed);
+    }
     let unknown = queue.cancel("default", JobId::new()).await.unwrap();
     assert_eq!(unknown, Cancelled::Gone);
     queue.pause("default").await.unwrap();
     assert!(queue.is_paused("default").await.unwrap());
     let worker = start(&queue, log, 4);
     queue.resume("default").await.unwrap();
-    until_done(log, 13).await;
+    until_done(log, 14).await;
     worker.abort.cancel();
     worker.ended().await;
     let left: Awaited<u64> = queue
@@ -147,7 +166,7 @@ async fn the_users_rights_are_enough_for_all_that_the_queue_does() {
     let batch = queue.batch("default", batch).await.unwrap();
     assert!(batch.unwrap().is_over());
     let rates = queue.rates("default").await.unwrap();
-    assert_eq!(rates.iter().map(|minute| minute.done).sum::<u64>(), 14);
+    assert_eq!(rates.iter().map(|minute| minute.done).sum::<u64>(), 15);
     let refused: Vec<Value> = query(&mut redis, &["ACL", "LOG"]).await;
     assert!(refused.is_empty(), "{refused:#?}");
     fixture.end_leaving(held(1)).await;

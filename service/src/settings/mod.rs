@@ -21,17 +21,21 @@
 //! ```
 
 mod forms;
+mod keys;
+mod queue;
 mod reader;
 mod redis;
 mod variables;
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use email_address::EmailAddress;
 use secrecy::SecretString;
 
 use self::forms::{is_base_url, is_filter, is_loopback, is_origin};
 pub use self::{
+    keys::QueueKeys,
+    queue::Queue,
     reader::{Reader, SettingsError},
     redis::{Redis, RedisServers, RedisTls},
     variables::{VARIABLES, Variable},
@@ -110,17 +114,6 @@ pub struct Database {
     pub password: SecretString,
     /// The most connections that this process opens.
     pub pool_size: u32,
-}
-
-/// The queue, for those who fill it and for those who empty it.
-#[derive(Clone, Debug)]
-pub struct Queue {
-    /// Prefix of its keys.
-    pub namespace: String,
-    /// How long a silent worker keeps its jobs.
-    pub lease: Duration,
-    /// Most unfinished jobs of each queue named; producers are refused above it.
-    pub limits: BTreeMap<String, u64>,
 }
 
 /// The worker.
@@ -261,43 +254,6 @@ impl Database {
             pool_size: reader.number("DATABASE_POOL_SIZE", 1..=100),
         }
     }
-}
-
-impl Queue {
-    /// Reads `QUEUE_*`.
-    pub fn read(reader: &mut Reader) -> Self {
-        let namespace = "1 to 64 of a-z, 0-9, _, - and .";
-        Self {
-            namespace: reader.parsed("QUEUE_NAMESPACE", namespace, |text| {
-                let valid = |c| matches!(c, 'a'..='z' | '0'..='9' | '_' | '-' | '.');
-                (text.len() <= 64 && text.chars().all(valid)).then(|| text.to_owned())
-            }),
-            lease: reader.seconds("QUEUE_LEASE_SECONDS", 2..=300),
-            limits: limits(reader),
-        }
-    }
-}
-
-/// Reads `queue=jobs,queue=jobs`.
-fn limits(reader: &mut Reader) -> BTreeMap<String, u64> {
-    const NAME: &str = "QUEUE_LIMITS";
-    let mut limits = BTreeMap::new();
-    for limit in reader.list(NAME) {
-        match limit
-            .split_once('=')
-            .map(|(queue, jobs)| (queue, jobs.parse()))
-        {
-            Some((queue, Ok(jobs @ 1..))) if !queue.is_empty() => {
-                limits.insert(queue.to_owned(), jobs);
-            }
-            _ => {
-                let wrong =
-                    format!("{limit:?} is not a queue and its limit, such as default=100000");
-                reader.problem(NAME, wrong, "");
-            }
-        }
-    }
-    limits
 }
 
 impl Worker {

@@ -1,5 +1,6 @@
 //! What is there: counts, pages of jobs, workers, schedules.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use queue::inspect::{Cursor, Load, Minute, Page, State};
@@ -17,6 +18,10 @@ impl Console {
             let seen = self.queue.overview(name).await?;
             let counts = seen.counts;
             let oldest = seen.oldest.map(span).unwrap_or_default();
+            // A worker has a name of its own in each partition: host, process, and what is random.
+            let process = |name: &str| name.rsplit_once(':').map(|(process, _)| process.to_owned());
+            let workers = seen.consumers.iter().map(|worker| process(&worker.name));
+            let workers = workers.collect::<BTreeSet<_>>().len();
             rows.push(vec![
                 cell(match seen.paused {
                     true => format!("{name} (paused)"),
@@ -29,7 +34,7 @@ impl Console {
                 cell(counts.parked.to_string()).styled(YELLOW, counts.parked > 0),
                 cell(counts.dead.to_string()).styled(RED, counts.dead > 0),
                 cell(oldest),
-                cell(seen.consumers.len().to_string()),
+                cell(workers.to_string()),
             ]);
             documents.push(json!({
                 "queue": name,
@@ -42,7 +47,7 @@ impl Console {
                 "cancelled": counts.cancelled,
                 "paused": seen.paused,
                 "oldest_seconds": seen.oldest.map(|age| age.as_secs_f64()),
-                "workers": seen.consumers.len(),
+                "workers": workers,
             }));
         }
         let heading = [
@@ -83,9 +88,7 @@ impl Console {
         let mut documents = Vec::new();
         for (name, page) in pages {
             let jobs = page.jobs.iter();
-            let documented: Vec<Value> = jobs
-                .map(|job| describe::document(name, job, false))
-                .collect();
+            let documented: Vec<Value> = jobs.map(|job| describe::document(job, None)).collect();
             let next = page.next.as_ref().map(Cursor::to_string);
             documents.push(json!({ "queue": name, "jobs": documented, "next": next }));
             if page.jobs.is_empty() {

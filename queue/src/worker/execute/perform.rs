@@ -9,6 +9,7 @@ use super::{
     trace,
 };
 use crate::{
+    Packer, UnpackError,
     envelope::{Envelope, NEWEST},
     testing::Outcome,
 };
@@ -22,6 +23,17 @@ where
     let (header, payload) = Header::read(&bytes, NEWEST).expect("what was just written");
     let Some(kind) = registry.find(header.name, header.version) else {
         return Outcome::Parked;
+    };
+    // It knows no keys, as it knows no queue; what is only compressed needs none.
+    let json = match Packer::default().unpacked(&header, payload) {
+        Ok(json) => json,
+        Err(UnpackError::Key(_)) => return Outcome::Parked,
+        Err(error) => {
+            return Outcome::Dead {
+                why: "envelope",
+                error: error.to_string(),
+            };
+        }
     };
     let alone = Runners {
         lanes: Vec::new(),
@@ -47,7 +59,7 @@ where
             lane: 0,
         },
     };
-    let run = alone.attempt(kind, &header, payload, around, started);
+    let run = alone.attempt(kind, &header, &json, around, started);
     let end = trace::inherit(header.traceparent, run).await;
     let settlement = conclude(kind, &header, payload, end);
     let outcome = settlement.as_ref().and_then(outcome);

@@ -2,7 +2,7 @@
 
 use queue::{BatchId, Envelope};
 
-use super::{Broker, kept, lock};
+use super::{Broker, kept, lock, stream};
 
 /// A minute, in ms: what a test leaves behind by mistake does not stay.
 const KEEP: u64 = 60_000;
@@ -16,6 +16,12 @@ fn held(job: &Envelope) -> &'static str {
         (None, None) => "",
         (Some(_), Some(_)) => panic!("no test has a unique member of a batch"),
     }
+}
+
+/// Which of the three streams a job goes to, from 1 on.
+fn number_of(job: &Envelope) -> usize {
+    let streams = ["s:0", "s:1", "s:2"].into_iter();
+    streams.take_while(|other| *other != stream(job)).count() + 1
 }
 
 /// A script with its keys and arguments.
@@ -132,7 +138,7 @@ impl Broker {
         let member = format!("{} {} {}", holder.name, holder.version, holder.id);
         call.arg(holder.id)
             .arg(place)
-            .arg(1)
+            .arg(number_of(holder))
             .arg(&*member)
             .arg(keeps)
     }
@@ -148,14 +154,14 @@ impl Broker {
 
     /// Makes an entry a retry, `ms` from now.
     pub(crate) fn retry(&self, consumer: &str, entry: &str, job: &Envelope, ms: u64) -> Call {
-        let call = self.call_holding("set_aside.lua", &["s:0", "j", "delayed"], job);
+        let call = self.call_holding("set_aside.lua", &[stream(job), "j", "delayed"], job);
         let call = call.arg(consumer).arg(entry).arg(job.id);
         let call = call.bytes(&job.encode()).arg(job.id).arg(held(job));
         call.arg(ms).arg(KEEP)
     }
 
     pub(crate) fn park(&self, consumer: &str, entry: &str, job: &Envelope) -> Call {
-        let call = self.call_holding("set_aside.lua", &["s:0", "j", "parked"], job);
+        let call = self.call_holding("set_aside.lua", &[stream(job), "j", "parked"], job);
         let call = call.arg(consumer).arg(entry).arg(job.id);
         let member = format!("{} {} {}", job.name, job.version, job.id);
         let call = call.bytes(&job.encode()).arg(&*member);
@@ -170,7 +176,7 @@ impl Broker {
 
     /// Ends a unique job that is done.
     pub(crate) fn finish(&self, entry: &str, job: &Envelope) -> Call {
-        let call = self.call_for("finish.lua", &["s:0"], job);
+        let call = self.call_for("finish.lua", &[stream(job)], job);
         call.arg(entry).arg(job.id)
     }
 
@@ -179,8 +185,8 @@ impl Broker {
         let result = format!("result:{}", job.id);
         let names = ["s:0", "s:1", "s:2", &result];
         let call = self.call_holding("complete.lua", &names, job);
-        // Of normal priority, as all jobs of the broker are.
-        let call = call.arg(1).arg(entry).arg(job.id).arg(held(job));
+        let call = call.arg(number_of(job)).arg(entry).arg(job.id);
+        let call = call.arg(held(job));
         call.bytes(job.next.as_deref().unwrap_or_default())
     }
 
@@ -191,7 +197,7 @@ impl Broker {
 
     pub(crate) fn dead(&self, consumer: &str, entry: &str, job: &Envelope) -> Call {
         let marker = format!("once:{}", job.id);
-        let call = self.call_holding("dead.lua", &["s:0", "dead", &marker], job);
+        let call = self.call_holding("dead.lua", &[stream(job), "dead", &marker], job);
         let call = call.arg(consumer).arg(entry).bytes(&job.encode());
         let call = call.arg("discarded").arg("no").arg(job.attempt);
         let keep = if job.once { "60000" } else { "" };
@@ -219,8 +225,9 @@ impl Broker {
         call.arg(KEEP).arg(most)
     }
 
-    pub(crate) fn hand_back(&self, consumer: &str, entries: &[String]) -> Call {
-        let call = self.call("hand_back.lua", &["s:0"]).arg(consumer);
+    /// Hands entries of one stream back.
+    pub(crate) fn hand_back(&self, consumer: &str, of: &Envelope, entries: &[String]) -> Call {
+        let call = self.call("hand_back.lua", &[stream(of)]).arg(consumer);
         entries.iter().fold(call, |call, entry| call.arg(&**entry))
     }
 
@@ -241,7 +248,7 @@ impl Broker {
     /// worker that has stopped it, or empty.
     pub(crate) fn cancel(&self, job: &Envelope, place: &str, consumer: &str) -> Call {
         let marker = format!("once:{}", job.id);
-        let names = ["s:0", "j", "delayed", "parked", "cx", "m", &marker];
+        let names = [stream(job), "j", "delayed", "parked", "cx", "m", &marker];
         let call = self.call_holding("cancel.lua", &names, job);
         let member = format!("{} {} {}", job.name, job.version, job.id);
         let call = call.arg(job.id).arg(place).arg(&*member).arg(consumer);
@@ -270,6 +277,17 @@ impl Broker {
         let call = self.call("enroll.lua", &["cron", "cronspec"]);
         let call = call.arg(i64::MAX / 1_000_000).arg(ttl);
         call.arg(name).arg(spec).arg(slot)
+    }
+
+    /// Asks for a slot of this schedule.
+    pub(crate) fn ask_slot(&self, name: &str) -> Call {
+        self.call("ask_slot.lua", &["cron", "cronspec"]).arg(name)
+    }
+
+    /// Fires a slot that was asked for.
+    pub(crate) fn fire_asked(&self, [name, spec]: [&str; 2], job: &Envelope, slot: i64) -> Call {
+        let call = self.call("fire_asked.lua", &["s:0", "s:1", "s:2", "cron", "cronspec"]);
+        call.arg(name).arg(spec).arg(slot).bytes(&job.encode())
     }
 
     /// Fires slots with their jobs, and moves on to `next`.

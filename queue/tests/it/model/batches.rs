@@ -16,14 +16,14 @@ impl Both {
     fn member_of(&self, follows: Number) -> Envelope {
         Envelope {
             batch: Some(self.batch_of(follows)),
-            ..job()
+            ..self.some(job())
         }
     }
 
     pub(super) async fn enqueue_batch(&mut self, members: usize, seals: bool) {
         let follows = self.make(Envelope {
             follows: Some(JobId::new().into()),
-            ..job()
+            ..self.some(job())
         });
         self.batches.push(follows);
         let members: Vec<_> = (0..members).map(|_| self.member_of(follows)).collect();

@@ -3,14 +3,14 @@
 use std::collections::{BTreeSet, HashMap};
 
 use queue::{
-    Envelope, JobId,
+    Envelope, JobId, Priority,
     redis::{Value, from_redis_value},
 };
 
 use super::{
     LATER, LEASE, Op, WORKERS,
     delivered::Delivery,
-    state::{Number, State},
+    state::{Kind, Number, State},
 };
 use crate::{
     broker::{Broker, Call, SCHEDULE, job, unique},
@@ -37,13 +37,13 @@ pub(super) struct Both {
     pub(super) batches: Vec<Number>,
     names: usize,
     /// Counts the times that have come.
-    times: u64,
+    pub(super) times: u64,
 }
 
 /// A slot of the next centuries, in ms.
 const FAR: u64 = 9_000_000_000_000;
 
-fn signed(ms: u64) -> i64 {
+pub(super) fn signed(ms: u64) -> i64 {
     i64::try_from(ms).unwrap()
 }
 
@@ -81,12 +81,23 @@ impl Both {
     }
 
     pub(super) fn make(&mut self, envelope: Envelope) -> Number {
-        let key = envelope.unique.map(|hash| hash[0]);
-        let number = self.state.make(key, envelope.once);
-        self.state.kinds[number].replaceable = envelope.replaceable;
+        let number = self.state.make(Kind {
+            key: envelope.unique.map(|hash| hash[0]),
+            once: envelope.once,
+            priority: envelope.priority,
+            next: None,
+            batch: None,
+        });
         self.numbers.insert(envelope.id, number);
         self.jobs.push(envelope);
         number
+    }
+
+    /// With a priority that the one before has not.
+    pub(super) fn some(&self, job: Envelope) -> Envelope {
+        let all = [Priority::Normal, Priority::High, Priority::Low];
+        let priority = all[self.jobs.len() % all.len()];
+        Envelope { priority, ..job }
     }
 
     /// The job as it is after so many attempts.
@@ -130,6 +141,8 @@ impl Both {
             Op::EnqueueInto(at) => self.enqueue_into(at).await,
             Op::Seal(at) => self.seal(at).await,
             Op::Fire { jobs, late } => self.fire(jobs, late).await,
+            Op::Ask => self.ask_slot().await,
+            Op::FireAsked { late } => self.fire_asked(late).await,
             Op::Done(at)
             | Op::HalfDone(at)
             | Op::Retry(at)
@@ -178,20 +191,20 @@ impl Both {
     async fn produce(&mut self, op: Op) {
         match op {
             Op::Enqueue => {
-                let job = job();
+                let job = self.some(job());
                 self.broker.add(&job).await;
                 let job = self.make(job);
                 self.state.add(job);
             }
             Op::EnqueueLater => {
-                let job = job();
+                let job = self.some(job());
                 let call = self.broker.schedule(&job, "in", LATER);
                 self.run(&call).await;
                 let job = self.make(job);
                 self.state.delay(job);
             }
             Op::EnqueueBounded(limit) => {
-                let jobs = [job(), job()];
+                let jobs = [self.some(job()), job()];
                 let call = self.broker.bounded(limit, &[&jobs[0], &jobs[1]]);
                 let takes = self.state.unfinished() + jobs.len() <= limit;
                 assert_eq!(self.number(&call).await == 1, takes);
@@ -201,7 +214,7 @@ impl Both {
                 }
             }
             Op::EnqueueUnique { key, later } => {
-                let job = unique(key);
+                let job = self.some(unique(key));
                 let (mode, ms) = if later { ("in", LATER) } else { ("now", 0) };
                 let call = self.broker.unique(&job, mode, ms);
                 let answer: Option<String> =
@@ -219,10 +232,10 @@ impl Both {
                 }
             }
             Op::EnqueueChain { later } => {
-                let last = job();
+                let last = self.some(job());
                 let first = Envelope {
                     next: Some(last.encode()),
-                    ..job()
+                    ..self.some(job())
                 };
                 if later {
                     let call = self.broker.schedule(&first, "in", LATER);
@@ -238,7 +251,7 @@ impl Both {
                 }
             }
             Op::Relay { later } => {
-                let job = self.make(job().once());
+                let job = self.make(self.some(job()).once());
                 self.relay(job, later).await;
             }
             Op::RelayAgain(at) => {
@@ -286,29 +299,6 @@ impl Both {
         let call = self.broker.cancel(&envelope, &place, "");
         let answer = self.run(&call).await.unwrap();
         assert_eq!(answer, Value::Int(self.state.cancel(job, "")));
-    }
-
-    async fn fire(&mut self, jobs: usize, late: bool) {
-        let due = self.state.slot.map_or(0, |slot| slot - u64::from(late));
-        let jobs: Vec<_> = (due..)
-            .map(signed)
-            .zip(std::iter::repeat_with(job))
-            .take(jobs)
-            .collect();
-        let slots: Vec<_> = jobs.iter().map(|(slot, job)| (*slot, job)).collect();
-        let next = due + 1 + slots.len() as u64;
-        let call = self
-            .broker
-            .fire(SCHEDULE, &slots, signed(due), signed(next));
-        let fires = self.state.slot == Some(due);
-        assert_eq!(self.number(&call).await == 1, fires, "slot {due}");
-        if fires {
-            self.state.slot = Some(next);
-            for (_, job) in jobs {
-                let job = self.make(job);
-                self.state.add(job);
-            }
-        }
     }
 
     async fn relay(&mut self, job: Number, later: bool) {
@@ -370,6 +360,9 @@ impl Both {
 
     /// One worker is left, and does all there is.
     pub(super) async fn finish(&mut self) {
+        if self.state.asked.is_some() {
+            self.step(Op::FireAsked { late: false }).await;
+        }
         for by in 0..WORKERS {
             self.step(Op::LeaseEnds(by)).await;
             self.step(Op::Crash(by)).await;

@@ -44,12 +44,12 @@ impl Both {
                 return;
             }
             Op::HalfDone(_) => {
-                self.broker.delete(&entry).await;
+                self.broker.delete(&now, &entry).await;
                 return self.state.half_done(at);
             }
             Op::Done(_) => {
-                self.broker.delete(&entry).await;
-                self.broker.acknowledge(&entry).await;
+                self.broker.delete(&now, &entry).await;
+                self.broker.acknowledge(&now, &entry).await;
                 return self.state.done(at);
             }
             Op::Retry(_) => {
@@ -72,7 +72,8 @@ impl Both {
                 return assert_eq!(answer, Value::Int(expected), "{op:?}");
             }
             _ => {
-                let call = self.broker.hand_back(&by, std::slice::from_ref(&entry));
+                let entries = std::slice::from_ref(&entry);
+                let call = self.broker.hand_back(&by, &now, entries);
                 (call, self.state.hand_back(&by, at))
             }
         };

@@ -7,6 +7,7 @@ mod both;
 mod delivered;
 mod observe;
 mod replaces;
+mod slots;
 mod state;
 
 use proptest::prelude::*;
@@ -84,6 +85,12 @@ enum Op {
     Crash(usize),
     /// Tells of the schedule.
     Enroll,
+    /// Asks for a slot of the schedule.
+    Ask,
+    /// Fires the slot that was asked for; late, when another was first.
+    FireAsked {
+        late: bool,
+    },
     /// Fires this many slots; late, when another was first.
     Fire {
         jobs: usize,
@@ -134,6 +141,8 @@ fn op() -> impl Strategy<Value = Op> {
         2 => worker.clone().prop_map(Op::Leave),
         2 => worker.prop_map(Op::Crash),
         2 => Just(Op::Enroll),
+        2 => Just(Op::Ask),
+        2 => any::<bool>().prop_map(|late| Op::FireAsked { late }),
         3 => (0..3usize, any::<bool>()).prop_map(|(jobs, late)| Op::Fire { jobs, late }),
         1 => (0..KEYS).prop_map(Op::LockExpires),
         1 => any::<bool>().prop_map(Op::Pause),

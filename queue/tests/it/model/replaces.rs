@@ -1,16 +1,14 @@
 //! Unique jobs that take each other's place, in Redis and in the model.
 
-use queue::{
-    Envelope,
-    redis::{Value, from_redis_value},
-};
+use queue::redis::{Value, from_redis_value};
 
 use super::{LATER, both::Both, state::Taken};
 use crate::broker::{replaceable, unique};
 
 impl Both {
     pub(super) async fn replace(&mut self, key: u8, later: bool, keeps: bool) {
-        let job: Envelope = if keeps { replaceable(key) } else { unique(key) };
+        let job = if keeps { replaceable(key) } else { unique(key) };
+        let job = self.some(job);
         let (mode, ms) = if later { ("in", LATER) } else { ("now", 0) };
         let call = self.broker.unique(&job, mode, ms);
         self.run(&call).await;

@@ -79,7 +79,7 @@ pub(super) async fn ends(broker: &mut Broker, script: &str, what: &str) -> Given
         false => None,
     };
     if matches!(script, "delete.lua" | "cancel.lua") {
-        let call = broker.hand_back("me", std::slice::from_ref(&entry));
+        let call = broker.hand_back("me", &held, std::slice::from_ref(&entry));
         broker.run(&call).await.unwrap();
     }
     let call = match script {

@@ -3,6 +3,7 @@
 use queue::{Cancelled, Counts, EnqueueError, Priority, UniqueMode, inspect::Deletion};
 
 use super::*;
+use crate::broker::{Broker, job};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -172,7 +173,7 @@ async fn one_that_runs_refuses_or_is_followed_by_the_newest() {
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_ends_the_holder_what_was_kept_gets_the_key_and_runs() {
     let bench = Bench::new().await;
-    let mut broker = crate::broker::Broker::new(&bench.fixture, 60_000).await;
+    let mut broker = Broker::new(&bench.fixture, 60_000).await;
     for end in [Act::Sleep(100), Act::Discard, Act::FailTimes(9)] {
         let before = bench.counts().await;
         let holder = bench.put(end.clone(), UniqueMode::KeepLast, Run::Now).await;
@@ -183,7 +184,7 @@ async fn whatever_ends_the_holder_what_was_kept_gets_the_key_and_runs() {
             .await;
         assert!(matches!(kept, Enqueued::New(_)), "{kept:?}");
         let entry = broker.first_entry().await;
-        let call = broker.hand_back("peer", &[entry]);
+        let call = broker.hand_back("peer", &job(), &[entry]);
         broker.run(&call).await.unwrap();
         let worker = bench.fixture.start(1);
         until("it runs", async || bench.log.starts_of(kept.id()) == 1).await;

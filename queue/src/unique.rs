@@ -7,7 +7,7 @@
 use redis::Value;
 
 use crate::{
-    EnqueueError, Enqueued, Envelope, Error, JobId, Options, Queue, UniqueMode,
+    EnqueueError, Enqueued, Envelope, Error, JobId, Options, Priority, Queue, UniqueMode,
     envelope::whole_ms,
     inspect::{Place, Search},
     partitions::bits_of,
@@ -26,6 +26,8 @@ struct Holder {
     envelope: Envelope,
     /// Its entry, or `aside`.
     place: String,
+    /// Whose stream its entry is in.
+    priority: Priority,
     /// Its member of the parked ones.
     parked: String,
 }
@@ -72,18 +74,23 @@ impl Queue {
         let Ok(envelope) = Envelope::decode(&found.envelope) else {
             return Ok(None);
         };
-        let (place, parked) = match found.place {
-            Place::Ready { entry } | Place::InHand { entry, .. } => {
-                (entry.to_string(), String::new())
+        let (place, priority, parked) = match found.place {
+            Place::Ready { entry, priority }
+            | Place::InHand {
+                entry, priority, ..
+            } => (entry.to_string(), priority, String::new()),
+            Place::Delayed { .. } => ("aside".to_owned(), Priority::Normal, String::new()),
+            Place::Parked { reason } => {
+                let member = format!("{}{id}", reason.prefix());
+                ("aside".to_owned(), Priority::Normal, member)
             }
-            Place::Delayed { .. } => ("aside".to_owned(), String::new()),
-            Place::Parked { reason } => ("aside".to_owned(), format!("{}{id}", reason.prefix())),
             Place::Dead { .. } => return Ok(None),
         };
         Ok(Some(Holder {
             id,
             envelope,
             place,
+            priority,
             parked,
         }))
     }
@@ -115,7 +122,7 @@ impl Queue {
         cmd.arg(id.to_string()).arg(envelope).arg(mode).arg(ms);
         cmd.arg(whole_ms(self.settings().tuning.unique_ttl));
         cmd.arg(holder.id.to_string()).arg(&holder.place);
-        cmd.arg(holder.envelope.priority.level() + 1);
+        cmd.arg(holder.priority.level() + 1);
         cmd.arg(&holder.parked);
         cmd.arg(if keeps { "1" } else { "" });
         let (old, new) = (holder.id, id);

@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use queue::{
-    Cancelled, Chain, Counts, EnqueueError, Envelope, Job, JobContext, JobError, JobId, LinkError,
-    Options, Priority, Registry, Replay, Run,
+    Batch, Cancelled, Chain, Counts, EnqueueError, Envelope, Job, JobContext, JobError, JobId,
+    Keyring, LinkError, Options, Packer, Priority, Registry, Replay, Run,
     inspect::Deletion,
     testing::{Outcome, perform_envelope, run_until_empty},
 };
@@ -228,4 +228,37 @@ async fn a_link_performs_as_a_job_of_its_own() {
     let outcome = perform_envelope(&registry(), Arc::clone(&log), &first).await;
     assert_eq!(outcome, Outcome::Done);
     log.assert_each_done_once(&[first.id]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_job_carries_is_packed_too() {
+    let packing = Packer {
+        compress_above: None,
+        keys: Keyring::new(Some(7), [(7, &[7; 32])]),
+    };
+    let fixture = Fixture::tuned(|settings| settings.packing = packing).await;
+    let queue = &fixture.queue;
+    let first = enqueue(&fixture, three(Act::Succeed)).await[0];
+    let found = queue.find("default", first).await.unwrap().found();
+    let mut link = Some(found.unwrap().envelope);
+    while let Some(bytes) = link {
+        let envelope = Envelope::decode(&bytes).unwrap();
+        assert_eq!(envelope.packing.and_then(|packing| packing.key), Some(7));
+        link = envelope.next;
+    }
+    let mut batch = Batch::followed_by(&quick()).unwrap();
+    let member = batch.add(&quick()).unwrap();
+    let id = queue.enqueue_batch(batch).await.unwrap();
+    let mut redis = fixture.connection().await;
+    let key = fixture.key(&format!("b:{id}"));
+    let follows: Vec<u8> = query(&mut redis, &["HGET", &key, "e"]).await;
+    let member = queue.find("default", member).await.unwrap().found();
+    for bytes in [follows, member.unwrap().envelope] {
+        let envelope = Envelope::decode(&bytes).unwrap();
+        assert_eq!(envelope.packing.and_then(|packing| packing.key), Some(7));
+    }
+    let ran = run_until_empty(queue, registry(), Arc::clone(&fixture.log)).await;
+    ran.unwrap().assert_all_done();
+    assert_eq!(fixture.log.done_count(), 5);
+    fixture.end().await;
 }

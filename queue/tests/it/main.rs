@@ -34,5 +34,6 @@ mod result;
 mod rights;
 mod sentinel;
 mod server;
+mod spread;
 mod testing;
 mod unique;

@@ -12,6 +12,7 @@ use crate::{
     keys::Keys,
     parked::kind_prefix,
     scripts,
+    slot::waiter,
 };
 
 /// How long a request to cancel is remembered, for a job that a worker has in hand.
@@ -79,7 +80,9 @@ impl Queue {
                 once: envelope.as_ref().is_some_and(|job| job.once),
             };
             let stream = keys.stream(envelope.map_or_else(Priority::default, |job| job.priority));
-            let (place, parked) = match seen.map(|seen| seen.place) {
+            // Where its member is, if it has one.
+            let mut index = &*keys.parked;
+            let (place, member) = match seen.map(|seen| seen.place) {
                 Some(Place::Dead { .. }) => return Ok(Cancelled::Gone),
                 Some(Place::Delayed { .. }) => ("aside".to_owned(), String::new()),
                 Some(Place::Parked {
@@ -88,6 +91,10 @@ impl Queue {
                     let member = format!("{}{job}", kind_prefix(&name, version));
                     ("aside".to_owned(), member)
                 }
+                Some(Place::Blocked { slot }) => {
+                    index = &keys.blocked;
+                    ("aside".to_owned(), waiter(slot, job))
+                }
                 Some(Place::Ready { entry } | Place::InHand { entry, .. }) => {
                     (entry.to_string(), String::new())
                 }
@@ -95,7 +102,7 @@ impl Queue {
                 None | Some(Place::Parked { .. }) if all_seen => ("gone".to_owned(), String::new()),
                 None | Some(Place::Parked { .. }) => Default::default(),
             };
-            let cmd = command(&keys, tuning, target, [stream, &place, &parked, ""]);
+            let cmd = command(&keys, tuning, target, [stream, &place, index, &member, ""]);
             match keys.connection.one(&cmd).await? {
                 Value::Int(1) => return Ok(Cancelled::Removed),
                 Value::Int(0) => return Ok(Cancelled::Asked),
@@ -116,7 +123,7 @@ pub(crate) fn command(
     keys: &Keys,
     tuning: &Tuning,
     target: Target,
-    [stream, place, parked, consumer]: [&str; 4],
+    [stream, place, index, member, consumer]: [&str; 5],
 ) -> Cmd {
     let marker = keys.once(target.job);
     let (letters, held) = target.holds.named(keys);
@@ -124,7 +131,7 @@ pub(crate) fn command(
         stream,
         &keys.payloads,
         &keys.delayed,
-        &keys.parked,
+        index,
         &keys.requests,
         &keys.meta,
         &marker,
@@ -132,7 +139,7 @@ pub(crate) fn command(
     named.extend(held.iter().map(String::as_str));
     let mut cmd = scripts::call(&scripts::CANCEL, &named);
     cmd.arg(target.job.to_string());
-    cmd.arg(place).arg(parked).arg(consumer);
+    cmd.arg(place).arg(member).arg(consumer);
     match target.once {
         // As long as that of a dead letter.
         true => cmd.arg(whole_ms(tuning.dead_max_age)),

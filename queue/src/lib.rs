@@ -25,6 +25,7 @@ mod schedule;
 mod scripts;
 mod servers;
 mod settings;
+mod slot;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod tls;
@@ -50,6 +51,7 @@ pub use crate::{
     schedule::{CatchUp, Schedule},
     servers::{Cluster, Sentinel, Servers},
     settings::{QueueSettings, Settings, Tuning, WorkerSettings},
+    slot::KeyLimit,
     tls::{Tls, TlsError},
     worker::Worker,
 };

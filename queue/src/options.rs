@@ -1,6 +1,6 @@
 use std::time::{Duration, SystemTime};
 
-use crate::{JobId, Priority};
+use crate::{JobId, KeyLimit, Priority};
 
 /// When a job runs, and with which others it does not: see [`crate::Queue::enqueue_with`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -11,6 +11,8 @@ pub struct Options {
     pub unique: Option<String>,
     /// How soon it starts; none: as its kind says, [`crate::Job::PRIORITY`].
     pub priority: Option<Priority>,
+    /// How many jobs with the same key run at once, and which key that is: the others wait.
+    pub slot: Option<KeyLimit>,
 }
 
 /// When to run a job, by the server's clock.

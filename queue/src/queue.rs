@@ -172,8 +172,10 @@ impl Queue {
     ) -> Result<Enqueued, EnqueueError> {
         let key = options.unique.as_deref();
         let unique = key.map(|key| unique_hash(J::NAME, key));
+        let slot = options.slot.as_ref().map(|limit| limit.slot(J::QUEUE));
         let extras = Extras {
             unique,
+            slot,
             ..Extras::default()
         };
         let priority = options.priority.unwrap_or(J::PRIORITY);
@@ -295,6 +297,7 @@ impl Queue {
                     let mut named = vec![&keys.payloads[..], &keys.delayed];
                     if limit.is_some() {
                         named.extend(keys.streams.iter().map(String::as_str));
+                        named.push(&keys.blocked);
                     }
                     let mut cmd = scripts::call(&scripts::SCHEDULE, &named);
                     cmd.arg(id.to_string()).arg(envelope).arg(mode).arg(ms);
@@ -314,7 +317,7 @@ impl Queue {
         let lock = keys.lock(unique);
         let mut cmd = scripts::call(
             &scripts::UNIQUE,
-            &keys.with_streams(&[&keys.payloads, &keys.delayed, &lock]),
+            &keys.with_streams(&[&keys.payloads, &keys.delayed, &lock, &keys.blocked]),
         );
         cmd.arg(id.to_string())
             .arg(envelope)

@@ -116,7 +116,7 @@ impl Queue {
 
     fn relay_some(&self, keys: &Keys, limit: Option<u64>, jobs: &[&Relayed]) -> Cmd {
         let markers: Vec<String> = jobs.iter().map(|job| keys.once(job.id)).collect();
-        let mut names = keys.with_streams(&[&keys.payloads, &keys.delayed]);
+        let mut names = keys.with_streams(&[&keys.payloads, &keys.delayed, &keys.blocked]);
         names.extend(markers.iter().map(String::as_str));
         let mut cmd = scripts::call(&scripts::RELAY, &names);
         cmd.arg(whole_ms(self.settings().tuning.marker_ttl));

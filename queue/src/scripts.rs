@@ -26,7 +26,7 @@ macro_rules! includes {
     };
 }
 
-includes!["keep.lua", "release.lua", "room.lua", "streams.lua"];
+includes!["keep.lua", "release.lua", "room.lua", "slots.lua", "streams.lua"];
 
 /// The script with the text of `lua/include/NAME` in the place of each `-- include NAME`.
 fn complete(source: &str) -> String {
@@ -54,6 +54,7 @@ scripts! {
     REPLAY = "replay.lua";
     SCHEDULE = "schedule.lua";
     SET_ASIDE = "set_aside.lua";
+    SLOT = "slot.lua";
     TICK = "tick.lua";
     TRIM = "trim.lua";
     UNIQUE = "unique.lua";

@@ -13,7 +13,10 @@
 mod header;
 mod sealer;
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    num::NonZeroU16,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -23,7 +26,7 @@ pub(crate) use self::{
     header::{Extras, Header},
     sealer::Sealer,
 };
-use crate::{DecodeError, EnqueueError, Job, JobId, Priority, holds::Holds, job::is_name, trace};
+use crate::{DecodeError, EnqueueError, Job, JobId, KeyLimit, Priority, holds::Holds, job::is_name, trace};
 
 /// Version byte of a job that is not unique, the oldest there is.
 pub(crate) const PLAIN: u8 = 1;
@@ -94,7 +97,7 @@ pub struct Slot {
     /// Hash of the key.
     pub key: [u8; 16],
     /// Jobs with this key that may run at once.
-    pub limit: u16,
+    pub limit: NonZeroU16,
 }
 
 /// How a payload was packed, in this order.
@@ -157,6 +160,13 @@ impl Envelope {
     #[must_use]
     pub fn with_traceparent(mut self, traceparent: impl Into<String>) -> Self {
         self.traceparent = Some(traceparent.into());
+        self
+    }
+
+    /// Lets the job run only while it has a slot of this key.
+    #[must_use]
+    pub fn with_slot(mut self, limit: &KeyLimit) -> Self {
+        self.slot = Some(limit.slot(&self.queue));
         self
     }
 
@@ -297,7 +307,7 @@ mod tests {
             flags: (bool, bool),
             priority in proptest::sample::select(Priority::ALL.to_vec()),
             unique: Option<UniqueHash>,
-            slot: Option<([u8; 16], u16)>,
+            slot: Option<([u8; 16], NonZeroU16)>,
             batches: (Option<u128>, Option<u128>),
             next: Option<Vec<u8>>,
             packing: Option<(bool, Option<u32>)>,
@@ -396,7 +406,7 @@ mod tests {
             replaceable: true,
             slot: Some(Slot {
                 key: *b"0123456789abcdef",
-                limit: 300,
+                limit: NonZeroU16::new(300).unwrap(),
             }),
             batch: Some(Uuid::from_bytes(*b"0123456789ABCDEF")),
             follows: None,

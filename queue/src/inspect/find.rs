@@ -15,6 +15,7 @@ use crate::{
     parked::kind_prefix,
     queue::Partition,
     reply::number,
+    slot::waiter,
     worker::entry::Raw,
 };
 
@@ -49,7 +50,7 @@ impl Queue {
     /// Looks for a job by its id, with some fifty reads of 25 entries at most for each
     /// priority that the queue has jobs of.
     ///
-    /// - A **delayed** or **parked** job is always found, unless it is parked in an
+    /// - A **delayed**, **parked** or **blocked** job is always found, unless it is parked in an
     ///   envelope that its worker could not read.
     /// - A **ready** or **running** job is found when it is among the 500 oldest or
     ///   the 500 newest entries of its priority, or its entry is one of the 500 before or
@@ -118,12 +119,17 @@ impl Queue {
         let Ok(job) = Envelope::decode(envelope) else {
             return Ok(None);
         };
-        let mut parked = redis::cmd("ZSCORE");
         let prefix = kind_prefix(&job.name, job.version);
-        parked.arg(&keys.parked).arg(format!("{prefix}{id}"));
-        if keys.connection.one(&parked).await? == Value::Nil {
-            // On its way into the stream.
-            return Ok(None);
+        let member = format!("{prefix}{id}");
+        if !self.has_member(keys, &keys.parked, &member).await? {
+            let Some(slot) = job.slot else {
+                // On its way into the stream.
+                return Ok(None);
+            };
+            let member = waiter(slot, id);
+            let waits = self.has_member(keys, &keys.blocked, &member).await?;
+            let place = Place::Blocked { slot };
+            return Ok(waits.then(|| Located::new(place, envelope.clone())));
         }
         let reason = Unknown::Kind {
             name: job.name,
@@ -131,6 +137,12 @@ impl Queue {
         };
         let place = Place::Parked { reason };
         Ok(Some(Located::new(place, envelope.clone())))
+    }
+
+    async fn has_member(&self, keys: &Partition, index: &str, member: &str) -> Result<bool, Error> {
+        let mut score = redis::cmd("ZSCORE");
+        score.arg(index).arg(member);
+        Ok(keys.connection.one(&score).await? != Value::Nil)
     }
 
     /// Looks in a stream: the entry with the job, or whether all were looked through.

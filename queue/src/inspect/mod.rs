@@ -48,6 +48,8 @@ pub struct Counts {
     pub delayed: u64,
     /// Waiting for a worker that knows them.
     pub parked: u64,
+    /// Waiting for a slot of their key.
+    pub blocked: u64,
     /// Dead letters.
     pub dead: u64,
     /// Dead letters that were trimmed, since the queue began.
@@ -92,6 +94,7 @@ impl Queue {
         let mut pipeline = Pipeline::new();
         pipeline.cmd("ZCARD").arg(&keys.delayed);
         pipeline.cmd("ZCARD").arg(&keys.parked);
+        pipeline.cmd("ZCARD").arg(&keys.blocked);
         pipeline.cmd("XLEN").arg(&keys.dead);
         pipeline.cmd("HGET").arg(&keys.meta).arg("dead_trimmed");
         pipeline.cmd("HGET").arg(&keys.meta).arg("cancelled");
@@ -110,7 +113,7 @@ impl Queue {
             }
         }
         first_error(&answers)?;
-        let [delayed, parked, dead, trimmed, cancelled, lengths @ ..] = answers.as_slice() else {
+        let [delayed, parked, blocked, dead, trimmed, cancelled, lengths @ ..] = answers.as_slice() else {
             return Err(Error::Reply("a pipeline"));
         };
         Ok(Counts {
@@ -122,6 +125,7 @@ impl Queue {
             in_hand: pending,
             delayed: number(delayed),
             parked: number(parked),
+            blocked: number(blocked),
             dead: number(dead),
             dead_trimmed: number(trimmed),
             cancelled: number(cancelled),

@@ -17,6 +17,7 @@ use crate::{
     keys::GROUP,
     queue::Partition,
     reply::{number, parse},
+    slot::read_waiter,
     worker::entry::{Raw, parse_entry},
 };
 
@@ -71,6 +72,7 @@ impl Queue {
                 let jobs = jobs.collect();
                 Ok(Page { jobs, next })
             }
+            State::Blocked => self.blocked(&keys, after, limit).await,
             State::Dead => {
                 let newest = entry_after(after)?;
                 let newest = newest.map_or("+".to_owned(), |(_, id)| format!("({id}"));
@@ -184,15 +186,8 @@ impl Queue {
         let full = due.len() == limit;
         let next = due.last().filter(|_| full);
         let next = next.map(|(id, due)| Cursor(After::Due(*due, id.clone())));
-        if due.is_empty() {
-            return Ok(Page::default());
-        }
-        let ids: Vec<&str> = due.iter().map(|(id, _)| id.as_str()).collect();
-        let mut cmd = redis::cmd("HMGET");
-        cmd.arg(&keys.payloads).arg(ids);
-        let Value::Array(envelopes) = keys.connection.one(&cmd).await? else {
-            return Err(Error::Reply("HMGET"));
-        };
+        let ids = due.iter().map(|(id, _)| id.clone()).collect();
+        let envelopes = self.payloads(keys, ids).await?;
         let both = due.iter().zip(envelopes);
         let jobs = both.filter_map(|((_, due), envelope)| match envelope {
             Value::BulkString(envelope) => {
@@ -203,6 +198,52 @@ impl Queue {
         });
         let jobs = jobs.collect();
         Ok(Page { jobs, next })
+    }
+
+    async fn blocked(
+        &self,
+        keys: &Partition,
+        after: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<Page, Error> {
+        let from = match after {
+            None => "-".to_owned(),
+            Some(Cursor(After::Waiter(member))) => format!("({member}"),
+            Some(_) => return Err(InvalidCursor.into()),
+        };
+        let mut cmd = redis::cmd("ZRANGEBYLEX");
+        cmd.arg(&keys.blocked).arg(from).arg("+");
+        cmd.arg("LIMIT").arg(0).arg(limit);
+        let Value::Array(members) = keys.connection.one(&cmd).await? else {
+            return Err(Error::Reply("ZRANGEBYLEX"));
+        };
+        let members: Vec<String> = members.iter().filter_map(parse).collect();
+        let next = members.last().filter(|_| members.len() == limit);
+        let next = next.map(|last| Cursor(After::Waiter(last.clone())));
+        let waiting: Vec<_> = members.iter().filter_map(|one| read_waiter(one)).collect();
+        let ids = waiting.iter().map(|(id, _)| id.to_string()).collect();
+        let envelopes = self.payloads(keys, ids).await?;
+        let both = waiting.into_iter().zip(envelopes);
+        let jobs = both.filter_map(|((_, slot), envelope)| match envelope {
+            Value::BulkString(envelope) => Some(Located::new(Place::Blocked { slot }, envelope)),
+            // It has got its slot between the two questions.
+            _ => None,
+        });
+        let jobs = jobs.collect();
+        Ok(Page { jobs, next })
+    }
+
+    /// The envelopes of these jobs, or null, in their order.
+    async fn payloads(&self, keys: &Partition, ids: Vec<String>) -> Result<Vec<Value>, Error> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut cmd = redis::cmd("HMGET");
+        cmd.arg(&keys.payloads).arg(ids);
+        match keys.connection.one(&cmd).await? {
+            Value::Array(envelopes) => Ok(envelopes),
+            _ => Err(Error::Reply("HMGET")),
+        }
     }
 
     /// How many delayed jobs come before those after this one, which may be gone.

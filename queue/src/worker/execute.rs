@@ -24,9 +24,10 @@ use super::{
     lease::Lease,
     requests::Requests,
     settle::Settlement,
+    slots,
 };
 use crate::{
-    DecodeError, JobContext, JobError, JobId, Registry, backoff,
+    DecodeError, JobContext, JobError, JobId, Registry, Slot, backoff,
     cancel::Target,
     envelope::{Extras, Header},
     holds::Holds,
@@ -114,6 +115,11 @@ impl<C: Clone + Send + Sync + 'static> Runners<C> {
         let Some(kind) = self.registry.find(header.name, header.version) else {
             return park(lane, &header, &entry);
         };
+        if let Some(slot) = header.extras.slot
+            && !self.admits(lane, &header, slot, &entry).await
+        {
+            return;
+        }
         // At the highest level, so that a filter of `warn` or `error` leaves the ids in its lines.
         let span = tracing::error_span!(
             "job",
@@ -136,6 +142,18 @@ impl<C: Clone + Send + Sync + 'static> Runners<C> {
         match settlement {
             Some(settlement) => lane.settle(entry.id, &entry.consumer, settlement),
             None => lane.let_go([entry.id]),
+        }
+    }
+
+    /// Whether the job has its slot; a worker that ends does not wait to hear it.
+    async fn admits(&self, lane: &Lane, header: &Header<'_>, slot: Slot, entry: &Entry) -> bool {
+        tokio::select! {
+            biased;
+            admitted = slots::admits(lane, header, slot, entry) => admitted,
+            () = self.hurry.cancelled() => {
+                lane.settle(entry.id, &entry.consumer, Settlement::HandBack);
+                false
+            }
         }
     }
 

@@ -11,6 +11,7 @@ mod reconcile;
 mod requests;
 mod scan;
 mod settle;
+mod slots;
 mod tally;
 mod tick;
 

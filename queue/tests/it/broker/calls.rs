@@ -2,16 +2,18 @@
 
 use queue::Envelope;
 
-use super::{Broker, lock};
+use super::{Broker, lock, slots, waiter};
 
 /// A minute, in ms: what a test leaves behind by mistake does not stay.
 const KEEP: u64 = 60_000;
 
 /// What the job holds, in letters.
 fn held(job: &Envelope) -> &'static str {
-    match job.unique {
-        Some(_) => "u",
-        None => "",
+    match (job.unique, job.slot) {
+        (Some(_), Some(_)) => "uk",
+        (Some(_), None) => "u",
+        (None, Some(_)) => "k",
+        (None, None) => "",
     }
 }
 
@@ -52,10 +54,32 @@ impl Broker {
         call
     }
 
+    /// A call whose last keys are those of what the job holds.
+    fn call_holding(&self, script: &'static str, keys: &[&str], job: &Envelope) -> Call {
+        let mut call = self.call_for(script, keys, job);
+        if job.slot.is_some() {
+            call.keys.extend(self.slot_keys(job));
+        }
+        call
+    }
+
+    fn slot_keys(&self, job: &Envelope) -> Vec<String> {
+        let names = [&*slots(job), "blocked", "j", "s:0", "s:1", "s:2"];
+        names.iter().map(|name| self.key(name)).collect()
+    }
+
+    /// Asks for the slot of a job of normal priority.
+    pub(crate) fn slot(&self, consumer: &str, entry: &str, job: &Envelope) -> Call {
+        let mut call = self.call("slot.lua", &["s:0"]);
+        call.keys.extend(self.slot_keys(job));
+        let call = call.arg(consumer).arg(entry).arg(0).arg(job.id);
+        call.arg(job.slot.unwrap().limit).bytes(&job.encode())
+    }
+
     /// Enqueues into a queue that may have this many unfinished jobs.
     pub(crate) fn bounded(&self, limit: usize, jobs: &[&Envelope]) -> Call {
         let call = self
-            .call("bounded.lua", &["s:0", "s:1", "s:2", "delayed"])
+            .call("bounded.lua", &["s:0", "s:1", "s:2", "delayed", "blocked"])
             .arg(limit);
         let jobs = jobs.iter();
         jobs.fold(call, |call, job| call.bytes(&job.encode()))
@@ -69,7 +93,9 @@ impl Broker {
 
     /// Enqueues a unique job; `mode` may be `now`, too.
     pub(crate) fn unique(&self, job: &Envelope, mode: &str, ms: u64) -> Call {
-        let call = self.call_for("unique.lua", &["s:0", "s:1", "s:2", "j", "delayed"], job);
+        let names = ["s:0", "s:1", "s:2", "j", "delayed"];
+        let mut call = self.call_for("unique.lua", &names, job);
+        call.keys.push(self.key("blocked"));
         let call = call.arg(job.id).bytes(&job.encode());
         call.arg(mode).arg(ms).arg(KEEP)
     }
@@ -77,7 +103,8 @@ impl Broker {
     /// With a due time in ms of the Unix epoch.
     pub(crate) fn relay(&self, job: &Envelope, due: Option<u64>) -> Call {
         let marker = format!("once:{}", job.id);
-        let call = self.call("relay.lua", &["s:0", "s:1", "s:2", "j", "delayed", &marker]);
+        let names = ["s:0", "s:1", "s:2", "j", "delayed", "blocked", &marker];
+        let call = self.call("relay.lua", &names);
         let due = due.map_or_else(String::new, |due| due.to_string());
         let call = call.arg(KEEP).arg("").arg(job.id).bytes(&job.encode());
         call.arg(&*due).arg(KEEP)
@@ -85,14 +112,14 @@ impl Broker {
 
     /// Makes an entry a retry, `ms` from now.
     pub(crate) fn retry(&self, consumer: &str, entry: &str, job: &Envelope, ms: u64) -> Call {
-        let call = self.call_for("set_aside.lua", &["s:0", "j", "delayed"], job);
+        let call = self.call_holding("set_aside.lua", &["s:0", "j", "delayed"], job);
         let call = call.arg(consumer).arg(entry).arg(job.id);
         let call = call.bytes(&job.encode()).arg(job.id).arg(held(job));
         call.arg(ms).arg(KEEP)
     }
 
     pub(crate) fn park(&self, consumer: &str, entry: &str, job: &Envelope) -> Call {
-        let call = self.call_for("set_aside.lua", &["s:0", "j", "parked"], job);
+        let call = self.call_holding("set_aside.lua", &["s:0", "j", "parked"], job);
         let call = call.arg(consumer).arg(entry).arg(job.id);
         let member = format!("{} {} {}", job.name, job.version, job.id);
         let call = call.bytes(&job.encode()).arg(&*member);
@@ -113,7 +140,7 @@ impl Broker {
 
     /// Ends a job that is done, and enqueues what follows it.
     pub(crate) fn complete(&self, entry: &str, job: &Envelope) -> Call {
-        let call = self.call_for("complete.lua", &["s:0", "s:1", "s:2"], job);
+        let call = self.call_holding("complete.lua", &["s:0", "s:1", "s:2"], job);
         // Of normal priority, as all jobs of the broker are.
         let call = call.arg(1).arg(entry).arg(job.id).arg(held(job));
         call.bytes(job.next.as_deref().unwrap_or_default())
@@ -121,7 +148,7 @@ impl Broker {
 
     pub(crate) fn dead(&self, consumer: &str, entry: &str, job: &Envelope) -> Call {
         let marker = format!("once:{}", job.id);
-        let call = self.call_for("dead.lua", &["s:0", "dead", &marker], job);
+        let call = self.call_holding("dead.lua", &["s:0", "dead", &marker], job);
         let call = call.arg(consumer).arg(entry).bytes(&job.encode());
         let call = call.arg("discarded").arg("no").arg(job.attempt);
         let keep = if job.once { "60000" } else { "" };
@@ -131,7 +158,7 @@ impl Broker {
     /// Deletes what is at `member` of the key `index`; `kind` as the script has it.
     pub(crate) fn delete_job(&self, index: &str, kind: &str, member: &str, job: &Envelope) -> Call {
         let marker = format!("once:{}", job.id);
-        let call = self.call_for("delete.lua", &[index, "j", &marker], job);
+        let call = self.call_holding("delete.lua", &[index, "j", &marker], job);
         let keep = if job.once { "60000" } else { "" };
         let call = call.arg(job.id).arg(kind).arg(member);
         call.arg(keep).arg(held(job))
@@ -167,13 +194,19 @@ impl Broker {
         call.arg(3).arg(suspects).arg(5)
     }
 
-    /// Cancels a job that was seen here: an entry, `aside`, or nowhere; `consumer` is the
+    /// Cancels a job that was seen here: an entry, `aside`, `blocked`, or nowhere; `consumer` is the
     /// worker that has stopped it, or empty.
     pub(crate) fn cancel(&self, job: &Envelope, place: &str, consumer: &str) -> Call {
         let marker = format!("once:{}", job.id);
-        let names = ["s:0", "j", "delayed", "parked", "cx", "m", &marker];
-        let call = self.call_for("cancel.lua", &names, job);
-        let member = format!("{} {} {}", job.name, job.version, job.id);
+        let (index, member, place) = match place {
+            "blocked" => ("blocked", waiter(job), "aside"),
+            place => {
+                let member = format!("{} {} {}", job.name, job.version, job.id);
+                ("parked", member, place)
+            }
+        };
+        let names = ["s:0", "j", "delayed", index, "cx", "m", &marker];
+        let call = self.call_holding("cancel.lua", &names, job);
         let call = call.arg(job.id).arg(place).arg(&*member).arg(consumer);
         let call = call.arg(if job.once { "60000" } else { "" });
         call.arg(held(job))

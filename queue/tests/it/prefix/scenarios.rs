@@ -2,12 +2,13 @@
 
 use queue::{Envelope, JobId};
 
+use super::slots;
 use crate::broker::{Broker, Call, SCHEDULE, job, unique};
 
 /// A slot that no test lives to see, in ms.
 const FAR: i64 = 9_000_000_000_000;
 /// From now on, in ms; no preparation takes as long.
-const SOON: u64 = 60_000;
+pub(super) const SOON: u64 = 60_000;
 /// By how much a clock is set back, in ms.
 const SET_BACK: i64 = 3_600_000;
 /// A key, hashed.
@@ -25,7 +26,7 @@ pub(super) struct Given {
 }
 
 impl Given {
-    fn new(call: Call) -> Self {
+    pub(super) fn new(call: Call) -> Self {
         Self {
             again: vec![call.clone()],
             call,
@@ -34,7 +35,7 @@ impl Given {
         }
     }
 
-    fn accepted(mut self, jobs: &[&Envelope]) -> Self {
+    pub(super) fn accepted(mut self, jobs: &[&Envelope]) -> Self {
         self.accepted = jobs.iter().map(|job| job.id).collect();
         self
     }
@@ -58,6 +59,7 @@ pub(super) const SCENARIOS: &[(&str, &str)] = &[
     ("bounded.lua", "two jobs"),
     ("complete.lua", "a unique job that another follows"),
     ("complete.lua", "a job that is half done"),
+    ("complete.lua", "one whose slot another waits for"),
     ("cancel.lua", "a unique job that waits"),
     ("cancel.lua", "one that was handed back"),
     ("cancel.lua", "one that the caller ran"),
@@ -65,10 +67,15 @@ pub(super) const SCENARIOS: &[(&str, &str)] = &[
     ("cancel.lua", "a unique job for later"),
     ("cancel.lua", "a job to park"),
     ("cancel.lua", "one in other hands"),
+    ("cancel.lua", "one whose slot another waits for"),
+    ("cancel.lua", "one that waits for a slot"),
     ("cron.lua", "two slots"),
     ("cron.lua", "a slot to pass over"),
     ("dead.lua", "a job of the outbox"),
     ("dead.lua", "a unique job"),
+    ("dead.lua", "one whose slot another waits for"),
+    ("delete.lua", "one whose slot another waits for"),
+    ("delete.lua", "one that waits for a slot"),
     ("delete.lua", "a ready job of the outbox"),
     ("delete.lua", "a unique job, handed back"),
     ("delete.lua", "a unique job, set aside"),
@@ -91,8 +98,11 @@ pub(super) const SCENARIOS: &[(&str, &str)] = &[
     ("schedule.lua", "later"),
     ("set_aside.lua", "a retry"),
     ("set_aside.lua", "a retry of a unique job"),
+    ("set_aside.lua", "one whose slot another waits for"),
     ("set_aside.lua", "a job to park"),
     ("set_aside.lua", "a unique job to park"),
+    ("slot.lua", "a job that is half set aside"),
+    ("slot.lua", "a job behind another"),
     ("tick.lua", "two jobs that are due"),
     ("tick.lua", "a request of long ago"),
     ("trim.lua", "more letters than shall stay"),
@@ -114,6 +124,9 @@ pub(super) async fn prepare(broker: &mut Broker, script: &str, what: &str) -> Gi
     }
     broker.end_grace().await;
     match script {
+        "slot.lua" => slots::takes(broker, what).await,
+        _ if what.contains("for a slot") => slots::removes_waiting(broker, script).await,
+        _ if what.contains("slot another") => slots::frees(broker, script).await,
         "beat.lua" => {
             if what == "after the clock was set back" {
                 broker.beaten("peer", -SET_BACK).await;

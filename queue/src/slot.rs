@@ -25,8 +25,8 @@ impl KeyLimit {
 
     /// So many at once.
     ///
-    /// Each job goes by its own limit. Where they differ, one with a small limit waits
-    /// until that few run, and those behind it wait for it.
+    /// Each job goes by its own limit when it starts. Where they differ, one with a small
+    /// limit waits until so few run, those behind it wait too, and may then run beside it.
     pub fn new(key: impl Into<String>, most: NonZeroU16) -> Self {
         let key = key.into();
         Self { key, most }

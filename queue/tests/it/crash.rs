@@ -27,10 +27,10 @@ async fn child_worker() {
     start(&queue, &Arc::new(Log::default()), 4).ended().await;
 }
 
-struct Process(Child);
+pub(crate) struct Process(Child);
 
 impl Process {
-    fn start(settings: &Settings) -> Self {
+    pub(crate) fn start(settings: &Settings) -> Self {
         let child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "crash::child_worker", "--nocapture"])
             .env(CHILD_NAMESPACE, &settings.namespace)
@@ -41,7 +41,7 @@ impl Process {
         Self(child)
     }
 
-    fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.0.kill().unwrap();
         self.0.wait().unwrap();
     }

@@ -29,5 +29,6 @@ mod replay;
 mod rights;
 mod sentinel;
 mod server;
+mod slots;
 mod testing;
 mod unique;

@@ -10,10 +10,10 @@ use queue::{
 use super::{
     LATER, LEASE, Op, WORKERS,
     delivered::Delivery,
-    state::{Number, State},
+    state::{Kind, Number, State},
 };
 use crate::{
-    broker::{Broker, Call, SCHEDULE, job, unique},
+    broker::{Broker, Call, SCHEDULE, job, limited, unique},
     harness::*,
 };
 
@@ -79,7 +79,11 @@ impl Both {
 
     fn make(&mut self, envelope: Envelope) -> Number {
         let key = envelope.unique.map(|hash| hash[0]);
-        let number = self.state.make(key, envelope.once);
+        let number = self.state.make(Kind {
+            key,
+            once: envelope.once,
+            limit: envelope.slot.map(|slot| usize::from(slot.limit.get())),
+        });
         self.numbers.insert(envelope.id, number);
         self.jobs.push(envelope);
         number
@@ -117,6 +121,7 @@ impl Both {
             | Op::EnqueueLater
             | Op::EnqueueBounded(_)
             | Op::EnqueueUnique { .. }
+            | Op::EnqueueLimited(_)
             | Op::Relay { .. }
             | Op::RelayAgain(_)
             | Op::Replay(_) => self.produce(op).await,
@@ -128,6 +133,7 @@ impl Both {
             | Op::Bury(at)
             | Op::HandBack(at)
             | Op::Stop(at) => self.settle(&op, at).await,
+            Op::Ask(at) => self.ask(at).await,
             Op::Fetch(by, most) => self.fetch(by, most).await,
             Op::Reclaim(by, most, suspects) => self.reclaim(by, most, suspects).await,
             Op::Beat(by) => self.beat(by).await,
@@ -170,6 +176,12 @@ impl Both {
         match op {
             Op::Enqueue => {
                 let job = job();
+                self.broker.add(&job).await;
+                let job = self.make(job);
+                self.state.add(job);
+            }
+            Op::EnqueueLimited(most) => {
+                let job = limited(most);
                 self.broker.add(&job).await;
                 let job = self.make(job);
                 self.state.add(job);
@@ -252,6 +264,7 @@ impl Both {
         let envelope = self.jobs[job].clone();
         let place = match self.broker.entry_for(&envelope).await {
             Some(entry) => entry,
+            None if self.state.seen().blocked.contains(&job) => "blocked".to_owned(),
             None if self.state.seen().payloads.contains(&job) => "aside".to_owned(),
             None => String::new(),
         };
@@ -368,6 +381,7 @@ impl Both {
             for at in mine {
                 let found = self.deliveries.iter().rposition(|it| it.at == at);
                 self.deliveries.swap(0, found.unwrap());
+                self.step(Op::Ask(0)).await;
                 self.step(Op::Done(0)).await;
             }
             if self.state.is_idle() && self.state.leases().len() == 1 {

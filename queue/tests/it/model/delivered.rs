@@ -32,8 +32,13 @@ impl Both {
                 self.state.done(at);
                 (self.broker.finish(&entry, &now), there)
             }
-            // Of a unique job this is one script, which has no half.
-            Op::HalfDone(_) if now.unique.is_some() => return,
+            Op::Done(_) if now.slot.is_some() => {
+                let there = self.state.seen_at(at);
+                self.state.done(at);
+                (self.broker.complete(&entry, &now), there)
+            }
+            // Of such jobs this is one script, which has no half.
+            Op::HalfDone(_) if now.unique.is_some() || now.slot.is_some() => return,
             Op::HalfDone(_) => {
                 self.broker.delete(&entry).await;
                 return self.state.half_done(at);
@@ -68,6 +73,24 @@ impl Both {
             }
         };
         assert_eq!(self.number(&call).await == 1, expected, "{op:?}");
+    }
+
+    /// A worker asks for the slot of a job, before it runs it.
+    pub(super) async fn ask(&mut self, at: u8) {
+        let Some(delivery) = pick(&self.deliveries, at) else {
+            return;
+        };
+        let (by, entry) = (delivery.by.clone(), delivery.entry.clone());
+        let (at, job) = (delivery.at, delivery.job);
+        if self.jobs[job].slot.is_none() {
+            return;
+        }
+        let now = self.envelope(job, self.state.attempt(job));
+        let call = self.broker.slot(&by, &entry, &now);
+        let Some(answer) = self.run(&call).await else {
+            return;
+        };
+        assert_eq!(answer, Value::Int(self.state.ask(&by, at, job)));
     }
 
     pub(super) async fn delete(&mut self, at: u8) {

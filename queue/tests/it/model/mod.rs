@@ -32,6 +32,10 @@ enum Op {
         key: u8,
         later: bool,
     },
+    /// A job of the one key that has slots: so many, as this job says.
+    EnqueueLimited(u16),
+    /// A worker is about to run a job.
+    Ask(u8),
     Relay {
         later: bool,
     },
@@ -81,6 +85,8 @@ fn op() -> impl Strategy<Value = Op> {
         3 => Just(Op::EnqueueLater),
         3 => (2..12usize).prop_map(Op::EnqueueBounded),
         6 => (0..KEYS, any::<bool>()).prop_map(|(key, later)| Op::EnqueueUnique { key, later }),
+        6 => (1..3u16).prop_map(Op::EnqueueLimited),
+        10 => any::<u8>().prop_map(Op::Ask),
         3 => any::<bool>().prop_map(|later| Op::Relay { later }),
         2 => any::<u8>().prop_map(Op::RelayAgain),
         14 => (worker.clone(), some.clone()).prop_map(|(by, most)| Op::Fetch(by, most)),

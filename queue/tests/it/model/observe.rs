@@ -1,6 +1,6 @@
 //! Redis, as the model sees it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use queue::{
     EntryId, Envelope, JobId,
@@ -12,7 +12,7 @@ use super::{
     both::Both,
     state::{Due, Entry, Lock, Number, Pending, Seen},
 };
-use crate::broker::{SCHEDULE, lock, unique};
+use crate::broker::{SCHEDULE, limited, lock, slots, unique};
 
 /// Times that have come are counted from 1, others are by the clock.
 const PAST: f64 = 1e9;
@@ -29,7 +29,7 @@ impl Both {
         for (command, key) in [("XRANGE", "s:0"), ("XRANGE", "dead")] {
             pipe.cmd(command).arg(self.broker.key(key)).arg(&["-", "+"]);
         }
-        for key in ["delayed", "parked", "alive"] {
+        for key in ["delayed", "parked", "blocked", "alive"] {
             let range = pipe.cmd("ZRANGE").arg(self.broker.key(key));
             range.arg(&["0", "-1", "WITHSCORES"]);
         }
@@ -50,6 +50,7 @@ impl Both {
             Scores,
             Scores,
             Scores,
+            Scores,
             Payloads,
             Vec<Option<String>>,
             (f64, f64),
@@ -58,8 +59,8 @@ impl Both {
             i64,
         );
         let all: All = self.broker.at_once(&pipe).await;
-        let (stream, dead, delayed, parked, alive, payloads, locks, time, slot, ..) = all;
-        let left = [all.9, all.10];
+        let (stream, dead, delayed, parked, blocked, alive, payloads, locks, time, slot, ..) = all;
+        let left = [all.10, all.11];
         let mut seen = Seen::default();
         let mut entries = self.pending().await;
         for (id, envelope) in envelopes(&stream) {
@@ -97,6 +98,11 @@ impl Both {
             let id = member.rsplit(' ').next().unwrap();
             seen.parked.insert(self.number_of(id));
         }
+        for (member, _) in blocked {
+            let id = member.split(' ').nth(1).unwrap();
+            seen.blocked.insert(self.number_of(id));
+        }
+        seen.slots = self.slots(&stream).await;
         let now = time.0 * 1e3 + time.1 / 1e3;
         let alive = alive.into_iter().map(|(name, ends)| (name, ends >= now));
         seen.alive = alive.collect();
@@ -109,6 +115,20 @@ impl Both {
             }
         }
         seen
+    }
+
+    /// Jobs that have a slot, and their entries with them.
+    async fn slots(&mut self, stream: &StreamRangeReply) -> BTreeSet<Number> {
+        let slots = self.broker.key(&slots(&limited(1)));
+        let slots: BTreeMap<String, String> = self.broker.ask(&["HGETALL", &slots]).await;
+        let mut valid = BTreeSet::new();
+        for (entry, envelope) in envelopes(stream) {
+            let slot = slots.get(&envelope.id.to_string());
+            if slot == Some(&format!("0/{entry}")) {
+                valid.insert(self.number_of(&envelope.id.to_string()));
+            }
+        }
+        valid
     }
 
     /// The pending entries, with or without a body.

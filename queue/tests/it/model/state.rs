@@ -2,6 +2,7 @@
 
 mod cancel;
 mod leases;
+mod slots;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -48,6 +49,10 @@ pub(super) struct Seen {
     pub(super) entries: Vec<Entry>,
     pub(super) delayed: BTreeMap<Number, Due>,
     pub(super) parked: BTreeSet<Number>,
+    /// Those that wait for a slot, in their order.
+    pub(super) blocked: BTreeSet<Number>,
+    /// Those that have a slot.
+    pub(super) slots: BTreeSet<Number>,
     /// In their order.
     pub(super) dead: Vec<Number>,
     /// Attempt of each job that is anywhere.
@@ -66,6 +71,8 @@ pub(super) struct Seen {
 pub(super) struct Kind {
     pub(super) key: Option<u8>,
     pub(super) once: bool,
+    /// Jobs of the key with slots that may run at once, if it has this key.
+    pub(super) limit: Option<usize>,
 }
 
 /// The model.
@@ -78,6 +85,9 @@ pub(super) struct State {
     next: u64,
     delayed: BTreeMap<Number, Due>,
     parked: BTreeSet<Number>,
+    blocked: BTreeSet<Number>,
+    /// Those that have a slot, and the places of their entries.
+    slots: BTreeMap<Number, u64>,
     dead: Vec<Number>,
     locks: BTreeMap<u8, Lock>,
     /// Once-jobs that a relay passes over.
@@ -120,6 +130,7 @@ impl State {
         let places = places
             .chain(self.delayed.keys().copied())
             .chain(self.parked.iter().copied())
+            .chain(self.blocked.iter().copied())
             .chain(self.dead.iter().copied());
         let mut attempts = BTreeMap::new();
         for job in places {
@@ -130,9 +141,14 @@ impl State {
             entries: self.entries.values().cloned().collect(),
             delayed: self.delayed.clone(),
             parked: self.parked.clone(),
+            blocked: self.blocked.clone(),
+            slots: self.valid_slots(),
             dead: self.dead.clone(),
             attempts,
-            payloads: self.delayed.keys().chain(&self.parked).copied().collect(),
+            payloads: {
+                let aside = self.delayed.keys().chain(&self.parked);
+                aside.chain(&self.blocked).copied().collect()
+            },
             locks: self.locks.clone(),
             alive: self.alive.clone(),
             slot: self.slot,
@@ -141,11 +157,12 @@ impl State {
 
     /// Whether nothing is left to do.
     pub(super) fn is_idle(&self) -> bool {
-        self.entries.is_empty() && self.delayed.is_empty() && self.parked.is_empty()
+        let aside = self.delayed.is_empty() && self.parked.is_empty() && self.blocked.is_empty();
+        self.entries.is_empty() && aside
     }
 
-    pub(super) fn make(&mut self, key: Option<u8>, once: bool) -> Number {
-        self.kinds.push(Kind { key, once });
+    pub(super) fn make(&mut self, kind: Kind) -> Number {
+        self.kinds.push(kind);
         self.attempts.push(1);
         self.kinds.len() - 1
     }
@@ -166,7 +183,8 @@ impl State {
     /// Jobs that are ready, running or delayed.
     pub(super) fn unfinished(&self) -> usize {
         let entries = self.entries.values();
-        entries.filter(|entry| entry.job.is_some()).count() + self.delayed.len()
+        let entries = entries.filter(|entry| entry.job.is_some()).count();
+        entries + self.delayed.len() + self.blocked.len()
     }
 
     pub(super) fn delay(&mut self, job: Number) {
@@ -196,7 +214,9 @@ impl State {
         self.locks.get(&key).map(|lock| lock.job)
     }
 
+    /// What it holds is free; it is where it was, if it waits for a slot itself.
     fn free(&mut self, job: Number) {
+        self.free_slot(job);
         if self.holder(job) == Some(job) {
             self.locks.retain(|_, lock| lock.job != job);
         }
@@ -276,6 +296,7 @@ impl State {
         self.entries.remove(&at);
         self.attempts[job] += 1;
         self.delay(job);
+        self.free_slot(job);
         if self.holder(job).is_none_or(|holder| holder == job) {
             self.hold(job, false);
         }
@@ -288,6 +309,7 @@ impl State {
         }
         self.entries.remove(&at);
         self.parked.insert(job);
+        self.free_slot(job);
         if self.holder(job).is_none_or(|holder| holder == job) {
             self.hold(job, true);
         }
@@ -345,6 +367,7 @@ impl State {
         self.entries.values().any(|entry| entry.job == Some(job))
             || self.delayed.contains_key(&job)
             || self.parked.contains(&job)
+            || self.blocked.contains(&job)
             || self.dead.contains(&job)
     }
 
@@ -361,6 +384,7 @@ impl State {
         }
         self.delayed.remove(&job);
         self.parked.remove(&job);
+        self.blocked.remove(&job);
         self.dead.retain(|letter| *letter != job);
         self.free(job);
         if self.kinds[job].once {

@@ -3,14 +3,64 @@
 use std::{path::PathBuf, time::Duration};
 
 use anyhow::Result;
-use redis::IntoConnectionInfo;
+use queue::{Cluster, Sentinel, Servers};
+use redis::{IntoConnectionInfo, RedisConnectionInfo};
 use serde::{Deserialize, Serialize};
 use sqlx::{PgPool, postgres::PgPoolOptions};
 
-use crate::{history::Release, journal::Journal};
+use crate::{
+    history::{Kind, Release},
+    journal::Journal,
+};
 
 /// Prefix of all keys in Redis.
 pub(crate) const NAMESPACE: &str = "chaos";
+
+/// The queues, each on another node of a Cluster of three.
+pub(crate) const QUEUES: [&str; 3] = ["default", "limited", "kept"];
+
+/// Most unfinished jobs of [`Kind::Bounded`]: few, so that the queue is often full.
+pub(crate) const LIMIT: u64 = 40;
+
+/// What the Sentinels call the servers.
+pub(crate) const SET: &str = "primary";
+
+/// Where Redis is, by the ports of this machine.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) enum Address {
+    /// A server, or the proxy before it.
+    One(u16),
+    /// Sentinels that know the primary.
+    Sentinel(Vec<u16>),
+    /// The nodes of a Cluster.
+    Cluster(Vec<u16>),
+}
+
+impl Address {
+    /// For [`queue::Settings`]: the address of the one server, or of nobody, and who knows it.
+    fn servers(&self) -> (u16, Servers) {
+        const NOBODY: u16 = 1;
+        let nodes = |ports: &[u16]| {
+            let ports = ports.iter();
+            ports.map(|port| ("127.0.0.1".to_owned(), *port)).collect()
+        };
+        match self {
+            Self::One(port) => (*port, Servers::One),
+            Self::Sentinel(ports) => {
+                let sentinel = Sentinel {
+                    nodes: nodes(ports),
+                    set: SET.to_owned(),
+                    login: RedisConnectionInfo::default(),
+                };
+                (NOBODY, Servers::Sentinel(sentinel))
+            }
+            Self::Cluster(ports) => {
+                let nodes = nodes(ports);
+                (NOBODY, Servers::Cluster(Cluster { nodes }))
+            }
+        }
+    }
+}
 
 /// The one argument of a worker or producer, as JSON.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -24,7 +74,7 @@ pub(crate) struct Brief {
     pub(crate) release: Release,
     /// Whether it came last: it knows a kind of job that nobody knew before, and no schedules.
     pub(crate) last: bool,
-    pub(crate) redis_port: u16,
+    pub(crate) redis: Address,
     pub(crate) database_url: String,
     pub(crate) history: PathBuf,
     pub(crate) seed: u64,
@@ -39,9 +89,13 @@ impl Brief {
 
     /// The queue with all times cut to the lease, in the proportions of the defaults.
     pub(crate) fn queue(&self) -> Result<queue::Settings> {
-        let redis = ("127.0.0.1", self.redis_port).into_connection_info()?;
+        let (port, servers) = self.redis.servers();
+        let redis = ("127.0.0.1", port).into_connection_info()?;
         let mut settings = queue::Settings::new(redis, NAMESPACE);
         settings.lease = self.lease;
+        settings.servers = servers;
+        let limited = Kind::Bounded.queue().to_owned();
+        settings.limits.insert(limited, LIMIT);
         let tuning = &mut settings.tuning;
         tuning.scan = scan(self.lease);
         tuning.connect_timeout = self.lease / 4;

@@ -4,7 +4,11 @@ use std::{collections::HashMap, time::Duration};
 
 use fastrand::Rng;
 
-use crate::{brief, history::Fault};
+use crate::{
+    brief::{self, QUEUES},
+    history::Fault,
+    servers::Kind,
+};
 
 /// Whom a fault hits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -15,6 +19,7 @@ pub(crate) enum Target {
     Producer(usize),
     Redis,
     Postgres,
+    Queue(&'static str),
 }
 
 /// One fault.
@@ -26,6 +31,8 @@ pub(crate) struct Step {
     pub(crate) target: Target,
     /// From the fault to its undoing; for an end, to the restart.
     pub(crate) lasts: Duration,
+    /// Whose servers are hit, where there are several.
+    pub(crate) queue: &'static str,
     /// How late answers are, for [`Fault::Delay`].
     pub(crate) delay: Duration,
 }
@@ -49,7 +56,7 @@ pub(crate) struct Storms {
 }
 
 /// Every fault, how likely it is, and its name on the command line.
-pub(crate) const FAULTS: [(Fault, u32, &str); 14] = [
+pub(crate) const FAULTS: [(Fault, u32, &str); 18] = [
     (Fault::Kill, 8, "kill"),
     (Fault::Stop, 4, "stop"),
     (Fault::Term, 4, "term"),
@@ -64,7 +71,31 @@ pub(crate) const FAULTS: [(Fault, u32, &str); 14] = [
     (Fault::SwallowReplies, 4, "swallow"),
     (Fault::BlackHole, 3, "black-hole"),
     (Fault::Delay, 3, "delay"),
+    (Fault::Pause, 4, "pause"),
+    (Fault::Disconnect, 3, "disconnect"),
+    (Fault::Failover, 5, "failover"),
+    (Fault::ReplicaRestart, 2, "replica-restart"),
 ];
+
+/// Whether a fault can be inflicted on such servers.
+///
+/// Sentinels and Clusters tell the addresses of their servers, so nobody goes through a proxy.
+/// Their primaries are replaced when they are away for long, which is a fault of its own.
+pub(crate) fn applies(fault: Fault, redis: Kind) -> bool {
+    let alone = redis == Kind::One;
+    match fault {
+        Fault::Failover | Fault::ReplicaRestart => !alone,
+        Fault::RedisRestart
+        | Fault::RedisLoss
+        | Fault::RedisPause
+        | Fault::Cut
+        | Fault::Refuse
+        | Fault::SwallowReplies
+        | Fault::BlackHole
+        | Fault::Delay => alone,
+        _ => true,
+    }
+}
 
 impl Storms {
     pub(crate) fn new(
@@ -107,8 +138,12 @@ impl Storms {
             | Fault::RedisLoss
             | Fault::RedisPause
             | Fault::RedisOom
-            | Fault::ScriptFlush => Target::Redis,
+            | Fault::ScriptFlush
+            | Fault::Disconnect
+            | Fault::Failover
+            | Fault::ReplicaRestart => Target::Redis,
             Fault::PostgresRestart => Target::Postgres,
+            Fault::Pause => Target::Queue(QUEUES[self.rng.usize(..QUEUES.len())]),
             // Mostly the workers: they have more to lose.
             _ if self.producers > 0 && self.rng.u8(..8) == 0 => {
                 Target::Producer(self.rng.usize(..self.producers))
@@ -118,10 +153,10 @@ impl Storms {
         let leases = match fault {
             Fault::Kill | Fault::PostgresRestart => 0.1..1.5,
             Fault::Term | Fault::RedisLoss => 0.1..0.5,
-            Fault::Stop => 0.3..2.0,
+            Fault::Stop | Fault::Pause => 0.3..2.0,
             Fault::RedisRestart | Fault::RedisPause => 0.1..2.0,
             Fault::RedisOom => 0.1..0.8,
-            Fault::ScriptFlush | Fault::Cut => 0.0..0.0,
+            Fault::ScriptFlush | Fault::Cut | Fault::Disconnect => 0.0..0.0,
             _ => 0.1..1.5,
         };
         let share = leases.start + self.rng.f64() * (leases.end - leases.start);
@@ -130,6 +165,7 @@ impl Storms {
             fault,
             target,
             lasts: self.lease.mul_f64(share),
+            queue: QUEUES[self.rng.usize(..QUEUES.len())],
             delay: Duration::from_millis(self.rng.u64(5..500)),
         }
     }
@@ -184,9 +220,13 @@ mod tests {
     };
     use std::collections::HashSet;
 
+    fn of_one_server() -> Vec<Fault> {
+        let all = FAULTS.map(|(fault, ..)| fault).into_iter();
+        all.filter(|fault| applies(*fault, Kind::One)).collect()
+    }
+
     fn storms(seed: u64) -> Vec<Storm> {
-        let all = FAULTS.map(|(fault, ..)| fault);
-        Storms::new(seed, 4, 2, Duration::from_secs(2), &all)
+        Storms::new(seed, 4, 2, Duration::from_secs(2), &of_one_server())
             .take(200)
             .collect()
     }
@@ -200,7 +240,7 @@ mod tests {
     #[test]
     fn every_fault_comes_and_none_hits_a_target_that_is_down() {
         let storms = storms(7);
-        for (fault, ..) in FAULTS {
+        for fault in of_one_server() {
             let mut steps = storms.iter().flat_map(|storm| &storm.steps);
             assert!(steps.any(|step| step.fault == fault), "{fault:?}");
         }
@@ -228,7 +268,7 @@ mod tests {
                 at += end.unwrap_or_default() + storm.calm;
             }
         }
-        assert_eq!(seen.len(), FAULTS.len(), "{seen:?}");
+        assert_eq!(seen.len(), of_one_server().len(), "{seen:?}");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The worker and producer processes, each behind a proxy of its own.
+//! The worker and producer processes, each behind a proxy of its own where that is possible.
 
 use std::{
     fs::File,
@@ -19,7 +19,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    brief::Brief,
+    brief::{Address, Brief},
     history::{Event, Fault},
     journal::Journal,
     proxy::Proxy,
@@ -58,7 +58,8 @@ pub(crate) struct Slot {
     brief: Brief,
     logs: PathBuf,
     journal: Journal,
-    pub(crate) proxy: Proxy,
+    /// None where servers tell their own addresses, past every proxy.
+    pub(crate) proxy: Option<Proxy>,
     /// Held for as long as something is done to the process.
     pub(crate) process: Mutex<Process>,
     /// No life follows the one that is.
@@ -101,10 +102,14 @@ impl Fleet {
         logs: &Path,
         journal: &Journal,
     ) -> Result<()> {
-        let proxy = Proxy::open(brief.redis_port).await?;
+        let proxy = match brief.redis {
+            Address::One(port) => Some(Proxy::open(port).await?),
+            _ => None,
+        };
+        let proxied = proxy.as_ref().map(|proxy| Address::One(proxy.port));
         let brief = Brief {
             slot: (self.before + self.slots.len()) as u64 + 1,
-            redis_port: proxy.port,
+            redis: proxied.unwrap_or(brief.redis),
             ..brief
         };
         let process = start(role, &brief, 1, logs, journal)?;

@@ -3,6 +3,8 @@
 //! One line of JSON per record, appended with one `write`, so that it outlives a
 //! SIGKILL of its writer. All clocks are this machine's.
 
+use std::collections::BTreeMap;
+
 use queue::JobId;
 use serde::{Deserialize, Serialize};
 
@@ -46,7 +48,14 @@ pub(crate) enum Event {
         serial: Serial,
         certain: bool,
         error: String,
+        /// For want of room: so many jobs were to go in together.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        full: Option<u64>,
     },
+    /// A producer is about to cancel a job.
+    Cancel { id: JobId },
+    /// What it was told.
+    Cancelled { id: JobId, answer: CancelAnswer },
     /// A handler begins.
     Start {
         serial: Serial,
@@ -83,6 +92,10 @@ pub(crate) enum Event {
     },
     /// It is undone: continued, restarted, healed.
     Healed { fault: Fault, target: String },
+    /// The queue has said that it is paused, during [`Fault::Pause`].
+    Paused { queue: String },
+    /// The queue is about to be resumed; when it has said that it is, the fault is healed.
+    Resuming { queue: String },
     /// Where every job was at one instant.
     Snapshot(Snapshot),
     /// This machine did not run us in time; timing limits grow by as much.
@@ -102,9 +115,32 @@ pub(crate) enum Kind {
     Done,
     Delayed,
     Unique,
+    Bounded,
     Scheduled,
     Versioned,
     Unknown,
+}
+
+impl Kind {
+    /// The queue that jobs of this kind go to.
+    pub(crate) const fn queue(self) -> &'static str {
+        match self {
+            Self::Bounded => "limited",
+            Self::Delayed | Self::Done => "kept",
+            _ => "default",
+        }
+    }
+}
+
+/// What became of a request to cancel a job, as far as its producer knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum CancelAnswer {
+    Removed,
+    Asked,
+    Gone,
+    /// An error, so anything.
+    Nothing,
 }
 
 /// The way into the queue.
@@ -163,9 +199,17 @@ pub(crate) enum Fault {
     /// Bytes go nowhere, connections stay open.
     BlackHole,
     Delay,
+    /// A queue is paused, and resumed.
+    Pause,
+    /// All connections to Redis are cut, and may be made again.
+    Disconnect,
+    /// A primary is killed, and its replica takes its place.
+    Failover,
+    /// A replica is killed and comes back.
+    ReplicaRestart,
 }
 
-/// Every place where a job can be, at one instant.
+/// Every place where a job can be, at one instant for each queue.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct Snapshot {
     /// Ready or running: entries of the stream, with the owner if there is one.
@@ -177,6 +221,18 @@ pub(crate) struct Snapshot {
     pub(crate) dead: Vec<DeadJob>,
     /// Unique locks: key and holder.
     pub(crate) locks: Vec<(String, JobId)>,
+    /// Entries that were delivered more than once, and how often.
+    #[serde(default)]
+    pub(crate) delivered: Vec<(JobId, u64)>,
+    /// Jobs of each queue that count against its limit.
+    #[serde(default)]
+    pub(crate) depths: BTreeMap<String, u64>,
+    /// Requests to cancel that are remembered.
+    #[serde(default)]
+    pub(crate) requests: Vec<JobId>,
+    /// How many jobs were cancelled, by the count of all queues.
+    #[serde(default)]
+    pub(crate) cancelled: u64,
     /// When it was asked for; `at` of the record is when the answer was there.
     pub(crate) asked: Micros,
 }
@@ -209,6 +265,9 @@ pub(crate) struct Final {
     pub(crate) poison_after: u32,
     /// Exit deadline after SIGTERM.
     pub(crate) drain_ms: u64,
+    /// Most unfinished jobs of the queues that have a limit.
+    #[serde(default)]
+    pub(crate) limits: BTreeMap<String, u64>,
     /// The schedules that workers of this release follow.
     #[serde(default)]
     pub(crate) schedules: Vec<Planned>,

@@ -6,7 +6,7 @@ use queue::Job;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::history::{Micros, Serial};
+use crate::history::{Kind, Micros, Serial};
 
 /// What a job is to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,13 +35,14 @@ fn backoff(attempt: u16) -> Duration {
 }
 
 macro_rules! kinds {
-    ($($(#[$doc:meta])* $kind:ident = $name:literal, attempts $attempts:literal;)*) => {$(
+    ($($(#[$doc:meta])* $kind:ident: $of:ident = $name:literal, attempts $attempts:literal;)*) => {$(
         $(#[$doc])*
         #[derive(Debug, Serialize, Deserialize)]
         pub(crate) struct $kind(pub(crate) Task);
 
         impl Job for $kind {
             const NAME: &'static str = $name;
+            const QUEUE: &'static str = Kind::$of.queue();
             const MAX_ATTEMPTS: u16 = $attempts;
 
             fn backoff(attempt: u16) -> Duration {
@@ -53,23 +54,25 @@ macro_rules! kinds {
 
 kinds! {
     /// Does what its task says, and obeys its token.
-    Plain = "plain", attempts 4;
+    Plain: Plain = "plain", attempts 4;
     /// Takes three leases, and does not look at its token.
-    Long = "long", attempts 4;
+    Long: Long = "long", attempts 4;
     /// Kills its process.
-    Poison = "poison", attempts 4;
+    Poison: Poison = "poison", attempts 4;
     /// Has an effect in Postgres, and its token in the outbox.
-    Once = "once", attempts 200;
+    Once: Once = "once", attempts 200;
     /// Has an effect in Postgres, which is noted there as done.
-    Done = "done", attempts 200;
+    Done: Done = "done", attempts 200;
     /// Runs at its time.
-    Delayed = "delayed", attempts 4;
+    Delayed: Delayed = "delayed", attempts 4;
     /// Holds a key.
-    Unique = "unique", attempts 4;
+    Unique: Unique = "unique", attempts 4;
+    /// Of a queue that takes no more than its limit.
+    Bounded: Bounded = "bounded", attempts 4;
     /// Known to the last workers alone.
-    Unknown = "unknown", attempts 4;
+    Unknown: Unknown = "unknown", attempts 4;
     /// As the release before writes it, and reads it.
-    VersionedV1 = "versioned", attempts 4;
+    VersionedV1: Versioned = "versioned", attempts 4;
 }
 
 /// As this release writes it; what the release before wrote is lifted.

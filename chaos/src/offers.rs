@@ -7,7 +7,7 @@ use fastrand::Rng;
 use crate::{
     brief::Brief,
     history::{Kind, Release, Route, Serial},
-    jobs::{Failing, Plain, Task},
+    jobs::{Failing, Task},
 };
 
 /// Mean time between two offers of this release's producer; the older one takes three times that.
@@ -23,6 +23,8 @@ pub(crate) struct Offer {
     /// Not before this long from now.
     pub(crate) delay: Option<Duration>,
     pub(crate) unique: Option<String>,
+    /// How long after its acceptance it is cancelled.
+    pub(crate) cancel: Option<Duration>,
     /// The transaction is rolled back, so the job must never be seen.
     pub(crate) rolled_back: bool,
 }
@@ -55,21 +57,25 @@ impl Draw {
         mean.mul_f64(self.rng.f64() * 2.0)
     }
 
-    /// Mostly none; now and then many plain jobs that are offered at once.
-    pub(crate) fn burst(&mut self) -> Vec<Plain> {
-        let jobs = if self.rng.u8(..120) == 0 {
-            self.rng.u8(2..60)
-        } else {
-            0
+    /// Mostly none; now and then many jobs of a kind that are offered at once.
+    pub(crate) fn burst(&mut self) -> Option<(Kind, Vec<Task>)> {
+        if self.rng.u8(..100) != 0 {
+            return None;
+        }
+        // The release before has no queues with a limit.
+        let (kind, most) = match self.release {
+            Release::New if self.rng.bool() => (Kind::Bounded, 30),
+            _ => (Kind::Plain, 60),
         };
-        (0..jobs).map(|_| Plain(self.task(Kind::Plain))).collect()
+        let jobs = self.rng.u8(2..most);
+        Some((kind, (0..jobs).map(|_| self.task(kind)).collect()))
     }
 
     pub(crate) fn offer(&mut self) -> Offer {
         let kind = self.kind();
         let route = match kind {
             Kind::Once => Route::Outbox,
-            Kind::Plain | Kind::Delayed
+            Kind::Plain | Kind::Delayed | Kind::Bounded
                 if self.release == Release::New && self.rng.u8(..10) == 0 =>
             {
                 Route::Outbox
@@ -78,17 +84,36 @@ impl Draw {
         };
         let delayed = match kind {
             Kind::Delayed => true,
-            Kind::Once | Kind::Unique => self.rng.u8(..8) == 0,
+            Kind::Once | Kind::Unique | Kind::Bounded => self.rng.u8(..8) == 0,
             _ => false,
         };
+        let cancel = self.cancel(kind, route);
         Offer {
             kind,
             route,
             task: self.task(kind),
             delay: delayed.then(|| Duration::from_millis(self.rng.u64(200..6000))),
             unique: (kind == Kind::Unique).then(|| format!("key-{}", self.rng.u8(..KEYS))),
+            cancel,
             rolled_back: route == Route::Outbox && self.rng.u8(..20) == 0,
         }
+    }
+
+    /// One in twelve is cancelled: at once, or when it waits, runs, fails or is done.
+    ///
+    /// Not those of the outbox, whose rows bring them back; once-jobs are cancelled by their
+    /// tokens, in Postgres.
+    fn cancel(&mut self, kind: Kind, route: Route) -> Option<Duration> {
+        let can_be = self.release == Release::New && route == Route::Direct;
+        if !can_be || kind == Kind::Poison || self.rng.u8(..12) != 0 {
+            return None;
+        }
+        let most = match self.rng.u8(..3) {
+            0 => 5,
+            1 => 300,
+            _ => 4000,
+        };
+        Some(Duration::from_millis(self.rng.u64(..most)))
     }
 
     fn kind(&mut self) -> Kind {
@@ -102,6 +127,7 @@ impl Draw {
             (Kind::Long, 60),
             (Kind::Once, if new { 500 } else { 0 }),
             (Kind::Unique, if new { 250 } else { 0 }),
+            (Kind::Bounded, if new { 250 } else { 0 }),
             (Kind::Unknown, if new { 30 } else { 0 }),
             (Kind::Poison, u32::from(new)),
         ];
@@ -122,6 +148,8 @@ impl Draw {
             Kind::Long => 3 * u64::try_from(self.lease.as_millis()).unwrap_or(u64::MAX),
             // Long enough for others to want the same key.
             Kind::Unique => self.rng.u64(20..600),
+            // Long enough for its queue to fill up.
+            Kind::Bounded => self.rng.u64(100..1500),
             // Under way when a worker comes to doubt its lease: obeying then is what counts.
             Kind::Plain if self.rng.u8(..32) == 0 => self.rng.u64(500..4000),
             _ => self.rng.u64(1..50),

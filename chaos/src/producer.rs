@@ -7,14 +7,17 @@ use std::{
 };
 
 use anyhow::Result;
-use queue::{EnqueueError, Enqueued, Job, JobId, Options, Queue, Run};
+use queue::{Cancelled, EnqueueError, Enqueued, Job, JobId, Options, Queue, Run};
 use sqlx::PgPool;
 use tokio::{sync::Semaphore, task::JoinSet};
 
 use crate::{
     brief::Brief,
-    history::{Event, Kind, Release, Route, Serial},
-    jobs::{Delayed, Done, Long, Once, Plain, Poison, Unique, Unknown, Versioned, VersionedV1},
+    history::{CancelAnswer, Event, Kind, Release, Route, Serial},
+    jobs::{
+        Bounded, Delayed, Done, Long, Once, Plain, Poison, Task, Unique, Unknown, Versioned,
+        VersionedV1,
+    },
     journal::{Journal, micros},
     offers::{Draw, Offer},
     process, stall,
@@ -54,17 +57,24 @@ pub(crate) async fn run(brief: Brief) -> Result<()> {
             } => place?,
         };
         let producer = Arc::clone(&producer);
-        let burst = draw.burst();
-        if burst.is_empty() {
-            let offer = draw.offer();
+        if let Some((kind, tasks)) = draw.burst() {
             offers.spawn(async move {
-                producer.make(offer).await;
+                match kind {
+                    Kind::Bounded => producer.make_many(kind, tasks, Bounded).await,
+                    _ => producer.make_many(kind, tasks, Plain).await,
+                }
                 drop(place);
             });
         } else {
+            let offer = draw.offer();
             offers.spawn(async move {
-                producer.make_many(burst).await;
+                let cancel = offer.cancel;
+                let made = producer.make(offer).await;
                 drop(place);
+                if let (Some(after), Some((queue, id))) = (cancel, made) {
+                    tokio::time::sleep(after).await;
+                    producer.cancel(queue, id).await;
+                }
             });
         }
         while offers.try_join_next().is_some() {}
@@ -97,10 +107,23 @@ struct Refusal {
     /// The job surely is not there; otherwise it may be.
     certain: bool,
     error: String,
+    /// There was no room for so many.
+    full: Option<u64>,
+}
+
+impl Refusal {
+    fn of(error: &EnqueueError, jobs: u64) -> Self {
+        Self {
+            certain: !matches!(error, EnqueueError::Unavailable(_)),
+            error: error.to_string(),
+            full: matches!(error, EnqueueError::QueueFull { .. }).then_some(jobs),
+        }
+    }
 }
 
 impl Producer {
-    async fn make(&self, offer: Offer) {
+    /// Its queue and its id, if it was accepted.
+    async fn make(&self, offer: Offer) -> Option<(&'static str, JobId)> {
         let (kind, task) = (offer.kind, offer.task);
         let serial = task.serial;
         let way = Way {
@@ -131,34 +154,58 @@ impl Producer {
             Kind::Done => self.send(&Done(task), &way).await,
             Kind::Unique => self.send(&Unique(task), &way).await,
             Kind::Unknown => self.send(&Unknown(task), &way).await,
+            Kind::Bounded => self.send(&Bounded(task), &way).await,
             _ => self.send(&Plain(task), &way).await,
         };
+        let made = match &answer {
+            Ok(Enqueued::New(id)) => Some((kind.queue(), *id)),
+            _ => None,
+        };
         self.answered(serial, answer);
+        made
     }
 
-    async fn make_many(&self, jobs: Vec<Plain>) {
-        for Plain(task) in &jobs {
+    async fn cancel(&self, queue: &str, id: JobId) {
+        self.journal.write(Event::Cancel { id });
+        let answer = match self.queue.cancel(queue, id).await {
+            Ok(Cancelled::Removed) => CancelAnswer::Removed,
+            Ok(Cancelled::Asked) => CancelAnswer::Asked,
+            Ok(Cancelled::Gone) => CancelAnswer::Gone,
+            Err(_) => CancelAnswer::Nothing,
+        };
+        self.journal.write(Event::Cancelled { id, answer });
+    }
+
+    async fn make_many<J: Job>(&self, kind: Kind, tasks: Vec<Task>, job: fn(Task) -> J) {
+        let serials: Vec<Serial> = tasks.iter().map(|task| task.serial).collect();
+        for &serial in &serials {
             self.journal.write(Event::Offer {
-                serial: task.serial,
-                kind: Kind::Plain,
+                serial,
+                kind,
                 route: Route::Direct,
                 due: None,
                 unique: None,
             });
         }
-        let serials = jobs.iter().map(|Plain(task)| task.serial);
+        let jobs: Vec<J> = tasks.into_iter().map(job).collect();
         match self.queue.enqueue_many(&jobs).await {
             Ok(ids) => {
-                for (serial, id) in serials.zip(ids) {
+                for (serial, id) in serials.into_iter().zip(ids) {
                     self.answered(serial, Ok(Enqueued::New(id)));
+                }
+            }
+            // All in one write: it is smaller than the limit.
+            Err(error @ EnqueueError::QueueFull { .. }) => {
+                for &serial in &serials {
+                    self.answered(serial, Err(Refusal::of(&error, serials.len() as u64)));
                 }
             }
             // Some of them may be there, whatever the error says of the first that is not.
             Err(error) => {
                 for serial in serials {
-                    let error = error.to_string();
                     let certain = false;
-                    self.answered(serial, Err(Refusal { certain, error }));
+                    let refusal = Refusal::of(&error, 0);
+                    self.answered(serial, Err(Refusal { certain, ..refusal }));
                 }
             }
         }
@@ -168,10 +215,15 @@ impl Producer {
         self.journal.write(match answer {
             Ok(Enqueued::New(id)) => Event::Accepted { serial, id },
             Ok(Enqueued::Duplicate(of)) => Event::Duplicate { serial, of },
-            Err(Refusal { certain, error }) => Event::Refused {
+            Err(Refusal {
+                certain,
+                error,
+                full,
+            }) => Event::Refused {
                 serial,
                 certain,
                 error,
+                full,
             },
         });
     }
@@ -183,18 +235,17 @@ impl Producer {
         let options = Options {
             run: way.run_at.map_or(Run::Now, Run::At),
             unique: way.unique.clone(),
+            ..Options::default()
         };
         let sent = self.queue.enqueue_with(job, &options).await;
-        sent.map_err(|error| Refusal {
-            certain: !matches!(error, EnqueueError::Unavailable(_)),
-            error: error.to_string(),
-        })
+        sent.map_err(|error| Refusal::of(&error, 1))
     }
 
     async fn commit<J: Job>(&self, job: &J, way: &Way) -> Result<JobId, Refusal> {
         let refused = |error: &dyn std::fmt::Display| Refusal {
             certain: true,
             error: error.to_string(),
+            full: None,
         };
         let mut tx = self.pool.begin().await.map_err(|error| refused(&error))?;
         let options = outbox::Options {
@@ -217,6 +268,7 @@ impl Producer {
             Err(error) => Err(Refusal {
                 certain: false,
                 error: error.to_string(),
+                full: None,
             }),
         }
     }

@@ -95,9 +95,14 @@ pub(crate) struct Figures {
     pub(crate) terms: usize,
     pub(crate) redis_kept: usize,
     pub(crate) redis_lost: usize,
+    pub(crate) failovers: usize,
     pub(crate) redis_paused: usize,
     pub(crate) postgres: usize,
     pub(crate) cuts: usize,
+    pub(crate) pauses: usize,
+    /// Offers refused by a queue without room.
+    pub(crate) full: usize,
+    pub(crate) cancelled: usize,
     pub(crate) oom: usize,
     pub(crate) snapshots: usize,
     pub(crate) effects: usize,
@@ -228,8 +233,9 @@ impl fmt::Display for Report {
         write!(
             f,
             "seed={} seconds={} jobs={} once={} dead={} lost_with_redis={} starts={} restarts={} \
-             kills={} stops={} terms={} redis_restarts={} redis_losses={} redis_pauses={} \
-             postgres_restarts={} cuts={} oom={} snapshots={} effects={} recoveries={} \
+             kills={} stops={} terms={} redis_restarts={} redis_losses={} failovers={} redis_pauses={} \
+             postgres_restarts={} cuts={} oom={} pauses={} full={} cancelled={} snapshots={} \
+             effects={} recoveries={} \
              recovery_p50_ms={} recovery_p99_ms={} recovery_p100_ms={} lateness_p99_ms={} \
              violations={}",
             figures.seed,
@@ -245,10 +251,14 @@ impl fmt::Display for Report {
             figures.terms,
             figures.redis_kept,
             figures.redis_lost,
+            figures.failovers,
             figures.redis_paused,
             figures.postgres,
             figures.cuts,
             figures.oom,
+            figures.pauses,
+            figures.full,
+            figures.cancelled,
             figures.snapshots,
             figures.effects,
             self.recovery.alone.len() + self.recovery.mixed.len(),

@@ -9,21 +9,21 @@ use std::{
 };
 
 use anyhow::Result;
-use queue::CatchUp;
+use queue::{CatchUp, Queue};
 use sqlx::{PgPool, Row};
 use tokio::{sync::Mutex, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    brief::{Brief, scan},
+    brief::{Brief, LIMIT, scan},
     check,
     faults::Storms,
     fleet::{Fleet, Role},
-    history::{Event, Fault, Final, Planned, Record, Release},
+    history::{Event, Fault, Final, Kind, Planned, Record, Release},
     journal::{self, Journal},
     progress::Progress,
     report::Report,
-    servers::{Postgres, Programs, Redis},
+    servers::{Kind as RedisKind, Postgres, Programs, Redis},
     stage::Stage,
     stall,
     view::{Look, View},
@@ -38,7 +38,7 @@ const STANDSTILL: Duration = Duration::from_secs(90);
 /// Mean time between two looks at where every job is.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
 /// Keys that are there for as long as a queue is.
-const LASTING_KEYS: [&str; 5] = ["s:0", "dead", "m", "cron", "cronspec"];
+const LASTING_KEYS: [&str; 8] = ["s:0", "s:1", "s:2", "dead", "m", "cron", "cronspec", "cx"];
 
 /// File of the state after all have ended, beside the history.
 const FINAL: &str = "final.json";
@@ -51,6 +51,7 @@ pub(crate) struct Plan {
     pub(crate) lease: Duration,
     pub(crate) workers: usize,
     pub(crate) faults: Vec<Fault>,
+    pub(crate) redis: RedisKind,
 }
 
 /// Runs one round in `folder`, which then holds its history and logs, and prints what it showed.
@@ -65,18 +66,17 @@ pub(crate) async fn run(
     fs::create_dir_all(&logs)?;
     let database = format!("chaos_{}", uuid::Uuid::now_v7().simple());
     let database_url = postgres.lock().await.make_database(&database).await?;
-    let redis = Redis::start(&programs.redis, folder).await?;
+    let redis = Redis::start(plan.redis, programs, folder).await?;
     let journal = Journal::open(&history, "conductor")?;
     let round = Round {
         plan,
-        redis_url: redis.url(),
         brief: Brief {
             label: String::new(),
             slot: 0,
             life: 0,
             release: Release::New,
             last: false,
-            redis_port: redis.port,
+            redis: redis.address(),
             database_url,
             history: history.clone(),
             seed: plan.seed,
@@ -115,7 +115,6 @@ fn judge(records: &[Record], end: &Final) -> Result<Report> {
 /// What does not change during a round.
 struct Round<'a> {
     plan: &'a Plan,
-    redis_url: String,
     /// Of no process in particular.
     brief: Brief,
     logs: PathBuf,
@@ -155,6 +154,8 @@ impl Round<'_> {
             redis: Mutex::new(redis),
             postgres,
             drain: self.brief.drain(),
+            paused: std::sync::Mutex::default(),
+            queue: Queue::connect(self.brief.queue()?).await?,
         };
         let stop = CancellationToken::new();
         let show = async {
@@ -243,7 +244,7 @@ impl Round<'_> {
     async fn look(&self, view: &mut Option<View>) -> Result<Look> {
         let view = match view {
             Some(view) => view,
-            None => view.insert(View::open(&self.redis_url).await?),
+            None => view.insert(View::open(&self.brief.redis).await?),
         };
         view.look().await
     }
@@ -285,9 +286,9 @@ impl Round<'_> {
 
     /// Reads what is there after all have ended.
     async fn result(&self, pool: &PgPool) -> Result<Final> {
-        let look = View::open(&self.redis_url).await?.look().await?;
+        let look = View::open(&self.brief.redis).await?.look().await?;
         let left_behind = look.keys.iter();
-        let left_behind = left_behind.filter(|(key, _)| !LASTING_KEYS.contains(&key.as_str()));
+        let left_behind = left_behind.filter(|(_, key, _)| !LASTING_KEYS.contains(&key.as_str()));
         let effects = sqlx::query("SELECT job, serial FROM chaos_effects")
             .fetch_all(pool)
             .await?
@@ -300,7 +301,7 @@ impl Round<'_> {
             .collect::<Result<_, sqlx::Error>>()?;
         Ok(Final {
             residue: left_behind
-                .map(|(key, ttl)| format!("{key} (time to live {ttl} ms)"))
+                .map(|(queue, key, ttl)| format!("{key} of {queue} (time to live {ttl} ms)"))
                 .collect(),
             pending: look.pending,
             consumers: look.consumers,
@@ -312,6 +313,7 @@ impl Round<'_> {
             scan_ms: ms(scan(self.plan.lease)),
             poison_after: self.brief.queue()?.tuning.poison_after,
             drain_ms: ms(self.brief.drain().exit),
+            limits: [(Kind::Bounded.queue().to_owned(), LIMIT)].into(),
             schedules: worker::SCHEDULES
                 .iter()
                 .map(|(name, seconds, policy)| Planned {

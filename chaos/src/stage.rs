@@ -1,6 +1,13 @@
 //! Servers and processes, and what is done to them.
 
-use anyhow::Result;
+use std::{
+    collections::BTreeSet,
+    sync::{MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+use queue::Queue;
 use rustix::process::Signal;
 use tokio::{
     sync::Mutex,
@@ -8,7 +15,7 @@ use tokio::{
 };
 
 use crate::{
-    brief::Drain,
+    brief::{Drain, QUEUES},
     faults::{Step, Target},
     fleet::{Fleet, Slot},
     history::{Event, Fault},
@@ -27,7 +34,14 @@ pub(crate) struct Stage<'a> {
     pub(crate) workers: Fleet,
     pub(crate) producers: Fleet,
     pub(crate) drain: Drain,
+    /// The conductor's own way to the queues, past every proxy.
+    pub(crate) queue: Queue,
+    /// Queues that are paused, or being so.
+    pub(crate) paused: std::sync::Mutex<BTreeSet<&'static str>>,
 }
+
+/// Between two attempts to resume a queue while Redis is away.
+const RESUME_AGAIN: Duration = Duration::from_millis(100);
 
 impl Stage<'_> {
     /// Does one step, and undoes it when its time is over.
@@ -38,6 +52,10 @@ impl Stage<'_> {
             Target::Producer(slot) => self.on_process(&self.producers.slots[slot], step).await,
             Target::Redis => self.on_redis(step).await,
             Target::Postgres => self.on_postgres(step).await,
+            Target::Queue(queue) => {
+                self.on_queue(queue, step).await;
+                Ok(())
+            }
         }
     }
 
@@ -90,16 +108,21 @@ impl Stage<'_> {
                 sleep(step.lasts).await;
                 process.signal(Signal::CONT);
             }
-            Fault::Cut => slot.proxy.cut(),
-            _ => {
-                slot.proxy.set(match fault {
+            fault => {
+                let proxy = slot.proxy.as_ref();
+                let proxy = proxy.context("this fault needs a proxy")?;
+                proxy.set(match fault {
+                    Fault::Cut => {
+                        proxy.cut();
+                        Mode::Open
+                    }
                     Fault::Refuse => Mode::Refuse,
                     Fault::SwallowReplies => Mode::SwallowReplies,
                     Fault::BlackHole => Mode::BlackHole,
                     _ => Mode::Delay(step.delay),
                 });
                 sleep(step.lasts).await;
-                slot.proxy.set(Mode::Open);
+                proxy.set(Mode::Open);
             }
         }
         self.healed(fault, &label);
@@ -109,18 +132,21 @@ impl Stage<'_> {
     async fn on_redis(&self, step: Step) -> Result<()> {
         let fault = step.fault;
         let mut redis = self.redis.lock().await;
+        if matches!(fault, Fault::Failover | Fault::ReplicaRestart) {
+            return self.on_node(&mut redis, step).await;
+        }
         self.say(fault, "redis");
         match fault {
             Fault::RedisRestart => {
-                redis.kill();
+                redis.kill(0);
                 sleep(step.lasts).await;
-                redis.resume().await?;
+                redis.resume(0).await?;
             }
             Fault::RedisLoss => {
-                redis.kill();
+                redis.kill(0);
                 redis.forget()?;
                 sleep(step.lasts).await;
-                redis.resume().await?;
+                redis.resume(0).await?;
             }
             Fault::RedisPause => {
                 redis.freeze(true);
@@ -128,15 +154,69 @@ impl Stage<'_> {
                 redis.freeze(false);
             }
             Fault::RedisOom => {
-                let mut view = View::open(&redis.url()).await?;
+                let mut view = View::open(&redis.address()).await?;
                 view.limit_memory(true).await?;
                 sleep(step.lasts).await;
                 view.limit_memory(false).await?;
             }
-            _ => View::open(&redis.url()).await?.forget_scripts().await?,
+            Fault::Disconnect => redis.disconnect().await?,
+            _ => View::open(&redis.address()).await?.forget_scripts().await?,
         }
         self.healed(fault, "redis");
         Ok(())
+    }
+
+    /// Ends one of several servers, and starts it again.
+    async fn on_node(&self, redis: &mut Redis, step: Step) -> Result<()> {
+        let fault = step.fault;
+        let primary = redis.primary(step.queue).await?;
+        let place = match fault {
+            Fault::Failover => primary,
+            _ => redis.replica_of(primary).await?,
+        };
+        self.say(fault, "redis");
+        redis.kill(place);
+        if fault == Fault::Failover {
+            redis.promoted(primary).await?;
+            // The end of a pause may have been forgotten.
+            for queue in QUEUES {
+                if !self.paused().contains(queue) {
+                    self.resume(queue).await;
+                }
+            }
+            self.healed(fault, "redis");
+        }
+        sleep(step.lasts).await;
+        redis.resume(place).await?;
+        if fault == Fault::ReplicaRestart {
+            self.healed(fault, "redis");
+        }
+        Ok(())
+    }
+
+    fn paused(&self) -> MutexGuard<'_, BTreeSet<&'static str>> {
+        self.paused.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn resume(&self, queue: &str) {
+        while self.queue.resume(queue).await.is_err() {
+            sleep(RESUME_AGAIN).await;
+        }
+    }
+
+    /// Paused or not: Redis may be away, and then it may be so without our knowing.
+    async fn on_queue(&self, queue: &'static str, step: Step) {
+        self.paused().insert(queue);
+        self.say(step.fault, queue);
+        let of = || queue.to_owned();
+        if self.queue.pause(queue).await.is_ok() {
+            self.journal.write(Event::Paused { queue: of() });
+        }
+        sleep(step.lasts).await;
+        self.journal.write(Event::Resuming { queue: of() });
+        self.resume(queue).await;
+        self.paused().remove(queue);
+        self.healed(step.fault, queue);
     }
 
     async fn on_postgres(&self, step: Step) -> Result<()> {

@@ -1,9 +1,10 @@
 #!lua flags=allow-oom,no-writes
--- Every place where a job can be, at one instant.
+-- Every place where a job of one queue can be, at one instant.
 --
+-- KEYS 1 the stream
 -- ARGV 1 what all keys of the queue begin with
--- Returns {stream, pending, delayed, parked, payloads, dead, locks, consumers, keys with their
--- times to live}.
+-- Returns {entries, pending (both of all streams, with ids that begin with the stream's number), delayed, parked, payloads, dead, locks, consumers, keys with their
+-- times to live, requests to cancel, how many jobs were cancelled}.
 local q = ARGV[1]
 local function of_group(...)
   local answer = redis.pcall(...)
@@ -22,14 +23,31 @@ for _, key in ipairs(redis.call('KEYS', q .. '*')) do
     keys[#keys + 1] = {name, ttl}
   end
 end
+local entries, pending, consumers = {}, {}, {}
+local function add(list, rows, level)
+  for _, row in ipairs(rows) do
+    if level then
+      row[1] = level .. ':' .. row[1]
+    end
+    list[#list + 1] = row
+  end
+end
+for level = 0, 2 do
+  local stream = q .. 's:' .. level
+  add(entries, redis.call('XRANGE', stream, '-', '+'), level)
+  add(pending, of_group('XPENDING', stream, 'g', '-', '+', 1000000), level)
+  add(consumers, of_group('XINFO', 'CONSUMERS', stream, 'g'))
+end
 return {
-  redis.call('XRANGE', q .. 's:0', '-', '+'),
-  of_group('XPENDING', q .. 's:0', 'g', '-', '+', 1000000),
+  entries,
+  pending,
   redis.call('ZRANGE', q .. 'delayed', 0, -1),
   redis.call('ZRANGE', q .. 'parked', 0, -1),
   redis.call('HGETALL', q .. 'j'),
   redis.call('XRANGE', q .. 'dead', '-', '+'),
   locks,
-  of_group('XINFO', 'CONSUMERS', q .. 's:0', 'g'),
+  consumers,
   keys,
+  redis.call('ZRANGE', q .. 'cx', 0, -1),
+  tonumber(redis.call('HGET', q .. 'm', 'cancelled') or 0),
 }

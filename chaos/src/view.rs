@@ -7,13 +7,12 @@ use queue::{Envelope, JobId};
 use redis::{AsyncConnectionConfig, InfoDict, Value, aio::MultiplexedConnection};
 
 use crate::{
-    brief::NAMESPACE,
+    brief::{Address, NAMESPACE, QUEUES},
     history::{DeadJob, Snapshot},
     journal::now,
+    servers::node_of,
 };
 
-/// The queue that all jobs go to.
-const QUEUE: &str = "default";
 /// Enough for Redis on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -31,11 +30,14 @@ type Seen = (
     Vec<(String, String)>,
     Vec<HashMap<String, Value>>,
     Vec<(String, i64)>,
+    Vec<String>,
+    u64,
 );
 
-/// A connection of the conductor's own.
+/// Connections of the conductor's own.
 pub(crate) struct View {
-    connection: MultiplexedConnection,
+    /// Each queue, and the server that it is on.
+    queues: Vec<(&'static str, MultiplexedConnection)>,
 }
 
 /// One look.
@@ -46,43 +48,105 @@ pub(crate) struct Look {
     pub(crate) pending: u64,
     /// Consumers of the group, but for the one that holds what was handed back.
     pub(crate) consumers: Vec<String>,
-    /// Keys, without their common beginning, and their times to live in ms (below 0: none).
+    /// Queue and key, without their common beginning, and time to live in ms (below 0: none).
     /// Markers of relayed jobs are left out, if they have one.
-    pub(crate) keys: Vec<(String, i64)>,
+    pub(crate) keys: Vec<(&'static str, String, i64)>,
 }
 
 impl View {
-    pub(crate) async fn open(url: &str) -> Result<Self> {
+    pub(crate) async fn open(redis: &Address) -> Result<Self> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(PATIENCE))
             .set_response_timeout(Some(PATIENCE));
-        let connection = redis::Client::open(url)?
-            .get_multiplexed_async_connection_with_config(&config)
-            .await?;
-        Ok(Self { connection })
+        let mut queues = Vec::new();
+        for queue in QUEUES {
+            let url = format!("redis://127.0.0.1:{}", node_of(redis, queue).await?);
+            let client = redis::Client::open(url)?;
+            let connection = client.get_multiplexed_async_connection_with_config(&config);
+            queues.push((queue, connection.await?));
+        }
+        Ok(Self { queues })
     }
 
-    /// Where every job is now.
+    /// Where every job is now, one queue after the other: no job goes from one to another.
     pub(crate) async fn look(&mut self) -> Result<Look> {
-        let asked = now();
-        let (stream, pending, delayed, parked, payloads, dead, locks, consumers, keys): Seen =
-            redis::cmd("EVAL")
+        let mut look = Look::default();
+        look.snapshot.asked = now();
+        for (queue, connection) in &mut self.queues {
+            let seen = redis::cmd("EVAL")
                 .arg(include_str!("view.lua"))
-                .arg(0)
-                .arg(format!("{{{NAMESPACE}:{QUEUE}}}:"))
-                .query_async(&mut self.connection)
+                .arg(1)
+                .arg(format!("{{{NAMESPACE}:{queue}}}:s:0"))
+                .arg(format!("{{{NAMESPACE}:{queue}}}:"))
+                .query_async(connection)
                 .await?;
-        let owners: HashMap<&str, &String> = pending
+            look.take(queue, seen)?;
+        }
+        Ok(look)
+    }
+
+    /// Lets Redis have no more memory than it uses now, or as much as it likes.
+    pub(crate) async fn limit_memory(&mut self, limited: bool) -> Result<()> {
+        for (_, connection) in &mut self.queues {
+            let info: InfoDict = redis::cmd("INFO")
+                .arg("memory")
+                .query_async(connection)
+                .await?;
+            let used: u64 = info.get("used_memory").context("Redis tells its memory")?;
+            redis::cmd("CONFIG")
+                .arg("SET")
+                .arg("maxmemory")
+                .arg(if limited { used } else { 0 })
+                .exec_async(connection)
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Makes Redis forget all loaded scripts.
+    pub(crate) async fn forget_scripts(&mut self) -> Result<()> {
+        for (_, connection) in &mut self.queues {
+            redis::cmd("SCRIPT")
+                .arg("FLUSH")
+                .exec_async(connection)
+                .await?;
+        }
+        Ok(())
+    }
+}
+
+impl Look {
+    /// Adds what was seen of one queue.
+    fn take(&mut self, queue: &'static str, seen: Seen) -> Result<()> {
+        let (
+            stream,
+            pending,
+            delayed,
+            parked,
+            payloads,
+            dead,
+            locks,
+            consumers,
+            keys,
+            requests,
+            cancelled,
+        ) = seen;
+        let snapshot = &mut self.snapshot;
+        let depth = (stream.len() + delayed.len()) as u64;
+        snapshot.depths.insert(queue.to_owned(), depth);
+        snapshot.cancelled += cancelled;
+        let owners: HashMap<&str, (&String, u64)> = pending
             .iter()
-            .map(|(entry, owner, ..)| (entry.as_str(), owner))
+            .map(|(entry, owner, _, times)| (entry.as_str(), (owner, *times)))
             .collect();
-        let mut snapshot = Snapshot {
-            asked,
-            ..Snapshot::default()
-        };
         for (entry, fields) in &stream {
-            let owner = owners.get(entry.as_str()).map(ToString::to_string);
-            snapshot.stream.push((job(fields)?, owner));
+            let id = job(fields)?;
+            let owner = owners.get(entry.as_str());
+            let name = owner.map(|(owner, _)| (*owner).clone());
+            snapshot.stream.push((id, name));
+            if let Some((_, times @ 2..)) = owner {
+                snapshot.delivered.push((id, *times));
+            }
         }
         for (_, fields) in &dead {
             let text = |field: &str| {
@@ -118,40 +182,17 @@ impl View {
         for (key, holder) in locks {
             snapshot.locks.push((key, holder.parse()?));
         }
+        for request in requests {
+            snapshot.requests.push(request.parse()?);
+        }
         let names = consumers.into_iter().filter_map(|mut consumer| {
             let name = redis::from_redis_value::<String>(consumer.remove("name")?).ok()?;
             (name != "~").then_some(name)
         });
-        Ok(Look {
-            pending: pending.len() as u64,
-            consumers: names.collect(),
-            snapshot,
-            keys,
-        })
-    }
-
-    /// Lets Redis have no more memory than it uses now, or as much as it likes.
-    pub(crate) async fn limit_memory(&mut self, limited: bool) -> Result<()> {
-        let info: InfoDict = redis::cmd("INFO")
-            .arg("memory")
-            .query_async(&mut self.connection)
-            .await?;
-        let used: u64 = info.get("used_memory").context("Redis tells its memory")?;
-        redis::cmd("CONFIG")
-            .arg("SET")
-            .arg("maxmemory")
-            .arg(if limited { used } else { 0 })
-            .exec_async(&mut self.connection)
-            .await?;
-        Ok(())
-    }
-
-    /// Makes Redis forget all loaded scripts.
-    pub(crate) async fn forget_scripts(&mut self) -> Result<()> {
-        redis::cmd("SCRIPT")
-            .arg("FLUSH")
-            .exec_async(&mut self.connection)
-            .await?;
+        self.pending += pending.len() as u64;
+        self.consumers.extend(names);
+        let keys = keys.into_iter().map(|(key, ttl)| (queue, key, ttl));
+        self.keys.extend(keys);
         Ok(())
     }
 }

@@ -4,17 +4,19 @@
 use std::{future::Future, time::Duration};
 
 use anyhow::Result;
-use queue::{CatchUp, JobContext, JobError, Queue, Registry, Schedule, Worker, WorkerSettings};
+use queue::{
+    CatchUp, JobContext, JobError, Queue, QueueSettings, Registry, Schedule, Worker, WorkerSettings,
+};
 use rustix::process::{Signal, getpid, kill_process};
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    brief::Brief,
+    brief::{Brief, QUEUES},
     history::{Event, How, Kind, Micros, Release, Serial},
     jobs::{
-        Delayed, Done, Failing, Long, Once, Plain, Poison, Scheduled, Task, Unique, Unknown,
-        Versioned, VersionedV1,
+        Bounded, Delayed, Done, Failing, Long, Once, Plain, Poison, Scheduled, Task, Unique,
+        Unknown, Versioned, VersionedV1,
     },
     journal::{Journal, micros},
     process, stall,
@@ -57,8 +59,8 @@ pub(crate) async fn run(brief: Brief) -> Result<()> {
         // Slots stay free, also with the long jobs of several dead workers: what is late is late
         // for another reason.
         concurrency: 64,
+        queues: QUEUES.map(served).to_vec(),
         drain_timeout: brief.drain().timeout,
-        ..WorkerSettings::default()
     };
     let app = App { journal, pool };
     let worker = Worker::new(queue, registry(&brief), app, settings);
@@ -67,6 +69,14 @@ pub(crate) async fn run(brief: Brief) -> Result<()> {
         relay.run(shutdown),
     );
     Ok(worked?)
+}
+
+/// A queue with a limit is served slowly, so that it fills up.
+fn served(queue: &str) -> QueueSettings {
+    match queue {
+        _ if queue == Kind::Bounded.queue() => QueueSettings::limited(queue, 4),
+        _ => queue.into(),
+    }
 }
 
 fn registry(brief: &Brief) -> Registry<App> {
@@ -78,6 +88,7 @@ fn registry(brief: &Brief) -> Registry<App> {
         .register(|Done(task), cx| attempt(Kind::Done, None, task, cx))
         .register(|Delayed(task), cx| attempt(Kind::Delayed, None, task, cx))
         .register(|Unique(task), cx| attempt(Kind::Unique, None, task, cx))
+        .register(|Bounded(task), cx| attempt(Kind::Bounded, None, task, cx))
         .register(slot);
     if brief.release == Release::Old {
         return registry

@@ -11,6 +11,7 @@ use crate::{
     EnqueueError, Job, JobId, Queue,
     envelope::Sealer,
     keys::Keys,
+    partitions::Turn,
     queue::{CHUNK, WRITE_BYTES},
     scripts,
 };
@@ -28,12 +29,15 @@ impl Queue {
         jobs: &[J],
         limit: u64,
     ) -> Result<Vec<JobId>, EnqueueError> {
-        let keys = self.partition(J::QUEUE);
+        let mut turn = Turn::new(self.all_partitions(J::QUEUE), jobs.len());
         let mut ids = Vec::with_capacity(jobs.len());
         let mut sealer = Sealer::plain();
         while let rest @ [_, ..] = &jobs[ids.len()..] {
             let before = ids.len();
-            let cmd = next_write(&keys, limit, &mut sealer, rest, &mut ids)?;
+            let keys = turn.next();
+            let rest = &rest[..turn.share(rest.len())];
+            let share = keys.limit.unwrap_or(limit);
+            let cmd = next_write(&keys, share, &mut sealer, rest, &mut ids)?;
             if keys.connection.one(&cmd).await? == Value::Int(0) {
                 ids.truncate(before);
                 return Err(EnqueueError::QueueFull {
@@ -73,7 +77,10 @@ fn next_write<J: Job>(
 
 /// The script that adds the jobs whose envelopes are its further arguments.
 pub(crate) fn add_bounded(keys: &Keys, limit: u64) -> Cmd {
-    let mut cmd = scripts::call(&scripts::BOUNDED, &keys.with_streams(&[&keys.delayed, &keys.blocked]));
+    let mut cmd = scripts::call(
+        &scripts::BOUNDED,
+        &keys.with_streams(&[&keys.delayed, &keys.blocked]),
+    );
     cmd.arg(limit);
     cmd
 }

@@ -11,6 +11,7 @@ use crate::{
     inspect::{Place, Search},
     keys::Keys,
     parked::kind_prefix,
+    queue::Partition,
     scripts,
     slot::waiter,
 };
@@ -66,10 +67,21 @@ impl Queue {
     /// # Errors
     /// [`Error::Redis`]; the job may be cancelled all the same.
     pub async fn cancel(&self, queue: &str, job: JobId) -> Result<Cancelled, Error> {
-        let keys = self.partition(queue);
+        let mut cancelled = Cancelled::Gone;
+        for keys in self.all_partitions(queue) {
+            match self.cancel_in(&keys, job).await? {
+                Cancelled::Removed => return Ok(Cancelled::Removed),
+                Cancelled::Asked => cancelled = Cancelled::Asked,
+                Cancelled::Gone => {}
+            }
+        }
+        Ok(cancelled)
+    }
+
+    async fn cancel_in(&self, keys: &Partition, job: JobId) -> Result<Cancelled, Error> {
         let tuning = &self.settings().tuning;
         for _ in 0..LOOKS {
-            let search = self.find(queue, job).await?;
+            let search = self.find_in(keys, job).await?;
             let all_seen = search == Search::Absent;
             let seen = search.found();
             let envelope = seen.as_ref().map(|seen| Envelope::decode(&seen.envelope));
@@ -102,7 +114,7 @@ impl Queue {
                 None | Some(Place::Parked { .. }) if all_seen => ("gone".to_owned(), String::new()),
                 None | Some(Place::Parked { .. }) => Default::default(),
             };
-            let cmd = command(&keys, tuning, target, [stream, &place, index, &member, ""]);
+            let cmd = command(keys, tuning, target, [stream, &place, index, &member, ""]);
             match keys.connection.one(&cmd).await? {
                 Value::Int(1) => return Ok(Cancelled::Removed),
                 Value::Int(0) => return Ok(Cancelled::Asked),

@@ -26,6 +26,14 @@ pub enum Error {
         /// What is wrong with its envelope.
         source: DecodeError,
     },
+    /// There is no such schedule; the queue's workers tell Redis of theirs.
+    #[error("queue {queue} has no schedule {name:?}")]
+    NoSchedule {
+        /// The queue.
+        queue: String,
+        /// What was asked for.
+        name: String,
+    },
     /// A page was to begin where it cannot.
     #[error(transparent)]
     Cursor(#[from] InvalidCursor),

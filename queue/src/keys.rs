@@ -37,7 +37,8 @@ pub(crate) struct Keys {
     pub(crate) alive: String,
     /// STREAM of dead letters: envelope, `why`, `error`, `n` (attempts).
     pub(crate) dead: String,
-    /// ZSET schedule → its next slot (ms of the server's clock).
+    /// ZSET schedule → its next slot (ms of the server's clock); `!schedule` → a slot that
+    /// somebody has asked for.
     pub(crate) cron: String,
     /// HASH schedule → `SEEN BEGAN RULE`: the rule in force, when a worker that has it
     /// last said so, and when the latest of them began (ms of the server's clock).

@@ -1,11 +1,14 @@
 //! Dead letters: the jobs that no worker runs any more, and their way back.
 
+use std::cmp::Reverse;
+
 use redis::Value;
 
 use crate::{
     EntryId, Envelope, Error, JobId, Queue,
     envelope::whole_ms,
     keys::ENVELOPE,
+    queue::Partition,
     reply::{number, parse, text},
     scripts,
 };
@@ -16,6 +19,8 @@ const PAGE: usize = 100;
 /// A job that no worker runs any more.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadLetter {
+    /// The partition that it is in, for [`Queue::replay`]: the queue, or `queue:1`.
+    pub queue: String,
     /// Its place among the letters, for [`Queue::replay`].
     pub id: EntryId,
     /// The job as it was last; [`Envelope::decode`] reads it.
@@ -43,31 +48,42 @@ pub enum Replay {
 }
 
 impl Queue {
-    /// The newest dead letters of a queue, at most `limit`.
+    /// The newest dead letters of a queue, at most `limit`, newest first.
     ///
     /// # Errors
     /// [`Error::Redis`].
     pub async fn dead_letters(&self, queue: &str, limit: usize) -> Result<Vec<DeadLetter>, Error> {
-        self.letters("XREVRANGE", queue, ["+", "-"], limit).await
+        let mut letters = Vec::new();
+        for keys in self.all_partitions(queue) {
+            let some = self.letters("XREVRANGE", &keys, ["+", "-"], limit).await?;
+            letters.extend(some);
+        }
+        letters.sort_by_key(|letter| Reverse(letter.id));
+        letters.truncate(limit);
+        Ok(letters)
     }
 
     /// Makes a dead letter a job again, to run as soon as a worker is free.
     ///
-    /// Of two replays of a letter only one finds it.
+    /// Of two replays of a letter only one finds it. Two partitions of a queue can have letters
+    /// with one id: [`DeadLetter::queue`] tells them apart, and by the queue's name the first is
+    /// replayed.
     ///
     /// # Errors
     /// [`Error::Letter`] for one that cannot be read; it stays. [`Error::Redis`]:
     /// when the answer was lost, the job may be there.
     pub async fn replay(&self, queue: &str, letter: EntryId) -> Result<Replay, Error> {
         let id = letter.to_string();
-        let found = self.letters("XRANGE", queue, [&id, &id], 1).await?;
-        match found.first() {
-            Some(letter) => self.revive(queue, letter).await,
-            None => Ok(Replay::Gone),
+        for keys in self.all_partitions(queue) {
+            let found = self.letters("XRANGE", &keys, [&id, &id], 1).await?;
+            if let Some(letter) = found.first() {
+                return self.revive(&keys, letter).await;
+            }
         }
+        Ok(Replay::Gone)
     }
 
-    /// Replays all letters of a queue that are there now, oldest first.
+    /// Replays all letters of a queue that are there now, oldest first in each partition.
     ///
     /// Returns how many. The others stay: those that cannot be read, those of unique
     /// jobs whose key is held, and those that were to be cancelled.
@@ -75,7 +91,15 @@ impl Queue {
     /// # Errors
     /// [`Error::Redis`]; some may have been replayed.
     pub async fn replay_all(&self, queue: &str) -> Result<u64, Error> {
-        let newest = self.dead_letters(queue, 1).await?;
+        let mut replayed = 0;
+        for keys in self.all_partitions(queue) {
+            replayed += self.replay_all_in(&keys).await?;
+        }
+        Ok(replayed)
+    }
+
+    async fn replay_all_in(&self, keys: &Partition) -> Result<u64, Error> {
+        let newest = self.letters("XREVRANGE", keys, ["+", "-"], 1).await?;
         let Some(newest) = newest.first() else {
             return Ok(0);
         };
@@ -84,13 +108,13 @@ impl Queue {
         let mut start = "-".to_owned();
         let mut replayed = 0;
         loop {
-            let page = self.letters("XRANGE", queue, [&start, &end], PAGE).await?;
+            let page = self.letters("XRANGE", keys, [&start, &end], PAGE).await?;
             let Some(last) = page.last() else {
                 return Ok(replayed);
             };
             start = format!("({}", last.id);
             for letter in &page {
-                match self.revive(queue, letter).await {
+                match self.revive(keys, letter).await {
                     Ok(Replay::Replayed(_)) => replayed += 1,
                     Ok(Replay::Gone | Replay::Cancelled | Replay::Duplicate(_))
                     | Err(Error::Letter { .. }) => {}
@@ -100,13 +124,11 @@ impl Queue {
         }
     }
 
-    async fn revive(&self, queue: &str, letter: &DeadLetter) -> Result<Replay, Error> {
+    async fn revive(&self, keys: &Partition, letter: &DeadLetter) -> Result<Replay, Error> {
         let id = letter.id;
         let decoded = Envelope::decode(&letter.envelope);
         let mut envelope = decoded.map_err(|source| Error::Letter { id, source })?;
         envelope.attempt = 1;
-        let queue = self.partition(queue);
-        let keys = &queue.keys;
         let lock = envelope.unique.map(|unique| keys.lock(unique));
         let mut named = keys.with_streams(&[&keys.dead, &keys.requests]);
         named.extend(lock.as_deref());
@@ -115,7 +137,7 @@ impl Queue {
             .arg(envelope.encode())
             .arg(envelope.id.to_string())
             .arg(whole_ms(self.settings().tuning.unique_ttl));
-        match queue.connection.one(&cmd).await? {
+        match keys.connection.one(&cmd).await? {
             Value::Int(1) => Ok(Replay::Replayed(envelope.id)),
             Value::Int(-1) => Ok(Replay::Cancelled),
             Value::Int(_) => Ok(Replay::Gone),
@@ -130,23 +152,26 @@ impl Queue {
     pub(crate) async fn letters(
         &self,
         command: &'static str,
-        queue: &str,
+        keys: &Partition,
         [from, to]: [&str; 2],
         limit: usize,
     ) -> Result<Vec<DeadLetter>, Error> {
         let mut cmd = redis::cmd(command);
-        let queue = self.partition(queue);
-        cmd.arg(&queue.keys.dead).arg(from).arg(to);
+        cmd.arg(&keys.dead).arg(from).arg(to);
         cmd.arg("COUNT").arg(limit);
-        match queue.connection.one(&cmd).await? {
-            Value::Array(rows) => Ok(rows.into_iter().filter_map(dead_letter).collect()),
+        match keys.connection.one(&cmd).await? {
+            Value::Array(rows) => {
+                let letters = rows.into_iter();
+                let letters = letters.filter_map(|row| dead_letter(&keys.name, row));
+                Ok(letters.collect())
+            }
             _ => Err(Error::Reply(command)),
         }
     }
 }
 
 /// Reads `[id, [field, value, ...]]`.
-fn dead_letter(row: Value) -> Option<DeadLetter> {
+fn dead_letter(queue: &str, row: Value) -> Option<DeadLetter> {
     let Value::Array(mut parts) = row else {
         return None;
     };
@@ -154,6 +179,7 @@ fn dead_letter(row: Value) -> Option<DeadLetter> {
         return None;
     };
     let mut letter = DeadLetter {
+        queue: queue.to_owned(),
         id: parse(&parts.pop()?)?,
         envelope: Vec::new(),
         why: String::new(),

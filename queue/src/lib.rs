@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod asked;
 mod backoff;
 mod bound;
 mod cancel;
@@ -15,6 +16,7 @@ mod keys;
 mod letters;
 mod options;
 mod parked;
+mod partitions;
 mod pause;
 mod priority;
 mod queue;

@@ -44,14 +44,21 @@ impl fmt::Display for Unknown {
 }
 
 impl Queue {
-    /// Parked jobs of a queue, at most `limit`, those of one kind together.
+    /// Parked jobs of a queue, at most `limit`, those of one kind together in each partition.
     ///
     /// # Errors
     /// [`Error::Redis`].
     pub async fn parked(&self, queue: &str, limit: usize) -> Result<Vec<Parked>, Error> {
-        let keys = self.partition(queue);
-        let members = self.parked_members(&keys, "-", limit).await?;
-        self.parked_jobs(&keys, members).await
+        let mut jobs = Vec::new();
+        for keys in self.all_partitions(queue) {
+            let room = limit.saturating_sub(jobs.len());
+            if room == 0 {
+                break;
+            }
+            let members = self.parked_members(&keys, "-", room).await?;
+            jobs.extend(self.parked_jobs(&keys, members).await?);
+        }
+        Ok(jobs)
     }
 
     /// Members of the index, from one on.

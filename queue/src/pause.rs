@@ -20,10 +20,11 @@ impl Queue {
     /// # Errors
     /// [`Error::Redis`]; the queue may be paused all the same.
     pub async fn pause(&self, queue: &str) -> Result<(), Error> {
-        let mut cmd = redis::cmd("HSET");
-        let keys = self.partition(queue);
-        cmd.arg(&keys.meta).arg(PAUSED).arg(1);
-        keys.connection.one(&cmd).await?;
+        for keys in self.all_partitions(queue) {
+            let mut cmd = redis::cmd("HSET");
+            cmd.arg(&keys.meta).arg(PAUSED).arg(1);
+            keys.connection.one(&cmd).await?;
+        }
         Ok(())
     }
 
@@ -32,21 +33,26 @@ impl Queue {
     /// # Errors
     /// [`Error::Redis`]; the queue may be resumed all the same.
     pub async fn resume(&self, queue: &str) -> Result<(), Error> {
-        let mut cmd = redis::cmd("HDEL");
-        let keys = self.partition(queue);
-        cmd.arg(&keys.meta).arg(PAUSED);
-        keys.connection.one(&cmd).await?;
+        for keys in self.all_partitions(queue) {
+            let mut cmd = redis::cmd("HDEL");
+            cmd.arg(&keys.meta).arg(PAUSED);
+            keys.connection.one(&cmd).await?;
+        }
         Ok(())
     }
 
-    /// Whether the queue is paused.
+    /// Whether the queue is paused: all of its partitions, where it has several.
     ///
     /// # Errors
     /// [`Error::Redis`].
     pub async fn is_paused(&self, queue: &str) -> Result<bool, Error> {
-        let mut cmd = redis::cmd("HGET");
-        let keys = self.partition(queue);
-        cmd.arg(&keys.meta).arg(PAUSED);
-        Ok(keys.connection.one(&cmd).await? != Value::Nil)
+        for keys in self.all_partitions(queue) {
+            let mut cmd = redis::cmd("HGET");
+            cmd.arg(&keys.meta).arg(PAUSED);
+            if keys.connection.one(&cmd).await? == Value::Nil {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 }

@@ -1,36 +1,29 @@
+mod many;
+mod partition;
+
 use std::{
     collections::HashMap,
-    ops::Deref,
-    sync::{Arc, PoisonError, RwLock},
-    task::Poll,
+    sync::{Arc, RwLock},
     time::{Duration, SystemTime},
 };
 
-use futures_util::{StreamExt, TryStreamExt, stream::FuturesOrdered};
-use redis::{Cmd, ErrorKind, Pipeline, RedisError, Value};
+use redis::{Cmd, ErrorKind, RedisError, Value};
 
+pub(crate) use self::{
+    many::{CHUNK, WRITE_BYTES},
+    partition::Partition,
+};
 use crate::{
-    EnqueueError, Enqueued, Envelope, Error, Job, JobId, Options, Priority, Run, UniqueHash,
+    EnqueueError, Enqueued, Envelope, Error, Job, JobId, Options, Priority, Run, Slot, UniqueHash,
     bound::{add_bounded, check_room},
-    connection::{Connection, Connections, first_error},
+    connection::Connections,
     envelope::{Extras, Sealer, epoch_ms, unique_hash, whole_ms},
     keys::{ENVELOPE, Keys},
+    partitions::{bits_of, meeting},
     reply::parse,
     scripts,
     settings::Settings,
 };
-
-/// Commands in one write of [`Queue::enqueue_many`].
-pub(crate) const CHUNK: usize = 512;
-/// Bytes with which a write is full, whatever it consists of: a slow network must carry it
-/// within the limit for an answer.
-pub(crate) const WRITE_BYTES: usize = 4 * 1024 * 1024;
-/// Writes of [`Queue::enqueue_many`] under way at once.
-const CHUNKS_IN_FLIGHT: usize = 4;
-/// The queue whose server is asked by [`Queue::ping`] in any case.
-const PINGED: &str = "default";
-/// Limit for [`Queue::ping`], which stands in readiness probes.
-const PING_TIMEOUT: Duration = Duration::from_millis(900);
 
 /// The producer's side of the queue; a clone is cheap and shares the connection.
 #[derive(Clone)]
@@ -47,6 +40,7 @@ struct Inner {
 struct Shape {
     priority: Priority,
     unique: Option<UniqueHash>,
+    slot: Option<Slot>,
 }
 
 impl Shape {
@@ -55,21 +49,8 @@ impl Shape {
         Self {
             priority: J::PRIORITY,
             unique: None,
+            slot: None,
         }
-    }
-}
-
-/// Where one queue is: its keys, and a connection to the server that has them.
-pub(crate) struct Partition {
-    pub(crate) keys: Arc<Keys>,
-    pub(crate) connection: Connection,
-}
-
-impl Deref for Partition {
-    type Target = Keys;
-
-    fn deref(&self) -> &Keys {
-        &self.keys
     }
 }
 
@@ -92,36 +73,6 @@ impl Queue {
         })))
     }
 
-    /// Asks Redis for a sign of life, for at most a second; in a Cluster one node that has
-    /// a queue which was used here will do.
-    ///
-    /// # Errors
-    /// [`Error::Redis`] when there is none.
-    pub async fn ping(&self) -> Result<(), Error> {
-        let ping = redis::cmd("PING");
-        let connections = self.connections();
-        let asked = connections.iter().map(|one| Box::pin(one.one(&ping)));
-        let asked = futures_util::future::select_ok(asked);
-        match tokio::time::timeout(PING_TIMEOUT, asked).await {
-            Ok(answer) => Ok(answer.map(drop)?),
-            Err(elapsed) => Err(Error::Redis(std::io::Error::from(elapsed).into())),
-        }
-    }
-
-    /// A connection to each server that is in use, at least one.
-    fn connections(&self) -> Vec<Connection> {
-        let first = self.partition(PINGED).connection.clone();
-        let mut connections = vec![first];
-        let known = self.0.partitions.read();
-        for partition in known.unwrap_or_else(PoisonError::into_inner).values() {
-            let connection = &partition.connection;
-            if !connections.iter().any(|one| one.is(connection)) {
-                connections.push(connection.clone());
-            }
-        }
-        connections
-    }
-
     /// Enqueues a job to run as soon as a worker is free.
     ///
     /// # Errors
@@ -131,14 +82,13 @@ impl Queue {
     pub async fn enqueue<J: Job>(&self, job: &J) -> Result<JobId, EnqueueError> {
         let mut sealer = Sealer::plain();
         let (id, envelope) = sealer.seal(job)?;
-        let limit = self.limit(J::QUEUE);
-        let queue = self.partition(J::QUEUE);
-        let cmd = match limit {
+        let queue = self.place(J::QUEUE, bits_of(id, None));
+        let cmd = match queue.limit {
             None => add(&queue, J::PRIORITY, envelope),
             Some(limit) => add_bounded(&queue, limit).arg(envelope).take(),
         };
         let answer = queue.connection.one(&cmd).await?;
-        check_room(J::QUEUE, limit, &answer)?;
+        check_room(J::QUEUE, self.limit(J::QUEUE), &answer)?;
         Ok(id)
     }
 
@@ -181,7 +131,11 @@ impl Queue {
         let priority = options.priority.unwrap_or(J::PRIORITY);
         let mut sealer = Sealer::new(priority, extras);
         let (id, envelope) = sealer.seal(job)?;
-        let shape = Shape { priority, unique };
+        let shape = Shape {
+            priority,
+            unique,
+            slot,
+        };
         self.submit(J::QUEUE, id, envelope, options.run, shape)
             .await
     }
@@ -197,44 +151,10 @@ impl Queue {
         let shape = Shape {
             priority: envelope.priority,
             unique: envelope.unique,
+            slot: envelope.slot,
         };
         self.submit(&envelope.queue, envelope.id, &bytes, Run::Now, shape)
             .await
-    }
-
-    /// Enqueues many jobs, up to 512 or some 4 MiB to a write.
-    ///
-    /// A queue with a limit takes all jobs of a write or none, and no write after the
-    /// first that it refuses.
-    ///
-    /// # Errors
-    /// As [`Queue::enqueue`]; some of the jobs may have been enqueued.
-    /// [`EnqueueError::QueueFull`] says which were.
-    pub async fn enqueue_many<J: Job>(&self, jobs: &[J]) -> Result<Vec<JobId>, EnqueueError> {
-        if let Some(limit) = self.limit(J::QUEUE) {
-            return self.enqueue_many_bounded(jobs, limit).await;
-        }
-        let queue = self.partition(J::QUEUE);
-        let mut ids = Vec::with_capacity(jobs.len());
-        let mut writes = FuturesOrdered::new();
-        let mut sealer = Sealer::plain();
-        while let rest @ [_, ..] = &jobs[ids.len()..] {
-            let pipeline = next_write(&queue.keys, &mut sealer, rest, &mut ids)?;
-            // Redis works on the writes before, while the next is put together.
-            let connection = &queue.connection;
-            let write = async move { first_error(&connection.all(&pipeline).await?) };
-            writes.push_back(write);
-            if writes.len() == CHUNKS_IN_FLIGHT {
-                writes.next().await.transpose()?;
-            } else {
-                // A first poll is what sends a write.
-                if let Poll::Ready(Some(sent)) = futures_util::poll!(writes.next()) {
-                    sent?;
-                }
-            }
-        }
-        writes.try_collect::<()>().await?;
-        Ok(ids)
     }
 
     /// Enqueues a job to run after this time, by the server's clock.
@@ -281,14 +201,14 @@ impl Queue {
         run: Run,
         shape: Shape,
     ) -> Result<Enqueued, EnqueueError> {
-        let partition = self.partition(queue);
+        let partition = self.place(queue, bits_of(id, meeting(shape.unique, shape.slot)));
         let keys = &partition.keys;
         let (mode, ms) = match run {
             Run::Now => ("now", 0),
             Run::In(delay) => ("in", whole_ms(delay)),
             Run::At(time) => ("at", epoch_ms(time)),
         };
-        let limit = self.limit(queue);
+        let limit = partition.limit;
         let Some(unique) = shape.unique else {
             let cmd = match (run, limit) {
                 (Run::Now, None) => add(keys, shape.priority, envelope),
@@ -306,7 +226,7 @@ impl Queue {
                 }
             };
             let answer = partition.connection.one(&cmd).await?;
-            check_room(queue, limit, &answer)?;
+            check_room(queue, self.limit(queue), &answer)?;
             return Ok(Enqueued::New(id));
         };
         #[cfg(feature = "testing")]
@@ -326,7 +246,7 @@ impl Queue {
             .arg(whole_ms(self.settings().tuning.unique_ttl))
             .arg(limit);
         let answer = partition.connection.one(&cmd).await?;
-        check_room(queue, limit, &answer)?;
+        check_room(queue, self.limit(queue), &answer)?;
         match answer {
             Value::Nil => Ok(Enqueued::New(id)),
             holder => match parse(&holder) {
@@ -342,41 +262,6 @@ impl Queue {
     pub(crate) fn settings(&self) -> &Settings {
         &self.0.settings
     }
-
-    pub(crate) fn partition(&self, queue: &str) -> Arc<Partition> {
-        let known = &self.0.partitions;
-        let read = known.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(partition) = read.get(queue) {
-            return Arc::clone(partition);
-        }
-        drop(read);
-        let keys = Arc::new(Keys::new(&self.settings().namespace, queue));
-        let connection = self.0.connections.to(&keys.meta);
-        let partition = Arc::new(Partition { keys, connection });
-        let mut known = known.write().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(known.entry(queue.to_owned()).or_insert(partition))
-    }
-}
-
-/// The commands that add the first of the jobs, as many as make a full write.
-fn next_write<J: Job>(
-    keys: &Keys,
-    sealer: &mut Sealer<'_, J>,
-    jobs: &[J],
-    ids: &mut Vec<JobId>,
-) -> Result<Pipeline, EnqueueError> {
-    let mut pipeline = Pipeline::with_capacity(jobs.len().min(CHUNK));
-    let mut bytes = 0;
-    for job in jobs.iter().take(CHUNK) {
-        let (id, envelope) = sealer.seal(job)?;
-        pipeline.add_command(add(keys, J::PRIORITY, envelope));
-        ids.push(id);
-        bytes += envelope.len();
-        if bytes >= WRITE_BYTES {
-            break;
-        }
-    }
-    Ok(pipeline)
 }
 
 fn add(keys: &Keys, priority: Priority, envelope: &[u8]) -> Cmd {
@@ -385,27 +270,4 @@ fn add(keys: &Keys, priority: Priority, envelope: &[u8]) -> Cmd {
     cmd.arg("*").arg(ENVELOPE);
     cmd.arg(envelope);
     cmd
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[derive(serde::Serialize, serde::Deserialize)]
-    struct Text(String);
-
-    impl Job for Text {
-        const NAME: &'static str = "text";
-    }
-
-    #[test]
-    fn a_write_is_full_by_number_or_by_bytes() {
-        let keys = Keys::new("test", Text::QUEUE);
-        for (length, full) in [(0, CHUNK), (Envelope::MAX_PAYLOAD - 2, 16)] {
-            let jobs: Vec<_> = (0..CHUNK + 1).map(|_| Text("x".repeat(length))).collect();
-            let mut ids = Vec::new();
-            let write = next_write(&keys, &mut Sealer::plain(), &jobs, &mut ids).unwrap();
-            assert_eq!((write.len(), ids.len()), (full, full), "of {length} bytes");
-        }
-    }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -10,8 +11,9 @@ use redis::{Cmd, Pipeline, RedisError, Value};
 use crate::{
     EnqueueError, JobId, Queue, Servers,
     connection::{Connection, first_error},
-    envelope::{epoch_ms, whole_ms},
-    keys::Keys,
+    envelope::{epoch_ms, slot_of, whole_ms},
+    partitions::{bits_of, meeting, queue_of},
+    queue::Partition,
     scripts,
 };
 
@@ -46,14 +48,20 @@ impl Queue {
     /// [`EnqueueError::QueueFull`] tells one queue that is, and which jobs are in Redis
     /// now, of any queue; it comes only where no other error does.
     pub async fn relay(&self, jobs: &[Relayed]) -> Result<(), EnqueueError> {
-        let mut queues: BTreeMap<&str, Vec<&Relayed>> = BTreeMap::new();
+        let mut queues: BTreeMap<String, (Arc<Partition>, Vec<&Relayed>)> = BTreeMap::new();
         for job in jobs {
-            queues.entry(&job.queue).or_default().push(job);
+            let key = meeting(None, slot_of(&job.envelope));
+            let queue = self.place(&job.queue, bits_of(job.id, key));
+            match queues.get_mut(&queue.name) {
+                Some((_, jobs)) => jobs.push(job),
+                None => {
+                    queues.insert(queue.name.clone(), (queue, vec![job]));
+                }
+            }
         }
         let mut writes: Vec<Write<'_>> = Vec::new();
-        for (name, jobs) in &queues {
-            let queue = self.partition(name);
-            let limit = self.limit(name);
+        for (name, (queue, jobs)) in &queues {
+            let name = queue_of(name);
             let known = writes
                 .iter()
                 .position(|write| write.connection.is(&queue.connection));
@@ -62,7 +70,7 @@ impl Queue {
                 writes.len() - 1
             });
             for some in jobs.chunks(RELAYED_AT_ONCE) {
-                let cmd = self.relay_some(&queue, limit, some);
+                let cmd = self.relay_some(queue, some);
                 writes[at].pipeline.add_command(cmd);
                 writes[at].scripts.push((name, some));
             }
@@ -114,13 +122,13 @@ impl Queue {
         }
     }
 
-    fn relay_some(&self, keys: &Keys, limit: Option<u64>, jobs: &[&Relayed]) -> Cmd {
+    fn relay_some(&self, keys: &Partition, jobs: &[&Relayed]) -> Cmd {
         let markers: Vec<String> = jobs.iter().map(|job| keys.once(job.id)).collect();
         let mut names = keys.with_streams(&[&keys.payloads, &keys.delayed, &keys.blocked]);
         names.extend(markers.iter().map(String::as_str));
         let mut cmd = scripts::call(&scripts::RELAY, &names);
         cmd.arg(whole_ms(self.settings().tuning.marker_ttl));
-        match limit {
+        match keys.limit {
             Some(limit) => cmd.arg(limit),
             None => cmd.arg(""),
         };

@@ -14,6 +14,8 @@ use crate::{EnqueueError, Envelope, Job, JobId, job::is_name};
 
 /// How late [`CatchUp::Skip`] still fires a slot, in ms: what a restart takes.
 const SKIP_AFTER_MS: u64 = 60_000;
+/// Stands before the name of a schedule where somebody has asked for a slot of it.
+pub(crate) const ASKED: char = '!';
 /// Shortest and longest period in ms; a score in Redis is exact up to 2^53.
 const PERIODS_MS: std::ops::RangeInclusive<u64> = 1_000..=315_360_000_000;
 
@@ -301,14 +303,39 @@ impl Plan {
     /// # Errors
     /// [`MakeError`]; such a slot has no job, however often it is asked for.
     pub(crate) fn job(&self, namespace: &str, slot: u64, now: u64) -> Result<Envelope, MakeError> {
+        let id = slot_id(namespace, self.queue, &self.name, slot);
+        self.job_with(id, slot, now)
+    }
+
+    /// The job of a slot that somebody has asked for.
+    ///
+    /// # Errors
+    /// As [`Plan::job`].
+    pub(crate) fn asked_job(
+        &self,
+        namespace: &str,
+        slot: u64,
+        now: u64,
+    ) -> Result<Envelope, MakeError> {
+        let id = asked_id(namespace, self.queue, &self.name, slot);
+        self.job_with(id, slot, now)
+    }
+
+    fn job_with(&self, id: JobId, slot: u64, now: u64) -> Result<Envelope, MakeError> {
         let time = UNIX_EPOCH + Duration::from_millis(slot);
         // It runs in the worker's own task, which must not end with it.
         let made = catch_unwind(AssertUnwindSafe(|| (self.make)(time)));
         let mut envelope = made.map_err(|_| MakeError::Panicked)??;
-        envelope.id = slot_id(namespace, self.queue, &self.name, slot);
+        envelope.id = id;
         envelope.enqueued_at_ms = now;
         Ok(envelope)
     }
+}
+
+/// The one id of the job of a slot that was asked for: never that of a slot of the rule,
+/// because no name has a `!` in it.
+pub(crate) fn asked_id(namespace: &str, queue: &str, name: &str, slot: u64) -> JobId {
+    slot_id(namespace, queue, &format!("{ASKED}{name}"), slot)
 }
 
 /// The one id of a slot's job: a UUID of version 8 that sorts like one of version 7.

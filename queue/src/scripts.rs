@@ -26,7 +26,13 @@ macro_rules! includes {
     };
 }
 
-includes!["keep.lua", "release.lua", "room.lua", "slots.lua", "streams.lua"];
+includes![
+    "keep.lua",
+    "release.lua",
+    "room.lua",
+    "slots.lua",
+    "streams.lua"
+];
 
 /// The script with the text of `lua/include/NAME` in the place of each `-- include NAME`.
 fn complete(source: &str) -> String {
@@ -38,6 +44,7 @@ fn complete(source: &str) -> String {
 }
 
 scripts! {
+    ASK_SLOT = "ask_slot.lua";
     BEAT = "beat.lua";
     BOUNDED = "bounded.lua";
     CANCEL = "cancel.lua";
@@ -47,6 +54,7 @@ scripts! {
     DELETE = "delete.lua";
     ENROLL = "enroll.lua";
     FINISH = "finish.lua";
+    FIRE_ASKED = "fire_asked.lua";
     HAND_BACK = "hand_back.lua";
     LEAVE = "leave.lua";
     RECLAIM = "reclaim.lua";

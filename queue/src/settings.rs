@@ -2,7 +2,7 @@ use std::{collections::BTreeMap, ops::RangeInclusive, time::Duration};
 
 use redis::{ConnectionAddr, ConnectionInfo};
 
-use crate::{Error, Servers, Tls, envelope, job::is_name};
+use crate::{Error, Servers, Tls, envelope, job::is_name, partitions::MOST};
 
 /// What Redis takes as an expiry, with room to spare: with 0 a script would stop
 /// half way, and its repeat double the job.
@@ -31,6 +31,11 @@ pub struct Settings {
     ///
     /// A producer with these settings gets [`crate::EnqueueError::QueueFull`] above it.
     pub limits: BTreeMap<String, u64>,
+    /// How many partitions queues have, 2 to 64, where it is not one: sets of keys that can be on
+    /// several nodes of a Cluster.
+    ///
+    /// All workers and producers of a queue need the same number; the README says how to change it.
+    pub partitions: BTreeMap<String, u16>,
     /// What rarely needs a change.
     pub tuning: Tuning,
     /// The newest envelope that is read and written; only tests set it back.
@@ -47,6 +52,7 @@ impl Settings {
             namespace: namespace.into(),
             lease: Duration::from_secs(6),
             limits: BTreeMap::new(),
+            partitions: BTreeMap::new(),
             tuning: Tuning::default(),
             newest_envelope: envelope::NEWEST,
         }
@@ -89,6 +95,12 @@ impl Settings {
                     .iter()
                     .all(|(queue, limit)| is_name(queue) && *limit >= 1),
                 "limits: at least 1 job, of a queue with a name of a-z, 0-9, '_', '-', '.'",
+            ),
+            (
+                self.partitions
+                    .iter()
+                    .all(|(queue, number)| is_name(queue) && (1..=MOST).contains(number)),
+                "partitions: 1 to 64, of a queue with a name of a-z, 0-9, '_', '-', '.'",
             ),
             (
                 (SHORTEST..self.lease).contains(&tuning.scan),
@@ -317,6 +329,7 @@ mod tests {
         let mut settings = Settings::new(redis, "a{b");
         settings.lease = Duration::from_millis(1);
         settings.limits = BTreeMap::from([("mail".to_owned(), 0), ("B".to_owned(), 1)]);
+        settings.partitions = BTreeMap::from([("mail".to_owned(), 65)]);
         settings.tuning.marker_ttl = Duration::ZERO;
         settings.tuning.unique_ttl = Duration::ZERO;
         settings.tuning.dead_max_age = Duration::MAX;
@@ -324,7 +337,7 @@ mod tests {
         let Err(Error::Settings(wrong)) = settings.check() else {
             panic!("accepted");
         };
-        assert_eq!(wrong.len(), 9, "{wrong:?}");
+        assert_eq!(wrong.len(), 10, "{wrong:?}");
     }
 
     #[test]

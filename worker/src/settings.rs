@@ -60,6 +60,7 @@ pub fn queue_settings(redis: &Redis, queue: &Queue) -> Result<queue::Settings, T
     let mut settings = queue::Settings::new(redis.connection(), &queue.namespace);
     settings.lease = queue.lease;
     settings.limits.clone_from(&queue.limits);
+    settings.partitions.clone_from(&queue.partitions);
     let tls = redis.tls.as_ref();
     settings.tls = tls.map(|tls| Tls::new(tls.ca.as_deref())).transpose()?;
     settings.servers = match redis.servers.clone() {

@@ -8,5 +8,5 @@ use crate::{check, test};
 /// All that a change must pass.
 pub(crate) fn run(project: &Project) -> Result<()> {
     check::run(project)?;
-    test::run(project, &[])
+    test::run(project, None, &[])
 }

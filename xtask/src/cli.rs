@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::native::kinds::Kind;
+
 /// The page of `cargo xtask --help`, grouped by what one wants to do. A test holds it complete.
 const PAGE: &str = "\
 Runs, inspects and tests this project: API, worker, Postgres and Redis.
@@ -32,6 +34,7 @@ Change it
 
 Prove it
   test       Every test, against throw-away servers: test -- -p queue
+             --redis redis8 or valkey8: against another Redis than this machine's
   e2e        Drive the stack from outside, as a client would
   chaos      Break everything around the queue, check that it keeps its promises
              chaos --seconds 300 --seed 7; without a seed, a minute as CI does
@@ -118,7 +121,7 @@ pub(crate) enum Verb {
     /// `cargo xtask jobs help` has all verbs and examples.
     #[command(trailing_var_arg = true)]
     Jobs {
-        /// Passed on to `worker jobs`: list dead, show ID, retry ID, cancel ID, pause, workers, --json
+        /// Passed on to `worker jobs`: list dead, show ID, retry ID, cancel ID, pause, run SCHEDULE, workers, --json
         #[arg(allow_hyphen_values = true)]
         args: Vec<String>,
     },
@@ -143,6 +146,9 @@ pub(crate) enum Verb {
     /// Starts a Postgres and a Redis on free ports, exports TEST_DATABASE_URL and TEST_REDIS_URL,
     /// runs `cargo test --workspace`, and removes them again, also after a failure or Ctrl-C.
     Test {
+        /// Another Redis than this machine's: redis8 or valkey8, unpacked below target/
+        #[arg(long, value_enum)]
+        redis: Option<Kind>,
         /// After `--`, passed on to `cargo test`: -- -p queue lease
         #[arg(last = true)]
         args: Vec<String>,
@@ -253,6 +259,9 @@ pub(crate) struct Chaos {
     /// The workers' lease in ms [default: 2000]
     #[arg(long)]
     lease: Option<u64>,
+    /// The servers that the queues are on: one, sentinel or cluster [default: one]
+    #[arg(long)]
+    redis: Option<String>,
     /// Worker processes [default: 4]
     #[arg(long)]
     workers: Option<u64>,
@@ -271,6 +280,7 @@ impl Chaos {
             ("--faults", self.faults.clone()),
             ("--lease", number(self.lease)),
             ("--workers", number(self.workers)),
+            ("--redis", self.redis.clone()),
         ];
         options
             .into_iter()

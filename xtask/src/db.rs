@@ -105,7 +105,7 @@ pub(crate) fn stale_at_a_glance(project: &Project) -> Result<Option<String>> {
 fn describe(project: &Project) -> Result<Descriptions> {
     let crates = crates_with_sql(project)?;
     let binaries = build(project, &["migrations"])?;
-    let servers = ThrowAway::start(project, false)?;
+    let servers = ThrowAway::start(project, false, None)?;
     migrate(
         project,
         binaries

@@ -80,7 +80,7 @@ fn run(verb: Verb) -> Result<()> {
             action: cli::Db::Prepare,
         } => db::prepare(&project),
         Verb::Doctor { json } => doctor::run(&project, json),
-        Verb::Test { args } => test::run(&project, &args),
+        Verb::Test { redis, args } => test::run(&project, redis, &args),
         Verb::Chaos(args) => chaos::run(&project, &args),
         Verb::Check => check::run(&project),
         Verb::Ci => ci::run(&project),

@@ -3,13 +3,18 @@
 use anyhow::{Context, Result, bail};
 
 use crate::cargo;
+use crate::native::kinds::{self, Kind};
+use crate::native::servers::path_after;
 use crate::native::throw_away::ThrowAway;
 use crate::project::Project;
 use crate::terminal;
 
 /// Starts the servers, runs `cargo test`, removes the servers.
-pub(crate) fn run(project: &Project, args: &[String]) -> Result<()> {
-    let servers = ThrowAway::start(project, true)?;
+///
+/// Tests that start servers of their own find the wanted kind of Redis in PATH, too.
+pub(crate) fn run(project: &Project, redis: Option<Kind>, args: &[String]) -> Result<()> {
+    let redis = redis.map(|kind| kinds::folder(project, kind)).transpose()?;
+    let servers = ThrowAway::start(project, true, redis.as_deref())?;
     let redis_url = servers
         .redis_url
         .as_deref()
@@ -18,7 +23,11 @@ pub(crate) fn run(project: &Project, args: &[String]) -> Result<()> {
         "throw-away servers: {} and {redis_url}",
         servers.database_url
     ));
-    let status = cargo::command(project)
+    let mut tests = cargo::command(project);
+    if let Some(redis) = &redis {
+        tests.env("PATH", path_after(redis)?);
+    }
+    let status = tests
         .args(arguments(args))
         .env("RUST_TEST_THREADS", threads().to_string())
         .env("TEST_DATABASE_URL", &servers.database_url)

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use queue::JobId;
 
 use super::faults::Faults;
-use crate::{
-    history::{DeadJob, Event, Final, How, Kind, Micros, Record, Release, Route, Serial, Snapshot},
-    report::Violation,
+pub(super) use super::job::{Answer, Cancel, Job, Offer, Run};
+use crate::history::{
+    DeadJob, Event, Fault, Final, Kind, Micros, Record, Release, Serial, Snapshot,
 };
 
 /// Everything that the invariants look at.
@@ -18,6 +18,8 @@ pub(super) struct Evidence<'a> {
     pub(super) jobs: BTreeMap<JobId, Job>,
     /// With the time of the answer.
     pub(super) snapshots: Vec<(Micros, &'a Snapshot)>,
+    /// In the order of their beginnings.
+    pub(super) pauses: Vec<Pause>,
     pub(super) processes: BTreeMap<&'a str, Process>,
     /// Letters that are there at the end; Redis can lose them too.
     pub(super) dead: BTreeMap<JobId, Vec<&'a DeadJob>>,
@@ -31,54 +33,14 @@ pub(super) struct Evidence<'a> {
     pub(super) last: Micros,
 }
 
-/// What a producer asked for.
+/// A pause that the queue has acknowledged.
 #[derive(Debug, Clone)]
-pub(super) struct Offer {
-    pub(super) at: Micros,
-    pub(super) by: String,
-    pub(super) kind: Kind,
-    pub(super) route: Route,
-    pub(super) due: Option<Micros>,
-    pub(super) unique: Option<String>,
-    pub(super) answer: Answer,
-    /// When the answer came.
-    pub(super) answered: Option<Micros>,
-}
-
-/// What it was told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Answer {
-    /// Nothing: it died before.
-    None,
-    Accepted(JobId),
-    Duplicate(JobId),
-    Refused {
-        certain: bool,
-    },
-}
-
-/// One job, by its id.
-#[derive(Debug, Clone)]
-pub(super) struct Job {
-    pub(super) id: JobId,
-    pub(super) serial: Serial,
-    pub(super) kind: Kind,
-    /// None for the jobs of a schedule.
-    pub(super) offer: Option<Offer>,
-    /// In the order of their starts.
-    pub(super) runs: Vec<Run>,
-}
-
-/// One run of a job's handler.
-#[derive(Debug, Clone)]
-pub(super) struct Run {
-    pub(super) by: String,
-    pub(super) at: Micros,
-    pub(super) attempt: u16,
-    pub(super) kind: Kind,
-    pub(super) slot: Option<(String, Micros)>,
-    pub(super) version: Option<u16>,
-    pub(super) end: Option<(Micros, How)>,
+pub(super) struct Pause {
+    pub(super) queue: String,
+    pub(super) from: Micros,
+    /// When its end was asked for, and when that was acknowledged.
+    pub(super) to: Micros,
+    pub(super) resumed: Micros,
 }
 
 /// One life of a worker or producer.
@@ -98,6 +60,7 @@ impl<'a> Evidence<'a> {
             offers: BTreeMap::new(),
             jobs: BTreeMap::new(),
             snapshots: Vec::new(),
+            pauses: Vec::new(),
             processes: BTreeMap::new(),
             dead: BTreeMap::new(),
             letters: BTreeMap::new(),
@@ -153,8 +116,44 @@ impl<'a> Evidence<'a> {
             }
             Event::Duplicate { serial, of } => self.answer(*serial, at, Answer::Duplicate(*of)),
             Event::Refused {
-                serial, certain, ..
-            } => self.answer(*serial, at, Answer::Refused { certain: *certain }),
+                serial,
+                certain,
+                full,
+                ..
+            } => {
+                let (certain, full) = (*certain, *full);
+                self.answer(*serial, at, Answer::Refused { certain, full });
+            }
+            Event::Cancel { id } => {
+                if let Some(job) = self.jobs.get_mut(id) {
+                    job.cancel = Some(Cancel { at, answer: None });
+                }
+            }
+            Event::Cancelled { id, answer } => {
+                let job = self.jobs.get_mut(id);
+                if let Some(cancel) = job.and_then(|job| job.cancel.as_mut()) {
+                    cancel.answer = Some((at, *answer));
+                }
+            }
+            Event::Paused { queue } => self.pauses.push(Pause {
+                queue: queue.clone(),
+                from: at,
+                to: Micros::MAX,
+                resumed: Micros::MAX,
+            }),
+            Event::Resuming { queue } => {
+                if let Some(pause) = self.pause(queue) {
+                    pause.to = at;
+                }
+            }
+            Event::Healed {
+                fault: Fault::Pause,
+                target,
+            } => {
+                if let Some(pause) = self.pause(target) {
+                    pause.resumed = at;
+                }
+            }
             Event::Start {
                 serial,
                 id,
@@ -207,6 +206,13 @@ impl<'a> Evidence<'a> {
         }
     }
 
+    /// The pause of this queue that goes on.
+    fn pause(&mut self, queue: &str) -> Option<&mut Pause> {
+        let mut pauses = self.pauses.iter_mut().rev();
+        let last = pauses.find(|pause| pause.queue == queue);
+        last.filter(|pause| pause.resumed == Micros::MAX)
+    }
+
     fn answer(&mut self, serial: Serial, at: Micros, answer: Answer) {
         if let Some(offer) = self.offers.get_mut(&serial) {
             offer.answer = answer;
@@ -220,6 +226,7 @@ impl<'a> Evidence<'a> {
             serial,
             kind,
             offer: None,
+            cancel: None,
             runs: Vec::new(),
         })
     }
@@ -234,12 +241,19 @@ impl<'a> Evidence<'a> {
     /// Whether a job may have been lost with Redis' data: it was offered before the end of
     /// a loss, not done before it, and never seen in Redis after it.
     ///
-    /// Jobs with a token in the outbox come back, so no loss excuses them.
+    /// Or a failover came so soon after that the new primary never had it. Jobs with a token
+    /// in the outbox come back, so no loss excuses them.
     pub(super) fn may_be_lost(&self, job: &Job) -> bool {
         let finished = job.done_at().unwrap_or(Micros::MAX);
         let seen = self.last_seen.get(&job.id).copied().unwrap_or(0);
         let mut losses = self.faults.losses(job.since(), finished);
-        !job.has_token() && losses.any(|loss| seen <= loss.to)
+        let lost = losses.any(|loss| seen <= loss.to);
+        !job.has_token() && (lost || self.was_undone(job, self.last))
+    }
+
+    /// Whether a failover may have taken with it, until some moment, that a job was enqueued.
+    pub(super) fn was_undone(&self, job: &Job, until: Micros) -> bool {
+        self.faults.undone(job.enqueued(), until)
     }
 
     /// Ids of all jobs that were surely accepted.
@@ -256,58 +270,8 @@ impl<'a> Evidence<'a> {
     }
 }
 
-impl Job {
-    /// Since when it may have been in the queue.
-    pub(super) fn since(&self) -> Micros {
-        let ran = self.runs.first().map_or(Micros::MAX, |run| run.at);
-        self.offer.as_ref().map_or(ran, |offer| offer.at)
-    }
-
-    /// The queue has said yes, or it ran, which says the same.
-    pub(super) fn is_accepted(&self) -> bool {
-        let accepted = self.offer.as_ref().map(|offer| offer.answer);
-        accepted == Some(Answer::Accepted(self.id)) || !self.runs.is_empty()
-    }
-
-    /// Since when it surely is in Redis; for one from the outbox, since its first start.
-    pub(super) fn in_redis_since(&self) -> Option<Micros> {
-        let ran = self.runs.first().map(|run| run.at);
-        let offer = self.offer.as_ref().filter(|offer| {
-            offer.route == Route::Direct && offer.answer == Answer::Accepted(self.id)
-        });
-        let answered = offer.and_then(|offer| offer.answered);
-        answered.into_iter().chain(ran).min()
-    }
-
-    /// When a handler first succeeded.
-    pub(super) fn done_at(&self) -> Option<Micros> {
-        self.ended(&[How::Ok]).min()
-    }
-
-    /// When runs ended in one of these ways.
-    pub(super) fn ended(&self, ways: &[How]) -> impl Iterator<Item = Micros> {
-        let ends = self.runs.iter().filter_map(|run| run.end);
-        ends.filter(|(_, how)| ways.contains(how)).map(|(at, _)| at)
-    }
-
-    /// Whether the outbox keeps a token for it, and sends it again until that is spent.
-    pub(super) fn has_token(&self) -> bool {
-        self.kind == Kind::Once
-    }
-
-    pub(super) fn route(&self) -> Route {
-        self.offer
-            .as_ref()
-            .map_or(Route::Direct, |offer| offer.route)
-    }
-
-    /// A finding about this job.
-    pub(super) fn violates(
-        &self,
-        invariant: &'static str,
-        at: Micros,
-        sentence: impl Into<String>,
-    ) -> Violation {
-        Violation::new(invariant, sentence).at(at).job(self.id)
-    }
+/// Every run with its job.
+pub(super) fn runs<'a>(evidence: &'a Evidence) -> impl Iterator<Item = (&'a Job, &'a Run)> {
+    let jobs = evidence.jobs.values();
+    jobs.flat_map(|job| job.runs.iter().map(move |run| (job, run)))
 }

@@ -15,6 +15,12 @@ use crate::history::{Event, Fault, Final, Micros, Record};
 /// How long an outcome may be under way when nothing is wrong.
 const OUTCOME: Micros = 200_000;
 
+/// How long before the death of its primary a replica surely has what was written.
+const UNREPLICATED: Micros = 1_000_000;
+
+/// After the end of an outage a worker may take as long until it reads of pauses and requests.
+const RECONNECTED: Micros = 1_000_000;
+
 /// Times that the limits are made of.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
@@ -175,8 +181,10 @@ impl Faults {
             );
             let stops = self.within(span.from, span.to + self.limits.recover());
             let mut stops = stops.filter(|stop| stop.fault == Fault::Stop);
-            (span.hits_redis() || cut_off && span.hits(process))
-                && !stops.any(|stop| stop.hits(process))
+            // A primary of a Cluster has some queues alone, and its replica may answer before
+            // we know of it.
+            let mute = span.hits_redis() && span.fault != Fault::Failover;
+            (mute || cut_off && span.hits(process)) && !stops.any(|stop| stop.hits(process))
         });
         mute.map(|span| {
             let from = span.from + self.limits.lease / 5 * 4 + 150_000;
@@ -189,6 +197,20 @@ impl Faults {
     pub(super) fn was_frozen(&self, process: &str, at: Micros) -> bool {
         self.lost_leases(process).any(|(window, earliest)| {
             window.frozen && earliest <= window.well.max(at) && at <= window.well
+        })
+    }
+
+    /// Whether this process cannot have read of Redis at a moment what is new there: a fault
+    /// kept it from it, until it has connected again and for a second after that.
+    pub(super) fn is_cut_off(&self, process: &str, at: Micros) -> bool {
+        self.is_hindered(process, at, at)
+    }
+
+    /// Whether it was so at some moment within these times.
+    pub(super) fn is_hindered(&self, process: &str, from: Micros, to: Micros) -> bool {
+        self.windows(process).iter().any(|window| {
+            let until = window.well.max(window.to + RECONNECTED);
+            window.from <= to && from <= until + self.stalled(window.from, until)
         })
     }
 
@@ -262,6 +284,25 @@ impl Faults {
         let losses = self.spans.iter();
         losses.filter(move |span| {
             span.fault == Fault::RedisLoss && offered <= span.to && span.from <= finished
+        })
+    }
+
+    /// Whether a failover may have undone, until some moment, what was written to Redis at
+    /// some time between two others.
+    ///
+    /// A primary answers before its replica has the write. It sends what it has at once, so
+    /// what was written a second before it died is with the replica, or more if the machine
+    /// stood still. Until the others know the new primary, who writes may believe that it
+    /// was written.
+    pub(super) fn undone(&self, (from, to): (Micros, Micros), until: Micros) -> bool {
+        let mut failovers = self.spans.iter();
+        failovers.any(|span| {
+            let since = span.from.saturating_sub(UNREPLICATED);
+            let since = since.saturating_sub(self.stalled(since, span.from));
+            span.fault == Fault::Failover
+                && from <= span.to + self.limits.recover()
+                && to >= since
+                && span.from <= until
         })
     }
 

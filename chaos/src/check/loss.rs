@@ -13,13 +13,15 @@ use crate::{
     report::Violation,
 };
 
-/// I1: every accepted job ends done or dead.
+/// I1: every accepted job ends done, dead or cancelled.
 ///
 /// Accepted is what the queue, or the commit, has said yes to, and what was ever seen
 /// to run. Done is a handler that succeeded, or effects in Postgres whose worker died before
-/// it could say so, if Redis then lost the entry, so that nobody ran it again. Excused: jobs without a token in the
+/// it could say so, if Redis then lost the entry, so that nobody ran it again. Whether who asked to cancel one was
+/// told the truth is looked for in `cancel.rs`. Excused: jobs without a token in the
 /// outbox that were offered before the end of a loss of Redis' data, were not done before
-/// it, and were never seen in Redis after it.
+/// it, and were never seen in Redis after it; and those that were enqueued so shortly before a
+/// primary died that its replica need not have had them.
 pub(super) fn every_job_ends(evidence: &Evidence) -> Vec<Violation> {
     let effects: BTreeSet<JobId> = evidence.end.effects.iter().map(|(id, _)| *id).collect();
     let committed = |job: &Job| {
@@ -31,6 +33,7 @@ pub(super) fn every_job_ends(evidence: &Evidence) -> Vec<Violation> {
             && !committed(job)
             && !evidence.dead.contains_key(&job.id)
             && !evidence.may_be_lost(job)
+            && !job.may_be_cancelled()
     };
     let jobs = evidence.accepted().filter(unfinished);
     jobs.map(|job| {
@@ -47,7 +50,7 @@ pub(super) fn every_job_ends(evidence: &Evidence) -> Vec<Violation> {
 /// the outcome can have been confirmed: others then ran the job to another end.
 pub(super) fn every_job_ends_once(evidence: &Evidence) -> Vec<Violation> {
     let mut found = Vec::new();
-    for (id, (_, letter)) in &evidence.letters {
+    for (id, (seen, letter)) in &evidence.letters {
         let Some(job) = evidence.jobs.get(id) else {
             continue;
         };
@@ -58,7 +61,8 @@ pub(super) fn every_job_ends_once(evidence: &Evidence) -> Vec<Violation> {
             found.push(job.violates("I1", at, sentence));
         }
         let mut losses = evidence.faults.losses(job.since(), Micros::MAX);
-        let again = job.route() == Route::Outbox && losses.next().is_some();
+        let again = job.route() == Route::Outbox && losses.next().is_some()
+            || evidence.faults.undone((at, *seen), Micros::MAX);
         for run in &job.runs {
             if let Some((ended, How::Ok)) = run.end
                 && !outcome_may_be_lost(evidence, run, ended)
@@ -103,7 +107,9 @@ pub(super) fn only_offered_jobs_run(evidence: &Evidence) -> Vec<Violation> {
             None if job.kind == Kind::Scheduled => continue,
             None => "runs, but nobody offered it",
             Some(offer) => match offer.answer {
-                Answer::Refused { certain: true } => "runs, but was refused for certain",
+                // I17 looks at these.
+                Answer::Refused { full: Some(_), .. } => continue,
+                Answer::Refused { certain: true, .. } => "runs, but was refused for certain",
                 Answer::Duplicate(of) if of != job.id => "runs, but was passed over as a duplicate",
                 Answer::Accepted(id) if id != job.id => "runs under an id that nobody was told",
                 _ => continue,
@@ -154,11 +160,12 @@ pub(super) fn jobs_are_in_one_place(evidence: &Evidence) -> Vec<Violation> {
     found
 }
 
-/// I20: in every snapshot, each job that is accepted and not done is in some place.
+/// I20: in every snapshot, each job that is accepted and neither done nor cancelled is in
+/// some place.
 ///
 /// Looked for are jobs that were in Redis before the snapshot was asked for (those
 /// from the outbox: since they first ran) and whose first success came after the
-/// answer. Excused is what Redis lost with its data.
+/// answer. Excused is what Redis lost with its data, or by a failover.
 pub(super) fn jobs_are_somewhere(evidence: &Evidence) -> Vec<Violation> {
     let mut jobs: Vec<(Micros, &Job)> = evidence
         .jobs
@@ -172,8 +179,10 @@ pub(super) fn jobs_are_somewhere(evidence: &Evidence) -> Vec<Violation> {
         let until = jobs.partition_point(|(since, _)| *since < snapshot.asked);
         for (_, job) in &jobs[..until] {
             let gone = job.done_at().is_none_or(|done| done > at)
+                && job.cancelled_from() > at
                 && !present.contains(&job.id)
-                && evidence.faults.losses(job.since(), at).next().is_none();
+                && evidence.faults.losses(job.since(), at).next().is_none()
+                && !evidence.was_undone(job, at);
             if gone {
                 missing.entry(job.id).or_insert((at, *job));
             }
@@ -233,6 +242,26 @@ mod tests {
         story.enqueue(100, Kind::Plain);
         story.fault(200, 600, Fault::RedisRestart, "redis");
         story.breaks("I1");
+    }
+
+    #[test]
+    fn a_failover_excuses_what_was_just_enqueued_directly() {
+        for (offered, kind, lawful) in [
+            (1900, Kind::Plain, true),
+            (500, Kind::Plain, false),
+            (4000, Kind::Plain, false),
+            (1900, Kind::Once, false),
+        ] {
+            let mut story = Story::new();
+            let job = story.enqueue(offered, kind);
+            story.fault(2000, 3400, Fault::Failover, "redis");
+            if lawful {
+                story.is_lawful();
+            } else {
+                assert!(story.broken().contains("I1"), "{kind:?} at {offered}");
+            }
+            assert_eq!(job.kind, kind);
+        }
     }
 
     #[test]

@@ -3,12 +3,17 @@
 //! Each invariant is a function from the evidence to its violations. The numbers are
 //! those of the design's list; each function says what it looks at and what it excuses.
 
+mod cancel;
+mod cut_short;
 mod drain;
 mod evidence;
 mod faults;
+mod job;
+mod limits;
 mod loss;
 mod once;
 mod overlap;
+mod pause;
 mod poison;
 mod recovery;
 mod residue;
@@ -42,7 +47,7 @@ const INVARIANTS: &[fn(&Evidence) -> Vec<Violation>] = &[
     loss::only_offered_jobs_run,
     once::effects_happen_once,
     once::outbox_is_empty,
-    starts::cancellations_have_causes,
+    cut_short::cancellations_have_causes,
     loss::jobs_are_in_one_place,
     overlap::runs_do_not_overlap,
     overlap::the_doubtful_do_nothing,
@@ -58,6 +63,16 @@ const INVARIANTS: &[fn(&Evidence) -> Vec<Violation>] = &[
     residue::nothing_is_left,
     versions::old_workers_run_what_they_know,
     versions::unknown_jobs_wait,
+    pause::paused_queues_start_nothing,
+    pause::resumed_queues_start_again,
+    pause::deliveries_have_causes,
+    limits::limits_are_kept,
+    limits::refused_jobs_do_not_run,
+    limits::full_queues_are_full,
+    cancel::removed_jobs_stay_away,
+    cancel::the_done_are_not_removed,
+    cancel::requests_are_obeyed,
+    cancel::the_cancelled_are_counted,
     loss::jobs_are_somewhere,
 ];
 
@@ -113,7 +128,7 @@ fn count(evidence: &Evidence, records: &[Record]) -> Figures {
             .accepted()
             .filter(|job| {
                 let ended = job.done_at().is_some() || evidence.dead.contains_key(&job.id);
-                !ended && evidence.may_be_lost(job)
+                !ended && !job.may_be_cancelled() && evidence.may_be_lost(job)
             })
             .count(),
         starts,
@@ -123,6 +138,7 @@ fn count(evidence: &Evidence, records: &[Record]) -> Figures {
         terms: faults(&[Fault::Term]),
         redis_kept: faults(&[Fault::RedisRestart]),
         redis_lost: faults(&[Fault::RedisLoss]),
+        failovers: faults(&[Fault::Failover]),
         redis_paused: faults(&[Fault::RedisPause]),
         postgres: faults(&[Fault::PostgresRestart]),
         cuts: faults(&[
@@ -131,7 +147,20 @@ fn count(evidence: &Evidence, records: &[Record]) -> Figures {
             Fault::SwallowReplies,
             Fault::BlackHole,
             Fault::Delay,
+            Fault::Disconnect,
         ]),
+        pauses: evidence.pauses.len(),
+        full: evidence
+            .offers
+            .values()
+            .filter(|offer| {
+                matches!(
+                    offer.answer,
+                    evidence::Answer::Refused { full: Some(_), .. }
+                )
+            })
+            .count(),
+        cancelled: usize::try_from(evidence.end.snapshot.cancelled).unwrap_or(usize::MAX),
         oom: faults(&[Fault::RedisOom]),
         snapshots: evidence.snapshots.len(),
         effects: evidence.end.effects.len(),

@@ -12,7 +12,7 @@ use crate::{history::Kind, report::Violation};
 /// A dead letter has at most one: its last worker may have died after the commit.
 /// So has a job whose commit was not confirmed and that never ran. Jobs that were
 /// enqueued directly and mark their effects as done have at most one, and exactly one
-/// unless they are dead or Redis lost them with its data. Nobody else has any.
+/// unless they are dead, cancelled, or Redis lost them with its data. Nobody else has any.
 pub(super) fn effects_happen_once(evidence: &Evidence) -> Vec<Violation> {
     let mut rows: BTreeMap<JobId, usize> = BTreeMap::new();
     for (id, _) in &evidence.end.effects {
@@ -25,7 +25,10 @@ pub(super) fn effects_happen_once(evidence: &Evidence) -> Vec<Violation> {
         let owed = job.is_accepted() && !evidence.dead.contains_key(&job.id);
         let (least, most) = match job.kind {
             Kind::Once => (usize::from(owed), 1),
-            Kind::Done => (usize::from(owed && !evidence.may_be_lost(job)), 1),
+            Kind::Done => (
+                usize::from(owed && !evidence.may_be_lost(job) && !job.may_be_cancelled()),
+                1,
+            ),
             _ => (0, 0),
         };
         if count < least || count > most {

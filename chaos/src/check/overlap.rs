@@ -6,7 +6,7 @@ use queue::JobId;
 
 use super::{
     evidence::{Evidence, Run},
-    starts::came_again,
+    starts::{came_again, went_back},
 };
 use crate::{
     history::{Kind, Micros},
@@ -23,7 +23,7 @@ const SLOW: Micros = 300_000;
 /// once-jobs, whose token in Postgres makes them take turns; a process that stood
 /// still, so that it could not cancel anything; long jobs on a process that lost its
 /// lease, because they ignore their token; jobs that the outbox sent again after a
-/// loss of Redis' data.
+/// loss of Redis' data; jobs that a failover has taken from the worker that had just got them.
 pub(super) fn runs_do_not_overlap(evidence: &Evidence) -> Vec<Violation> {
     let faults = &evidence.faults;
     let mut found = Vec::new();
@@ -34,7 +34,9 @@ pub(super) fn runs_do_not_overlap(evidence: &Evidence) -> Vec<Violation> {
         for (at, later) in job.runs.iter().enumerate() {
             for earlier in &job.runs[..at] {
                 let until = evidence.run_until(earlier);
-                if until <= later.at || came_again(evidence, job, earlier, later) {
+                let again = came_again(evidence, job, earlier, later)
+                    || went_back(evidence, earlier, later);
+                if until <= later.at || again {
                     continue;
                 }
                 let frozen = [earlier, later]

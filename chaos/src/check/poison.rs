@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use queue::JobId;
 
 use super::evidence::{Evidence, Job, Run};
-use crate::{history::Kind, report::Violation};
+use crate::{
+    history::{Kind, Micros},
+    report::Violation,
+};
 
 /// Runs that ended with their worker, below which no job is taken for poison: the
 /// deliveries before may have been to workers that died before it started.
@@ -13,7 +16,7 @@ const LEAST_LOST_RUNS: usize = 3;
 
 /// I9: a job that kills its worker is started `poison_after` times at most.
 ///
-/// It is then a dead letter for `crash`. Fewer starts are right only where as many
+/// A start may be forgotten in a failover. It is then a dead letter for `crash`. Fewer starts are right only where as many
 /// workers died for other reasons, or lost their lease, while it was in the queue:
 /// deliveries to them count too. That it ends at all is I1.
 pub(super) fn poison_is_limited(evidence: &Evidence) -> Vec<Violation> {
@@ -26,7 +29,9 @@ pub(super) fn poison_is_limited(evidence: &Evidence) -> Vec<Violation> {
     {
         let starts = job.runs.len();
         let at = job.runs.last().map_or(job.since(), |run| run.at);
-        if starts > limit {
+        let again = job.runs.iter();
+        let again = again.filter(|run| evidence.faults.undone((run.at, run.at), Micros::MAX));
+        if starts > limit + again.count() {
             let sentence = format!("poison was started {starts} times, {limit} are allowed");
             found.push(job.violates("I9", at, sentence));
         }

@@ -23,6 +23,7 @@ const SETTLED: Micros = 1_000_000;
 /// may last, until the start: without Postgres, too, all slots may be taken, by jobs that wait
 /// for it. Faults of Redis' memory and of its scripts do not matter, nor do workers that died
 /// or were told to end before. Not judged are jobs that
+/// whose queue has few slots, which may all be taken, and those that
 /// have seen such a loss before: they become suspects, and wait for their turn. A job that the
 /// older release does not know has one scan more, because it may be parked on the way. What
 /// this machine stood still is added. Every recovery is in the histogram, judged or not.
@@ -36,7 +37,11 @@ pub(super) fn recovery_is_quick(evidence: &Evidence) -> (Vec<Violation>, Recover
         }
         for (job, again) in orphans(evidence, process, death) {
             let took = again - death.at;
-            if !is_alone(evidence, process, death, again) || is_suspect(evidence, job, death) {
+            let slow = job.kind == Kind::Bounded;
+            if slow
+                || !is_alone(evidence, process, death, again)
+                || is_suspect(evidence, job, death)
+            {
                 recovery.mixed.push(took);
                 continue;
             }

@@ -6,7 +6,8 @@ use crate::report::Violation;
 /// I18: after quiet Redis holds nothing but dead letters and what has a time to live.
 ///
 /// No entry in the stream or pending, nothing delayed or parked, no payload, no lock,
-/// no consumer of a process that is gone, no key that should not be there. No excuses.
+/// no consumer of a process that is gone, no key that should not be there. Requests to
+/// cancel are remembered for a day: each is one that somebody made. No excuses.
 pub(super) fn nothing_is_left(evidence: &Evidence) -> Vec<Violation> {
     let end = evidence.end;
     let left = &end.snapshot;
@@ -20,6 +21,16 @@ pub(super) fn nothing_is_left(evidence: &Evidence) -> Vec<Violation> {
     }
     for residue in &end.residue {
         say(residue.clone());
+    }
+    let asked = |id| {
+        evidence
+            .jobs
+            .get(id)
+            .is_some_and(|job| job.cancel.is_some())
+    };
+    for id in left.requests.iter().filter(|id| !asked(id)) {
+        let sentence = "is to be cancelled, and nobody asked for that";
+        found.push(Violation::new("I18", sentence).at(evidence.last).job(*id));
     }
     let stream = left.stream.iter().map(|(id, _)| (*id, "the stream"));
     let delayed = left.delayed.iter().map(|id| (*id, "the delayed"));
@@ -42,7 +53,7 @@ pub(super) fn nothing_is_left(evidence: &Evidence) -> Vec<Violation> {
 mod tests {
     use crate::{
         check::story::{Story, letter},
-        history::{How, Kind},
+        history::{CancelAnswer, How, Kind},
     };
 
     #[test]
@@ -56,9 +67,20 @@ mod tests {
     }
 
     #[test]
+    fn requests_to_cancel_may_stay() {
+        let mut story = Story::new();
+        let job = story.enqueue(0, Kind::Plain);
+        story.run(10, "w1.1", &job, 1);
+        story.cancel(12, &job, CancelAnswer::Asked);
+        story.end.snapshot.requests.push(job.id);
+        story.is_lawful();
+    }
+
+    #[test]
     fn nothing_else_may() {
-        let change: [fn(&mut Story); 5] = [
+        let change: [fn(&mut Story); 6] = [
             |story| story.end.pending = 1,
+            |story| story.end.snapshot.requests.push(queue::JobId::new()),
             |story| story.end.consumers.push("host:1:x".to_owned()),
             |story| {
                 story

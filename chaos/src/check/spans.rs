@@ -26,7 +26,11 @@ impl Span {
     pub(crate) fn hits_redis(&self) -> bool {
         matches!(
             self.fault,
-            Fault::RedisRestart | Fault::RedisLoss | Fault::RedisPause
+            Fault::RedisRestart
+                | Fault::RedisLoss
+                | Fault::RedisPause
+                | Fault::Failover
+                | Fault::Disconnect
         )
     }
 
@@ -58,7 +62,7 @@ pub(crate) fn spans(records: &[Record]) -> Vec<Span> {
             } => {
                 let momentary = matches!(
                     fault,
-                    Fault::Kill | Fault::Term | Fault::Cut | Fault::ScriptFlush
+                    Fault::Kill | Fault::Term | Fault::Cut | Fault::ScriptFlush | Fault::Disconnect
                 );
                 if !momentary {
                     open.push(spans.len());

@@ -23,7 +23,9 @@ use crate::{
 ///   missed a whole lease, while it ran or before its outcome can have been confirmed;
 /// - the later start is that of a process which had stood still: the job was its own once;
 /// - it had failed in doubt, or after it was told to end, which hands it back;
-/// - it is from the outbox, and Redis lost its data since it was offered.
+/// - it is from the outbox, and Redis lost its data since it was offered;
+/// - a primary died so soon after the start or the end of the run before that its replica need
+///   not have heard of it.
 ///
 /// Not excused: an outage of Redis that keeps its data, of any length, for a run that
 /// was not cancelled (a long job ignores its token, so nothing but its own process'
@@ -70,37 +72,9 @@ pub(super) fn starts_have_causes(evidence: &Evidence) -> (Vec<Violation>, Causes
 /// Why jobs were started again, and how often.
 pub(crate) type Causes = BTreeMap<&'static str, usize>;
 
-/// I3, and I7 for long jobs: a handler is cancelled, or its future dropped, for a cause.
-///
-/// Each may be when its process was told to end. Handlers that obey their token may be
-/// when the process cannot have reached Redis for most of a lease (also by an outage of
-/// Redis), counting the time until a beat succeeds again; long jobs, which do not, only
-/// when it lost its lease; once-jobs never.
-pub(super) fn cancellations_have_causes(evidence: &Evidence) -> Vec<Violation> {
-    let faults = &evidence.faults;
-    let mut found = Vec::new();
-    for job in evidence.jobs.values() {
-        for run in &job.runs {
-            let Some((at, How::Cancelled)) = run.end else {
-                continue;
-            };
-            let told = faults.told_to_end(&run.by).is_some_and(|told| told <= at);
-            let (name, excused) = match job.kind {
-                Kind::Once => ("I3", false),
-                Kind::Long => ("I7", faults.lost_lease(&run.by, run.at, at)),
-                _ => ("I3", faults.doubts(&run.by, at)),
-            };
-            if !told && !excused {
-                let sentence = format!("was cancelled on {} without a cause", run.by);
-                found.push(job.violates(name, at, sentence));
-            }
-        }
-    }
-    found
-}
-
 /// Whether the outcome of a run need not have reached Redis before the job went on
-/// to another worker: its process died or lost its lease too early for that.
+/// to another worker: its process died or lost its lease too early for that, or a
+/// failover undid it.
 pub(super) fn outcome_may_be_lost(evidence: &Evidence, run: &Run, ended: Micros) -> bool {
     let faults = &evidence.faults;
     let (landed, disturbed) = faults.outcome_landed(&run.by, ended);
@@ -113,7 +87,8 @@ pub(super) fn outcome_may_be_lost(evidence: &Evidence, run: &Run, ended: Micros)
         }) => at <= landed,
         None => false,
     };
-    died || faults.lost_lease(&run.by, run.at, landed)
+    let undone = faults.undone((ended, landed), Micros::MAX);
+    died || undone || faults.lost_lease(&run.by, run.at, landed)
 }
 
 /// Why a job was started again, or what speaks against every cause.
@@ -127,6 +102,7 @@ fn explain(
     let cause = follows(evidence, job, at, before, after);
     let frozen = evidence.faults.was_frozen(&after.by, after.at);
     match cause {
+        Err(_) if went_back(evidence, before, after) => Ok("undone by a failover"),
         Err(_) if came_again(evidence, job, before, after) => Ok("sent again by the outbox"),
         Err(_) if frozen && after.by != before.by => {
             Ok("started late by a process that stood still")
@@ -165,7 +141,7 @@ fn follows(
             Ok("its worker lost its lease")
         }
         None => Err("the first run goes on, and its process is well"),
-        // Its own cause is looked for in `cancellations_have_causes`.
+        // Its own cause is looked for in `cut_short.rs`.
         Some((_, How::Cancelled)) => Ok("cancelled"),
         Some((ended, How::Fail | How::Panic | How::Discard))
             if faults.doubts(&before.by, ended) || told_before_end(evidence, before) =>
@@ -187,6 +163,14 @@ fn follows(
 fn told_before_end(evidence: &Evidence, run: &Run) -> bool {
     let told = evidence.faults.told_to_end(&run.by);
     told.is_some_and(|told| run.end.is_some_and(|(at, _)| told <= at))
+}
+
+/// Whether a failover may have undone, before the later of two runs, that the earlier one's
+/// worker has got the job, or what came of it.
+pub(super) fn went_back(evidence: &Evidence, before: &Run, after: &Run) -> bool {
+    let ended = before.end.map_or(before.at, |(at, _)| at);
+    let (landed, _) = evidence.faults.outcome_landed(&before.by, ended);
+    evidence.faults.undone((before.at, landed), after.at)
 }
 
 /// Whether the outbox may have sent the job a second time: Redis lost its data between
@@ -317,39 +301,6 @@ mod tests {
     }
 
     #[test]
-    fn a_cancelled_run_needs_a_cause() {
-        let mut story = Story::new();
-        let job = story.enqueue(0, Kind::Plain);
-        story.start(10, "w1.1", &job, 1);
-        story.end(20, "w1.1", &job, 1, How::Cancelled);
-        story.run(300, "w2.1", &job, 1);
-        story.breaks("I3");
-    }
-
-    #[test]
-    fn an_outage_of_redis_cancels_only_what_obeys() {
-        for (kind, broken) in [
-            (Kind::Plain, None),
-            (Kind::Long, Some("I7")),
-            (Kind::Once, Some("I3")),
-        ] {
-            let mut story = Story::new();
-            let job = story.enqueue(900, kind);
-            story.start(1000, "w1.1", &job, 1);
-            story.fault(1010, 4000, Fault::RedisPause, "redis");
-            story.end(2700, "w1.1", &job, 1, How::Cancelled);
-            story.run(4500, "w2.1", &job, 1);
-            if kind == Kind::Once {
-                story.end.effects.push((job.id, job.serial));
-            }
-            match broken {
-                None => story.is_lawful(),
-                Some(invariant) => story.breaks(invariant),
-            }
-        }
-    }
-
-    #[test]
     fn what_ended_well_before_an_orderly_end_does_not_run_again() {
         let mut story = Story::new();
         let job = story.enqueue(0, Kind::Plain);
@@ -394,6 +345,22 @@ mod tests {
         run(Route::Outbox).is_lawful();
         let broken = run(Route::Direct).broken();
         assert_eq!(Vec::from_iter(broken), ["I3", "I6"]);
+    }
+
+    #[test]
+    fn a_failover_undoes_what_was_just_written() {
+        for (ran, fault, lawful) in [
+            (1900, Fault::Failover, true),
+            (500, Fault::Failover, false),
+            (1900, Fault::ReplicaRestart, false),
+        ] {
+            let mut story = Story::new();
+            let job = story.enqueue(100, Kind::Plain);
+            story.run(ran, "w1.1", &job, 1);
+            story.fault(2000, 3400, fault, "redis");
+            story.run(3600, "w2.1", &job, 1);
+            story.judge(lawful, "I3");
+        }
     }
 
     #[test]

@@ -7,7 +7,8 @@ use queue::JobId;
 use super::check;
 use crate::{
     history::{
-        DeadJob, Event, Fault, Final, How, Kind, Micros, Record, Release, Route, Serial, Snapshot,
+        CancelAnswer, DeadJob, Event, Fault, Final, How, Kind, Micros, Record, Release, Route,
+        Serial, Snapshot,
     },
     report::Report,
 };
@@ -125,10 +126,20 @@ impl Story {
     }
 
     pub(crate) fn refused(&mut self, ms: u64, job: &Told, certain: bool) {
+        self.refuse(ms, job, certain, None);
+    }
+
+    /// For certain; for want of room for so many, if a number is given.
+    pub(crate) fn refused_for(&mut self, ms: u64, job: &Told, full: Option<u64>) {
+        self.refuse(ms, job, true, full);
+    }
+
+    fn refuse(&mut self, ms: u64, job: &Told, certain: bool, full: Option<u64>) {
         let event = Event::Refused {
             serial: job.serial,
             certain,
             error: "no".to_owned(),
+            full,
         };
         self.write(ms, "p1.1", event);
     }
@@ -207,6 +218,25 @@ impl Story {
         }
     }
 
+    /// Acknowledged at once, and resumed at once.
+    pub(crate) fn pause(&mut self, from: u64, to: u64, queue: &str) {
+        let of = || queue.to_owned();
+        self.fault(from, to, Fault::Pause, queue);
+        self.write(from, "conductor", Event::Paused { queue: of() });
+        let healed = self.records.len() - 2;
+        let resuming = Event::Resuming { queue: of() };
+        self.write(to, "conductor", resuming);
+        let last = self.records.len() - 1;
+        self.records[healed..=last].rotate_left(1);
+    }
+
+    /// Asked for, and answered a millisecond later.
+    pub(crate) fn cancel(&mut self, ms: u64, job: &Told, answer: CancelAnswer) {
+        let id = job.id;
+        self.write(ms, "p1.1", Event::Cancel { id });
+        self.write(ms + 1, "p1.1", Event::Cancelled { id, answer });
+    }
+
     /// Killed, and seen to be dead a little later.
     pub(crate) fn kill(&mut self, ms: u64, label: &str) {
         self.fault(ms, ms, Fault::Kill, label);
@@ -247,6 +277,15 @@ impl Story {
     /// Asserts that nothing is broken.
     pub(crate) fn is_lawful(&self) {
         assert_eq!(self.report().violations, []);
+    }
+
+    /// Asserts that nothing is broken, or this invariant and no other.
+    pub(crate) fn judge(&self, lawful: bool, invariant: &'static str) {
+        if lawful {
+            self.is_lawful();
+        } else {
+            self.breaks(invariant);
+        }
     }
 
     /// Asserts that this invariant, and no other, is broken.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use queue::JobId;
 
-use super::evidence::{Evidence, Job, Run};
+use super::evidence::{Evidence, Job, runs};
 use crate::{
     history::{Kind, Micros, Release},
     report::Violation,
@@ -49,7 +49,7 @@ pub(super) fn slots_fire_once(evidence: &Evidence) -> Vec<Violation> {
 /// of memory neither. Excused are the slots around a loss of Redis' data, which takes the
 /// schedules with it, those after it that came before any worker was there to tell
 /// Redis of the schedules again, and those whose job was seen in Redis, waiting, before
-/// a loss.
+/// a loss. So are the slots around a failover.
 pub(super) fn slots_are_fired(evidence: &Evidence) -> Vec<Violation> {
     let mut fired: BTreeMap<&str, BTreeSet<Micros>> = BTreeMap::new();
     for (_, run) in runs(evidence) {
@@ -80,6 +80,7 @@ pub(super) fn slots_are_fired(evidence: &Evidence) -> Vec<Violation> {
                 slot + 2 * limits.lease + limits.scan,
             );
             let lost = evidence.faults.losses(around.0, around.1).next().is_some()
+                || evidence.faults.undone(around, Micros::MAX)
                 || evidence
                     .faults
                     .losses(0, slot)
@@ -180,11 +181,6 @@ pub(super) fn few_are_late(evidence: &Evidence) -> (Vec<Violation>, Option<Micro
         found.push(job.violates("I12", at, sentence));
     }
     (found, p99)
-}
-
-fn runs<'a>(evidence: &'a Evidence) -> impl Iterator<Item = (&'a Job, &'a Run)> {
-    let jobs = evidence.jobs.values();
-    jobs.flat_map(|job| job.runs.iter().map(move |run| (job, run)))
 }
 
 #[cfg(test)]

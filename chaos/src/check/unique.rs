@@ -6,7 +6,7 @@ use queue::JobId;
 
 use super::evidence::{Answer, Evidence, Job, Offer};
 use crate::{
-    history::{How, Micros},
+    history::{CancelAnswer, How, Micros},
     report::Violation,
 };
 
@@ -34,7 +34,8 @@ pub(super) fn one_lives_per_key(evidence: &Evidence) -> Vec<Violation> {
                     .faults
                     .losses(holder.since(), answered)
                     .next()
-                    .is_some();
+                    .is_some()
+                    || evidence.was_undone(holder, answered);
                 if within && !lost {
                     let sentence = format!("was accepted while {} held its key", holder.id);
                     found.push(other.violates("I13", answered, sentence));
@@ -108,7 +109,8 @@ pub(super) fn the_living_have_locks(evidence: &Evidence) -> Vec<Violation> {
                 .in_redis_since()
                 .is_some_and(|since| since < snapshot.asked)
                 && at < ends(evidence, job);
-            let lost = evidence.faults.losses(job.since(), at).next().is_some();
+            let lost = evidence.faults.losses(job.since(), at).next().is_some()
+                || evidence.was_undone(job, at);
             if lives && !lost && !locks.contains(&job.id) {
                 found.push(job.violates("I13", at, "lives without its lock"));
             }
@@ -145,12 +147,16 @@ fn ends(evidence: &Evidence, job: &Job) -> Micros {
         let last = runs.find(|run| run.at <= *seen);
         last.map_or(job.since(), |run| run.at)
     });
-    done.into_iter().chain(dead).min().unwrap_or(Micros::MAX)
+    let ended = done.into_iter().chain(dead).min();
+    ended.unwrap_or(Micros::MAX).min(job.cancelled_from())
 }
 
-/// When a job was done, if that is so long before that its lock must be gone.
+/// When a job was done, or removed by who cancelled it, if that is so long before that its lock must be gone.
 fn ended_long_before(evidence: &Evidence, job: &Job, at: Micros) -> Option<Micros> {
-    let ended = job.done_at()?;
+    let removed = job
+        .cancel
+        .and_then(|cancel| cancel.told(CancelAnswer::Removed));
+    let ended = removed.or_else(|| job.done_at())?;
     let limit = LINGERS + evidence.faults.stalled(ended, at);
     let long = ended + limit < at && evidence.faults.calm(ended, ended + limit);
     let goes_on = job
@@ -164,7 +170,7 @@ fn ended_long_before(evidence: &Evidence, job: &Job, at: Micros) -> Option<Micro
 mod tests {
     use crate::{
         check::story::{Story, Told, letter},
-        history::{Event, Fault, How, Kind},
+        history::{CancelAnswer, Event, Fault, How, Kind},
     };
 
     fn unique(story: &mut Story, ms: u64) -> Told {
@@ -208,6 +214,25 @@ mod tests {
         let other = unique(&mut story, 400);
         story.end(500, "w1.1", &first, 1, How::Ok);
         story.run(600, "w1.1", &other, 1);
+        story.is_lawful();
+    }
+
+    #[test]
+    fn a_key_is_free_when_its_job_was_cancelled() {
+        for (asked, lawful) in [(900, true), (1500, false)] {
+            let mut story = Story::new();
+            let first = unique(&mut story, 0);
+            story.cancel(100, &first, CancelAnswer::Removed);
+            story.end.snapshot.cancelled = 1;
+            duplicate(&mut story, asked, &first);
+            story.judge(lawful, "I13");
+        }
+        let mut story = Story::new();
+        let first = unique(&mut story, 0);
+        story.cancel(100, &first, CancelAnswer::Removed);
+        story.end.snapshot.cancelled = 1;
+        let other = unique(&mut story, 200);
+        story.run(300, "w1.1", &other, 1);
         story.is_lawful();
     }
 

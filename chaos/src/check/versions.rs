@@ -66,7 +66,7 @@ pub(super) fn unknown_jobs_wait(evidence: &Evidence) -> Vec<Violation> {
         let late = since + 1_000_000 + 2 * limits.scan;
         let waits = evidence.snapshots.iter().find(|(at, snapshot)| {
             snapshot.asked > late + evidence.faults.stalled(since, *at)
-                && *at < evidence.quiet
+                && *at < evidence.quiet.min(job.cancelled_from())
                 && evidence.faults.calm(since, *at)
                 && !snapshot.parked.contains(&job.id)
         });

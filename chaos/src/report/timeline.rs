@@ -151,9 +151,14 @@ fn about(event: &Event, violation: &Violation, serial: Option<Serial>) -> Option
             serial,
             certain,
             error,
+            ..
         } if of_serial(serial) => {
             let sure = if *certain { "surely" } else { "perhaps" };
             Some(format!("is told that it is {sure} refused: {error}"))
+        }
+        Event::Cancel { id } if of_job(id) => Some("asks to cancel it".to_owned()),
+        Event::Cancelled { id, answer } if of_job(id) => {
+            Some(format!("is told of the request to cancel it: {answer:?}"))
         }
         Event::Start {
             id,

@@ -16,6 +16,8 @@ pub(super) enum After {
     Member(String),
     /// The member of a job that waits for a slot.
     Waiter(String),
+    /// A page of a further partition, by its number; the beginning of it, or after this.
+    In(u16, Option<Box<After>>),
 }
 
 /// A text is not a cursor, or another state's.
@@ -25,7 +27,15 @@ pub struct InvalidCursor;
 
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for After {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            After::In(partition, None) => write!(f, "{partition}:"),
+            After::In(partition, Some(after)) => write!(f, "{partition}:{after}"),
             After::Entry(Priority::Normal, id) => id.fmt(f),
             After::Entry(priority, id) => write!(f, "{priority}:{id}"),
             After::Due(due, id) => write!(f, "{due}/{id}"),
@@ -38,7 +48,18 @@ impl FromStr for Cursor {
     type Err = InvalidCursor;
 
     fn from_str(s: &str) -> Result<Self, InvalidCursor> {
-        let (priority, id) = match s.split_once(':') {
+        let prefix = s.split_once(':');
+        // No priority's name is a number.
+        if let Some((Ok(partition), after)) = prefix.map(|(at, after)| (at.parse(), after)) {
+            if after.is_empty() {
+                return Ok(Self(After::In(partition, None)));
+            }
+            return match after.parse()? {
+                Self(After::In(..)) => Err(InvalidCursor),
+                Self(after) => Ok(Self(After::In(partition, Some(Box::new(after))))),
+            };
+        }
+        let (priority, id) = match prefix {
             Some((priority, id)) => (priority.parse().map_err(|_| InvalidCursor)?, id),
             None => (Priority::Normal, s),
         };
@@ -63,6 +84,27 @@ impl Cursor {
         let last = last.filter(|_| full);
         last.map(|(priority, id)| Self(After::Entry(priority, id)))
     }
+
+    /// The partition in which it goes on, and where there.
+    pub(super) fn split(after: Option<&Self>) -> (u16, Option<Self>) {
+        match after {
+            Some(Self(After::In(partition, after))) => {
+                (*partition, after.as_deref().cloned().map(Self))
+            }
+            after => (0, after.cloned()),
+        }
+    }
+
+    /// The same place in this partition; without one, the beginning of it.
+    pub(super) fn within(partition: u16, after: Option<Self>) -> Option<Self> {
+        match (partition, after) {
+            (0, after) => after,
+            (partition, after) => {
+                let after = after.map(|Self(after)| Box::new(after));
+                Some(Self(After::In(partition, after)))
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -77,11 +119,14 @@ mod tests {
             "1700000000000/0192",
             "task 1 0192",
             "0192a0b1c2d3e4f50192a0b1c2d3e4f5 0192a0b1-c2d3-7000-8000-0192a0b1c2d3 1",
+            "3:",
+            "3:low:1700000000000-7",
+            "3:1700000000000/0192",
         ] {
             let cursor: Cursor = text.parse().unwrap();
             assert_eq!(cursor.to_string(), text);
         }
-        for wrong in ["", "soon", "x/y", "-", "urgent:1-7"] {
+        for wrong in ["", "soon", "x/y", "-", "urgent:1-7", "1:2:", ":", "99999:"] {
             assert_eq!(wrong.parse::<Cursor>(), Err(InvalidCursor), "{wrong}");
         }
     }

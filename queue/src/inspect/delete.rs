@@ -3,7 +3,7 @@ use redis::Value;
 use super::{Located, Place, Search};
 use crate::{
     Envelope, Error, JobId, Priority, Queue, Unknown, envelope::whole_ms, parked::kind_prefix,
-    scripts, slot::waiter,
+    queue::Partition, scripts, slot::waiter,
 };
 
 /// How often a job that moves away is followed.
@@ -29,11 +29,21 @@ impl Queue {
     /// # Errors
     /// [`Error::Redis`]: when the answer was lost, the job may be gone.
     pub async fn delete(&self, queue: &str, id: JobId) -> Result<Deletion, Error> {
+        for keys in self.all_partitions(queue) {
+            match self.delete_in(&keys, id).await? {
+                Deletion::Gone => {}
+                done => return Ok(done),
+            }
+        }
+        Ok(Deletion::Gone)
+    }
+
+    async fn delete_in(&self, keys: &Partition, id: JobId) -> Result<Deletion, Error> {
         for _ in 0..ATTEMPTS {
-            let Search::Found(job) = self.find(queue, id).await? else {
+            let Search::Found(job) = self.find_in(keys, id).await? else {
                 return Ok(Deletion::Gone);
             };
-            match self.delete_at(queue, id, &job).await? {
+            match self.delete_at(keys, id, &job).await? {
                 // It was there a moment ago: delayed, and now ready, for example.
                 Deletion::Gone => {}
                 done => return Ok(done),
@@ -42,8 +52,12 @@ impl Queue {
         Ok(Deletion::Gone)
     }
 
-    async fn delete_at(&self, queue: &str, id: JobId, job: &Located) -> Result<Deletion, Error> {
-        let keys = self.partition(queue);
+    async fn delete_at(
+        &self,
+        keys: &Partition,
+        id: JobId,
+        job: &Located,
+    ) -> Result<Deletion, Error> {
         let envelope = Envelope::decode(&job.envelope);
         let priority = envelope
             .as_ref()

@@ -68,33 +68,44 @@ impl Queue {
     /// # Errors
     /// [`Error::Redis`].
     pub async fn find(&self, queue: &str, id: JobId) -> Result<Search, Error> {
-        let keys = self.partition(queue);
-        if let Some(found) = self.find_set_aside(&keys, id).await? {
+        let mut search = Search::Absent;
+        for keys in self.all_partitions(queue) {
+            match self.find_in(&keys, id).await? {
+                Search::Absent => {}
+                Search::Unseen => search = Search::Unseen,
+                found @ Search::Found(_) => return Ok(found),
+            }
+        }
+        Ok(search)
+    }
+
+    pub(crate) async fn find_in(&self, keys: &Partition, id: JobId) -> Result<Search, Error> {
+        if let Some(found) = self.find_set_aside(keys, id).await? {
             return Ok(Search::Found(Box::new(found)));
         }
         let sought = Sought::new(id);
         let mut all_seen = true;
         for stream in &keys.streams {
-            match self.seek(&keys, stream, &sought).await? {
+            match self.seek(keys, stream, &sought).await? {
                 Sight::Found(entry) => {
-                    let found = self.find_entry(&keys, stream, entry).await?;
+                    let found = self.find_entry(keys, stream, entry).await?;
                     return Ok(Search::Found(Box::new(found)));
                 }
                 Sight::Unseen => all_seen = false,
                 Sight::Absent => {}
             }
         }
-        let letters = self.seek(&keys, &keys.dead, &sought).await?;
+        let letters = self.seek(keys, &keys.dead, &sought).await?;
         if let Sight::Found((letter, _)) = letters {
             let letter = letter.to_string();
             let range = [&*letter, &letter];
-            let mut found = self.letters("XRANGE", queue, range, 1).await?;
+            let mut found = self.letters("XRANGE", keys, range, 1).await?;
             if let Some(found) = found.pop() {
                 return Ok(Search::Found(Box::new(found.into())));
             }
         }
         // It may have been set aside behind our back, for another attempt.
-        Ok(match self.find_set_aside(&keys, id).await? {
+        Ok(match self.find_set_aside(keys, id).await? {
             Some(found) => Search::Found(Box::new(found)),
             None if all_seen && matches!(letters, Sight::Absent) => Search::Absent,
             None => Search::Unseen,
@@ -114,7 +125,7 @@ impl Queue {
         if *due != Value::Nil {
             let due_ms = number(due);
             let place = Place::Delayed { due_ms };
-            return Ok(Some(Located::new(place, envelope.clone())));
+            return Ok(Some(Located::new(keys, place, envelope.clone())));
         }
         let Ok(job) = Envelope::decode(envelope) else {
             return Ok(None);
@@ -129,14 +140,14 @@ impl Queue {
             let member = waiter(slot, id);
             let waits = self.has_member(keys, &keys.blocked, &member).await?;
             let place = Place::Blocked { slot };
-            return Ok(waits.then(|| Located::new(place, envelope.clone())));
+            return Ok(waits.then(|| Located::new(keys, place, envelope.clone())));
         }
         let reason = Unknown::Kind {
             name: job.name,
             version: job.version,
         };
         let place = Place::Parked { reason };
-        Ok(Some(Located::new(place, envelope.clone())))
+        Ok(Some(Located::new(keys, place, envelope.clone())))
     }
 
     async fn has_member(&self, keys: &Partition, index: &str, member: &str) -> Result<bool, Error> {
@@ -178,7 +189,7 @@ impl Queue {
         let holds = self.holds(keys, stream, [&id, &id], 1, None).await?;
         let hold = holds.into_iter().next();
         let place = hold.map_or(Place::Ready { entry }, Place::from);
-        Ok(Located::new(place, envelope))
+        Ok(Located::new(keys, place, envelope))
     }
 }
 

@@ -1,11 +1,11 @@
 //! How fast a queue is worked off, and how many workers it needs.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use redis::{Pipeline, Value};
 
 use super::clock;
-use crate::{Error, Queue, connection::first_error, reply::number};
+use crate::{Error, Queue, connection::first_error, queue::Partition, reply::number};
 
 /// Minutes told, the current one among them.
 const MINUTES: u64 = 61;
@@ -95,7 +95,24 @@ impl Queue {
     /// # Errors
     /// [`Error::Redis`].
     pub async fn rates(&self, queue: &str) -> Result<Vec<Minute>, Error> {
-        let keys = self.partition(queue);
+        let mut minutes = BTreeMap::new();
+        for keys in self.all_partitions(queue) {
+            for one in self.rates_in(&keys).await? {
+                let all: &mut Minute = minutes.entry(one.start_ms).or_default();
+                all.start_ms = one.start_ms;
+                all.done += one.done;
+                all.failed += one.failed;
+                all.dead += one.dead;
+                all.busy += one.busy;
+            }
+        }
+        // The clocks of two nodes may be in two minutes.
+        let known = u64::try_from(minutes.len()).unwrap_or(MINUTES);
+        let surplus = usize::try_from(known.saturating_sub(MINUTES)).unwrap_or(0);
+        Ok(minutes.into_values().skip(surplus).collect())
+    }
+
+    async fn rates_in(&self, keys: &Partition) -> Result<Vec<Minute>, Error> {
         let time = keys.connection.one(&redis::cmd("TIME")).await?;
         let now = clock(&time) / 60_000;
         let minutes = now.saturating_sub(MINUTES - 1)..=now;
@@ -115,23 +132,30 @@ impl Queue {
     /// # Errors
     /// [`Error::Redis`].
     pub async fn load(&self, queue: &str) -> Result<Load, Error> {
-        let counts = self.counts(queue).await?;
+        let mut waiting = 0;
+        for keys in self.all_partitions(queue) {
+            waiting += self.waiting_in(&keys).await?;
+        }
+        Ok(Load::of(waiting, &self.rates(queue).await?))
+    }
+
+    /// Jobs that wait for a worker, lie between two, or are due.
+    async fn waiting_in(&self, keys: &Partition) -> Result<u64, Error> {
+        let counts = self.counts_in(keys).await?;
         let held: u64 = self
-            .consumers(queue)
+            .consumers_in(keys)
             .await?
             .iter()
             .filter(|consumer| consumer.lease.is_some())
             .map(|consumer| consumer.in_hand)
             .sum();
-        let keys = self.partition(queue);
         let time = keys.connection.one(&redis::cmd("TIME")).await?;
         let mut due = redis::cmd("ZCOUNT");
         due.arg(&keys.delayed).arg("-inf").arg(clock(&time));
         let due = number(&keys.connection.one(&due).await?);
         // What nobody has who lives waits too, and what is due but for a worker's tick:
         // with none left, nobody else would see that one is needed.
-        let waiting = counts.ready + counts.in_hand.saturating_sub(held) + due;
-        Ok(Load::of(waiting, &self.rates(queue).await?))
+        Ok(counts.ready + counts.in_hand.saturating_sub(held) + due)
     }
 }
 

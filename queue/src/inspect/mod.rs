@@ -10,6 +10,7 @@ mod load;
 mod page;
 mod place;
 mod schedules;
+mod strays;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -24,6 +25,7 @@ pub use self::{
     page::{MAX_PAGE, Page},
     place::{Located, Place, State, UnknownState},
     schedules::Scheduled,
+    strays::Stray,
 };
 use crate::{
     EntryId, Error, Priority, Queue,
@@ -90,7 +92,22 @@ impl Queue {
     /// # Errors
     /// [`Error::Redis`].
     pub async fn counts(&self, queue: &str) -> Result<Counts, Error> {
-        let keys = self.partition(queue);
+        let mut all = Counts::default();
+        for keys in self.all_partitions(queue) {
+            let one = self.counts_in(&keys).await?;
+            all.ready += one.ready;
+            all.in_hand += one.in_hand;
+            all.delayed += one.delayed;
+            all.parked += one.parked;
+            all.blocked += one.blocked;
+            all.dead += one.dead;
+            all.dead_trimmed += one.dead_trimmed;
+            all.cancelled += one.cancelled;
+        }
+        Ok(all)
+    }
+
+    async fn counts_in(&self, keys: &Partition) -> Result<Counts, Error> {
         let mut pipeline = Pipeline::new();
         pipeline.cmd("ZCARD").arg(&keys.delayed);
         pipeline.cmd("ZCARD").arg(&keys.parked);
@@ -113,7 +130,16 @@ impl Queue {
             }
         }
         first_error(&answers)?;
-        let [delayed, parked, blocked, dead, trimmed, cancelled, lengths @ ..] = answers.as_slice() else {
+        let [
+            delayed,
+            parked,
+            blocked,
+            dead,
+            trimmed,
+            cancelled,
+            lengths @ ..,
+        ] = answers.as_slice()
+        else {
             return Err(Error::Reply("a pipeline"));
         };
         Ok(Counts {
@@ -147,12 +173,21 @@ impl Queue {
 
     /// The workers of a queue, by name, and of those that are gone who still holds jobs.
     ///
-    /// Both answers of Redis are as long as there are workers.
+    /// Both answers of Redis are as long as there are workers. A worker goes by another name in
+    /// each partition.
     ///
     /// # Errors
     /// [`Error::Redis`].
     pub async fn consumers(&self, queue: &str) -> Result<Vec<Consumer>, Error> {
-        let keys = self.partition(queue);
+        let mut all = Vec::new();
+        for keys in self.all_partitions(queue) {
+            all.extend(self.consumers_in(&keys).await?);
+        }
+        all.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(all)
+    }
+
+    async fn consumers_in(&self, keys: &Partition) -> Result<Vec<Consumer>, Error> {
         let mut pipeline = Pipeline::new();
         pipeline.cmd("TIME");
         let alive = pipeline.cmd("ZRANGE").arg(&keys.alive);
@@ -201,11 +236,18 @@ impl Queue {
 
     /// How long the oldest job has waited that no worker has.
     async fn oldest(&self, queue: &str) -> Result<Option<Duration>, Error> {
-        let keys = self.partition(queue);
+        let mut oldest = None;
+        for keys in self.all_partitions(queue) {
+            oldest = oldest.max(self.oldest_in(&keys).await?);
+        }
+        Ok(oldest)
+    }
+
+    async fn oldest_in(&self, keys: &Partition) -> Result<Option<Duration>, Error> {
         let mut pipeline = Pipeline::new();
         pipeline.cmd("TIME");
         for priority in Priority::ALL {
-            let delivered = self.delivered(&keys, priority).await?;
+            let delivered = self.delivered(keys, priority).await?;
             let stream = keys.stream(priority);
             let next = pipeline.cmd("XRANGE").arg(stream);
             next.arg(format!("({delivered}")).arg("+");

@@ -33,11 +33,18 @@ pub struct Page {
     pub next: Option<Cursor>,
 }
 
+/// What jobs a page is of.
+#[derive(Clone, Copy)]
+enum Wanted<'a> {
+    In(State),
+    HeldBy(&'a str),
+}
+
 impl Queue {
     /// A page of the jobs in a state, at most `limit` and never more than [`MAX_PAGE`].
     ///
     /// `after` is the cursor that came with the page before. A job that moves between
-    /// two pages may be in both, or in none.
+    /// two pages may be in both, or in none. Partitions come one after another.
     ///
     /// # Errors
     /// [`Error::Redis`], and [`Error::Cursor`] for one of another state.
@@ -48,36 +55,78 @@ impl Queue {
         after: Option<&Cursor>,
         limit: usize,
     ) -> Result<Page, Error> {
-        let keys = self.partition(queue);
+        self.pages(queue, Wanted::In(state), after, limit).await
+    }
+
+    /// A page out of those that each partition has.
+    async fn pages(
+        &self,
+        queue: &str,
+        wanted: Wanted<'_>,
+        after: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<Page, Error> {
         let limit = limit.clamp(1, MAX_PAGE);
+        let (first, mut after) = Cursor::split(after);
+        let mut all = Page::default();
+        let partitions = self.all_partitions(queue);
+        for (keys, number) in partitions.into_iter().zip(0..).skip(first.into()) {
+            if all.jobs.len() >= limit {
+                all.next = Cursor::within(number, None);
+                break;
+            }
+            let (room, after) = (limit - all.jobs.len(), after.take());
+            let some = match wanted {
+                Wanted::In(state) => self.jobs_in(&keys, state, after.as_ref(), room).await?,
+                Wanted::HeldBy(consumer) => {
+                    let consumer = Some(consumer);
+                    self.in_hand(&keys, consumer, after.as_ref(), room).await?
+                }
+            };
+            all.jobs.extend(some.jobs);
+            if some.next.is_some() {
+                all.next = Cursor::within(number, some.next);
+                break;
+            }
+        }
+        Ok(all)
+    }
+
+    async fn jobs_in(
+        &self,
+        keys: &Partition,
+        state: State,
+        after: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<Page, Error> {
         match state {
-            State::Ready => self.ready(&keys, after, limit).await,
-            State::InHand => self.in_hand(&keys, None, after, limit).await,
-            State::Delayed => self.delayed(&keys, after, limit).await,
+            State::Ready => self.ready(keys, after, limit).await,
+            State::InHand => self.in_hand(keys, None, after, limit).await,
+            State::Delayed => self.delayed(keys, after, limit).await,
             State::Parked => {
                 let from = match after {
                     None => "-".to_owned(),
                     Some(Cursor(After::Member(member))) => format!("({member}"),
                     Some(_) => return Err(InvalidCursor.into()),
                 };
-                let members = self.parked_members(&keys, &from, limit).await?;
+                let members = self.parked_members(keys, &from, limit).await?;
                 let full = members.len() == limit;
                 let next = members.last().filter(|_| full);
                 let next = next.map(|last| Cursor(After::Member(last.text.clone())));
-                let jobs = self.parked_jobs(&keys, members).await?;
+                let jobs = self.parked_jobs(keys, members).await?;
                 let jobs = jobs.into_iter().map(|parked| {
                     let reason = parked.reason;
-                    Located::new(Place::Parked { reason }, parked.envelope)
+                    Located::new(keys, Place::Parked { reason }, parked.envelope)
                 });
                 let jobs = jobs.collect();
                 Ok(Page { jobs, next })
             }
-            State::Blocked => self.blocked(&keys, after, limit).await,
+            State::Blocked => self.blocked(keys, after, limit).await,
             State::Dead => {
                 let newest = entry_after(after)?;
                 let newest = newest.map_or("+".to_owned(), |(_, id)| format!("({id}"));
                 let range = [&newest[..], "-"];
-                let letters = self.letters("XREVRANGE", queue, range, limit).await?;
+                let letters = self.letters("XREVRANGE", keys, range, limit).await?;
                 let last = letters.last().map(|last| (Priority::Normal, last.id));
                 let next = Cursor::after_entry(last, letters.len() == limit);
                 let jobs = letters.into_iter().map(Located::from).collect();
@@ -97,9 +146,8 @@ impl Queue {
         after: Option<&Cursor>,
         limit: usize,
     ) -> Result<Page, Error> {
-        let limit = limit.clamp(1, MAX_PAGE);
-        let keys = self.partition(queue);
-        self.in_hand(&keys, Some(consumer), after, limit).await
+        self.pages(queue, Wanted::HeldBy(consumer), after, limit)
+            .await
     }
 
     async fn ready(
@@ -120,7 +168,8 @@ impl Queue {
             let last = entries.last().map(|(id, _)| (priority, *id));
             page.next = Cursor::after_entry(last, entries.len() == room);
             let jobs = entries.into_iter();
-            let jobs = jobs.map(|(entry, envelope)| Located::new(Place::Ready { entry }, envelope));
+            let jobs =
+                jobs.map(|(entry, envelope)| Located::new(keys, Place::Ready { entry }, envelope));
             page.jobs.extend(jobs);
             if page.next.is_some() {
                 break;
@@ -156,7 +205,7 @@ impl Queue {
             page.jobs.extend(both.filter_map(|(hold, rows)| {
                 // Done between the two questions, or half of "done".
                 let (_, envelope) = raw(rows).pop()?;
-                Some(Located::new(hold.into(), envelope))
+                Some(Located::new(keys, hold.into(), envelope))
             }));
             if page.next.is_some() {
                 break;
@@ -190,9 +239,11 @@ impl Queue {
         let envelopes = self.payloads(keys, ids).await?;
         let both = due.iter().zip(envelopes);
         let jobs = both.filter_map(|((_, due), envelope)| match envelope {
-            Value::BulkString(envelope) => {
-                Some(Located::new(Place::Delayed { due_ms: *due }, envelope))
-            }
+            Value::BulkString(envelope) => Some(Located::new(
+                keys,
+                Place::Delayed { due_ms: *due },
+                envelope,
+            )),
             // It has become ready between the two questions.
             _ => None,
         });
@@ -225,7 +276,9 @@ impl Queue {
         let envelopes = self.payloads(keys, ids).await?;
         let both = waiting.into_iter().zip(envelopes);
         let jobs = both.filter_map(|((_, slot), envelope)| match envelope {
-            Value::BulkString(envelope) => Some(Located::new(Place::Blocked { slot }, envelope)),
+            Value::BulkString(envelope) => {
+                Some(Located::new(keys, Place::Blocked { slot }, envelope))
+            }
             // It has got its slot between the two questions.
             _ => None,
         });

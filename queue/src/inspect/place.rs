@@ -1,6 +1,6 @@
 use std::{fmt, str::FromStr, time::Duration};
 
-use crate::{EntryId, Envelope, JobId, Slot, Unknown, letters::DeadLetter};
+use crate::{EntryId, Envelope, JobId, Slot, Unknown, letters::DeadLetter, queue::Partition};
 
 /// Where a job can be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -68,6 +68,9 @@ impl FromStr for State {
 /// A job, and where it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Located {
+    /// The partition that it is in: the queue, or `queue:1`; where a queue is named, either will
+    /// do.
+    pub queue: String,
     /// Its id; none where this release cannot read the envelope.
     pub id: Option<JobId>,
     /// Where it is.
@@ -139,8 +142,13 @@ impl Place {
 }
 
 impl Located {
-    pub(super) fn new(place: Place, envelope: Vec<u8>) -> Self {
+    pub(super) fn new(partition: &Partition, place: Place, envelope: Vec<u8>) -> Self {
+        Self::at(partition.name.clone(), place, envelope)
+    }
+
+    fn at(queue: String, place: Place, envelope: Vec<u8>) -> Self {
         Self {
+            queue,
             id: Envelope::decode(&envelope).ok().map(|job| job.id),
             place,
             envelope,
@@ -156,7 +164,7 @@ impl From<DeadLetter> for Located {
             error: letter.error,
             attempts: letter.attempts,
         };
-        Self::new(place, letter.envelope)
+        Self::at(letter.queue, place, letter.envelope)
     }
 }
 

@@ -1,7 +1,7 @@
 use redis::Value;
 
 use super::scored;
-use crate::{Error, Queue, reply::text};
+use crate::{Error, Queue, partitions::queue_of, reply::text};
 
 /// Most schedules told; more than any code has.
 const MOST: usize = 1000;
@@ -25,7 +25,8 @@ impl Queue {
     /// # Errors
     /// [`Error::Redis`].
     pub async fn schedules(&self, queue: &str) -> Result<Vec<Scheduled>, Error> {
-        let keys = self.partition(queue);
+        // The first partition has them all.
+        let keys = self.partition(queue_of(queue));
         let mut cmd = redis::cmd("ZRANGE");
         cmd.arg(&keys.cron).arg(0).arg(MOST - 1).arg("WITHSCORES");
         let Value::Array(rows) = keys.connection.one(&cmd).await? else {
@@ -46,7 +47,8 @@ impl Queue {
     }
 }
 
-/// Puts the parts together; none for a schedule that was removed meanwhile.
+/// Puts the parts together; none for a schedule that was removed meanwhile, and for what
+/// stands beside the schedules: slots that were asked for.
 fn scheduled(((name, next_ms), spec): ((String, u64), Value)) -> Option<Scheduled> {
     let Value::BulkString(spec) = spec else {
         return None;

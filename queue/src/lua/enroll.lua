@@ -13,12 +13,22 @@
 --
 -- Invariant: what is in cron has a rule, and a slot of that rule: it is taken out
 -- before the rule changes, and put in after, so a repeat mends a stop after any write.
+-- What was asked for, `!NAME`, goes with its schedule, and else stays.
 -- A rule begins with a slot that is not past, so none fires under two rules. The
 -- memory that this takes is bounded by the schedules in the code.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local mine, ttl = tonumber(ARGV[1]), tonumber(ARGV[2])
 local known, late, removed = {}, 0, {}
+if ttl then
+  -- A release that knows no slots that were asked for removes schedules without them.
+  for _, member in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
+    local name = string.match(member, '^!(.*)$')
+    if name and redis.call('HEXISTS', KEYS[2], name) == 0 then
+      redis.call('ZREM', KEYS[1], member)
+    end
+  end
+end
 for i = 3, #ARGV, 3 do
   local name, rule, slot = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2])
   known[name] = true
@@ -49,7 +59,7 @@ if ttl then
   for i = 1, #fields, 2 do
     local name, seen = fields[i], string.match(fields[i + 1], '^%d+') or 0
     if not known[name] and now - seen > ttl then
-      redis.call('ZREM', KEYS[1], name)
+      redis.call('ZREM', KEYS[1], name, '!' .. name)
       redis.call('HDEL', KEYS[2], name)
       removed[#removed + 1] = name
     end

@@ -11,6 +11,7 @@ use crate::{
     Envelope, Error, Queue, Registry,
     connection::first_error,
     envelope::{epoch_ms, whole_ms},
+    queue::Partition,
 };
 
 /// A slot of a schedule, and the job that it fires.
@@ -60,7 +61,14 @@ pub fn fired<C: Send + 'static>(registry: &Registry<C>, times: Range<SystemTime>
 /// # Errors
 /// [`Error::Redis`].
 pub async fn pull_forward(queue: &Queue, name: &str, by: Duration) -> Result<usize, Error> {
-    let queue = queue.partition(name);
+    let mut pulled = 0;
+    for partition in queue.all_partitions(name) {
+        pulled += pull(&partition, by).await?;
+    }
+    Ok(pulled)
+}
+
+async fn pull(queue: &Partition, by: Duration) -> Result<usize, Error> {
     let delayed = &queue.delayed;
     let mut range = redis::cmd("ZRANGE");
     range.arg(delayed).arg(0).arg(-1);
@@ -79,9 +87,17 @@ pub async fn pull_forward(queue: &Queue, name: &str, by: Duration) -> Result<usi
 
 /// How long the first delayed job of a queue has to wait, if there is one.
 pub(super) async fn next_due(queue: &Queue, name: &str) -> Result<Option<Duration>, Error> {
+    let mut next = None;
+    for partition in queue.all_partitions(name) {
+        let due = next_due_in(&partition).await?;
+        next = [next, due].into_iter().flatten().min();
+    }
+    Ok(next)
+}
+
+async fn next_due_in(queue: &Partition) -> Result<Option<Duration>, Error> {
     let mut pipeline = Pipeline::new();
     pipeline.cmd("TIME");
-    let queue = queue.partition(name);
     let delayed = &queue.delayed;
     pipeline.cmd("ZRANGE").arg(delayed).arg(0).arg(0);
     pipeline.arg("WITHSCORES");

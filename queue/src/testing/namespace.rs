@@ -10,6 +10,7 @@ use crate::{
     connection::{Connection, Live},
     error::Trouble,
     keys::GROUP,
+    schedule::ASKED,
 };
 
 /// Fields that the hash `m` may have: its size must not follow the work.
@@ -186,8 +187,16 @@ impl Look {
                 stream if stream.starts_with("s:") => self.stream(key, found).await,
                 // Ticks forget requests to cancel a day after they were made.
                 "cx" => {}
-                // Schedules stay while a release may come back that knows them.
-                "cron" => scheduled = self.ask(&["ZRANGE", key, "0", "-1"]).await,
+                // Schedules stay while a release may come back that knows them, and so do
+                // slots of them that were asked for.
+                "cron" => {
+                    let members: Vec<String> = self.ask(&["ZRANGE", key, "0", "-1"]).await;
+                    let name = |member: String| match member.strip_prefix(ASKED) {
+                        Some(name) => name.to_owned(),
+                        None => member,
+                    };
+                    scheduled = members.into_iter().map(name).collect();
+                }
                 "cronspec" => specs = self.ask(&["HKEYS", key]).await,
                 "j" => payloads = self.ask(&["HKEYS", key]).await,
                 "delayed" => {

@@ -11,7 +11,7 @@ use redis::{
 use super::clock::read;
 use crate::{
     Envelope, Error, Job, JobId, Queue, connection::first_error, error::Trouble, keys::ENVELOPE,
-    keys::GROUP, registry,
+    keys::GROUP, queue::Partition, registry,
 };
 
 /// A job that was enqueued and that no worker has taken up.
@@ -56,8 +56,12 @@ impl<J: Job> Waiting<J> {
 /// # Panics
 /// When Redis does not answer, or a payload does not fit the job.
 pub async fn enqueued<J: Job>(queue: &Queue) -> Vec<Waiting<J>> {
-    let envelopes = waiting(queue, J::QUEUE).await;
-    let envelopes = envelopes.expect("Redis answers");
+    let mut envelopes = Vec::new();
+    for partition in queue.all_partitions(J::QUEUE) {
+        envelopes.extend(waiting(&partition).await.expect("Redis answers"));
+    }
+    // Those for now first, and stable: as they wait in each partition.
+    envelopes.sort_by_key(|(_, run_at)| *run_at);
     let read = |(envelope, run_at): &(Vec<u8>, _)| Waiting::read(envelope, *run_at);
     envelopes.iter().filter_map(read).collect()
 }
@@ -100,8 +104,7 @@ pub fn pick<J: Job>(
 }
 
 /// Envelopes and times of all jobs that wait.
-async fn waiting(queue: &Queue, name: &str) -> Result<Vec<(Vec<u8>, Option<SystemTime>)>, Error> {
-    let keys = queue.partition(name);
+async fn waiting(keys: &Partition) -> Result<Vec<(Vec<u8>, Option<SystemTime>)>, Error> {
     let connection = &keys.connection;
     let mut all = Vec::new();
     for stream in &keys.streams {

@@ -25,6 +25,7 @@ pub(super) struct Board {
 
 struct State {
     lanes: Vec<Hand>,
+    queues: Vec<Share>,
     /// The lane that is served next.
     next: usize,
     running: usize,
@@ -37,11 +38,26 @@ impl State {
     /// Frees a slot; returns whether another runner may be asleep over it.
     fn ran(&mut self, lane: usize) -> bool {
         self.running -= 1;
-        let hand = &mut self.lanes[lane];
-        // Others have passed over what waits in a full lane.
-        let passed_over = hand.is_full() && !hand.is_empty();
-        hand.running -= 1;
+        let queue = self.lanes[lane].queue;
+        // Others have passed over what waits in a queue that is full.
+        let passed_over = self.queues[queue].is_full()
+            && (self.lanes.iter()).any(|hand| hand.queue == queue && !hand.is_empty());
+        self.queues[queue].running -= 1;
         passed_over
+    }
+}
+
+/// What the lanes of one queue, one for each partition, have together.
+struct Share {
+    /// Most jobs of the queue at once.
+    limit: usize,
+    running: usize,
+    lanes: usize,
+}
+
+impl Share {
+    fn is_full(&self) -> bool {
+        self.running >= self.limit
     }
 }
 
@@ -67,11 +83,23 @@ pub(super) enum Next {
 }
 
 impl Board {
-    /// `limits`: jobs at once of each lane; `concurrency`: of all together.
-    pub(super) fn new(limits: &[usize], concurrency: usize) -> Self {
+    /// `queues`: most jobs at once of each queue, and how many lanes it has, which come one
+    /// after another; `concurrency`: jobs of all together.
+    pub(super) fn new(queues: &[(usize, usize)], concurrency: usize) -> Self {
+        let share = |&(limit, lanes)| Share {
+            limit,
+            running: 0,
+            lanes,
+        };
+        let lanes = queues.iter().enumerate();
+        let lanes: Vec<Hand> = lanes
+            .flat_map(|(queue, &(_, lanes))| (0..lanes).map(move |_| Hand::new(queue)))
+            .collect();
         Self {
+            wanted: lanes.iter().map(|_| Notify::new()).collect(),
             state: Mutex::new(State {
-                lanes: limits.iter().copied().map(Hand::new).collect(),
+                lanes,
+                queues: queues.iter().map(share).collect(),
                 next: 0,
                 running: 0,
                 suspect_running: false,
@@ -79,7 +107,6 @@ impl Board {
             }),
             concurrency,
             work: Notify::new(),
-            wanted: limits.iter().map(|_| Notify::new()).collect(),
         }
     }
 
@@ -142,10 +169,11 @@ impl Board {
                 continue;
             }
             let may_suspect = !state.suspect_running;
-            let hand = &mut state.lanes[lane];
-            if hand.is_full() {
+            let queue = state.lanes[lane].queue;
+            if state.queues[queue].is_full() {
                 continue;
             }
+            let hand = &mut state.lanes[lane];
             let suspect = hand.suspects.pop_front_if(|_| may_suspect);
             let (entry, low, suspect) = match suspect {
                 Some(entry) => (entry, false, true),
@@ -154,7 +182,7 @@ impl Board {
                     None => continue,
                 },
             };
-            hand.running += 1;
+            state.queues[queue].running += 1;
             state.next = (lane + 1) % lanes;
             state.running += 1;
             state.suspect_running |= suspect;
@@ -198,9 +226,12 @@ impl Board {
     pub(super) fn room(&self, lane: usize, window: usize) -> Room {
         let mut state = self.state();
         let free = self.concurrency.saturating_sub(state.running);
+        let share = &state.queues[state.lanes[lane].queue];
+        let free = free.min(share.limit.saturating_sub(share.running));
+        let lanes = share.lanes;
         let hand = &mut state.lanes[lane];
-        let free = free.min(hand.limit.saturating_sub(hand.running));
-        hand.room(free + window)
+        // The lanes of a queue divide what it may fetch, or each would fetch it all.
+        hand.room((free + window).div_ceil(lanes))
     }
 
     /// A fetch for a lane that asked for this has brought entries of these levels.
@@ -213,11 +244,12 @@ impl Board {
     /// A full buffer is no reason to leave them: under a backlog it is always full.
     pub(super) fn claimable(&self, lane: usize, window: usize) -> usize {
         let slots = {
-            let hand = &self.state().lanes[lane];
+            let state = self.state();
+            let hand = &state.lanes[lane];
             if hand.is_unconfirmed() {
                 return 0;
             }
-            hand.limit.min(self.concurrency)
+            state.queues[hand.queue].limit.min(self.concurrency)
         };
         self.room(lane, window).most().max(slots)
     }

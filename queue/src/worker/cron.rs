@@ -8,7 +8,7 @@ use redis::{Cmd, Pipeline, RedisResult, Value};
 use super::{lane::Lane, tick::Ticked};
 use crate::{
     connection::first_error,
-    schedule::{Due, Plan},
+    schedule::{ASKED, Due, MakeError, Plan},
     scripts,
 };
 
@@ -51,8 +51,9 @@ impl Schedules {
     /// for a schedule that Redis refuses.
     pub(super) async fn follow(&mut self, lane: &Lane, ticked: &Ticked) -> bool {
         let told = self.tell_when_due(lane, ticked).await;
+        let asked = self.fire_asked(lane, ticked).await;
         let fired = self.fire(lane, ticked).await;
-        match told.and_then(|told| Ok(told | fired?)) {
+        match told.and_then(|told| asked.and(Ok(told | fired?))) {
             Ok(more) => {
                 if self.failing {
                     tracing::info!(queue.name = lane.queue, "schedules are followed again");
@@ -128,6 +129,29 @@ impl Schedules {
         Ok(late)
     }
 
+    /// Fires the slots that somebody has asked for.
+    async fn fire_asked(&self, lane: &Lane, ticked: &Ticked) -> RedisResult<()> {
+        let mut pipeline = Pipeline::new();
+        let mut names = Vec::new();
+        for (member, slot) in &ticked.due {
+            let name = member.strip_prefix(ASKED);
+            if let Some(plan) = self.plans.iter().find(|plan| name == Some(&plan.name)) {
+                pipeline.add_command(asked_command(lane, plan, *slot, ticked.now));
+                names.push(&plan.name);
+            }
+        }
+        if names.is_empty() {
+            return Ok(());
+        }
+        let answers = lane.connection.all(&pipeline).await?;
+        for (schedule, answer) in names.into_iter().zip(&answers) {
+            if matches!(answer, Value::Int(1)) {
+                tracing::info!(queue.name = lane.queue, schedule, "fired as asked for");
+            }
+        }
+        first_error(&answers)
+    }
+
     async fn fire(&self, lane: &Lane, ticked: &Ticked) -> RedisResult<bool> {
         let mut pipeline = Pipeline::new();
         let mut asked = Vec::new();
@@ -170,16 +194,34 @@ fn command(lane: &Lane, plan: &Plan, slot: u64, due: &Due, now: u64) -> Cmd {
             Ok(envelope) => {
                 cmd.arg(slot).arg(envelope.encode());
             }
-            Err(error) => tracing::error!(
-                queue.name = lane.queue,
-                schedule = plan.name,
-                slot_ms = slot,
-                %error,
-                "a slot has no job, and is passed over"
-            ),
+            Err(error) => pass_over(lane, plan, slot, &error),
         }
     }
     cmd
+}
+
+fn asked_command(lane: &Lane, plan: &Plan, slot: u64, now: u64) -> Cmd {
+    let keys = &lane.keys;
+    let named = keys.with_streams(&[&keys.cron, &keys.cronspec]);
+    let mut cmd = scripts::call(&scripts::FIRE_ASKED, &named);
+    cmd.arg(&plan.name).arg(&plan.rule).arg(slot);
+    match plan.asked_job(&lane.settings.namespace, slot, now) {
+        Ok(envelope) => {
+            cmd.arg(envelope.encode());
+        }
+        Err(error) => pass_over(lane, plan, slot, &error),
+    }
+    cmd
+}
+
+fn pass_over(lane: &Lane, plan: &Plan, slot: u64, error: &MakeError) {
+    tracing::error!(
+        queue.name = lane.queue,
+        schedule = plan.name,
+        slot_ms = slot,
+        %error,
+        "a slot has no job, and is passed over"
+    );
 }
 
 fn text(value: &Value) -> Option<&str> {

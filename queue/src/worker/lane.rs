@@ -20,10 +20,11 @@ use crate::{
     connection::Connection, envelope::Header, holds::Holds, keys::Keys, settings::Settings,
 };
 
-/// One queue as this worker serves it: what its tasks share.
+/// One queue, or one partition of it, as this worker serves it: what its tasks share.
 pub(super) struct Lane {
     /// Its place on the board.
     pub(super) number: usize,
+    /// The partition's name, for the queue's first that of the queue.
     pub(super) queue: String,
     pub(super) keys: Arc<Keys>,
     pub(super) settings: Settings,

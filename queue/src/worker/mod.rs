@@ -9,9 +9,11 @@ mod lane;
 mod lease;
 mod reconcile;
 mod requests;
+mod running;
 mod scan;
 mod settle;
 mod slots;
+mod strays;
 mod tally;
 mod tick;
 
@@ -27,7 +29,7 @@ use redis::ErrorKind;
 use tokio::{
     sync::{Mutex, Notify, mpsc},
     task::JoinSet,
-    time::{Instant, sleep, sleep_until, timeout},
+    time::timeout,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -40,26 +42,19 @@ use self::{
     lane::{Lane, Pace, Pause},
     lease::{Heartbeat, Tenure},
     requests::Requests,
+    running::Running,
     tally::Tally,
 };
 use crate::{
-    Error, Queue, Registry, Servers, WorkerError, WorkerSettings,
+    Error, Queue, QueueSettings, Registry, Servers, WorkerError, WorkerSettings,
     connection::{Connection, Connections},
     envelope,
     error::Trouble,
     parked::{envelope_prefix, kind_prefix},
 };
 
-/// How long outcomes may take to reach Redis when the worker ends.
-const FLUSH_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long the last counters may take.
 const TELL_TIMEOUT: Duration = Duration::from_millis(500);
-/// Beyond the handlers' own grace: who blocks his thread is left behind.
-const HURRY_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long fetches may take to end after an abort: with a live Redis, enough.
-const ABORT_GRACE: Duration = Duration::from_millis(500);
-/// Between two attempts to end a blocking read.
-const UNBLOCK_EVERY: Duration = Duration::from_millis(20);
 
 /// Runs jobs until it is told to stop.
 pub struct Worker<C> {
@@ -134,11 +129,12 @@ impl<C: Clone + Send + Sync + 'static> Worker<C> {
         let queues = self.settings.queues.iter();
         let mut looked: Vec<Connection> = Vec::new();
         for queue in queues {
-            let keys = &self.queue.partition(&queue.name).keys;
-            let connection = connections.to(&keys.meta);
-            if !looked.iter().any(|one| one.is(&connection)) {
-                self.server_keeps_jobs(&connection).await?;
-                looked.push(connection);
+            for partition in self.queue.all_partitions(&queue.name) {
+                let connection = connections.to(&partition.meta);
+                if !looked.iter().any(|one| one.is(&connection)) {
+                    self.server_keeps_jobs(&connection).await?;
+                    looked.push(connection);
+                }
             }
         }
         Ok(())
@@ -178,15 +174,16 @@ impl<C: Clone + Send + Sync + 'static> Worker<C> {
         let settings = self.queue.settings();
         let concurrency = self.settings.concurrency;
         let queues = &self.settings.queues;
-        let limits: Vec<usize> = queues
+        let limit_of = |queue: &QueueSettings| {
+            let most = queue.concurrency;
+            most.map_or(concurrency, |most| most.min(concurrency))
+        };
+        let partitions: Vec<_> = queues
             .iter()
-            .map(|queue| {
-                queue
-                    .concurrency
-                    .map_or(concurrency, |most| most.min(concurrency))
-            })
+            .map(|queue| (limit_of(queue), self.queue.all_partitions(&queue.name)))
             .collect();
-        let board = Arc::new(Board::new(&limits, concurrency));
+        let shares = partitions.iter().map(|(limit, all)| (*limit, all.len()));
+        let board = Arc::new(Board::new(&shares.collect::<Vec<_>>(), concurrency));
         let known: Vec<String> = self
             .registry
             .kinds()
@@ -199,10 +196,13 @@ impl<C: Clone + Send + Sync + 'static> Worker<C> {
             .collect();
         let mut lanes = Vec::new();
         let mut outcomes = Vec::new();
-        for (number, (queue, limit)) in queues.iter().zip(limits).enumerate() {
-            let queue = &queue.name;
+        let partitions = partitions
+            .into_iter()
+            .flat_map(|(limit, all)| all.into_iter().map(move |partition| (partition, limit)));
+        for (number, (partition, limit)) in partitions.enumerate() {
+            let queue = &partition.name;
             let (settle, settled) = mpsc::unbounded_channel();
-            let keys = Arc::clone(&self.queue.partition(queue).keys);
+            let keys = Arc::clone(&partition.keys);
             lanes.push(Arc::new(Lane {
                 number,
                 queue: queue.clone(),
@@ -249,6 +249,12 @@ impl<C: Clone + Send + Sync + 'static> Worker<C> {
                 let _ = timeout(TELL_TIMEOUT, tally::tell(&lane)).await;
             });
         }
+        for queue in queues {
+            if settings.partitions.contains_key(&queue.name) {
+                let (all, name) = (self.queue.clone(), queue.name.clone());
+                intake.spawn(strays::warn_until(all, name, stop.clone()));
+            }
+        }
         let runners = Arc::new(Runners {
             lanes: lanes.clone(),
             board: Arc::clone(&board),
@@ -278,16 +284,6 @@ impl<C: Clone + Send + Sync + 'static> Worker<C> {
     }
 }
 
-/// Ends the blocking reads of all lanes, again and again: a reader may just have begun
-/// another.
-async fn unblock_all(lanes: &[Arc<Lane>]) {
-    loop {
-        // At once: with a Redis that does not answer, each takes its whole time-out.
-        futures_util::future::join_all(lanes.iter().map(|lane| fetch::unblock(lane))).await;
-        sleep(UNBLOCK_EVERY).await;
-    }
-}
-
 /// Acts on changes of the lease: what waits under an old name is not ours to run.
 async fn follow_lease(lane: Arc<Lane>, stop: CancellationToken) {
     let mut watch = lane.tenure.watch();
@@ -310,111 +306,6 @@ async fn follow_lease(lane: Arc<Lane>, stop: CancellationToken) {
         }
         // Runners pass over a lane in doubt; now they may look again.
         lane.board.wake();
-    }
-}
-
-/// A started worker.
-struct Running {
-    lanes: Vec<Arc<Lane>>,
-    board: Arc<Board>,
-    heartbeat: Heartbeat,
-    stop: CancellationToken,
-    hurry: CancellationToken,
-    finish: CancellationToken,
-    /// All that brings entries in.
-    intake: JoinSet<()>,
-    runners: JoinSet<()>,
-    settling: JoinSet<()>,
-}
-
-impl Running {
-    /// Waits until a part ends that should not.
-    async fn part_died(&mut self) -> String {
-        tokio::select! {
-            () = self.heartbeat.ended.cancelled() => "heartbeat".to_owned(),
-            Some(end) = self.intake.join_next() => describe("intake", end),
-            Some(end) = self.runners.join_next() => describe("runner", end),
-            Some(end) = self.settling.join_next() => describe("settling", end),
-        }
-    }
-
-    /// Ends in the order that loses nothing: intake, runs, outcomes, lease.
-    ///
-    /// Returns the part that died on the way, if one did.
-    async fn drain(mut self, drain_timeout: Duration, abort: &CancellationToken) -> Option<String> {
-        let deadline = Instant::now() + drain_timeout;
-        tracing::info!("worker drains");
-        if self.heartbeat.ended.is_cancelled() {
-            // The lease runs out, and nobody would tell the handlers.
-            self.hurry.cancel();
-        }
-        self.stop.cancel();
-        self.board.close();
-        self.hand_back_waiting();
-        let mut died = self.stop_intake(abort).await;
-        self.hand_back_waiting();
-
-        let finished = tokio::select! {
-            () = join_all(&mut self.runners, "runner", &mut died) => true,
-            () = sleep_until(deadline) => false,
-            () = abort.cancelled() => false,
-            () = self.heartbeat.ended.cancelled() => false,
-        };
-        if !finished {
-            self.hurry.cancel();
-            let all = join_all(&mut self.runners, "runner", &mut died);
-            if timeout(HURRY_TIMEOUT, all).await.is_err() {
-                tracing::error!("a handler blocks its thread; another worker takes its job");
-                self.runners.abort_all();
-            }
-        }
-
-        self.finish.cancel();
-        let all = join_all(&mut self.settling, "settling", &mut died);
-        if timeout(FLUSH_TIMEOUT, all).await.is_err() {
-            tracing::warn!("Redis does not confirm the last outcomes; those jobs run again");
-        }
-        self.heartbeat.stop().await;
-        tracing::info!("worker ended");
-        died
-    }
-
-    /// Stops what brings entries in; readers are unblocked until they have ended.
-    async fn stop_intake(&mut self, abort: &CancellationToken) -> Option<String> {
-        let mut died = None;
-        // As long as a fetch can take with a Redis that does not answer.
-        let tuning = &self.lanes.first()?.settings.tuning;
-        let limit = tuning.block + tuning.response_timeout + tuning.connect_timeout;
-        tokio::select! {
-            () = join_all(&mut self.intake, "intake", &mut died) => return died,
-            () = unblock_all(&self.lanes) => {}
-            () = sleep(limit) => {}
-            () = async { abort.cancelled().await; sleep(ABORT_GRACE).await } => {}
-        }
-        tracing::error!("a fetch does not end; another worker takes its jobs");
-        self.intake.abort_all();
-        died
-    }
-
-    fn hand_back_waiting(&self) {
-        for lane in &self.lanes {
-            lane.hand_back_waiting();
-        }
-    }
-}
-
-async fn join_all(set: &mut JoinSet<()>, part: &str, died: &mut Option<String>) {
-    while let Some(end) = set.join_next().await {
-        if end.is_err() {
-            died.get_or_insert(describe(part, end));
-        }
-    }
-}
-
-fn describe(part: &str, end: Result<(), tokio::task::JoinError>) -> String {
-    match end {
-        Ok(()) => format!("{part} ended"),
-        Err(error) => format!("{part}: {error}"),
     }
 }
 

@@ -24,12 +24,7 @@ pub(super) async fn admits(lane: &Lane, header: &Header<'_>, slot: Slot, entry: 
     false
 }
 
-async fn ask(
-    lane: &Lane,
-    header: &Header<'_>,
-    slot: Slot,
-    entry: &Entry,
-) -> RedisResult<Value> {
+async fn ask(lane: &Lane, header: &Header<'_>, slot: Slot, entry: &Entry) -> RedisResult<Value> {
     let keys = &lane.keys;
     let mut named = vec![keys.stream(entry.id.priority).to_owned()];
     named.extend(slot::keys(keys, slot));

@@ -7,7 +7,7 @@ use std::{
 };
 
 use queue::{
-    Cluster, Counts, EnqueueError, Envelope, Job, JobId, Queue, Relayed, Servers, Worker,
+    Cluster, Counts, EnqueueError, Enqueued, Envelope, Job, JobId, Queue, Relayed, Servers, Worker,
     WorkerSettings,
 };
 use tokio_util::sync::CancellationToken;
@@ -249,4 +249,113 @@ async fn the_work_goes_on_when_the_slot_moves() {
     assert_eq!(servers.place_of(&key).await, to);
     worker.stop().await;
     fixture.end().await;
+}
+
+/// A fixture whose default queue is spread over the nodes.
+async fn partitioned(servers: &ClusterServers) -> Fixture {
+    Fixture::tuned(|settings| {
+        settings.servers = Servers::Cluster(Cluster {
+            nodes: servers.nodes(),
+        });
+        settings.partitions.insert("default".to_owned(), 8);
+    })
+    .await
+}
+
+/// The nodes, among the servers, that have the default queue's partitions.
+async fn places(servers: &ClusterServers, fixture: &Fixture) -> Vec<usize> {
+    let namespace = &fixture.settings().namespace;
+    let mut places = vec![servers.place_of(&fixture.key("s:0")).await];
+    for number in 1..8 {
+        let key = format!("{{{namespace}:default:{number}}}:s:0");
+        places.push(servers.place_of(&key).await);
+    }
+    places
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_partitions_of_a_queue_are_on_several_nodes() {
+    let servers = ClusterServers::start().await;
+    let fixture = partitioned(&servers).await;
+    let (queue, log) = (&fixture.queue, &fixture.log);
+    let mut ids: Vec<JobId> = Vec::new();
+    for _ in 0..60 {
+        ids.push(queue.enqueue(&task(Act::Succeed)).await.unwrap());
+    }
+    let jobs = vec![task(Act::FailTimes(1)); 40];
+    ids.extend(queue.enqueue_many(&jobs).await.unwrap());
+    let rows: Vec<_> = (0..20).map(|_| envelope("default", Act::Succeed)).collect();
+    ids.extend(rows.iter().map(|row| row.id));
+    let rows: Vec<Relayed> = rows.iter().map(relayed).collect();
+    queue.relay(&rows).await.unwrap();
+    queue.relay(&rows).await.unwrap();
+    for key in 0..20 {
+        let (job, key) = (task(Act::Succeed), key.to_string());
+        let first = queue.enqueue_unique(&job, key.as_str()).await.unwrap();
+        let second = queue.enqueue_unique(&job, key.as_str()).await.unwrap();
+        assert_eq!(second, Enqueued::Duplicate(first.id()));
+        ids.push(first.id());
+    }
+    assert_eq!(queue.counts("default").await.unwrap().ready, 140);
+    let mut nodes = BTreeSet::new();
+    let mut sum = 0;
+    for (number, place) in (0..8).zip(places(&servers, &fixture).await) {
+        let partition = queue.counts(&format!("default:{number}")).await.unwrap();
+        assert!(partition.ready > 0, "nothing in {number}");
+        sum += partition.ready;
+        nodes.insert(place);
+    }
+    assert_eq!(sum, 140);
+    assert!(nodes.len() > 1, "all partitions are on one node");
+
+    let worker = fixture.start(4);
+    until_done(log, ids.len()).await;
+    log.assert_each_done_once(&ids);
+    assert_settled(queue, 0).await;
+    worker.stop().await;
+    fixture.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_other_partitions_go_on_while_one_has_no_node() {
+    let mut servers = ClusterServers::start().await;
+    let fixture = partitioned(&servers).await;
+    let (queue, log) = (&fixture.queue, &fixture.log);
+    let worker = fixture.start(2);
+    let jobs = vec![task(Act::Sleep(20)); 80];
+    let mut ids = queue.enqueue_many(&jobs).await.unwrap();
+    let later = task(Act::Succeed);
+    let later = queue.enqueue_in(&later, Duration::from_secs(1)).await;
+    ids.push(later.unwrap());
+    until("some are done", async || log.done_count() >= 3).await;
+    let places = places(&servers, &fixture).await;
+    let dying = places[0];
+    let other = (0..8).find(|number| places[*number] != dying).unwrap();
+    let mut primary = servers.connection(dying).await;
+    until("the replica has all", async || {
+        query::<u8>(&mut primary, &["WAIT", "1", "100"]).await == 1
+    })
+    .await;
+    servers.kill(dying);
+    until("the others are worked off", async || {
+        let counts = queue.counts(&format!("default:{other}")).await.unwrap();
+        counts == Counts::default()
+    })
+    .await;
+    ids.push(enqueue(queue).await);
+    until("all are done", async || {
+        let done = log.done.lock().unwrap();
+        ids.iter().all(|id| done.contains(id))
+    })
+    .await;
+    until("nothing is left", async || {
+        let counts = queue.counts("default").await;
+        counts.is_ok_and(|counts| counts == Counts::default())
+    })
+    .await;
+    worker.stop().await;
+    let mut alive = fixture.settings().clone();
+    let nodes = servers.nodes();
+    alive.servers = Servers::Cluster(Cluster { nodes });
+    fixture.end_at(alive).await;
 }

@@ -21,6 +21,7 @@ mod outage;
 mod outcomes;
 mod panics;
 mod parked;
+mod partitions;
 mod pause;
 mod prefix;
 mod priority;

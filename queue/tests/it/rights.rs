@@ -77,9 +77,14 @@ async fn the_users_rights_are_enough_for_all_that_the_queue_does() {
         .register::<Task, _, _>(run_task)
         .schedule(nightly, |_| task(Act::Succeed));
     let stranger = start_with(&queue, registry, log, 4, patience);
+    until("the schedule is known", async || {
+        !queue.schedules("default").await.unwrap().is_empty()
+    })
+    .await;
+    queue.run_schedule("default", "nightly").await.unwrap();
     until("all but two have ended", async || {
         let counts = queue.counts("default").await.unwrap();
-        (log.done_count(), counts.dead, counts.parked) == (4, 2, 1)
+        (log.done_count(), counts.dead, counts.parked) == (5, 2, 1)
     })
     .await;
     stranger.stop().await;
@@ -114,11 +119,11 @@ async fn the_users_rights_are_enough_for_all_that_the_queue_does() {
     assert!(queue.is_paused("default").await.unwrap());
     let worker = start(&queue, log, 4);
     queue.resume("default").await.unwrap();
-    until_done(log, 8).await;
+    until_done(log, 9).await;
     worker.abort.cancel();
     worker.ended().await;
     let rates = queue.rates("default").await.unwrap();
-    assert_eq!(rates.iter().map(|minute| minute.done).sum::<u64>(), 9);
+    assert_eq!(rates.iter().map(|minute| minute.done).sum::<u64>(), 10);
     let refused: Vec<Value> = query(&mut redis, &["ACL", "LOG"]).await;
     assert!(refused.is_empty(), "{refused:#?}");
     fixture.end_leaving(held(1)).await;

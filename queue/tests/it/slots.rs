@@ -210,11 +210,13 @@ async fn a_killed_worker_leaves_the_slot_to_its_job() {
     .await;
     process.kill();
     let worker = fixture.start(4);
-    // The child may have done one, if the machine was slow.
     assert_settled(queue, 0).await;
     worker.stop().await;
     let done = log.done.lock().unwrap().clone();
-    assert!(done == ids || done == ids[1..], "{done:?} of {ids:?}");
+    let each: HashSet<_> = done.iter().filter(|id| ids.contains(id)).collect();
+    assert_eq!(each.len(), done.len());
+    // The child may have done one, if the machine was slow.
+    assert!(done.len() >= 3, "{done:?} of {ids:?}");
     assert_eq!(log.most_at_once.load(Ordering::SeqCst), 1);
     fixture.end().await;
 }
@@ -230,7 +232,14 @@ async fn a_job_that_is_tried_again_later_leaves_its_slot() {
     let worker = start_with(queue, registry, &fixture.log, 4, Duration::from_secs(5));
     let act = Act::Succeed;
     queue
-        .enqueue_with(&Keyed { key: 0, most: 1, act }, &one("a"))
+        .enqueue_with(
+            &Keyed {
+                key: 0,
+                most: 1,
+                act,
+            },
+            &one("a"),
+        )
         .await
         .unwrap();
     until("it waits for its next attempt", async || {

@@ -25,7 +25,10 @@ mod reader;
 mod redis;
 mod variables;
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap, net::SocketAddr, ops::RangeInclusive, path::PathBuf, str::FromStr,
+    time::Duration,
+};
 
 use email_address::EmailAddress;
 use secrecy::SecretString;
@@ -121,6 +124,8 @@ pub struct Queue {
     pub lease: Duration,
     /// Most unfinished jobs of each queue named; producers are refused above it.
     pub limits: BTreeMap<String, u64>,
+    /// Partitions of each queue that has several.
+    pub partitions: BTreeMap<String, u16>,
 }
 
 /// The worker.
@@ -273,31 +278,43 @@ impl Queue {
                 (text.len() <= 64 && text.chars().all(valid)).then(|| text.to_owned())
             }),
             lease: reader.seconds("QUEUE_LEASE_SECONDS", 2..=300),
-            limits: limits(reader),
+            limits: per_queue(reader, "QUEUE_LIMITS", 1..=u64::MAX, "limit", "100000"),
+            partitions: per_queue(
+                reader,
+                "QUEUE_PARTITIONS",
+                1..=64,
+                "partitions, 1 to 64",
+                "4",
+            ),
         }
     }
 }
 
-/// Reads `queue=jobs,queue=jobs`.
-fn limits(reader: &mut Reader) -> BTreeMap<String, u64> {
-    const NAME: &str = "QUEUE_LIMITS";
-    let mut limits = BTreeMap::new();
-    for limit in reader.list(NAME) {
-        match limit
+/// Reads `queue=number,queue=number`.
+fn per_queue<T: FromStr + PartialOrd>(
+    reader: &mut Reader,
+    name: &'static str,
+    range: RangeInclusive<T>,
+    what: &str,
+    example: &str,
+) -> BTreeMap<String, T> {
+    let mut numbers = BTreeMap::new();
+    for item in reader.list(name) {
+        match item
             .split_once('=')
-            .map(|(queue, jobs)| (queue, jobs.parse()))
+            .map(|(queue, number)| (queue, number.parse()))
         {
-            Some((queue, Ok(jobs @ 1..))) if !queue.is_empty() => {
-                limits.insert(queue.to_owned(), jobs);
+            Some((queue, Ok(number))) if !queue.is_empty() && range.contains(&number) => {
+                numbers.insert(queue.to_owned(), number);
             }
             _ => {
                 let wrong =
-                    format!("{limit:?} is not a queue and its limit, such as default=100000");
-                reader.problem(NAME, wrong, "");
+                    format!("{item:?} is not a queue and its {what}, such as default={example}");
+                reader.problem(name, wrong, "");
             }
         }
     }
-    limits
+    numbers
 }
 
 impl Worker {

@@ -115,6 +115,10 @@ pub const VARIABLES: &[Variable] = &[
         "QUEUE_LIMITS",
         "most unfinished jobs of a queue, as queue=jobs, separated by commas; above it a 503",
     ),
+    optional(
+        "QUEUE_PARTITIONS",
+        "partitions of a busy queue over the nodes of a Cluster, as queue=number, separated by commas",
+    ),
     with_default(
         "QUEUE_LEASE_SECONDS",
         "6",

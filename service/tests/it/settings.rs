@@ -128,13 +128,14 @@ fn a_dozen_mistakes_are_told_at_once_and_no_secret_with_them() {
         ("WORKER_HEALTH_ADDR", "0.0.0.0:8001"),
         ("QUEUE_NAMESPACE", "a{b}"),
         ("QUEUE_LIMITS", "mail=0,default=9"),
+        ("QUEUE_PARTITIONS", "mail=65,default=64"),
         ("MAIL_FROM", "nobody"),
         ("SMTP_TLS", "yes"),
         ("SMTP_USER", "postman"),
     ])
     .unwrap_err();
     let lines: Vec<&str> = told.lines().collect();
-    assert_eq!(lines[0], "23 settings are wrong:", "{told}");
+    assert_eq!(lines[0], "24 settings are wrong:", "{told}");
     for expected in [
         r#"  APP_ENV                 "prod" is not development, staging or production"#,
         r#"  CORS_ORIGINS            "*" is not an origin"#,
@@ -146,6 +147,7 @@ fn a_dozen_mistakes_are_told_at_once_and_no_secret_with_them() {
         r#"  REDIS_TLS               "maybe" is not on or off"#,
         r#"  REDIS_SENTINELS         "two" is not a host and a port"#,
         r#"  QUEUE_LIMITS            "mail=0" is not a queue and its limit"#,
+        r#"  QUEUE_PARTITIONS        "mail=65" is not a queue and its partitions, 1 to 64"#,
         "  REDIS_CA                names whom to trust, but REDIS_TLS is off; set REDIS_TLS to on",
         r#"  WORKER_HEALTH_ADDR      "0.0.0.0:8001" is not a loopback address"#,
         "  SMTP_USER               is set without a password; set SMTP_PASSWORD",
@@ -202,6 +204,9 @@ fn limits_are_told_queue_by_queue() {
     let expected = [("default".to_owned(), 100_000), ("mail".to_owned(), 5)];
     assert_eq!(limits.queue.limits, expected.into());
     assert!(read(&[]).unwrap().queue.limits.is_empty());
+    let partitions = read(&[("QUEUE_PARTITIONS", "default=4")]).unwrap();
+    let expected = [("default".to_owned(), 4)];
+    assert_eq!(partitions.queue.partitions, expected.into());
 }
 
 #[test]

@@ -104,18 +104,43 @@ impl Console {
         self.print(&json!({ "queues": documents }), &lines.join("\n"))
     }
 
+    /// Asks for a job of a schedule now.
+    pub(super) async fn run_schedule(&self, schedule: &str) -> anyhow::Result<()> {
+        let mut having = Vec::new();
+        for name in &self.names {
+            let schedules = self.queue.schedules(name).await?;
+            if schedules.iter().any(|one| one.name == schedule) {
+                having.push(name.as_str());
+            }
+        }
+        match having.as_slice() {
+            [name] => {
+                let id = self.queue.run_schedule(name, schedule).await?;
+                self.done(name, id, "asked for")
+            }
+            [] => bail!(
+                "no schedule {schedule:?} in {}: `worker jobs schedules` lists them",
+                self.names.join(", ")
+            ),
+            several => bail!(
+                "{} have a schedule {schedule:?}: say which, with --queue",
+                several.join(", ")
+            ),
+        }
+    }
+
     fn done(&self, queue: &str, id: JobId, outcome: &str) -> anyhow::Result<()> {
         let id = id.to_string();
         let document = json!({ "queue": queue, "id": id, "outcome": outcome });
         self.print(&document, &format!("job {id} is {outcome}"))
     }
 
-    /// The job, and its queue.
+    /// The job, and the partition of its queue that it is in.
     async fn find(&self, id: JobId) -> anyhow::Result<(String, Located)> {
         let mut unseen = false;
         for name in &self.names {
             match self.queue.find(name, id).await? {
-                Search::Found(job) => return Ok((name.clone(), *job)),
+                Search::Found(job) => return Ok((job.queue.clone(), *job)),
                 Search::Unseen => unseen = true,
                 Search::Absent => {}
             }

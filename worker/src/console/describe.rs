@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use queue::Envelope;
 use queue::inspect::{Located, Place};
+use queue::{Envelope, Priority};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::macros::format_description;
@@ -40,7 +40,10 @@ pub(super) fn row(job: &Located) -> Vec<Cell> {
     let envelope = Envelope::decode(&job.envelope);
     let (name, attempt) = match &envelope {
         Ok(job) => (
-            job.name.clone(),
+            match job.priority {
+                Priority::Normal => job.name.clone(),
+                priority => format!("{} ({priority})", job.name),
+            },
             format!("{} of {}", job.attempt, job.max_attempts),
         ),
         Err(error) => (error.to_string(), String::new()),
@@ -82,6 +85,10 @@ fn circumstances(place: &Place) -> String {
         }
         Place::Delayed { due_ms } => format!("due {}", moment(*due_ms)),
         Place::Parked { reason } => reason.to_string(),
+        Place::Blocked { slot } => match slot.limit.get() {
+            1 => "until no other job with its key runs".to_owned(),
+            most => format!("until fewer than {most} jobs with its key run"),
+        },
         Place::Dead {
             letter, why, error, ..
         } => {
@@ -115,6 +122,9 @@ pub(super) fn lines(queue: &str, job: &Located) -> Vec<Vec<Cell>> {
                 "attempt",
                 format!("{} of {}", job.attempt, job.max_attempts),
             );
+            if job.priority != Priority::Normal {
+                say("priority", job.priority.to_string());
+            }
             say("enqueued", moment(job.enqueued_at_ms));
             say("time-out", span(Duration::from_millis(job.timeout_ms)));
             let flags = [(job.once, "once"), (job.unique.is_some(), "unique")];
@@ -168,6 +178,7 @@ pub(super) fn document(queue: &str, job: &Located, with_payload: bool) -> Value 
                 "version": job.version,
                 "attempt": job.attempt,
                 "max_attempts": job.max_attempts,
+                "priority": job.priority.to_string(),
                 "enqueued_ms": job.enqueued_at_ms,
                 "timeout_ms": job.timeout_ms,
                 "once": job.once,
@@ -195,6 +206,7 @@ pub(super) fn document(queue: &str, job: &Located, with_payload: bool) -> Value 
         }),
         Place::Delayed { due_ms } => json!({ "due_ms": due_ms }),
         Place::Parked { reason } => json!({ "reason": reason.to_string() }),
+        Place::Blocked { slot } => json!({ "key_limit": slot.limit }),
         Place::Dead {
             letter,
             why,

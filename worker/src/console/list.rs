@@ -1,5 +1,6 @@
 //! What is there: counts, pages of jobs, workers, schedules.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use queue::inspect::{Cursor, Load, Minute, Page, State};
@@ -17,6 +18,10 @@ impl Console {
             let seen = self.queue.overview(name).await?;
             let counts = seen.counts;
             let oldest = seen.oldest.map(span).unwrap_or_default();
+            // A worker has a name of its own in each partition: host, process, and what is random.
+            let process = |name: &str| name.rsplit_once(':').map(|(process, _)| process.to_owned());
+            let workers = seen.consumers.iter().map(|worker| process(&worker.name));
+            let workers = workers.collect::<BTreeSet<_>>().len();
             rows.push(vec![
                 cell(match seen.paused {
                     true => format!("{name} (paused)"),
@@ -27,9 +32,10 @@ impl Console {
                 cell(counts.in_hand.to_string()),
                 cell(counts.delayed.to_string()),
                 cell(counts.parked.to_string()).styled(YELLOW, counts.parked > 0),
+                cell(counts.blocked.to_string()),
                 cell(counts.dead.to_string()).styled(RED, counts.dead > 0),
                 cell(oldest),
-                cell(seen.consumers.len().to_string()),
+                cell(workers.to_string()),
             ]);
             documents.push(json!({
                 "queue": name,
@@ -37,16 +43,17 @@ impl Console {
                 "in_hand": counts.in_hand,
                 "delayed": counts.delayed,
                 "parked": counts.parked,
+                "blocked": counts.blocked,
                 "dead": counts.dead,
                 "dead_trimmed": counts.dead_trimmed,
                 "cancelled": counts.cancelled,
                 "paused": seen.paused,
                 "oldest_seconds": seen.oldest.map(|age| age.as_secs_f64()),
-                "workers": seen.consumers.len(),
+                "workers": workers,
             }));
         }
         let heading = [
-            "queue", "ready", "in-hand", "delayed", "parked", "dead", "oldest", "workers",
+            "queue", "ready", "in-hand", "delayed", "parked", "blocked", "dead", "oldest", "workers",
         ];
         let text = table(&heading, &rows);
         self.print(&json!({ "queues": documents }), &text)

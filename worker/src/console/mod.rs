@@ -29,15 +29,17 @@ Examples:
   worker jobs delete 01927f6e-... --yes   a job that no worker has in hand
   worker jobs cancel 01927f6e-...         a job that waits or runs is not run to its end
   worker jobs pause --queue default       no worker starts its jobs, until `resume`
+  worker jobs run nightly                 one more job of a schedule, now
   worker jobs workers                     who works, and how much each has in hand
   worker jobs load --target 300           workers that work off what waits in 5 min
   worker jobs list --json | jq '.queues[] | select(.dead > 0)'
 
-A job is in one of five states:
+A job is in one of six states:
   ready     waits for a worker
   in-hand   a worker runs it, or has fetched it ahead; or it is between two workers
   delayed   waits for its time: enqueued for later, or to be tried again
   parked    waits for a worker that knows it, as during a deployment
+  blocked   waits until fewer jobs with its key run
   dead      failed for good; it stays until it is retried, deleted or too old
 
 It exits with 1 when a job is not there, or was not changed.";
@@ -51,7 +53,7 @@ pub(super) struct Jobs {
     /// Print one JSON document instead of a table
     #[arg(long, global = true)]
     json: bool,
-    /// This queue alone, instead of all that the worker serves
+    /// This queue alone, instead of all that the worker serves; or a partition of one, as mail:1
     #[arg(long, global = true, value_name = "NAME")]
     queue: Option<String>,
 }
@@ -62,10 +64,10 @@ enum Verb {
     /// How many jobs are where, or the jobs in one state
     ///
     /// Dead letters come newest first, all others in the order in which it is their turn. JSON:
-    /// {"queues": [{"queue", "ready", "in_hand", "delayed", "parked", "dead", "dead_trimmed",
-    /// "cancelled", "paused", "oldest_seconds", "workers"}]}; with a state {"pages": [{"queue", "jobs": [...], "next"}]}.
+    /// {"queues": [{"queue", "ready", "in_hand", "delayed", "parked", "blocked", "dead",
+    /// "dead_trimmed", "cancelled", "paused", "oldest_seconds", "workers"}]}; with a state {"pages": [{"queue", "jobs": [...], "next"}]}.
     List {
-        /// ready, in-hand, delayed, parked or dead
+        /// ready, in-hand, delayed, parked, blocked or dead
         state: Option<State>,
         /// At most so many jobs of each queue, up to 100
         #[arg(long, default_value_t = 20, requires = "state")]
@@ -141,6 +143,14 @@ enum Verb {
     ///
     /// JSON: {"schedules": [{"queue", "name", "rule", "next_ms", "seen_ms"}]}.
     Schedules,
+    /// Run a schedule now; its usual times stay as they are
+    ///
+    /// The first worker that has the schedule makes the job, within a tenth of a second; without
+    /// a worker it waits for one. JSON: {"queue", "id", "outcome"}, the id being the job's.
+    Run {
+        /// The schedule's name
+        schedule: String,
+    },
 }
 
 /// The queues, and how to speak.
@@ -190,6 +200,7 @@ pub(super) async fn run(jobs: Jobs) -> anyhow::Result<()> {
             console.load(target, worker.concurrency).await
         }
         Verb::Schedules => console.schedules().await,
+        Verb::Run { schedule } => console.run_schedule(&schedule).await,
     }
 }
 
@@ -198,9 +209,16 @@ fn names(named: Option<String>) -> anyhow::Result<Vec<String>> {
     let all: Vec<String> = jobs::queues().into_iter().map(|queue| queue.name).collect();
     match named {
         None => Ok(all),
-        Some(name) if all.contains(&name) => Ok(vec![name]),
+        Some(name) if all.contains(&name) || is_partition(&name, &all) => Ok(vec![name]),
         Some(name) => bail!("no queue {name:?}: the worker serves {}", all.join(", ")),
     }
+}
+
+/// Also one above those of the settings, which may hold jobs that nobody serves.
+fn is_partition(name: &str, queues: &[String]) -> bool {
+    name.split_once(':').is_some_and(|(queue, number)| {
+        queues.iter().any(|one| one == queue) && number.parse().is_ok_and(|number: u8| number < 64)
+    })
 }
 
 impl Console {
@@ -224,5 +242,10 @@ mod tests {
         let error = names(Some("defualt".to_owned())).unwrap_err().to_string();
         assert!(error.contains("default"), "{error}");
         assert_eq!(names(None).unwrap(), ["default"]);
+        let partition = names(Some("default:3".to_owned())).unwrap();
+        assert_eq!(partition, ["default:3"]);
+        for wrong in ["default:64", "default:", "mail:1"] {
+            names(Some(wrong.to_owned())).unwrap_err();
+        }
     }
 }

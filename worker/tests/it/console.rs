@@ -4,7 +4,9 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use queue::testing::{self, Namespace};
-use queue::{Counts, Job, JobContext, JobError, JobId, Queue, Registry, Worker, WorkerSettings};
+use queue::{
+    Counts, Job, JobContext, JobError, JobId, Queue, Registry, Schedule, Worker, WorkerSettings,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -252,4 +254,38 @@ async fn pages_go_on_where_the_one_before_ended() {
         ..Counts::default()
     };
     console.namespace.end_leaving(left).await;
+}
+
+#[tokio::test]
+async fn a_schedule_runs_now() {
+    async fn take(_: Parcel, _: JobContext<()>) -> Result<(), JobError> {
+        Ok(())
+    }
+    let console = Console::new().await;
+    let refused = console.refused(&["run", "nightly"]);
+    assert!(refused.contains("no schedule \"nightly\""), "{refused}");
+    let nightly = Schedule::cron("nightly", "0 6 1 1 *");
+    let registry = Registry::new()
+        .register(take)
+        .schedule(nightly, |_| Parcel { to: String::new() });
+    let settings = WorkerSettings::default();
+    let worker = Worker::new(console.queue.clone(), registry, (), settings);
+    let (shutdown, abort) = <(CancellationToken, CancellationToken)>::default();
+    let running = tokio::spawn(worker.run(shutdown.clone(), abort));
+    until("it is known", async || {
+        !console.queue.schedules("default").await.unwrap().is_empty()
+    })
+    .await;
+    let asked = console.json(&["run", "nightly"]);
+    assert_eq!(asked["queue"], "default");
+    assert_eq!(asked["outcome"], "asked for");
+    asked["id"].as_str().unwrap().parse::<JobId>().unwrap();
+    until("it has run", async || {
+        let rates = console.queue.rates("default").await.unwrap();
+        rates.iter().map(|minute| minute.done).sum::<u64>() == 1
+    })
+    .await;
+    shutdown.cancel();
+    running.await.unwrap().unwrap();
+    console.namespace.end().await;
 }

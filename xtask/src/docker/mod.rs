@@ -21,7 +21,7 @@ use crate::project::Project;
 use crate::stack::{Fault, LogOptions, Mode, ServiceState, Stack, UpOptions};
 
 pub(crate) use self::engine::Reason;
-pub(crate) use self::throw_away::{remove, throw_away};
+pub(crate) use self::throw_away::{image, remove, throw_away};
 
 /// Whether the engine answers, Compose is new enough and the images are there or can be had.
 pub(crate) fn usable(project: &Project) -> Result<(), Reason> {

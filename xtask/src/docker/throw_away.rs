@@ -103,7 +103,7 @@ fn start(
 }
 
 /// The image that the Compose file, with `.env`, names for a service.
-fn image(project: &Project, service: &str) -> Result<String> {
+pub(crate) fn image(project: &Project, service: &str) -> Result<String> {
     let text = Docker::new(project)
         .compose()?
         .read(&["config", "--format", "json"])?;

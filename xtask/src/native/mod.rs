@@ -15,6 +15,7 @@ pub(crate) mod account;
 mod binaries;
 mod control;
 mod environment;
+pub(crate) mod kinds;
 mod logs;
 mod packages;
 mod plan;

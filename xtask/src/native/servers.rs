@@ -1,10 +1,11 @@
 //! The Postgres and Redis programs of this machine: where they are, and how to get them.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use super::packages;
 
@@ -155,6 +156,12 @@ pub(super) fn path_folders() -> Vec<PathBuf> {
     std::env::var_os("PATH")
         .map(|path| std::env::split_paths(&path).collect())
         .unwrap_or_default()
+}
+
+/// PATH with this folder in front.
+pub(crate) fn path_after(first: &Path) -> Result<OsString> {
+    let folders = std::iter::once(first.to_path_buf()).chain(path_folders());
+    std::env::join_paths(folders).context("a folder of PATH has a ':' in its name")
 }
 
 fn version(program: &Path) -> Option<u32> {

@@ -50,9 +50,12 @@ pub(crate) struct ThrowAway {
 impl ThrowAway {
     /// Starts Postgres and, unless it is not wanted, Redis. Missing servers are installed as `up`
     /// does it; where that cannot be, containers take their place.
-    pub(crate) fn start(project: &Project, with_redis: bool) -> Result<Self> {
-        let in_docker = match servers::ensure(false, with_redis) {
+    ///
+    /// A folder given here has the Redis that is wanted, and no other will do.
+    pub(crate) fn start(project: &Project, with_redis: bool, redis: Option<&Path>) -> Result<Self> {
+        let in_docker = match servers::ensure(false, with_redis && redis.is_none()) {
             Ok(_) => false,
+            Err(error) if redis.is_some() => return Err(error),
             Err(error) => match docker::usable(project) {
                 Ok(()) => {
                     terminal::note(&format!("{error:#}\nusing containers instead"));
@@ -75,6 +78,9 @@ impl ThrowAway {
         }
         if in_docker {
             command.arg("--docker");
+        }
+        if let Some(redis) = redis {
+            command.env("PATH", servers::path_after(redis)?);
         }
         let mut keeper = command
             .spawn()

@@ -25,11 +25,10 @@ const TURNS: [Priority; 7] = {
     [High, Normal, High, Low, High, Normal, High]
 };
 
-/// What is in hand from one queue.
+/// What is in hand from one lane.
 pub(super) struct Hand {
-    /// Most jobs of the queue at once.
-    pub(super) limit: usize,
-    pub(super) running: usize,
+    /// Its queue's place among the shares.
+    pub(super) queue: usize,
     /// What waits, by level of priority.
     ready: [VecDeque<Entry>; Priority::LEVELS],
     pub(super) suspects: VecDeque<Entry>,
@@ -44,10 +43,9 @@ pub(super) struct Hand {
 }
 
 impl Hand {
-    pub(super) fn new(limit: usize) -> Self {
+    pub(super) fn new(queue: usize) -> Self {
         Self {
-            limit,
-            running: 0,
+            queue,
             ready: Default::default(),
             suspects: VecDeque::new(),
             held: EntryIds::default(),
@@ -55,10 +53,6 @@ impl Hand {
             busy: [false; Priority::LEVELS],
             turn: 0,
         }
-    }
-
-    pub(super) fn is_full(&self) -> bool {
-        self.running >= self.limit
     }
 
     pub(super) fn is_unconfirmed(&self) -> bool {

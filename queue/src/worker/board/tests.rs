@@ -24,7 +24,7 @@ fn run(board: &Board) -> Option<Taken> {
 
 #[test]
 fn suspects_run_one_at_a_time() {
-    let board = Board::new(&[4], 4);
+    let board = Board::new(&[(4, 1)], 4);
     board.put(0, vec![entry("1-0", 3), entry("1-1", 3)], Place::Back, 3);
     assert!(run(&board).unwrap().suspect);
     assert!(run(&board).is_none());
@@ -34,7 +34,7 @@ fn suspects_run_one_at_a_time() {
 
 #[test]
 fn a_suspect_that_waits_behind_another_grows_stale() {
-    let board = Board::new(&[4], 4);
+    let board = Board::new(&[(4, 1)], 4);
     board.put(0, vec![entry("1-0", 3), entry("1-1", 3)], Place::Back, 3);
     assert!(run(&board).unwrap().suspect);
     assert!(board.take_stale(0, Duration::from_secs(60)).is_empty());
@@ -45,7 +45,7 @@ fn a_suspect_that_waits_behind_another_grows_stale() {
 
 #[test]
 fn lanes_take_turns() {
-    let board = Board::new(&[4, 4], 4);
+    let board = Board::new(&[(4, 1), (4, 1)], 4);
     board.put(0, vec![entry("1-0", 1), entry("1-1", 1)], Place::Back, 3);
     board.put(1, vec![entry("2-0", 1), entry("2-1", 1)], Place::Back, 3);
     let lanes: Vec<_> = std::iter::from_fn(|| run(&board))
@@ -56,7 +56,7 @@ fn lanes_take_turns() {
 
 #[test]
 fn a_full_lane_is_passed_over_until_one_of_its_jobs_ends() {
-    let board = Board::new(&[1, 4], 4);
+    let board = Board::new(&[(1, 1), (4, 1)], 4);
     board.put(0, vec![entry("1-0", 1), entry("1-1", 1)], Place::Back, 3);
     board.put(1, vec![entry("2-0", 1), entry("2-1", 1)], Place::Back, 3);
     let lanes: Vec<_> = std::iter::from_fn(|| run(&board))
@@ -69,8 +69,25 @@ fn a_full_lane_is_passed_over_until_one_of_its_jobs_ends() {
 }
 
 #[test]
+fn the_lanes_of_a_queue_share_its_limit_and_what_it_fetches() {
+    let board = Board::new(&[(2, 3), (4, 1)], 8);
+    let room = board.room(0, 4).of(Priority::Normal);
+    assert_eq!(room, 2, "a third of the two slots and four ahead");
+    for (lane, id) in [(0, "1-0"), (1, "2-0"), (2, "3-0"), (3, "4-0")] {
+        board.put(lane, vec![entry(id, 1)], Place::Back, 3);
+    }
+    let lanes: Vec<_> = std::iter::from_fn(|| run(&board))
+        .map(|taken| taken.lane)
+        .collect();
+    assert_eq!(lanes, [0, 1, 3]);
+    assert_eq!(board.room(0, 1).of(Priority::Normal), 1);
+    let next = board.try_next(Some(1), &|_| true);
+    assert!(matches!(next, Some(Next::Run(taken)) if taken.lane == 2));
+}
+
+#[test]
 fn what_is_held_is_not_taken_twice() {
-    let board = Board::new(&[4], 4);
+    let board = Board::new(&[(4, 1)], 4);
     board.put(0, vec![entry("1-0", 1)], Place::Back, 3);
     board.put(0, vec![entry("1-0", 1)], Place::Back, 3);
     assert!(run(&board).is_some());
@@ -81,7 +98,7 @@ fn what_is_held_is_not_taken_twice() {
 
 #[test]
 fn what_was_taken_over_runs_first_in_its_order() {
-    let board = Board::new(&[4], 4);
+    let board = Board::new(&[(4, 1)], 4);
     board.put(0, vec![entry("2-0", 1), entry("2-1", 1)], Place::Back, 3);
     board.put(0, vec![entry("1-0", 2), entry("1-1", 2)], Place::Front, 3);
     let order: Vec<_> = std::iter::from_fn(|| run(&board))
@@ -92,7 +109,7 @@ fn what_was_taken_over_runs_first_in_its_order() {
 
 #[test]
 fn fetches_come_in_batches() {
-    let board = Board::new(&[2], 2);
+    let board = Board::new(&[(2, 1)], 2);
     assert_eq!(board.room(0, 8).of(Priority::Normal), 10);
     board.put(
         0,
@@ -124,7 +141,7 @@ fn of(id: &str, priority: Priority) -> Entry {
 #[test]
 fn each_priority_has_its_share_and_none_stands_still() {
     use Priority::{High, Low, Normal};
-    let board = Board::new(&[100], 100);
+    let board = Board::new(&[(100, 1)], 100);
     for (priority, jobs) in [(Low, 4), (Normal, 4), (High, 8)] {
         let jobs = (0..jobs).map(|n| of(&format!("1-{n}"), priority));
         board.put(0, jobs.collect(), Place::Back, 3);
@@ -147,7 +164,7 @@ fn each_priority_has_its_share_and_none_stands_still() {
 
 #[test]
 fn a_full_level_does_not_keep_another_from_more() {
-    let board = Board::new(&[2], 2);
+    let board = Board::new(&[(2, 1)], 2);
     let low = (0..10).map(|n| of(&format!("1-{n}"), Priority::Low));
     let asked = board.room(0, 8);
     assert!(asked.is_for_all());
@@ -167,7 +184,7 @@ fn a_full_level_does_not_keep_another_from_more() {
 
 #[test]
 fn entries_with_one_id_in_two_streams_are_two() {
-    let board = Board::new(&[4], 4);
+    let board = Board::new(&[(4, 1)], 4);
     let both = vec![of("1-0", Priority::High), of("1-0", Priority::Low)];
     board.put(0, both, Place::Back, 3);
     assert!(run(&board).is_some() && run(&board).is_some());

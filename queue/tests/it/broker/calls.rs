@@ -2,7 +2,7 @@
 
 use queue::Envelope;
 
-use super::{Broker, lock, slots, waiter};
+use super::{Broker, lock, slots, stream, waiter};
 
 /// A minute, in ms: what a test leaves behind by mistake does not stay.
 const KEEP: u64 = 60_000;
@@ -15,6 +15,12 @@ fn held(job: &Envelope) -> &'static str {
         (None, Some(_)) => "k",
         (None, None) => "",
     }
+}
+
+/// The number of its stream.
+fn level(job: &Envelope) -> usize {
+    let streams = ["s:0", "s:1", "s:2"].into_iter();
+    streams.take_while(|other| *other != stream(job)).count()
 }
 
 /// A script with its keys and arguments.
@@ -68,11 +74,11 @@ impl Broker {
         names.iter().map(|name| self.key(name)).collect()
     }
 
-    /// Asks for the slot of a job of normal priority.
+    /// Asks for the slot of a job.
     pub(crate) fn slot(&self, consumer: &str, entry: &str, job: &Envelope) -> Call {
-        let mut call = self.call("slot.lua", &["s:0"]);
+        let mut call = self.call("slot.lua", &[stream(job)]);
         call.keys.extend(self.slot_keys(job));
-        let call = call.arg(consumer).arg(entry).arg(0).arg(job.id);
+        let call = call.arg(consumer).arg(entry).arg(level(job)).arg(job.id);
         call.arg(job.slot.unwrap().limit).bytes(&job.encode())
     }
 
@@ -112,14 +118,14 @@ impl Broker {
 
     /// Makes an entry a retry, `ms` from now.
     pub(crate) fn retry(&self, consumer: &str, entry: &str, job: &Envelope, ms: u64) -> Call {
-        let call = self.call_holding("set_aside.lua", &["s:0", "j", "delayed"], job);
+        let call = self.call_holding("set_aside.lua", &[stream(job), "j", "delayed"], job);
         let call = call.arg(consumer).arg(entry).arg(job.id);
         let call = call.bytes(&job.encode()).arg(job.id).arg(held(job));
         call.arg(ms).arg(KEEP)
     }
 
     pub(crate) fn park(&self, consumer: &str, entry: &str, job: &Envelope) -> Call {
-        let call = self.call_holding("set_aside.lua", &["s:0", "j", "parked"], job);
+        let call = self.call_holding("set_aside.lua", &[stream(job), "j", "parked"], job);
         let call = call.arg(consumer).arg(entry).arg(job.id);
         let member = format!("{} {} {}", job.name, job.version, job.id);
         let call = call.bytes(&job.encode()).arg(&*member);
@@ -134,21 +140,24 @@ impl Broker {
 
     /// Ends a unique job that is done.
     pub(crate) fn finish(&self, entry: &str, job: &Envelope) -> Call {
-        let call = self.call_for("finish.lua", &["s:0"], job);
+        let call = self.call_for("finish.lua", &[stream(job)], job);
         call.arg(entry).arg(job.id)
     }
 
     /// Ends a job that is done, and enqueues what follows it.
     pub(crate) fn complete(&self, entry: &str, job: &Envelope) -> Call {
         let call = self.call_holding("complete.lua", &["s:0", "s:1", "s:2"], job);
-        // Of normal priority, as all jobs of the broker are.
-        let call = call.arg(1).arg(entry).arg(job.id).arg(held(job));
+        let call = call
+            .arg(level(job) + 1)
+            .arg(entry)
+            .arg(job.id)
+            .arg(held(job));
         call.bytes(job.next.as_deref().unwrap_or_default())
     }
 
     pub(crate) fn dead(&self, consumer: &str, entry: &str, job: &Envelope) -> Call {
         let marker = format!("once:{}", job.id);
-        let call = self.call_holding("dead.lua", &["s:0", "dead", &marker], job);
+        let call = self.call_holding("dead.lua", &[stream(job), "dead", &marker], job);
         let call = call.arg(consumer).arg(entry).bytes(&job.encode());
         let call = call.arg("discarded").arg("no").arg(job.attempt);
         let keep = if job.once { "60000" } else { "" };
@@ -176,8 +185,9 @@ impl Broker {
         call.arg(KEEP).arg(most)
     }
 
-    pub(crate) fn hand_back(&self, consumer: &str, entries: &[String]) -> Call {
-        let call = self.call("hand_back.lua", &["s:0"]).arg(consumer);
+    /// Hands entries of one stream back.
+    pub(crate) fn hand_back(&self, consumer: &str, of: &Envelope, entries: &[String]) -> Call {
+        let call = self.call("hand_back.lua", &[stream(of)]).arg(consumer);
         entries.iter().fold(call, |call, entry| call.arg(&**entry))
     }
 
@@ -205,7 +215,7 @@ impl Broker {
                 ("parked", member, place)
             }
         };
-        let names = ["s:0", "j", "delayed", index, "cx", "m", &marker];
+        let names = [stream(job), "j", "delayed", index, "cx", "m", &marker];
         let call = self.call_holding("cancel.lua", &names, job);
         let call = call.arg(job.id).arg(place).arg(&*member).arg(consumer);
         let call = call.arg(if job.once { "60000" } else { "" });
@@ -233,6 +243,17 @@ impl Broker {
         let call = self.call("enroll.lua", &["cron", "cronspec"]);
         let call = call.arg(i64::MAX / 1_000_000).arg(ttl);
         call.arg(name).arg(spec).arg(slot)
+    }
+
+    /// Asks for a slot of this schedule.
+    pub(crate) fn ask_slot(&self, name: &str) -> Call {
+        self.call("ask_slot.lua", &["cron", "cronspec"]).arg(name)
+    }
+
+    /// Fires a slot that was asked for.
+    pub(crate) fn fire_asked(&self, [name, spec]: [&str; 2], job: &Envelope, slot: i64) -> Call {
+        let call = self.call("fire_asked.lua", &["s:0", "s:1", "s:2", "cron", "cronspec"]);
+        call.arg(name).arg(spec).arg(slot).bytes(&job.encode())
     }
 
     /// Fires slots with their jobs, and moves on to `next`.

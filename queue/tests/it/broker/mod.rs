@@ -6,7 +6,7 @@ mod stop;
 use std::{collections::BTreeSet, num::NonZeroU16};
 
 use queue::{
-    Envelope, JobId, KeyLimit,
+    Envelope, JobId, KeyLimit, Priority,
     redis::{self, RedisResult, Value, aio::MultiplexedConnection},
 };
 
@@ -46,7 +46,7 @@ impl Broker {
     }
 
     pub(crate) async fn make_group(&mut self) {
-        for stream in ["s:0", "s:1", "s:2"] {
+        for stream in STREAMS {
             let stream = self.key(stream);
             let group = ["XGROUP", "CREATE", &stream, "g", "0", "MKSTREAM"];
             let () = self.ask(&group).await;
@@ -67,7 +67,8 @@ impl Broker {
     /// Enqueues.
     pub(crate) async fn add(&mut self, job: &Envelope) {
         let mut cmd = redis::cmd("XADD");
-        cmd.arg(self.key("s:0")).arg("*").arg("e").arg(job.encode());
+        cmd.arg(self.key(stream(job))).arg("*");
+        cmd.arg("e").arg(job.encode());
         let _: String = cmd.query_async(&mut self.connection).await.unwrap();
     }
 
@@ -77,7 +78,7 @@ impl Broker {
         let _: String = self.ask(&["XADD", &dead, "*", "why", "attempts"]).await;
     }
 
-    /// Fetches: the entries and their jobs. Fails when the group is gone.
+    /// Fetches as many of each priority, the first first: the entries and their jobs. Fails when the group is gone.
     pub(crate) async fn fetch(
         &mut self,
         consumer: &str,
@@ -86,8 +87,8 @@ impl Broker {
         let mut cmd = redis::cmd("XREADGROUP");
         cmd.arg(&["GROUP", "g", consumer, "COUNT", &most.to_string()])
             .arg("STREAMS")
-            .arg(self.key("s:0"))
-            .arg(">");
+            .arg(&STREAMS.map(|stream| self.key(stream)))
+            .arg(&[">"; 3]);
         let reply: Option<redis::streams::StreamReadReply> =
             cmd.query_async(&mut self.connection).await?;
         let streams = reply.into_iter().flat_map(|reply| reply.keys);
@@ -101,14 +102,14 @@ impl Broker {
     }
 
     /// The first half of a batch of outcomes "done".
-    pub(crate) async fn delete(&mut self, entry: &str) {
-        let stream = self.key("s:0");
+    pub(crate) async fn delete(&mut self, job: &Envelope, entry: &str) {
+        let stream = self.key(stream(job));
         let _: u64 = self.ask(&["XDEL", &stream, entry]).await;
     }
 
     /// The second half.
-    pub(crate) async fn acknowledge(&mut self, entry: &str) -> bool {
-        let stream = self.key("s:0");
+    pub(crate) async fn acknowledge(&mut self, job: &Envelope, entry: &str) -> bool {
+        let stream = self.key(stream(job));
         let ack = ["XACK", &stream, "g", entry];
         query::<u64>(&mut self.connection, &ack).await == 1
     }
@@ -153,9 +154,9 @@ impl Broker {
 
     /// This consumer has had a job, and has done it.
     pub(crate) async fn done_by(&mut self, consumer: &str) {
-        let (entry, _) = self.entry_of(consumer, job()).await;
-        self.delete(&entry).await;
-        self.acknowledge(&entry).await;
+        let (entry, job) = self.entry_of(consumer, job()).await;
+        self.delete(&job, &entry).await;
+        self.acknowledge(&job, &entry).await;
     }
 
     /// The job holds its key without an end, as if it had been parked.
@@ -199,7 +200,7 @@ impl Broker {
         &mut self,
         job: &Envelope,
     ) -> Option<(&'static str, &'static str, String)> {
-        for (index, kind) in [("s:0", "entry"), ("dead", "letter")] {
+        for (index, kind) in [(stream(job), "entry"), ("dead", "letter")] {
             let key = self.key(index);
             let all: redis::streams::StreamRangeReply = self.ask(&["XRANGE", &key, "-", "+"]).await;
             let found = all.ids.iter().find(|entry| {
@@ -257,7 +258,7 @@ impl Broker {
 
     /// The entry of this job, if it has one.
     pub(crate) async fn entry_for(&mut self, job: &Envelope) -> Option<String> {
-        let stream = self.key("s:0");
+        let stream = self.key(stream(job));
         let all: redis::streams::StreamRangeReply = self.ask(&["XRANGE", &stream, "-", "+"]).await;
         let mut entries = all.ids.into_iter();
         let found = entries.find(|entry| {
@@ -293,16 +294,37 @@ impl Broker {
         let _: u64 = self.ask(&["ZADD", &cron, &slot.to_string(), name]).await;
     }
 
-    /// Names of the schedules that have a slot, and of those that have a spec.
+    /// A slot of the schedule was asked for at that time in ms.
+    pub(crate) async fn asked(&mut self, name: &str, at: i64) {
+        let cron = self.key("cron");
+        let add = ["ZADD", &cron, &at.to_string(), &format!("!{name}")];
+        let _: u64 = self.ask(&add).await;
+    }
+
+    /// Names of the schedules that have a slot, asked for or not, and of those that have a spec.
     pub(crate) async fn schedules(&mut self) -> (BTreeSet<String>, BTreeSet<String>) {
         let (cron, specs) = (self.key("cron"), self.key("cronspec"));
-        let slots = self.ask(&["ZRANGE", &cron, "0", "-1"]).await;
+        let members: Vec<String> = self.ask(&["ZRANGE", &cron, "0", "-1"]).await;
+        let name = |member: &String| member.trim_start_matches('!').to_owned();
+        let slots = members.iter().map(name).collect();
         (slots, self.ask(&["HKEYS", &specs]).await)
     }
 }
 
 /// A schedule's name and spec.
 pub(crate) const SCHEDULE: [&str; 2] = ["chime", "every second"];
+
+/// The streams, the first first.
+pub(crate) const STREAMS: [&str; 3] = ["s:1", "s:0", "s:2"];
+
+/// The stream of a job's priority.
+pub(crate) fn stream(job: &Envelope) -> &'static str {
+    match job.priority {
+        Priority::High => "s:1",
+        Priority::Normal => "s:0",
+        Priority::Low => "s:2",
+    }
+}
 
 /// A job that any worker of the suite does at once.
 pub(crate) fn job() -> Envelope {

@@ -1,5 +1,6 @@
 //! Schedules: who fires which slot, and when.
 
+mod asked;
 mod faults;
 mod releases;
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use queue::{
-    Envelope, JobId,
+    Envelope, JobId, Priority,
     redis::{Value, from_redis_value},
 };
 
@@ -35,13 +35,13 @@ pub(super) struct Both {
     pub(super) deliveries: Vec<Delivery>,
     names: usize,
     /// Counts the times that have come.
-    times: u64,
+    pub(super) times: u64,
 }
 
 /// A slot of the next centuries, in ms.
 const FAR: u64 = 9_000_000_000_000;
 
-fn signed(ms: u64) -> i64 {
+pub(super) fn signed(ms: u64) -> i64 {
     i64::try_from(ms).unwrap()
 }
 
@@ -77,16 +77,23 @@ impl Both {
         self.workers[by] = Worker { name, life };
     }
 
-    fn make(&mut self, envelope: Envelope) -> Number {
-        let key = envelope.unique.map(|hash| hash[0]);
+    pub(super) fn make(&mut self, envelope: Envelope) -> Number {
         let number = self.state.make(Kind {
-            key,
+            key: envelope.unique.map(|hash| hash[0]),
             once: envelope.once,
+            priority: envelope.priority,
             limit: envelope.slot.map(|slot| usize::from(slot.limit.get())),
         });
         self.numbers.insert(envelope.id, number);
         self.jobs.push(envelope);
         number
+    }
+
+    /// With a priority that the one before has not.
+    pub(super) fn some(&self, job: Envelope) -> Envelope {
+        let all = [Priority::Normal, Priority::High, Priority::Low];
+        let priority = all[self.jobs.len() % all.len()];
+        Envelope { priority, ..job }
     }
 
     /// The job as it is after so many attempts.
@@ -126,6 +133,8 @@ impl Both {
             | Op::RelayAgain(_)
             | Op::Replay(_) => self.produce(op).await,
             Op::Fire { jobs, late } => self.fire(jobs, late).await,
+            Op::Ask => self.ask_slot().await,
+            Op::FireAsked { late } => self.fire_asked(late).await,
             Op::Done(at)
             | Op::HalfDone(at)
             | Op::Retry(at)
@@ -133,7 +142,7 @@ impl Both {
             | Op::Bury(at)
             | Op::HandBack(at)
             | Op::Stop(at) => self.settle(&op, at).await,
-            Op::Ask(at) => self.ask(at).await,
+            Op::Need(at) => self.need(at).await,
             Op::Fetch(by, most) => self.fetch(by, most).await,
             Op::Reclaim(by, most, suspects) => self.reclaim(by, most, suspects).await,
             Op::Beat(by) => self.beat(by).await,
@@ -175,26 +184,26 @@ impl Both {
     async fn produce(&mut self, op: Op) {
         match op {
             Op::Enqueue => {
-                let job = job();
+                let job = self.some(job());
                 self.broker.add(&job).await;
                 let job = self.make(job);
                 self.state.add(job);
             }
             Op::EnqueueLimited(most) => {
-                let job = limited(most);
+                let job = self.some(limited(most));
                 self.broker.add(&job).await;
                 let job = self.make(job);
                 self.state.add(job);
             }
             Op::EnqueueLater => {
-                let job = job();
+                let job = self.some(job());
                 let call = self.broker.schedule(&job, "in", LATER);
                 self.run(&call).await;
                 let job = self.make(job);
                 self.state.delay(job);
             }
             Op::EnqueueBounded(limit) => {
-                let jobs = [job(), job()];
+                let jobs = [self.some(job()), job()];
                 let call = self.broker.bounded(limit, &[&jobs[0], &jobs[1]]);
                 let takes = self.state.unfinished() + jobs.len() <= limit;
                 assert_eq!(self.number(&call).await == 1, takes);
@@ -204,7 +213,7 @@ impl Both {
                 }
             }
             Op::EnqueueUnique { key, later } => {
-                let job = unique(key);
+                let job = self.some(unique(key));
                 let (mode, ms) = if later { ("in", LATER) } else { ("now", 0) };
                 let call = self.broker.unique(&job, mode, ms);
                 let answer: Option<String> =
@@ -222,7 +231,7 @@ impl Both {
                 }
             }
             Op::Relay { later } => {
-                let job = self.make(job().once());
+                let job = self.make(self.some(job()).once());
                 self.relay(job, later).await;
             }
             Op::RelayAgain(at) => {
@@ -271,29 +280,6 @@ impl Both {
         let call = self.broker.cancel(&envelope, &place, "");
         let answer = self.run(&call).await.unwrap();
         assert_eq!(answer, Value::Int(self.state.cancel(job, "")));
-    }
-
-    async fn fire(&mut self, jobs: usize, late: bool) {
-        let due = self.state.slot.map_or(0, |slot| slot - u64::from(late));
-        let jobs: Vec<_> = (due..)
-            .map(signed)
-            .zip(std::iter::repeat_with(job))
-            .take(jobs)
-            .collect();
-        let slots: Vec<_> = jobs.iter().map(|(slot, job)| (*slot, job)).collect();
-        let next = due + 1 + slots.len() as u64;
-        let call = self
-            .broker
-            .fire(SCHEDULE, &slots, signed(due), signed(next));
-        let fires = self.state.slot == Some(due);
-        assert_eq!(self.number(&call).await == 1, fires, "slot {due}");
-        if fires {
-            self.state.slot = Some(next);
-            for (_, job) in jobs {
-                let job = self.make(job);
-                self.state.add(job);
-            }
-        }
     }
 
     async fn relay(&mut self, job: Number, later: bool) {
@@ -355,6 +341,9 @@ impl Both {
 
     /// One worker is left, and does all there is.
     pub(super) async fn finish(&mut self) {
+        if self.state.asked.is_some() {
+            self.step(Op::FireAsked { late: false }).await;
+        }
         for by in 0..WORKERS {
             self.step(Op::LeaseEnds(by)).await;
             self.step(Op::Crash(by)).await;
@@ -381,7 +370,7 @@ impl Both {
             for at in mine {
                 let found = self.deliveries.iter().rposition(|it| it.at == at);
                 self.deliveries.swap(0, found.unwrap());
-                self.step(Op::Ask(0)).await;
+                self.step(Op::Need(0)).await;
                 self.step(Op::Done(0)).await;
             }
             if self.state.is_idle() && self.state.leases().len() == 1 {

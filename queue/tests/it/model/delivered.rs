@@ -40,12 +40,12 @@ impl Both {
             // Of such jobs this is one script, which has no half.
             Op::HalfDone(_) if now.unique.is_some() || now.slot.is_some() => return,
             Op::HalfDone(_) => {
-                self.broker.delete(&entry).await;
+                self.broker.delete(&now, &entry).await;
                 return self.state.half_done(at);
             }
             Op::Done(_) => {
-                self.broker.delete(&entry).await;
-                self.broker.acknowledge(&entry).await;
+                self.broker.delete(&now, &entry).await;
+                self.broker.acknowledge(&now, &entry).await;
                 return self.state.done(at);
             }
             Op::Retry(_) => {
@@ -68,7 +68,8 @@ impl Both {
                 return assert_eq!(answer, Value::Int(expected), "{op:?}");
             }
             _ => {
-                let call = self.broker.hand_back(&by, std::slice::from_ref(&entry));
+                let entries = std::slice::from_ref(&entry);
+                let call = self.broker.hand_back(&by, &now, entries);
                 (call, self.state.hand_back(&by, at))
             }
         };
@@ -76,7 +77,7 @@ impl Both {
     }
 
     /// A worker asks for the slot of a job, before it runs it.
-    pub(super) async fn ask(&mut self, at: u8) {
+    pub(super) async fn need(&mut self, at: u8) {
         let Some(delivery) = pick(&self.deliveries, at) else {
             return;
         };

@@ -5,6 +5,7 @@
 mod both;
 mod delivered;
 mod observe;
+mod slots;
 mod state;
 
 use proptest::prelude::*;
@@ -35,7 +36,7 @@ enum Op {
     /// A job of the one key that has slots: so many, as this job says.
     EnqueueLimited(u16),
     /// A worker is about to run a job.
-    Ask(u8),
+    Need(u8),
     Relay {
         later: bool,
     },
@@ -67,6 +68,12 @@ enum Op {
     Crash(usize),
     /// Tells of the schedule.
     Enroll,
+    /// Asks for a slot of the schedule.
+    Ask,
+    /// Fires the slot that was asked for; late, when another was first.
+    FireAsked {
+        late: bool,
+    },
     /// Fires this many slots; late, when another was first.
     Fire {
         jobs: usize,
@@ -86,7 +93,7 @@ fn op() -> impl Strategy<Value = Op> {
         3 => (2..12usize).prop_map(Op::EnqueueBounded),
         6 => (0..KEYS, any::<bool>()).prop_map(|(key, later)| Op::EnqueueUnique { key, later }),
         6 => (1..3u16).prop_map(Op::EnqueueLimited),
-        10 => any::<u8>().prop_map(Op::Ask),
+        10 => any::<u8>().prop_map(Op::Need),
         3 => any::<bool>().prop_map(|later| Op::Relay { later }),
         2 => any::<u8>().prop_map(Op::RelayAgain),
         14 => (worker.clone(), some.clone()).prop_map(|(by, most)| Op::Fetch(by, most)),
@@ -112,6 +119,8 @@ fn op() -> impl Strategy<Value = Op> {
         2 => worker.clone().prop_map(Op::Leave),
         2 => worker.prop_map(Op::Crash),
         2 => Just(Op::Enroll),
+        2 => Just(Op::Ask),
+        2 => any::<bool>().prop_map(|late| Op::FireAsked { late }),
         3 => (0..3usize, any::<bool>()).prop_map(|(jobs, late)| Op::Fire { jobs, late }),
         1 => (0..KEYS).prop_map(Op::LockExpires),
         1 => any::<bool>().prop_map(Op::Pause),

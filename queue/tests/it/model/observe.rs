@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use queue::{
     EntryId, Envelope, JobId,
-    redis::{self, streams::StreamRangeReply},
+    redis::{self, FromRedisValue, Value, from_redis_value, streams::StreamRangeReply},
 };
 
 use super::{
@@ -12,7 +12,7 @@ use super::{
     both::Both,
     state::{Due, Entry, Lock, Number, Pending, Seen},
 };
-use crate::broker::{SCHEDULE, limited, lock, slots, unique};
+use crate::broker::{SCHEDULE, STREAMS, limited, lock, slots, unique};
 
 /// Times that have come are counted from 1, others are by the clock.
 const PAST: f64 = 1e9;
@@ -26,8 +26,9 @@ impl Both {
     pub(super) async fn observe(&mut self) -> Seen {
         let mut pipe = redis::pipe();
         pipe.atomic();
-        for (command, key) in [("XRANGE", "s:0"), ("XRANGE", "dead")] {
-            pipe.cmd(command).arg(self.broker.key(key)).arg(&["-", "+"]);
+        for key in STREAMS.into_iter().chain(["dead"]) {
+            let range = pipe.cmd("XRANGE").arg(self.broker.key(key));
+            range.arg(&["-", "+"]);
         }
         for key in ["delayed", "parked", "blocked", "alive"] {
             let range = pipe.cmd("ZRANGE").arg(self.broker.key(key));
@@ -38,40 +39,38 @@ impl Both {
         let locks: Vec<_> = locks.collect();
         pipe.cmd("MGET").arg(&locks);
         pipe.cmd("TIME");
-        pipe.cmd("ZSCORE")
-            .arg(self.broker.key("cron"))
-            .arg(SCHEDULE[0]);
+        for member in [SCHEDULE[0], &format!("!{}", SCHEDULE[0])] {
+            let cron = self.broker.key("cron");
+            pipe.cmd("ZSCORE").arg(cron).arg(member);
+        }
         for lock in &locks {
             pipe.cmd("PTTL").arg(lock);
         }
-        type All = (
-            StreamRangeReply,
-            StreamRangeReply,
-            Scores,
-            Scores,
-            Scores,
-            Scores,
-            Payloads,
-            Vec<Option<String>>,
-            (f64, f64),
-            Option<u64>,
-            i64,
-            i64,
-        );
-        let all: All = self.broker.at_once(&pipe).await;
-        let (stream, dead, delayed, parked, blocked, alive, payloads, locks, time, slot, ..) = all;
-        let left = [all.10, all.11];
+        let all: Vec<Value> = self.broker.at_once(&pipe).await;
+        let mut all = all.into_iter();
+        let streams: [StreamRangeReply; 3] = [next(&mut all), next(&mut all), next(&mut all)];
+        let dead: StreamRangeReply = next(&mut all);
+        let [delayed, parked, blocked, alive]: [Scores; 4] =
+            std::array::from_fn(|_| next(&mut all));
+        let payloads: Payloads = next(&mut all);
+        let locks: Vec<Option<String>> = next(&mut all);
+        let time: (f64, f64) = next(&mut all);
+        let slot: Option<u64> = next(&mut all);
+        let asked: Option<u64> = next(&mut all);
+        let left: Vec<i64> = all.map(|left| from_redis_value(left).unwrap()).collect();
         let mut seen = Seen::default();
-        let mut entries = self.pending().await;
-        for (id, envelope) in envelopes(&stream) {
-            let job = self.note(&mut seen, &envelope);
-            let entry = entries.entry(id).or_insert(Entry {
-                job: None,
-                pending: None,
-            });
-            entry.job = Some(job);
+        for (name, stream) in STREAMS.into_iter().zip(&streams) {
+            let mut entries = self.pending(name).await;
+            for (id, envelope) in envelopes(stream) {
+                let job = self.note(&mut seen, &envelope);
+                let entry = entries.entry(id).or_insert(Entry {
+                    job: None,
+                    pending: None,
+                });
+                entry.job = Some(job);
+            }
+            seen.entries.extend(entries.into_values());
         }
-        seen.entries = entries.into_values().collect();
         for (_, envelope) in envelopes(&dead) {
             let job = self.note(&mut seen, &envelope);
             seen.dead.push(job);
@@ -102,11 +101,12 @@ impl Both {
             let id = member.split(' ').nth(1).unwrap();
             seen.blocked.insert(self.number_of(id));
         }
-        seen.slots = self.slots(&stream).await;
+        seen.slots = self.slots(&streams).await;
         let now = time.0 * 1e3 + time.1 / 1e3;
         let alive = alive.into_iter().map(|(name, ends)| (name, ends >= now));
         seen.alive = alive.collect();
         seen.slot = slot;
+        seen.asked = asked;
         for ((key, holder), left) in (0..).zip(locks).zip(left) {
             if let Some(holder) = holder {
                 let job = self.number_of(&holder);
@@ -118,25 +118,28 @@ impl Both {
     }
 
     /// Jobs that have a slot, and their entries with them.
-    async fn slots(&mut self, stream: &StreamRangeReply) -> BTreeSet<Number> {
+    async fn slots(&mut self, streams: &[StreamRangeReply; 3]) -> BTreeSet<Number> {
         let slots = self.broker.key(&slots(&limited(1)));
         let slots: BTreeMap<String, String> = self.broker.ask(&["HGETALL", &slots]).await;
         let mut valid = BTreeSet::new();
-        for (entry, envelope) in envelopes(stream) {
-            let slot = slots.get(&envelope.id.to_string());
-            if slot == Some(&format!("0/{entry}")) {
-                valid.insert(self.number_of(&envelope.id.to_string()));
+        for (name, stream) in STREAMS.into_iter().zip(streams) {
+            let level = name.trim_start_matches("s:");
+            for (entry, envelope) in envelopes(stream) {
+                let slot = slots.get(&envelope.id.to_string());
+                if slot == Some(&format!("{level}/{entry}")) {
+                    valid.insert(self.number_of(&envelope.id.to_string()));
+                }
             }
         }
         valid
     }
 
-    /// The pending entries, with or without a body.
-    async fn pending(&mut self) -> BTreeMap<EntryId, Entry> {
+    /// The pending entries of a stream, with or without a body.
+    async fn pending(&mut self, stream: &str) -> BTreeMap<EntryId, Entry> {
         if !self.state.group {
             return BTreeMap::new();
         }
-        let stream = self.broker.key("s:0");
+        let stream = self.broker.key(stream);
         let claims = ["XPENDING", &stream, "g", "-", "+", "10000"];
         let claims: Claims = self.broker.ask(&claims).await;
         let entry = |(id, by, _, deliveries): (String, String, u64, u32)| {
@@ -168,4 +171,9 @@ fn envelopes(stream: &StreamRangeReply) -> Vec<(EntryId, Envelope)> {
             (entry.id.parse().unwrap(), Envelope::decode(&bytes).unwrap())
         })
         .collect()
+}
+
+/// The next answer of a transaction.
+fn next<T: FromRedisValue>(answers: &mut impl Iterator<Item = Value>) -> T {
+    from_redis_value(answers.next().unwrap()).unwrap()
 }

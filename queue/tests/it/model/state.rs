@@ -1,10 +1,15 @@
-//! The queue as it should be: one stream, the jobs beside it, and who lives.
+//! The queue as it should be: its streams, the jobs beside them, and who lives.
 
 mod cancel;
 mod leases;
 mod slots;
 
 use std::collections::{BTreeMap, BTreeSet};
+
+use queue::Priority;
+
+/// Bits of an entry's place in its stream; those above say which stream.
+const STREAM: u32 = 48;
 
 /// Number of a job, in the order of their making.
 pub(super) type Number = usize;
@@ -64,6 +69,8 @@ pub(super) struct Seen {
     pub(super) alive: BTreeMap<String, bool>,
     /// The next slot of the schedule.
     pub(super) slot: Option<u64>,
+    /// The slot of it that was asked for.
+    pub(super) asked: Option<u64>,
 }
 
 /// What is known of a job for ever.
@@ -73,6 +80,7 @@ pub(super) struct Kind {
     pub(super) once: bool,
     /// Jobs of the key with slots that may run at once, if it has this key.
     pub(super) limit: Option<usize>,
+    pub(super) priority: Priority,
 }
 
 /// The model.
@@ -80,7 +88,7 @@ pub(super) struct Kind {
 pub(super) struct State {
     pub(super) kinds: Vec<Kind>,
     attempts: Vec<u16>,
-    /// By their place in the stream.
+    /// By their place: the streams one after the other, the first first.
     entries: BTreeMap<u64, Entry>,
     next: u64,
     delayed: BTreeMap<Number, Due>,
@@ -95,6 +103,8 @@ pub(super) struct State {
     alive: BTreeMap<String, bool>,
     /// The next slot of the schedule, once it is known.
     pub(super) slot: Option<u64>,
+    /// The slot of it that was asked for.
+    pub(super) asked: Option<u64>,
     /// Whether the stream has its group.
     pub(super) group: bool,
     /// Whether ticks say that the queue is paused.
@@ -152,6 +162,7 @@ impl State {
             locks: self.locks.clone(),
             alive: self.alive.clone(),
             slot: self.slot,
+            asked: self.asked,
         }
     }
 
@@ -176,7 +187,12 @@ impl State {
             job: Some(job),
             pending: None,
         };
-        self.entries.insert(self.next, entry);
+        let stream = match self.kinds[job].priority {
+            Priority::High => 0,
+            Priority::Normal => 1,
+            Priority::Low => 2,
+        };
+        self.entries.insert(stream << STREAM | self.next, entry);
         self.next += 1;
     }
 
@@ -243,16 +259,21 @@ impl State {
     }
 
     pub(super) fn fetch(&mut self, by: &str, most: usize) -> Vec<(u64, Number)> {
-        let new = self.entries.iter_mut();
-        let new = new.filter(|(_, entry)| entry.pending.is_none()).take(most);
-        new.filter_map(|(&at, entry)| {
-            entry.pending = Some(Pending {
-                by: by.to_owned(),
-                deliveries: 1,
-            });
-            Some((at, entry.job?))
-        })
-        .collect()
+        let mut fetched = Vec::new();
+        for stream in 0..3 {
+            let new = self
+                .entries
+                .range_mut(stream << STREAM..(stream + 1) << STREAM);
+            let new = new.filter(|(_, entry)| entry.pending.is_none()).take(most);
+            fetched.extend(new.filter_map(|(&at, entry)| {
+                entry.pending = Some(Pending {
+                    by: by.to_owned(),
+                    deliveries: 1,
+                });
+                Some((at, entry.job?))
+            }));
+        }
+        fetched
     }
 
     fn owns(&self, by: &str, at: u64) -> bool {

@@ -87,7 +87,8 @@ async fn settled(fixture: &Fixture, stopped: Option<Stopped>) {
             let Ok(counts) = fixture.queue.counts("default").await else {
                 return false;
             };
-            let jobs = counts.ready + counts.in_hand + counts.delayed + counts.parked + counts.blocked;
+            let jobs =
+                counts.ready + counts.in_hand + counts.delayed + counts.parked + counts.blocked;
             let consumers = consumers(fixture).await;
             jobs == 0 && !consumers.contains("me") && !consumers.contains("peer")
         },

@@ -53,6 +53,7 @@ impl Given {
 
 /// A script's file, and what it is about to do.
 pub(super) const SCENARIOS: &[(&str, &str)] = &[
+    ("ask_slot.lua", "of a schedule that is known"),
     ("beat.lua", "the first of all"),
     ("beat.lua", "one of many"),
     ("beat.lua", "after the clock was set back"),
@@ -83,7 +84,10 @@ pub(super) const SCENARIOS: &[(&str, &str)] = &[
     ("enroll.lua", "a new schedule"),
     ("enroll.lua", "another rule"),
     ("enroll.lua", "beside one that is gone"),
+    ("enroll.lua", "beside one that is gone and was asked for"),
+    ("enroll.lua", "beside a request for none"),
     ("finish.lua", "a unique job"),
+    ("fire_asked.lua", "a job"),
     ("hand_back.lua", "two entries"),
     ("leave.lua", "with nothing in hand"),
     ("leave.lua", "with an entry in hand"),
@@ -135,7 +139,9 @@ pub(super) async fn prepare(broker: &mut Broker, script: &str, what: &str) -> Gi
             let (_, held) = broker.entry_of("me", job()).await;
             Given::new(broker.beat("me", "life")).accepted(&[&held])
         }
-        "cron.lua" | "enroll.lua" => schedules(broker, what).await,
+        "ask_slot.lua" | "cron.lua" | "enroll.lua" | "fire_asked.lua" => {
+            schedules(broker, what).await
+        }
         "bounded.lua" | "relay.lua" | "schedule.lua" | "unique.lua" => {
             produce(broker, script, what).await
         }
@@ -163,12 +169,29 @@ async fn schedules(broker: &mut Broker, what: &str) -> Given {
             broker.enrolled(1000, 0).await;
             Given::new(broker.fire(SCHEDULE, &[], 1000, FAR))
         }
+        "of a schedule that is known" => {
+            broker.enrolled(FAR, 0).await;
+            Given::new(broker.ask_slot(name))
+        }
+        "a job" => {
+            let asked = job();
+            broker.enrolled(FAR, 0).await;
+            broker.asked(name, 1000).await;
+            Given::new(broker.fire_asked(SCHEDULE, &asked, 1000)).brings(&[&asked])
+        }
         "a new schedule" => Given::new(broker.enroll(name, spec, FAR, "")),
         "another rule" => {
             broker.enrolled(1000, 0).await;
             Given::new(broker.enroll(name, "another", FAR, ""))
         }
+        "beside a request for none" => {
+            broker.asked("gone", 1000).await;
+            Given::new(broker.enroll(name, spec, FAR, "1000"))
+        }
         _ => {
+            if what == "beside one that is gone and was asked for" {
+                broker.asked(name, 1000).await;
+            }
             broker.enrolled(FAR, 2000).await;
             Given::new(broker.enroll("other", spec, FAR, "1000"))
         }
@@ -203,7 +226,7 @@ async fn owners(broker: &mut Broker, script: &str, what: &str) -> Given {
         ("hand_back.lua", _) => {
             let (first, one) = broker.entry_of("me", job()).await;
             let (second, two) = broker.entry_of("me", job()).await;
-            Given::new(broker.hand_back("me", &[first, second])).accepted(&[&one, &two])
+            Given::new(broker.hand_back("me", &one, &[first, second])).accepted(&[&one, &two])
         }
         ("leave.lua", "with nothing in hand") => {
             broker.done_by("me").await;
@@ -221,7 +244,7 @@ async fn owners(broker: &mut Broker, script: &str, what: &str) -> Given {
         }
         (_, "what was handed back") => {
             let (entry, back) = broker.entry_of("peer", job()).await;
-            let call = broker.hand_back("peer", &[entry]);
+            let call = broker.hand_back("peer", &back, &[entry]);
             broker.run(&call).await.unwrap();
             Given::new(broker.reclaim("me", 100, 1)).accepted(&[&back])
         }
@@ -287,7 +310,7 @@ async fn deletes(broker: &mut Broker, what: &str) -> Given {
     }
     let entry = broker.fetch("me", 1).await.unwrap().remove(0).0;
     let call = match what {
-        "a unique job, handed back" => broker.hand_back("me", std::slice::from_ref(&entry)),
+        "a unique job, handed back" => broker.hand_back("me", &job, std::slice::from_ref(&entry)),
         "a unique job, set aside" => broker.retry("me", &entry, &job, SOON),
         _ => broker.dead("me", &entry, &job),
     };
@@ -327,7 +350,7 @@ async fn cancels(broker: &mut Broker, what: &str) -> Given {
     }
     match what {
         "one that was handed back" => {
-            let call = broker.hand_back("peer", std::slice::from_ref(&entry));
+            let call = broker.hand_back("peer", &held, std::slice::from_ref(&entry));
             broker.run(&call).await.unwrap();
         }
         "a job to park" => {
@@ -359,7 +382,7 @@ async fn outcomes(broker: &mut Broker, script: &str, what: &str) -> Given {
     let call = match script {
         "dead.lua" => broker.dead("me", &entry, &held),
         "complete.lua" if what == "a job that is half done" => {
-            broker.delete(&entry).await;
+            broker.delete(&held, &entry).await;
             return Given::new(broker.complete(&entry, &held));
         }
         "complete.lua" => {

@@ -39,7 +39,7 @@ pub(super) async fn frees(broker: &mut Broker, script: &str) -> Given {
         "complete.lua" => broker.complete(&entry, &first),
         "cancel.lua" => broker.cancel(&first, &entry, "me"),
         "delete.lua" => {
-            let call = broker.hand_back("me", std::slice::from_ref(&entry));
+            let call = broker.hand_back("me", &first, std::slice::from_ref(&entry));
             broker.run(&call).await.unwrap();
             broker.delete_job("s:0", "entry", &entry, &first)
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{BACK, Number, State, Verdict};
+use super::{BACK, Number, STREAM, State, Verdict};
 
 /// Deliveries from which a job is a suspect, and above which it is poison.
 const SUSPECT: std::ops::RangeInclusive<u32> = 3..=5;
@@ -58,7 +58,11 @@ impl State {
             return taken;
         }
         let guarded = !self.fresh || self.grace;
-        for name in self.owners() {
+        let streams = (0..3u64).flat_map(|stream| {
+            let owners = self.owners(stream).into_iter();
+            owners.map(move |name| (stream, name))
+        });
+        for (stream, name) in streams.collect::<Vec<_>>() {
             let mut ended = name == BACK;
             if !ended && name != me && !guarded {
                 ended = self.alive.get(&name) != Some(&true);
@@ -70,7 +74,8 @@ impl State {
                 self.alive.remove(&name);
             }
             // Fewer than one script looks at.
-            for at in self.held_by(&name) {
+            let held = self.held_by(&name).into_iter();
+            for at in held.filter(|at| at >> STREAM == stream) {
                 let entry = self.entries.get_mut(&at).unwrap();
                 let pending = entry.pending.as_mut().unwrap();
                 let deliveries = pending.deliveries + 1;
@@ -94,9 +99,10 @@ impl State {
         taken
     }
 
-    /// Those that own entries, in the order in which Redis tells them.
-    fn owners(&self) -> BTreeSet<String> {
-        let pending = self.entries.values().filter_map(|it| it.pending.as_ref());
+    /// Those that own entries of a stream, in the order in which Redis tells them.
+    fn owners(&self, stream: u64) -> BTreeSet<String> {
+        let entries = self.entries.range(stream << STREAM..(stream + 1) << STREAM);
+        let pending = entries.filter_map(|(_, it)| it.pending.as_ref());
         pending.map(|pending| pending.by.clone()).collect()
     }
 

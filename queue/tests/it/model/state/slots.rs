@@ -54,8 +54,10 @@ impl State {
                 return;
             }
             self.blocked.remove(&first);
-            self.slots.insert(first, self.next);
             self.add(first);
+            let mut entries = self.entries.iter();
+            let entry = entries.find(|(_, entry)| entry.job == Some(first));
+            self.slots.insert(first, *entry.unwrap().0);
         }
     }
 }

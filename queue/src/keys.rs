@@ -46,7 +46,8 @@ pub(crate) struct Keys {
     /// ZSET job id → about when it was asked to cancel it (ms of the server's clock).
     pub(crate) requests: String,
     /// HASH of the queue's own state: `beat`, `grace`, `life`, `tick`,
-    /// `dead_trimmed`, `cancelled`, and `paused` while it is.
+    /// `dead_trimmed`, `cancelled`, `paused` while it is, and of one with a gate `turn`
+    /// (priorities) and `tat` (rate, in µs of the server's clock).
     pub(crate) meta: String,
     tag: String,
 }

@@ -20,6 +20,7 @@ mod partitions;
 mod pause;
 mod priority;
 mod queue;
+mod rate;
 mod registry;
 mod relay;
 mod reply;
@@ -48,6 +49,7 @@ pub use crate::{
     parked::{Parked, Unknown},
     priority::{Priority, UnknownPriority},
     queue::Queue,
+    rate::Rate,
     registry::Registry,
     relay::Relayed,
     schedule::{CatchUp, Schedule},

@@ -27,6 +27,7 @@ macro_rules! includes {
 }
 
 includes![
+    "gate.lua",
     "keep.lua",
     "release.lua",
     "room.lua",
@@ -53,6 +54,7 @@ scripts! {
     DEAD = "dead.lua";
     DELETE = "delete.lua";
     ENROLL = "enroll.lua";
+    FETCH = "fetch.lua";
     FINISH = "finish.lua";
     FIRE_ASKED = "fire_asked.lua";
     HAND_BACK = "hand_back.lua";

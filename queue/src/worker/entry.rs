@@ -31,6 +31,26 @@ pub(super) struct Entry {
     pub(super) since: Instant,
 }
 
+impl Entry {
+    /// Reads `[id, fields, deliveries, number of its stream in the order of priorities]`.
+    pub(super) fn read(row: Value, consumer: &Arc<str>) -> Option<Self> {
+        let Value::Array(mut parts) = row else {
+            return None;
+        };
+        let number = usize::try_from(parse_number(&parts.pop()?)?).ok()?;
+        let deliveries = parse_number(&parts.pop()?)?;
+        let (id, envelope) = parse_entry(Value::Array(parts))?;
+        let priority = *Priority::ORDER.get(number.checked_sub(1)?)?;
+        Some(Self {
+            id: EntryRef { id, priority },
+            deliveries: u32::try_from(deliveries).unwrap_or(u32::MAX),
+            consumer: Arc::clone(consumer),
+            envelope,
+            since: Instant::now(),
+        })
+    }
+}
+
 /// An entry as Redis sends it: its id and its envelope.
 pub(crate) type Raw = (EntryId, Vec<u8>);
 

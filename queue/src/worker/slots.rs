@@ -11,7 +11,7 @@ pub(super) async fn admits(lane: &Lane, header: &Header<'_>, slot: Slot, entry: 
         Ok(Value::Int(1)) => return true,
         Ok(Value::Int(0)) => {
             tracing::debug!(job.id = %header.id(), queue.name = lane.queue, "job waits for its slot");
-            lane.board.release(lane.number, [entry.id]);
+            lane.release([entry.id]);
         }
         // Another worker has it.
         Ok(_) => lane.let_go([entry.id]),

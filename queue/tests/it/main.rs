@@ -13,6 +13,7 @@ mod crash;
 mod cron;
 mod delayed;
 mod drain;
+mod gate;
 mod harness;
 mod inspect;
 mod lease;

@@ -204,6 +204,24 @@ impl Broker {
         call.arg(3).arg(suspects).arg(5)
     }
 
+    /// Fetches through a gate of so many in hand.
+    pub(crate) fn fetch_through(&self, consumer: &str, most: usize, at_once: usize) -> Call {
+        let call = self.call("fetch.lua", &["s:1", "s:0", "s:2", "m"]);
+        call.arg(consumer).arg(most).arg(at_once).arg("").arg("")
+    }
+
+    /// The call with a rate in its last two arguments.
+    pub(crate) fn rated(mut call: Call) -> Call {
+        call.args.truncate(call.args.len() - 2);
+        call.arg(100_000).arg(10)
+    }
+
+    /// [`Broker::reclaim`] through a gate of so many in hand.
+    pub(crate) fn reclaim_through(&self, consumer: &str, most: usize, at_once: usize) -> Call {
+        let call = self.reclaim(consumer, most, 1);
+        call.arg(at_once).arg("").arg("")
+    }
+
     /// Cancels a job that was seen here: an entry, `aside`, `blocked`, or nowhere; `consumer` is the
     /// worker that has stopped it, or empty.
     pub(crate) fn cancel(&self, job: &Envelope, place: &str, consumer: &str) -> Call {

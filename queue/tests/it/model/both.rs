@@ -144,7 +144,11 @@ impl Both {
             | Op::Stop(at) => self.settle(&op, at).await,
             Op::Need(at) => self.need(at).await,
             Op::Fetch(by, most) => self.fetch(by, most).await,
-            Op::Reclaim(by, most, suspects) => self.reclaim(by, most, suspects).await,
+            Op::FetchThrough(by, most, at_once) => self.fetch_through(by, most, at_once).await,
+            Op::ReclaimThrough(by, most, at_once) => {
+                self.reclaim(by, most, 1, Some(at_once)).await;
+            }
+            Op::Reclaim(by, most, suspects) => self.reclaim(by, most, suspects, None).await,
             Op::Beat(by) => self.beat(by).await,
             Op::Delete(at) => self.delete(at).await,
             Op::Cancel(at) => self.cancel(at).await,

@@ -141,15 +141,47 @@ impl Both {
         }
     }
 
-    pub(super) async fn reclaim(&mut self, by: usize, most: usize, suspects: usize) {
+    pub(super) async fn fetch_through(&mut self, by: usize, most: usize, at_once: usize) {
+        let by = self.workers[by].name.clone();
+        let call = self.broker.fetch_through(&by, most, at_once);
+        let Some(answer) = self.run(&call).await else {
+            self.broker.make_group().await;
+            self.state.group = true;
+            return;
+        };
+        let Value::Array(mut parts) = answer else {
+            panic!("no answer")
+        };
+        let rows = taken(parts.swap_remove(0));
+        let expected = self.state.fetch_through(&by, most, at_once);
+        let numbers: Vec<_> = rows.iter().map(|(_, id, _)| self.numbers[id]).collect();
+        let jobs: Vec<_> = expected.iter().map(|(_, job)| *job).collect();
+        assert_eq!(numbers, jobs, "fetched in turn");
+        for ((entry, ..), (at, job)) in rows.into_iter().zip(expected) {
+            let by = by.clone();
+            self.deliveries.push(Delivery { by, entry, at, job });
+        }
+    }
+
+    /// Through a gate, it takes up so many in hand.
+    pub(super) async fn reclaim(
+        &mut self,
+        by: usize,
+        most: usize,
+        suspects: usize,
+        at_once: Option<usize>,
+    ) {
         if self.workers[by].life.1.is_none() {
             // No worker takes anything before its first beat.
             return;
         }
         let by = self.workers[by].name.clone();
-        let call = self.broker.reclaim(&by, most, suspects);
+        let call = match at_once {
+            None => self.broker.reclaim(&by, most, suspects),
+            Some(at_once) => self.broker.reclaim_through(&by, most, at_once),
+        };
         let rows = taken(self.run(&call).await.unwrap());
-        let expected = self.state.reclaim(&by, most, suspects);
+        let expected = self.state.reclaim(&by, most, suspects, at_once);
         let numbers: Vec<_> = rows
             .iter()
             .map(|(_, id, deliveries)| (self.numbers[id], *deliveries))

@@ -42,6 +42,8 @@ enum Op {
     },
     RelayAgain(u8),
     Fetch(usize, usize),
+    /// Through a gate of so many in hand.
+    FetchThrough(usize, usize, usize),
     Done(u8),
     HalfDone(u8),
     Retry(u8),
@@ -64,6 +66,7 @@ enum Op {
     Silence,
     GraceEnds,
     Reclaim(usize, usize, usize),
+    ReclaimThrough(usize, usize, usize),
     Leave(usize),
     Crash(usize),
     /// Tells of the schedule.
@@ -97,6 +100,8 @@ fn op() -> impl Strategy<Value = Op> {
         3 => any::<bool>().prop_map(|later| Op::Relay { later }),
         2 => any::<u8>().prop_map(Op::RelayAgain),
         14 => (worker.clone(), some.clone()).prop_map(|(by, most)| Op::Fetch(by, most)),
+        6 => (worker.clone(), some.clone(), 1..8usize)
+            .prop_map(|(by, most, at_once)| Op::FetchThrough(by, most, at_once)),
         8 => any::<u8>().prop_map(Op::Done),
         2 => any::<u8>().prop_map(Op::HalfDone),
         8 => any::<u8>().prop_map(Op::Retry),
@@ -116,6 +121,8 @@ fn op() -> impl Strategy<Value = Op> {
         4 => Just(Op::GraceEnds),
         8 => (worker.clone(), some, 0..2usize)
             .prop_map(|(by, most, suspects)| Op::Reclaim(by, most, suspects)),
+        4 => (worker.clone(), 1..4usize, 1..8usize)
+            .prop_map(|(by, most, at_once)| Op::ReclaimThrough(by, most, at_once)),
         2 => worker.clone().prop_map(Op::Leave),
         2 => worker.prop_map(Op::Crash),
         2 => Just(Op::Enroll),

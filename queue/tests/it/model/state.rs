@@ -1,6 +1,7 @@
 //! The queue as it should be: its streams, the jobs beside them, and who lives.
 
 mod cancel;
+mod gate;
 mod leases;
 mod slots;
 
@@ -114,6 +115,8 @@ pub(super) struct State {
     /// Names the data, once somebody has beaten.
     life: Option<u32>,
     lives: u32,
+    /// Whose turn it is behind a gate.
+    turn: usize,
     /// Somebody has beaten within half a lease.
     fresh: bool,
     grace: bool,
@@ -261,17 +264,7 @@ impl State {
     pub(super) fn fetch(&mut self, by: &str, most: usize) -> Vec<(u64, Number)> {
         let mut fetched = Vec::new();
         for stream in 0..3 {
-            let new = self
-                .entries
-                .range_mut(stream << STREAM..(stream + 1) << STREAM);
-            let new = new.filter(|(_, entry)| entry.pending.is_none()).take(most);
-            fetched.extend(new.filter_map(|(&at, entry)| {
-                entry.pending = Some(Pending {
-                    by: by.to_owned(),
-                    deliveries: 1,
-                });
-                Some((at, entry.job?))
-            }));
+            fetched.extend(self.fetch_of(stream, by, most));
         }
         fetched
     }

@@ -1,6 +1,6 @@
 //! What each script is stopped in.
 
-use queue::{Envelope, JobId};
+use queue::{Envelope, JobId, Priority};
 
 use super::slots;
 use crate::broker::{Broker, Call, SCHEDULE, job, unique};
@@ -86,6 +86,7 @@ pub(super) const SCENARIOS: &[(&str, &str)] = &[
     ("enroll.lua", "beside one that is gone"),
     ("enroll.lua", "beside one that is gone and was asked for"),
     ("enroll.lua", "beside a request for none"),
+    ("fetch.lua", "jobs of two priorities"),
     ("finish.lua", "a unique job"),
     ("fire_asked.lua", "a job"),
     ("hand_back.lua", "two entries"),
@@ -93,6 +94,7 @@ pub(super) const SCENARIOS: &[(&str, &str)] = &[
     ("leave.lua", "with an entry in hand"),
     ("reclaim.lua", "entries of a dead worker"),
     ("reclaim.lua", "what was handed back"),
+    ("reclaim.lua", "what was handed back, through a gate"),
     ("reclaim.lua", "a dead worker without entries"),
     ("reclaim.lua", "one that never fetched"),
     ("relay.lua", "now"),
@@ -145,7 +147,9 @@ pub(super) async fn prepare(broker: &mut Broker, script: &str, what: &str) -> Gi
         "bounded.lua" | "relay.lua" | "schedule.lua" | "unique.lua" => {
             produce(broker, script, what).await
         }
-        "hand_back.lua" | "leave.lua" | "reclaim.lua" => owners(broker, script, what).await,
+        "fetch.lua" | "hand_back.lua" | "leave.lua" | "reclaim.lua" => {
+            owners(broker, script, what).await
+        }
         "delete.lua" => deletes(broker, what).await,
         "cancel.lua" => cancels(broker, what).await,
         "tick.lua" | "unpark.lua" | "trim.lua" => moves(broker, script, what).await,
@@ -241,6 +245,24 @@ async fn owners(broker: &mut Broker, script: &str, what: &str) -> Given {
             let (_, two) = broker.entry_of("peer", job()).await;
             broker.expire("peer").await;
             Given::new(broker.reclaim("me", 100, 1)).accepted(&[&one, &two])
+        }
+        ("fetch.lua", _) => {
+            let first = Envelope {
+                priority: Priority::High,
+                ..job()
+            };
+            let second = job();
+            broker.add(&first).await;
+            broker.add(&second).await;
+            let call = broker.fetch_through("me", 2, 2);
+            Given::new(Broker::rated(call)).accepted(&[&first, &second])
+        }
+        (_, "what was handed back, through a gate") => {
+            let (entry, back) = broker.entry_of("peer", job()).await;
+            let call = broker.hand_back("peer", &back, &[entry]);
+            broker.run(&call).await.unwrap();
+            let call = broker.reclaim_through("me", 100, 1);
+            Given::new(Broker::rated(call)).accepted(&[&back])
         }
         (_, "what was handed back") => {
             let (entry, back) = broker.entry_of("peer", job()).await;

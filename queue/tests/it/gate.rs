@@ -11,7 +11,11 @@ use queue::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{crash::Process, harness::*};
+use crate::{
+    broker::{Broker, job, taken},
+    crash::Process,
+    harness::*,
+};
 
 fn at_once(most: u64) -> QueueSettings {
     QueueSettings {
@@ -145,6 +149,35 @@ async fn what_was_handed_back_does_not_wait_for_a_backlog() {
     until_done(log, 50).await;
     worker.stop().await;
     assert_eq!(log.most_at_once.load(Ordering::SeqCst), 1);
+    fixture.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_handed_back_waits_for_a_place_too() {
+    let fixture = Fixture::new().await;
+    let mut broker = Broker::new(&fixture, 60_000).await;
+    for name in ["me", "peer"] {
+        let call = broker.beat(name, "");
+        broker.run(&call).await.unwrap();
+    }
+    let (_, runs) = broker.entry_of("peer", job()).await;
+    let (entry, back) = broker.entry_of("peer", job()).await;
+    let call = broker.hand_back("peer", &back, &[entry]);
+    broker.run(&call).await.unwrap();
+    for (at_once, takes) in [(1, 0), (2, 1)] {
+        let call = broker.reclaim_through("me", 100, at_once);
+        let rows = taken(broker.run(&call).await.unwrap());
+        assert_eq!(rows.len(), takes, "of {at_once} one runs");
+        assert!(rows.iter().all(|(_, id, _)| *id != runs.id));
+    }
+    for name in ["me", "peer"] {
+        broker.expire(name).await;
+    }
+    broker.end_grace().await;
+    let worker = start_serving(&fixture.queue, &fixture.log, at_once(2), 2);
+    until_done(&fixture.log, 2).await;
+    until_alone(&fixture).await;
+    worker.stop().await;
     fixture.end().await;
 }
 

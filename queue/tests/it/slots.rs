@@ -11,11 +11,16 @@ use queue::{
     Cancelled, Counts, EnqueueError, Job, JobContext, JobError, JobId, KeyLimit, Options, Queue,
     Registry,
     inspect::{Deletion, Place, State},
+    redis::Value,
     testing,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{crash::Process, harness::*};
+use crate::{
+    broker::{Broker, limited, slots},
+    crash::Process,
+    harness::*,
+};
 
 /// A job with a key of which so many may run at once.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -225,30 +230,28 @@ async fn a_killed_worker_leaves_the_slot_to_its_job() {
 async fn a_job_that_is_tried_again_later_leaves_its_slot() {
     let fixture = Fixture::new().await;
     let queue = &fixture.queue;
-    let fails = |_: Keyed, _: JobContext<Arc<Log>>| async {
+    let fails = |_: Keyed, cx: JobContext<Arc<Log>>| async move {
+        cx.app.starts.lock().unwrap().push((cx.id, cx.attempt));
+        tokio::time::sleep(Duration::from_millis(300)).await;
         Err(JobError::retry_after("later", Duration::from_secs(3600)))
     };
     let registry = registry().register::<Keyed, _, _>(fails);
     let worker = start_with(queue, registry, &fixture.log, 4, Duration::from_secs(5));
-    let act = Act::Succeed;
-    queue
-        .enqueue_with(
-            &Keyed {
-                key: 0,
-                most: 1,
-                act,
-            },
-            &one("a"),
-        )
-        .await
-        .unwrap();
-    until("it waits for its next attempt", async || {
-        queue.counts("default").await.unwrap().delayed == 1
+    let fails = Keyed {
+        key: 0,
+        most: 1,
+        act: Act::Succeed,
+    };
+    let fails = queue.enqueue_with(&fails, &one("a")).await.unwrap().id();
+    until("it runs", async || fixture.log.starts_of(fails) == 1).await;
+    let next = add_task(queue, Act::Succeed).await;
+    until("the other waits", async || {
+        queue.counts("default").await.unwrap().blocked == 1
     })
     .await;
-    let next = add_task(queue, Act::Succeed).await;
     until_done(&fixture.log, 1).await;
     assert_eq!(fixture.log.starts_of(next), 1);
+    assert_eq!(queue.counts("default").await.unwrap().delayed, 1);
     worker.stop().await;
     fixture.end_leaving(delayed(1)).await;
 }
@@ -342,7 +345,7 @@ async fn limits_differ_and_the_first_comes_first() {
     let queue = &fixture.queue;
     let watch = Arc::new(Watch::default());
     let job = |most, act| Keyed { key: 0, most, act };
-    let first = add(queue, &job(3, Act::Sleep(300))).await;
+    let first = add(queue, &job(3, Act::Hang)).await;
     let worker = start_with(
         queue,
         watched(&watch),
@@ -351,19 +354,45 @@ async fn limits_differ_and_the_first_comes_first() {
         Duration::from_secs(5),
     );
     until("the first runs", async || fixture.log.starts_of(first) == 1).await;
+    let blocked = async |jobs| {
+        until("the others wait", async || {
+            queue.counts("default").await.unwrap().blocked == jobs
+        })
+        .await;
+    };
     let alone = add(queue, &job(1, Act::Sleep(50))).await;
-    until("the second waits", async || {
-        queue.counts("default").await.unwrap().blocked == 1
-    })
-    .await;
+    blocked(1).await;
     // There would be room for them, but not before the second.
     let third = add(queue, &job(3, Act::Sleep(5))).await;
     let fourth = add(queue, &job(3, Act::Sleep(5))).await;
-    until_done(&fixture.log, 4).await;
+    blocked(3).await;
+    queue.cancel("default", first).await.unwrap();
+    until_done(&fixture.log, 3).await;
     worker.stop().await;
     let done = fixture.log.done.lock().unwrap().clone();
-    assert_eq!(done[0], first, "{done:?}");
     assert!([alone, third, fourth].iter().all(|job| done.contains(job)));
+    fixture.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_goes_while_it_waits_gets_no_slot_on_the_way() {
+    let fixture = Fixture::new().await;
+    let mut broker = Broker::new(&fixture, 60_000).await;
+    for cancels in [false, true] {
+        // The only slot was left behind, so there is room as soon as anybody looks.
+        let job = limited(1);
+        broker.block(&job).await;
+        broker.haunt(&job).await;
+        let (index, kind, member) = broker.place_of(&job).await.unwrap();
+        let call = match cancels {
+            true => broker.cancel(&job, "blocked", ""),
+            false => broker.delete_job(index, kind, &member, &job),
+        };
+        assert_eq!(broker.run(&call).await.unwrap(), Value::Int(1));
+        assert_eq!(broker.place_of(&job).await, None);
+        let slots = broker.key(&slots(&job));
+        let _: u64 = broker.ask(&["DEL", &slots]).await;
+    }
     fixture.end().await;
 }
 

@@ -21,20 +21,21 @@
 //! ```
 
 mod forms;
+mod queues;
 mod reader;
 mod redis;
 mod variables;
 
-use std::{
-    collections::BTreeMap, net::SocketAddr, ops::RangeInclusive, path::PathBuf, str::FromStr,
-    time::Duration,
-};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use email_address::EmailAddress;
 use secrecy::SecretString;
 
+use self::queues::{at_least_one, per_queue};
+
 use self::forms::{is_base_url, is_filter, is_loopback, is_origin};
 pub use self::{
+    queues::{InvalidRate, QueueRate},
     reader::{Reader, SettingsError},
     redis::{Redis, RedisServers, RedisTls},
     variables::{VARIABLES, Variable},
@@ -129,10 +130,14 @@ pub struct Queue {
 }
 
 /// The worker.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Worker {
     /// Jobs that run at once.
     pub concurrency: usize,
+    /// Jobs of each queue named that run at once in all workers.
+    pub at_once: BTreeMap<String, u64>,
+    /// How fast all workers start the jobs of each queue named.
+    pub rates: BTreeMap<String, QueueRate>,
     /// Where it answers probes, always on the loopback interface.
     pub health_addr: SocketAddr,
 }
@@ -278,43 +283,16 @@ impl Queue {
                 (text.len() <= 64 && text.chars().all(valid)).then(|| text.to_owned())
             }),
             lease: reader.seconds("QUEUE_LEASE_SECONDS", 2..=300),
-            limits: per_queue(reader, "QUEUE_LIMITS", 1..=u64::MAX, "limit", "100000"),
+            limits: per_queue(reader, "QUEUE_LIMITS", "limit", "100000", at_least_one),
             partitions: per_queue(
                 reader,
                 "QUEUE_PARTITIONS",
-                1..=64,
                 "partitions, 1 to 64",
                 "4",
+                |text| text.parse().ok().filter(|number| (1..=64).contains(number)),
             ),
         }
     }
-}
-
-/// Reads `queue=number,queue=number`.
-fn per_queue<T: FromStr + PartialOrd>(
-    reader: &mut Reader,
-    name: &'static str,
-    range: RangeInclusive<T>,
-    what: &str,
-    example: &str,
-) -> BTreeMap<String, T> {
-    let mut numbers = BTreeMap::new();
-    for item in reader.list(name) {
-        match item
-            .split_once('=')
-            .map(|(queue, number)| (queue, number.parse()))
-        {
-            Some((queue, Ok(number))) if !queue.is_empty() && range.contains(&number) => {
-                numbers.insert(queue.to_owned(), number);
-            }
-            _ => {
-                let wrong =
-                    format!("{item:?} is not a queue and its {what}, such as default={example}");
-                reader.problem(name, wrong, "");
-            }
-        }
-    }
-    numbers
 }
 
 impl Worker {
@@ -323,6 +301,14 @@ impl Worker {
         let address = "a loopback address and a port, such as 127.0.0.1:8001";
         Self {
             concurrency: reader.number("WORKER_CONCURRENCY", 1..=10_000),
+            at_once: per_queue(reader, "WORKER_AT_ONCE", "limit", "4", at_least_one),
+            rates: per_queue(
+                reader,
+                "WORKER_RATES",
+                "rate, as jobs/seconds or jobs/seconds/burst",
+                "100/60",
+                |text| text.parse().ok(),
+            ),
             // The worker is no public service; its probes answer only on its own host.
             health_addr: reader.parsed("WORKER_HEALTH_ADDR", address, |text| {
                 let address: SocketAddr = text.parse().ok()?;

@@ -126,6 +126,8 @@ fn a_dozen_mistakes_are_told_at_once_and_no_secret_with_them() {
         ("REDIS_SENTINELS", "one:26379,two"),
         ("REDIS_CA", "MIIB"),
         ("WORKER_HEALTH_ADDR", "0.0.0.0:8001"),
+        ("WORKER_AT_ONCE", "mail"),
+        ("WORKER_RATES", "mail=5/1/0"),
         ("QUEUE_NAMESPACE", "a{b}"),
         ("QUEUE_LIMITS", "mail=0,default=9"),
         ("QUEUE_PARTITIONS", "mail=65,default=64"),
@@ -135,7 +137,7 @@ fn a_dozen_mistakes_are_told_at_once_and_no_secret_with_them() {
     ])
     .unwrap_err();
     let lines: Vec<&str> = told.lines().collect();
-    assert_eq!(lines[0], "24 settings are wrong:", "{told}");
+    assert_eq!(lines[0], "26 settings are wrong:", "{told}");
     for expected in [
         r#"  APP_ENV                 "prod" is not development, staging or production"#,
         r#"  CORS_ORIGINS            "*" is not an origin"#,
@@ -149,6 +151,8 @@ fn a_dozen_mistakes_are_told_at_once_and_no_secret_with_them() {
         r#"  QUEUE_LIMITS            "mail=0" is not a queue and its limit"#,
         r#"  QUEUE_PARTITIONS        "mail=65" is not a queue and its partitions, 1 to 64"#,
         "  REDIS_CA                names whom to trust, but REDIS_TLS is off; set REDIS_TLS to on",
+        r#"  WORKER_AT_ONCE          "mail" is not a queue and its limit, such as default=4"#,
+        r#"  WORKER_RATES            "mail=5/1/0" is not a queue and its rate"#,
         r#"  WORKER_HEALTH_ADDR      "0.0.0.0:8001" is not a loopback address"#,
         "  SMTP_USER               is set without a password; set SMTP_PASSWORD",
     ] {
@@ -207,6 +211,14 @@ fn limits_are_told_queue_by_queue() {
     let partitions = read(&[("QUEUE_PARTITIONS", "default=4")]).unwrap();
     let expected = [("default".to_owned(), 4)];
     assert_eq!(partitions.queue.partitions, expected.into());
+    let gated = [
+        ("WORKER_AT_ONCE", "mail=2"),
+        ("WORKER_RATES", "mail=100/60"),
+    ];
+    let worker = read(&gated).unwrap().worker;
+    assert_eq!(worker.at_once, [("mail".to_owned(), 2)].into());
+    let rate = worker.rates["mail"];
+    assert_eq!((rate.jobs, rate.seconds, rate.burst), (100, 60, 1));
 }
 
 #[test]

@@ -53,7 +53,8 @@ impl Console {
             }));
         }
         let heading = [
-            "queue", "ready", "in-hand", "delayed", "parked", "blocked", "dead", "oldest", "workers",
+            "queue", "ready", "in-hand", "delayed", "parked", "blocked", "dead", "oldest",
+            "workers",
         ];
         let text = table(&heading, &rows);
         self.print(&json!({ "queues": documents }), &text)

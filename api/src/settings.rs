@@ -1,6 +1,6 @@
 //! What the API reads from its environment.
 
-use queue::{Cluster, Sentinel, Servers, Tls, TlsError};
+use queue::{Cluster, Keyring, Packer, Sentinel, Servers, Tls, TlsError};
 use service::settings::{
     Auth, Database, Environment, Http, Queue, Reader, Redis, RedisServers, SettingsError, Shutdown,
     Telemetry,
@@ -58,6 +58,10 @@ pub fn queue_settings(redis: &Redis, queue: &Queue) -> Result<queue::Settings, T
     settings.lease = queue.lease;
     settings.limits.clone_from(&queue.limits);
     settings.partitions.clone_from(&queue.partitions);
+    settings.packing = Packer {
+        compress_above: queue.compress_above,
+        keys: Keyring::new(queue.keys.current, queue.keys.secrets()),
+    };
     let tls = redis.tls.as_ref();
     settings.tls = tls.map(|tls| Tls::new(tls.ca.as_deref())).transpose()?;
     settings.servers = match redis.servers.clone() {

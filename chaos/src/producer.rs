@@ -254,6 +254,7 @@ impl Producer {
                 Once::NAME => outbox::Delivery::Once,
                 _ => outbox::Delivery::AtLeastOnce,
             },
+            ..outbox::Options::default()
         };
         let id = outbox::enqueue_with(&mut tx, job, options)
             .await

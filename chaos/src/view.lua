@@ -3,8 +3,9 @@
 --
 -- KEYS 1 the stream
 -- ARGV 1 what all keys of the queue begin with
--- Returns {entries, pending (both of all streams, with ids that begin with the stream's number), delayed, parked, payloads, dead, locks, consumers, keys with their
--- times to live, requests to cancel, how many jobs were cancelled}.
+-- Returns {entries, pending (both of all streams, with ids that begin with the stream's
+-- number), delayed, parked, payloads, dead, locks, consumers, keys with their times to live,
+-- requests to cancel, how many jobs were cancelled}.
 local q = ARGV[1]
 local function of_group(...)
   local answer = redis.pcall(...)

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use queue::{Envelope, Job, JobId};
+use queue::{Envelope, Job, JobId, Packer};
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -46,11 +46,14 @@ pub enum Delivery {
 
 /// How to enqueue. The default is: once, and as soon as possible.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Options {
+pub struct Options<'a> {
     /// What the row is for once Redis has the job.
     pub delivery: Delivery,
     /// Not before this time.
     pub run_at: Option<SystemTime>,
+    /// Packs the payload, so that nobody can read it in the database either; [`queue::Queue::packer`]
+    /// has one. Without it the payload is JSON here, and the relay packs it on its way to Redis.
+    pub packer: Option<&'a Packer>,
 }
 
 /// Enqueues `job` as part of the caller's transaction, once and as soon as possible.
@@ -84,9 +87,9 @@ pub async fn enqueue_at<J: Job>(
 pub async fn enqueue_with<J: Job>(
     conn: &mut PgConnection,
     job: &J,
-    options: Options,
+    options: Options<'_>,
 ) -> Result<JobId, Error> {
-    let ids = insert(conn, std::slice::from_ref(job), options).await?;
+    let ids = enqueue_many_with(conn, std::slice::from_ref(job), options).await?;
     Ok(ids[0])
 }
 
@@ -98,13 +101,17 @@ pub async fn enqueue_many<J: Job>(
     conn: &mut PgConnection,
     jobs: &[J],
 ) -> Result<Vec<JobId>, Error> {
-    insert(conn, jobs, Options::default()).await
+    enqueue_many_with(conn, jobs, Options::default()).await
 }
 
-async fn insert<J: Job>(
+/// Like [`enqueue_many`], with the choice in `options`.
+///
+/// # Errors
+/// As [`enqueue`].
+pub async fn enqueue_many_with<J: Job>(
     conn: &mut PgConnection,
     jobs: &[J],
-    options: Options,
+    options: Options<'_>,
 ) -> Result<Vec<JobId>, Error> {
     let once = options.delivery == Delivery::Once;
     let mut ids = Vec::with_capacity(jobs.len());
@@ -114,6 +121,9 @@ async fn insert<J: Job>(
         let mut envelope = Envelope::new(job)?;
         if once {
             envelope = envelope.once();
+        }
+        if let Some(packer) = options.packer {
+            packer.pack(&mut envelope);
         }
         ids.push(envelope.id);
         rows.push(envelope.id.into());

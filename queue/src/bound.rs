@@ -31,7 +31,7 @@ impl Queue {
     ) -> Result<Vec<JobId>, EnqueueError> {
         let mut turn = Turn::new(self.all_partitions(J::QUEUE), jobs.len());
         let mut ids = Vec::with_capacity(jobs.len());
-        let mut sealer = Sealer::plain();
+        let mut sealer = Sealer::plain(self.packer());
         while let rest @ [_, ..] = &jobs[ids.len()..] {
             let before = ids.len();
             let keys = turn.next();

@@ -10,7 +10,6 @@ use crate::{
     holds::Holds,
     inspect::{Place, Search},
     keys::Keys,
-    parked::kind_prefix,
     queue::Partition,
     scripts,
     slot::waiter,
@@ -98,9 +97,9 @@ impl Queue {
                 Some(Place::Dead { .. }) => return Ok(Cancelled::Gone),
                 Some(Place::Delayed { .. }) => ("aside".to_owned(), String::new()),
                 Some(Place::Parked {
-                    reason: Unknown::Kind { name, version },
+                    reason: reason @ (Unknown::Kind { .. } | Unknown::Key { .. }),
                 }) => {
-                    let member = format!("{}{job}", kind_prefix(&name, version));
+                    let member = format!("{}{job}", reason.prefix());
                     ("aside".to_owned(), member)
                 }
                 Some(Place::Blocked { slot }) => {

@@ -1,8 +1,8 @@
 //! The names of everything that the queue keeps in Redis.
 //!
-//! Every key of one queue starts with the same hash tag, `{namespace:queue}`, so
-//! that all of them live in one slot of a Redis Cluster and a script may touch
-//! several at once.
+//! Every key of one queue, or of one of its partitions, starts with the same hash tag,
+//! `{namespace:queue}` or `{namespace:queue:1}`, so that all of them live in one slot of a
+//! Redis Cluster and a script may touch several at once.
 
 use crate::{JobId, Priority, UniqueHash};
 

@@ -15,6 +15,7 @@ mod job;
 mod keys;
 mod letters;
 mod options;
+mod packing;
 mod parked;
 mod partitions;
 mod pause;
@@ -46,6 +47,7 @@ pub use crate::{
     job::{Job, JobContext, JobError, JobId},
     letters::{DeadLetter, Replay},
     options::{Enqueued, Options, Run},
+    packing::{Keyring, Packer, UnpackError},
     parked::{Parked, Unknown},
     priority::{Priority, UnknownPriority},
     queue::Queue,

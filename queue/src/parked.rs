@@ -30,6 +30,22 @@ pub enum Unknown {
         /// The first byte of the envelope.
         version: u8,
     },
+    /// The key that its payload was encrypted with.
+    Key {
+        /// Its id in a [`crate::Keyring`].
+        id: u32,
+    },
+}
+
+impl Unknown {
+    /// What the parked jobs of this reason start with in the index.
+    pub(crate) fn prefix(&self) -> String {
+        match self {
+            Self::Kind { name, version } => kind_prefix(name, *version),
+            Self::Envelope { version } => envelope_prefix(*version),
+            Self::Key { id } => key_prefix(*id),
+        }
+    }
 }
 
 impl fmt::Display for Unknown {
@@ -39,6 +55,7 @@ impl fmt::Display for Unknown {
                 write!(f, "no handler for {name} of version {version}")
             }
             Self::Envelope { version } => write!(f, "envelope of unknown version {version}"),
+            Self::Key { id } => write!(f, "no key {id} for its payload"),
         }
     }
 }
@@ -108,6 +125,11 @@ pub(crate) fn envelope_prefix(version: u8) -> String {
     format!("? {version} ")
 }
 
+/// What parked jobs that were encrypted with this key start with.
+pub(crate) fn key_prefix(id: u32) -> String {
+    format!("?key {id} ")
+}
+
 /// A member of the index of parked jobs.
 pub(crate) struct Member {
     /// All of it.
@@ -117,13 +139,16 @@ pub(crate) struct Member {
     field: String,
 }
 
-/// Reads `name version field`; only the name can have a space, where it is no name of ours.
+/// Reads `name version field`, or `?key id field`; only the name can have a space, where it is no name of ours.
 pub(crate) fn member(text: &str) -> Option<Member> {
     let mut words = text.rsplitn(3, ' ');
     let (field, version, name) = (words.next()?, words.next()?, words.next()?);
     let reason = match name {
         "?" => Unknown::Envelope {
             version: version.parse().ok()?,
+        },
+        "?key" => Unknown::Key {
+            id: version.parse().ok()?,
         },
         name => Unknown::Kind {
             name: name.to_owned(),

@@ -14,7 +14,8 @@ pub(crate) use self::{
     partition::Partition,
 };
 use crate::{
-    EnqueueError, Enqueued, Envelope, Error, Job, JobId, Options, Priority, Run, Slot, UniqueHash,
+    EnqueueError, Enqueued, Envelope, Error, Job, JobId, Options, Packer, Priority, Run, Slot,
+    UniqueHash,
     bound::{add_bounded, check_room},
     connection::Connections,
     envelope::{Extras, Sealer, epoch_ms, unique_hash, whole_ms},
@@ -80,7 +81,7 @@ impl Queue {
     /// been enqueued all the same: a repeat can double it. Where that matters, use
     /// the outbox.
     pub async fn enqueue<J: Job>(&self, job: &J) -> Result<JobId, EnqueueError> {
-        let mut sealer = Sealer::plain();
+        let mut sealer = Sealer::plain(self.packer());
         let (id, envelope) = sealer.seal(job)?;
         let queue = self.place(J::QUEUE, bits_of(id, None));
         let cmd = match queue.limit {
@@ -129,7 +130,7 @@ impl Queue {
             ..Extras::default()
         };
         let priority = options.priority.unwrap_or(J::PRIORITY);
-        let mut sealer = Sealer::new(priority, extras);
+        let mut sealer = Sealer::new(priority, extras, self.packer());
         let (id, envelope) = sealer.seal(job)?;
         let shape = Shape {
             priority,
@@ -142,12 +143,13 @@ impl Queue {
 
     /// Enqueues a job that is in an envelope already, for example one with a
     /// trace context; with [`Envelope::unique`], unless another one holds the key.
+    /// A payload that is not packed is.
     ///
     /// # Errors
     /// As [`Queue::enqueue_unique`], and [`EnqueueError::Envelope`].
     pub async fn enqueue_envelope(&self, envelope: &Envelope) -> Result<Enqueued, EnqueueError> {
         envelope.check()?;
-        let bytes = envelope.encode();
+        let bytes = self.packer().encode(envelope);
         let shape = Shape {
             priority: envelope.priority,
             unique: envelope.unique,
@@ -166,7 +168,7 @@ impl Queue {
         job: &J,
         delay: Duration,
     ) -> Result<JobId, EnqueueError> {
-        let mut sealer = Sealer::plain();
+        let mut sealer = Sealer::plain(self.packer());
         let (id, envelope) = sealer.seal(job)?;
         let run = Run::In(delay);
         let enqueued = self
@@ -184,7 +186,7 @@ impl Queue {
         job: &J,
         time: SystemTime,
     ) -> Result<JobId, EnqueueError> {
-        let mut sealer = Sealer::plain();
+        let mut sealer = Sealer::plain(self.packer());
         let (id, envelope) = sealer.seal(job)?;
         let run = Run::At(time);
         let enqueued = self
@@ -257,6 +259,12 @@ impl Queue {
                 }
             },
         }
+    }
+
+    /// What packs the payloads of its jobs, and unpacks them: [`Settings::packing`].
+    #[must_use]
+    pub fn packer(&self) -> &Packer {
+        &self.settings().packing
     }
 
     pub(crate) fn settings(&self) -> &Settings {

@@ -38,7 +38,8 @@ pub struct Relayed {
 }
 
 impl Queue {
-    /// Takes jobs over from the outbox; those that are known are passed over.
+    /// Takes jobs over from the outbox; those that are known are passed over, and payloads
+    /// that are not packed are.
     ///
     /// After a success all of them are in Redis. After an error some may be: call
     /// again with the same jobs.
@@ -123,6 +124,7 @@ impl Queue {
     }
 
     fn relay_some(&self, keys: &Partition, jobs: &[&Relayed]) -> Cmd {
+        let packer = self.packer();
         let markers: Vec<String> = jobs.iter().map(|job| keys.once(job.id)).collect();
         let mut names = keys.with_streams(&[&keys.payloads, &keys.delayed, &keys.blocked]);
         names.extend(markers.iter().map(String::as_str));
@@ -133,7 +135,8 @@ impl Queue {
             None => cmd.arg(""),
         };
         for job in jobs {
-            cmd.arg(job.id.to_string()).arg(&job.envelope[..]);
+            cmd.arg(job.id.to_string())
+                .arg(&*packer.pack_encoded(&job.envelope));
             match job.run_at {
                 Some(time) => cmd.arg(epoch_ms(time)),
                 None => cmd.arg(""),

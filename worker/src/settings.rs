@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use queue::{Cluster, QueueSettings, Rate, Sentinel, Servers, Tls, TlsError};
+use queue::{Cluster, Keyring, Packer, QueueSettings, Rate, Sentinel, Servers, Tls, TlsError};
 use service::settings::{
     Database, Environment, Http, Mail, Queue, Reader, Redis, RedisServers, SettingsError, Shutdown,
     Telemetry, Worker,
@@ -63,6 +63,10 @@ pub fn queue_settings(redis: &Redis, queue: &Queue) -> Result<queue::Settings, T
     settings.lease = queue.lease;
     settings.limits.clone_from(&queue.limits);
     settings.partitions.clone_from(&queue.partitions);
+    settings.packing = Packer {
+        compress_above: queue.compress_above,
+        keys: Keyring::new(queue.keys.current, queue.keys.secrets()),
+    };
     let tls = redis.tls.as_ref();
     settings.tls = tls.map(|tls| Tls::new(tls.ca.as_deref())).transpose()?;
     settings.servers = match redis.servers.clone() {

@@ -6,7 +6,7 @@ use super::{
     starts::outcome_may_be_lost,
 };
 use crate::{
-    history::{CancelAnswer, How, Kind, Micros},
+    history::{CancelAnswer, How, Micros},
     report::Violation,
 };
 
@@ -164,9 +164,7 @@ pub(super) fn the_cancelled_are_counted(evidence: &Evidence) -> Vec<Violation> {
 fn answered<'a>(evidence: &'a Evidence) -> impl Iterator<Item = (&'a Job, CancelAnswer, Micros)> {
     evidence.jobs.values().filter_map(|job| {
         let (at, answer) = job.cancel?.answer?;
-        // What the release before cannot read, and parked, counts as gone until it is read.
-        let unread = job.kind == Kind::Unique;
-        let gone = answer == CancelAnswer::Removed || answer == CancelAnswer::Gone && !unread;
+        let gone = matches!(answer, CancelAnswer::Removed | CancelAnswer::Gone);
         gone.then_some((job, answer, at))
     })
 }

@@ -16,6 +16,8 @@ const TICK: Micros = 100_000;
 const TRIP: Micros = 150_000;
 /// How long after the end of a pause some job of the queue has started.
 const AGAIN: Micros = 1_500_000;
+/// How long before the end of its connection a process that dies may have said its last word.
+const DYING: Micros = 1_000_000;
 /// So many jobs must have waited: one or two may have a reason of their own to wait on.
 const WAITED: usize = 5;
 
@@ -118,7 +120,7 @@ pub(super) fn deliveries_have_causes(evidence: &Evidence) -> Vec<Violation> {
             let Some(job) = evidence.jobs.get(&id) else {
                 continue;
             };
-            let life = job.since()..=at;
+            let life = job.since().saturating_sub(DYING)..=at;
             let ended = faults.deaths();
             let ended = ended.filter(|(_, death)| life.contains(&death.at)).count();
             let lost = evidence.workers();

@@ -8,6 +8,7 @@ mod enqueue;
 mod gate;
 mod loss;
 mod once;
+mod packing;
 mod redis;
 mod relay;
 mod sweep;

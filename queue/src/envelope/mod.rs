@@ -27,7 +27,8 @@ pub(crate) use self::{
     sealer::Sealer,
 };
 use crate::{
-    DecodeError, EnqueueError, Job, JobId, KeyLimit, Priority, holds::Holds, job::is_name, trace,
+    DecodeError, EnqueueError, Job, JobId, KeyLimit, Priority, holds::Holds, job::is_name,
+    packing::OVERHEAD, trace,
 };
 
 /// Version byte of a job that is not unique, the oldest there is.
@@ -84,7 +85,7 @@ pub struct Envelope {
     pub packing: Option<Packing>,
     /// W3C trace context of what enqueued it.
     pub traceparent: Option<String>,
-    /// The job as JSON.
+    /// The job as JSON, or what became of it when it was packed.
     pub payload: Vec<u8>,
 }
 
@@ -181,7 +182,9 @@ impl Envelope {
 
     /// Checks what the types of a [`Job`] ensure, because the fields are open to all.
     pub(crate) fn check(&self) -> Result<(), EnqueueError> {
-        check_size(self.payload.len())?;
+        let key = self.packing.and_then(|packing| packing.key);
+        let overhead = key.map_or(0, |_| OVERHEAD);
+        check_size(self.payload.len().saturating_sub(overhead))?;
         let traceparent = self.traceparent.as_ref().map_or(0, String::len);
         let rules = [
             (is_name(&self.queue), "queue: use a-z, 0-9, '_', '-', '.'"),
@@ -200,9 +203,13 @@ impl Envelope {
         }
     }
 
-    /// The bytes that go to Redis, or into the outbox.
+    /// The bytes that go to Redis, or into the outbox; [`crate::Packer::pack`] comes before.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
+        self.header().write(&self.payload)
+    }
+
+    pub(crate) fn header(&self) -> Header<'_> {
         Header {
             id: *self.id.as_uuid().as_bytes(),
             queue: &self.queue,
@@ -217,7 +224,6 @@ impl Envelope {
             priority: self.priority,
             extras: self.extras(),
         }
-        .write(&self.payload)
     }
 
     fn extras(&self) -> Extras<'_> {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::Packer;
 use proptest::prelude::*;
 
 prop_compose! {
@@ -55,12 +56,13 @@ impl Job for Ping {
 
 #[test]
 fn the_short_way_makes_the_same_bytes() {
+    let packer = Packer::default();
     for unique in [None, Some(unique_hash(Ping::NAME, "a"))] {
         let extras = Extras {
             unique,
             ..Extras::default()
         };
-        let mut sealer = Sealer::new(Priority::Normal, extras);
+        let mut sealer = Sealer::new(Priority::Normal, extras, &packer);
         // Some of the same millisecond, and some of the next.
         for number in 0..50 {
             let (id, bytes) = sealer.seal(&Ping(number)).unwrap();
@@ -163,7 +165,8 @@ fn newer_versions_are_told_from_damage() {
         unique: Some(UniqueHash::default()),
         ..Extras::default()
     };
-    let mut sealer = Sealer::new(Priority::Normal, extras);
+    let packer = Packer::default();
+    let mut sealer = Sealer::new(Priority::Normal, extras, &packer);
     let (_, unique) = sealer.seal(&Ping(7)).unwrap();
     let seen_before = Header::read(unique, PLAIN).map(drop);
     assert_eq!(seen_before, Err(DecodeError::Version(UNIQUE)));

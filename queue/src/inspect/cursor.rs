@@ -17,7 +17,7 @@ pub(super) enum After {
     /// The member of a job that waits for a slot.
     Waiter(String),
     /// A page of a further partition, by its number; the beginning of it, or after this.
-    In(u16, Option<Box<After>>),
+    In(u16, Option<Box<Self>>),
 }
 
 /// A text is not a cursor, or another state's.
@@ -34,12 +34,12 @@ impl fmt::Display for Cursor {
 impl fmt::Display for After {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            After::In(partition, None) => write!(f, "{partition}:"),
-            After::In(partition, Some(after)) => write!(f, "{partition}:{after}"),
-            After::Entry(Priority::Normal, id) => id.fmt(f),
-            After::Entry(priority, id) => write!(f, "{priority}:{id}"),
-            After::Due(due, id) => write!(f, "{due}/{id}"),
-            After::Member(member) | After::Waiter(member) => f.write_str(member),
+            Self::In(partition, None) => write!(f, "{partition}:"),
+            Self::In(partition, Some(after)) => write!(f, "{partition}:{after}"),
+            Self::Entry(Priority::Normal, id) => id.fmt(f),
+            Self::Entry(priority, id) => write!(f, "{priority}:{id}"),
+            Self::Due(due, id) => write!(f, "{due}/{id}"),
+            Self::Member(member) | Self::Waiter(member) => f.write_str(member),
         }
     }
 }

@@ -2,8 +2,8 @@ use redis::Value;
 
 use super::{Located, Place, Search};
 use crate::{
-    Envelope, Error, JobId, Priority, Queue, Unknown, envelope::whole_ms, parked::kind_prefix,
-    queue::Partition, scripts, slot::waiter,
+    Envelope, Error, JobId, Priority, Queue, Unknown, envelope::whole_ms, queue::Partition,
+    scripts, slot::waiter,
 };
 
 /// How often a job that moves away is followed.
@@ -72,11 +72,12 @@ impl Queue {
             } => (stream, "entry", entry.to_string()),
             Place::InHand { .. } => return Ok(Deletion::Running),
             Place::Delayed { .. } => (&*keys.delayed, "set aside", id.to_string()),
+            // It is never found by its id.
+            Place::Parked {
+                reason: Unknown::Envelope { .. },
+            } => return Ok(Deletion::Gone),
             Place::Parked { reason } => {
-                let Unknown::Kind { name, version } = reason else {
-                    return Ok(Deletion::Gone);
-                };
-                let member = format!("{}{id}", kind_prefix(name, *version));
+                let member = format!("{}{id}", reason.prefix());
                 (&*keys.parked, "set aside", member)
             }
             Place::Blocked { slot } => (&*keys.blocked, "set aside", waiter(*slot, id)),
@@ -84,7 +85,7 @@ impl Queue {
         };
         let once = envelope.as_ref().is_ok_and(|job| job.once);
         let holds = envelope.map(|job| job.holds()).unwrap_or_default();
-        let (letters, held) = holds.named(&keys);
+        let (letters, held) = holds.named(keys);
         let marker = keys.once(id);
         let mut named = vec![index, &keys.payloads, &marker];
         named.extend(held.iter().map(String::as_str));

@@ -12,7 +12,6 @@ use crate::{
     EntryId, Envelope, Error, JobId, Queue, Unknown,
     connection::first_error,
     envelope::{Header, NEWEST},
-    parked::kind_prefix,
     queue::Partition,
     reply::number,
     slot::waiter,
@@ -48,7 +47,7 @@ impl Search {
 
 impl Queue {
     /// Looks for a job by its id, with some fifty reads of 25 entries at most for each
-    /// priority that the queue has jobs of.
+    /// priority that the queue has jobs of, in each of its partitions.
     ///
     /// - A **delayed**, **parked** or **blocked** job is always found, unless it is parked in an
     ///   envelope that its worker could not read.
@@ -63,7 +62,8 @@ impl Queue {
     ///   and those that died soon after they were enqueued.
     ///
     /// Where there are fewer than 500 entries of each priority, and letters, all were looked
-    /// through, and the answer is [`Search::Absent`], else [`Search::Unseen`].
+    /// through, and the answer is [`Search::Absent`], else [`Search::Unseen`]; and so it is while
+    /// jobs are parked that their worker could not read.
     ///
     /// # Errors
     /// [`Error::Redis`].
@@ -107,7 +107,12 @@ impl Queue {
         // It may have been set aside behind our back, for another attempt.
         Ok(match self.find_set_aside(keys, id).await? {
             Some(found) => Search::Found(Box::new(found)),
-            None if all_seen && matches!(letters, Sight::Absent) => Search::Absent,
+            None if all_seen
+                && matches!(letters, Sight::Absent)
+                && !self.has_unread(keys).await? =>
+            {
+                Search::Absent
+            }
             None => Search::Unseen,
         })
     }
@@ -130,24 +135,40 @@ impl Queue {
         let Ok(job) = Envelope::decode(envelope) else {
             return Ok(None);
         };
-        let prefix = kind_prefix(&job.name, job.version);
-        let member = format!("{prefix}{id}");
-        if !self.has_member(keys, &keys.parked, &member).await? {
-            let Some(slot) = job.slot else {
-                // On its way into the stream.
-                return Ok(None);
-            };
-            let member = waiter(slot, id);
-            let waits = self.has_member(keys, &keys.blocked, &member).await?;
-            let place = Place::Blocked { slot };
-            return Ok(waits.then(|| Located::new(keys, place, envelope.clone())));
-        }
-        let reason = Unknown::Kind {
+        let slot = job.slot;
+        let kind = Unknown::Kind {
             name: job.name,
             version: job.version,
         };
-        let place = Place::Parked { reason };
-        Ok(Some(Located::new(keys, place, envelope.clone())))
+        let key = job.packing.and_then(|packing| packing.key);
+        let key = key.map(|id| Unknown::Key { id });
+        for reason in [Some(kind), key].into_iter().flatten() {
+            let member = format!("{}{id}", reason.prefix());
+            if self.has_member(keys, &keys.parked, &member).await? {
+                let place = Place::Parked { reason };
+                return Ok(Some(Located::new(keys, place, envelope.clone())));
+            }
+        }
+        if let Some(slot) = slot
+            && self
+                .has_member(keys, &keys.blocked, &waiter(slot, id))
+                .await?
+        {
+            let place = Place::Blocked { slot };
+            return Ok(Some(Located::new(keys, place, envelope.clone())));
+        }
+        // On its way into the stream.
+        Ok(None)
+    }
+
+    /// Whether jobs are parked that a worker could not read: any could be the one.
+    async fn has_unread(&self, keys: &Partition) -> Result<bool, Error> {
+        let mut cmd = redis::cmd("ZRANGEBYLEX");
+        // What `envelope_prefix` begins with, and the character behind it.
+        cmd.arg(&keys.parked).arg("[? ").arg("(?!");
+        cmd.arg("LIMIT").arg(0).arg(1);
+        let unread = keys.connection.one(&cmd).await?;
+        Ok(unread != Value::Array(Vec::new()))
     }
 
     async fn has_member(&self, keys: &Partition, index: &str, member: &str) -> Result<bool, Error> {

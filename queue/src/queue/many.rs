@@ -35,7 +35,7 @@ impl Queue {
         let mut turn = Turn::new(self.all_partitions(J::QUEUE), jobs.len());
         let mut ids = Vec::with_capacity(jobs.len());
         let mut writes = FuturesOrdered::new();
-        let mut sealer = Sealer::plain();
+        let mut sealer = Sealer::plain(self.packer());
         while let rest @ [_, ..] = &jobs[ids.len()..] {
             let queue = turn.next();
             let rest = &rest[..turn.share(rest.len())];
@@ -81,7 +81,7 @@ fn next_write<J: Job>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Envelope;
+    use crate::{Envelope, Packer};
 
     #[derive(serde::Serialize, serde::Deserialize)]
     struct Text(String);
@@ -92,11 +92,11 @@ mod tests {
 
     #[test]
     fn a_write_is_full_by_number_or_by_bytes() {
-        let keys = Keys::new("test", Text::QUEUE);
+        let (keys, packer) = (Keys::new("test", Text::QUEUE), Packer::default());
         for (length, full) in [(0, CHUNK), (Envelope::MAX_PAYLOAD - 2, 16)] {
             let jobs: Vec<_> = (0..CHUNK + 1).map(|_| Text("x".repeat(length))).collect();
             let mut ids = Vec::new();
-            let write = next_write(&keys, &mut Sealer::plain(), &jobs, &mut ids).unwrap();
+            let write = next_write(&keys, &mut Sealer::plain(&packer), &jobs, &mut ids).unwrap();
             assert_eq!((write.len(), ids.len()), (full, full), "of {length} bytes");
         }
     }

@@ -16,14 +16,15 @@ pub enum Outcome {
     },
     /// It is a dead letter.
     Dead {
-        /// `attempts` used up, or `discarded` by its handler.
+        /// `attempts` used up, `discarded` by its handler, or an `envelope` that is damaged.
         why: &'static str,
         /// The error with its sources.
         error: String,
     },
     /// It was cancelled, and is neither tried again nor a dead letter.
     Cancelled,
-    /// There is no handler for its name and version; only [`perform`] tells of it.
+    /// There is no handler for its name and version, or no key for its payload; only
+    /// [`perform`] tells of it.
     Parked,
 }
 
@@ -34,7 +35,7 @@ impl fmt::Display for Outcome {
             Self::Retry { after, error } => write!(f, "again after {after:.1?} ({error})"),
             Self::Dead { why, error } => write!(f, "dead: {why} ({error})"),
             Self::Cancelled => f.write_str("cancelled"),
-            Self::Parked => f.write_str("parked: no handler here"),
+            Self::Parked => f.write_str("parked: no handler or key here"),
         }
     }
 }
@@ -64,7 +65,8 @@ where
 /// Runs one attempt of the job in an envelope, as [`perform`] does.
 ///
 /// Its fields are open, for whatever the test is about: the number of the attempt,
-/// the version of an older payload, the id, a trace context.
+/// the version of an older payload, the id, a trace context. An encrypted payload is parked,
+/// because there is no key here: [`Packer::unpack`](crate::Packer::unpack) comes before.
 pub async fn perform_envelope<C>(registry: &Registry<C>, app: C, envelope: &Envelope) -> Outcome
 where
     C: Clone + Send + Sync + 'static,

@@ -264,6 +264,7 @@ impl Run {
         let parked = self.queue.parked(name, PARKED).await?;
         Ok(parked.iter().any(|job| match &job.reason {
             Unknown::Envelope { version } => *version <= newest,
+            Unknown::Key { id } => self.queue.packer().keys.ids().any(|known| known == *id),
             Unknown::Kind { name, version } => {
                 let mut kinds = self.kinds.iter();
                 kinds.any(|(known, versions)| known == name && versions.contains(version))

@@ -10,8 +10,8 @@ use redis::{
 
 use super::clock::read;
 use crate::{
-    Envelope, Error, Job, JobId, Queue, connection::first_error, error::Trouble, keys::ENVELOPE,
-    keys::GROUP, queue::Partition, registry,
+    Envelope, Error, Job, JobId, Packer, Queue, connection::first_error, error::Trouble,
+    keys::ENVELOPE, keys::GROUP, queue::Partition, registry,
 };
 
 /// A job that was enqueued and that no worker has taken up.
@@ -24,7 +24,7 @@ pub struct Waiting<J> {
     pub job: J,
     /// Its time, for a delayed job.
     pub run_at: Option<SystemTime>,
-    /// All that a worker gets, for [`perform_envelope`](super::perform_envelope).
+    /// All that a worker gets, unpacked, for [`perform_envelope`](super::perform_envelope).
     pub envelope: Envelope,
 }
 
@@ -32,12 +32,15 @@ impl<J: Job> Waiting<J> {
     /// Reads an envelope; `None` if it has a job of another kind.
     ///
     /// # Panics
-    /// When it is no envelope, or its payload does not fit the job.
+    /// When it is no envelope, it cannot be unpacked, or its payload does not fit the job.
     #[must_use]
-    pub fn read(envelope: &[u8], run_at: Option<SystemTime>) -> Option<Self> {
-        let envelope = Envelope::decode(envelope).expect("an envelope");
+    pub fn read(envelope: &[u8], run_at: Option<SystemTime>, packer: &Packer) -> Option<Self> {
+        let mut envelope = Envelope::decode(envelope).expect("an envelope");
         if envelope.name != J::NAME {
             return None;
+        }
+        if let Err(error) = packer.unpack(&mut envelope) {
+            panic!("{} {}: {error}", J::NAME, envelope.id);
         }
         let job = registry::read(envelope.version, &envelope.payload);
         Some(Self {
@@ -62,7 +65,8 @@ pub async fn enqueued<J: Job>(queue: &Queue) -> Vec<Waiting<J>> {
     }
     // Those for now first, and stable: as they wait in each partition.
     envelopes.sort_by_key(|(_, run_at)| *run_at);
-    let read = |(envelope, run_at): &(Vec<u8>, _)| Waiting::read(envelope, *run_at);
+    let packer = queue.packer();
+    let read = |(envelope, run_at): &(Vec<u8>, _)| Waiting::read(envelope, *run_at, packer);
     envelopes.iter().filter_map(read).collect()
 }
 

@@ -192,7 +192,7 @@ fn command(lane: &Lane, plan: &Plan, slot: u64, due: &Due, now: u64) -> Cmd {
     for &slot in &due.fire {
         match plan.job(&lane.settings.namespace, slot, now) {
             Ok(envelope) => {
-                cmd.arg(slot).arg(envelope.encode());
+                cmd.arg(slot).arg(lane.settings.packing.encode(&envelope));
             }
             Err(error) => pass_over(lane, plan, slot, &error),
         }
@@ -207,7 +207,7 @@ fn asked_command(lane: &Lane, plan: &Plan, slot: u64, now: u64) -> Cmd {
     cmd.arg(&plan.name).arg(&plan.rule).arg(slot);
     match plan.asked_job(&lane.settings.namespace, slot, now) {
         Ok(envelope) => {
-            cmd.arg(envelope.encode());
+            cmd.arg(lane.settings.packing.encode(&envelope));
         }
         Err(error) => pass_over(lane, plan, slot, &error),
     }

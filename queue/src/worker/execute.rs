@@ -18,7 +18,7 @@ use futures_util::{FutureExt, future::BoxFuture};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use self::conclude::{conclude, park, refuse};
+use self::conclude::{bury, conclude, park, refuse};
 use super::{
     board::{Board, Next, Taken},
     entry::Entry,
@@ -29,7 +29,7 @@ use super::{
     slots,
 };
 use crate::{
-    JobContext, JobError, Registry, Slot,
+    JobContext, JobError, Registry, Slot, Unknown, UnpackError,
     cancel::Target,
     envelope::Header,
     registry::{Kind, Outcome},
@@ -109,7 +109,14 @@ impl<C: Clone + Send + Sync + 'static> Runners<C> {
             );
         }
         let Some(kind) = self.registry.find(header.name, header.version) else {
-            return park(lane, &header, &entry);
+            let name = header.name.to_owned();
+            let version = header.version;
+            return park(lane, &header, &entry, &Unknown::Kind { name, version });
+        };
+        let json = match lane.settings.packing.unpacked(&header, payload) {
+            Ok(json) => json,
+            Err(UnpackError::Key(id)) => return park(lane, &header, &entry, &Unknown::Key { id }),
+            Err(error) => return bury(lane, &header, &entry, &error),
         };
         if let Some(slot) = header.extras.slot
             && !self.admits(lane, &header, slot, &entry).await
@@ -126,7 +133,7 @@ impl<C: Clone + Send + Sync + 'static> Runners<C> {
             trace.id = header.traceparent.and_then(trace::id),
         );
         let started = Instant::now();
-        let run = self.attempt(kind, &header, payload, &lease, &lane.requests, started);
+        let run = self.attempt(kind, &header, &json, &lease, &lane.requests, started);
         let run = trace::inherit(header.traceparent, run);
         let end = run.instrument(span.clone()).await;
         let took = started.elapsed();
@@ -158,7 +165,7 @@ impl<C: Clone + Send + Sync + 'static> Runners<C> {
         &self,
         kind: &Kind<C>,
         header: &Header<'_>,
-        payload: &[u8],
+        json: &[u8],
         lease: &Lease,
         requests: &Requests,
         started: Instant,
@@ -174,7 +181,7 @@ impl<C: Clone + Send + Sync + 'static> Runners<C> {
                 traceparent: header.traceparent.map(ToOwned::to_owned),
                 cancel: cancel.clone(),
             };
-            match (kind.run)(header.version, payload, context) {
+            match (kind.run)(header.version, json, context) {
                 Ok(handler) => Contained(handler).await,
                 Err(misfit) => Err(JobError::discard(misfit)),
             }

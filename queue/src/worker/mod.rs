@@ -52,7 +52,7 @@ use crate::{
     connection::{Connection, Connections},
     envelope,
     error::Trouble,
-    parked::{envelope_prefix, kind_prefix},
+    parked::{envelope_prefix, key_prefix, kind_prefix},
 };
 
 /// How long the last counters may take.
@@ -217,6 +217,7 @@ impl<C: Clone + Send + Sync + 'static> Worker<C> {
                     .map(|version| kind_prefix(kind.name, version))
             })
             .chain((envelope::PLAIN..=settings.newest_envelope).map(envelope_prefix))
+            .chain(settings.packing.keys.ids().map(key_prefix))
             .collect();
         let mut lanes = Vec::new();
         let mut outcomes = Vec::new();

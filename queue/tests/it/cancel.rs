@@ -314,3 +314,40 @@ async fn a_request_is_forgotten_after_a_day() {
     worker.stop().await;
     fixture.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_could_not_be_read_is_cancelled_all_the_same() {
+    let fixture = Fixture::new().await;
+    let queue = &fixture.queue;
+    let old = queue::testing::release_before(fixture.settings().clone());
+    let old = queue::Queue::connect(old).await.unwrap();
+    let unique = queue
+        .enqueue_unique(&task(Act::Succeed), "a")
+        .await
+        .unwrap();
+    let worker = start(&old, &fixture.log, 1);
+    until("it is parked unread", async || {
+        queue.counts("default").await.unwrap().parked == 1
+    })
+    .await;
+    worker.stop().await;
+    let asked = queue.cancel("default", unique.id()).await.unwrap();
+    assert_eq!(asked, Cancelled::Asked, "it could be the one");
+    let worker = fixture.start(1);
+    assert_settled_as(&fixture, 1).await;
+    worker.stop().await;
+    assert_eq!(fixture.log.starts_of(unique.id()), 0);
+    fixture.end().await;
+}
+
+/// Waits until nothing is left to do, and this many jobs were cancelled.
+async fn assert_settled_as(fixture: &Fixture, cancelled: u64) {
+    let expected = queue::Counts {
+        cancelled,
+        ..queue::Counts::default()
+    };
+    until("the queue is settled", async || {
+        fixture.queue.counts("default").await.unwrap() == expected
+    })
+    .await;
+}

@@ -22,7 +22,7 @@ async fn beat(broker: &mut Broker, consumer: &str) {
 
 /// Ends the consumers and what they hold.
 async fn end(fixture: Fixture, mut broker: Broker) {
-    for name in ["s:0", "alive", "m"] {
+    for name in ["s:0", "s:1", "s:2", "alive", "m"] {
         let key = broker.key(name);
         let _: u64 = broker.ask(&["DEL", &key]).await;
     }

@@ -20,6 +20,7 @@ mod lease;
 mod model;
 mod outage;
 mod outcomes;
+mod packing;
 mod panics;
 mod parked;
 mod partitions;

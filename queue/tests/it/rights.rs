@@ -115,6 +115,20 @@ async fn the_users_rights_are_enough_for_all_that_the_queue_does() {
         let cancelled = queue.cancel("default", id).await.unwrap();
         assert_eq!(cancelled, Cancelled::Removed);
     }
+    settings.partitions.insert("spread".to_owned(), 2);
+    let spread = Queue::connect(settings.clone()).await.unwrap();
+    for _ in 0..4 {
+        let mut envelope = Envelope::new(&task(Act::Succeed)).unwrap();
+        "spread".clone_into(&mut envelope.queue);
+        spread.enqueue_envelope(&envelope).await.unwrap();
+    }
+    assert!(spread.strays("spread").await.unwrap().is_empty());
+    let page = spread.jobs("spread", State::Ready, None, 9).await.unwrap();
+    assert_eq!(page.jobs.len(), 4);
+    for job in page.jobs {
+        let cancelled = spread.cancel("spread", job.id.unwrap()).await.unwrap();
+        assert_eq!(cancelled, Cancelled::Removed);
+    }
     let unknown = queue.cancel("default", JobId::new()).await.unwrap();
     assert_eq!(unknown, Cancelled::Gone);
     queue.pause("default").await.unwrap();

@@ -21,6 +21,8 @@
 //! ```
 
 mod forms;
+mod keys;
+mod queue;
 mod queues;
 mod reader;
 mod redis;
@@ -31,10 +33,13 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration}
 use email_address::EmailAddress;
 use secrecy::SecretString;
 
-use self::queues::{at_least_one, per_queue};
-
-use self::forms::{is_base_url, is_filter, is_loopback, is_origin};
+use self::{
+    forms::{is_base_url, is_filter, is_loopback, is_origin},
+    queues::{at_least_one, per_queue},
+};
 pub use self::{
+    keys::QueueKeys,
+    queue::Queue,
     queues::{InvalidRate, QueueRate},
     reader::{Reader, SettingsError},
     redis::{Redis, RedisServers, RedisTls},
@@ -114,19 +119,6 @@ pub struct Database {
     pub password: SecretString,
     /// The most connections that this process opens.
     pub pool_size: u32,
-}
-
-/// The queue, for those who fill it and for those who empty it.
-#[derive(Clone, Debug)]
-pub struct Queue {
-    /// Prefix of its keys.
-    pub namespace: String,
-    /// How long a silent worker keeps its jobs.
-    pub lease: Duration,
-    /// Most unfinished jobs of each queue named; producers are refused above it.
-    pub limits: BTreeMap<String, u64>,
-    /// Partitions of each queue that has several.
-    pub partitions: BTreeMap<String, u16>,
 }
 
 /// The worker.
@@ -269,28 +261,6 @@ impl Database {
             user: reader.text("DATABASE_USER"),
             password: reader.secret("DATABASE_PASSWORD", 16),
             pool_size: reader.number("DATABASE_POOL_SIZE", 1..=100),
-        }
-    }
-}
-
-impl Queue {
-    /// Reads `QUEUE_*`.
-    pub fn read(reader: &mut Reader) -> Self {
-        let namespace = "1 to 64 of a-z, 0-9, _, - and .";
-        Self {
-            namespace: reader.parsed("QUEUE_NAMESPACE", namespace, |text| {
-                let valid = |c| matches!(c, 'a'..='z' | '0'..='9' | '_' | '-' | '.');
-                (text.len() <= 64 && text.chars().all(valid)).then(|| text.to_owned())
-            }),
-            lease: reader.seconds("QUEUE_LEASE_SECONDS", 2..=300),
-            limits: per_queue(reader, "QUEUE_LIMITS", "limit", "100000", at_least_one),
-            partitions: per_queue(
-                reader,
-                "QUEUE_PARTITIONS",
-                "partitions, 1 to 64",
-                "4",
-                |text| text.parse().ok().filter(|number| (1..=64).contains(number)),
-            ),
         }
     }
 }

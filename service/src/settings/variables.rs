@@ -128,6 +128,15 @@ pub const VARIABLES: &[Variable] = &[
         "partitions of a busy queue over the nodes of a Cluster, as queue=number, separated by commas",
     ),
     with_default(
+        "QUEUE_COMPRESS_ABOVE",
+        "off",
+        "payloads of more bytes are compressed; off for none",
+    ),
+    secret(
+        "QUEUE_KEYS",
+        "keys that payloads are encrypted with, an id and 32 bytes in base64 in each line; the first encrypts",
+    ),
+    with_default(
         "QUEUE_LEASE_SECONDS",
         "6",
         "how long a silent worker keeps its jobs",

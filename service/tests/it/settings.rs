@@ -1,5 +1,7 @@
 //! Settings: what is read, what is refused, and how that is told.
 
+mod queue;
+
 use std::{collections::BTreeMap, io::Write, time::Duration};
 
 use secrecy::ExposeSecret;
@@ -131,13 +133,15 @@ fn a_dozen_mistakes_are_told_at_once_and_no_secret_with_them() {
         ("QUEUE_NAMESPACE", "a{b}"),
         ("QUEUE_LIMITS", "mail=0,default=9"),
         ("QUEUE_PARTITIONS", "mail=65,default=64"),
+        ("QUEUE_COMPRESS_ABOVE", "all"),
+        ("QUEUE_KEYS", "1 c2hvcnQ="),
         ("MAIL_FROM", "nobody"),
         ("SMTP_TLS", "yes"),
         ("SMTP_USER", "postman"),
     ])
     .unwrap_err();
     let lines: Vec<&str> = told.lines().collect();
-    assert_eq!(lines[0], "26 settings are wrong:", "{told}");
+    assert_eq!(lines[0], "28 settings are wrong:", "{told}");
     for expected in [
         r#"  APP_ENV                 "prod" is not development, staging or production"#,
         r#"  CORS_ORIGINS            "*" is not an origin"#,
@@ -150,6 +154,8 @@ fn a_dozen_mistakes_are_told_at_once_and_no_secret_with_them() {
         r#"  REDIS_SENTINELS         "two" is not a host and a port"#,
         r#"  QUEUE_LIMITS            "mail=0" is not a queue and its limit"#,
         r#"  QUEUE_PARTITIONS        "mail=65" is not a queue and its partitions, 1 to 64"#,
+        r#"  QUEUE_COMPRESS_ABOVE    "all" is not bytes, or off"#,
+        "  QUEUE_KEYS              line 1 is no key; write an id, a space and 32 random bytes",
         "  REDIS_CA                names whom to trust, but REDIS_TLS is off; set REDIS_TLS to on",
         r#"  WORKER_AT_ONCE          "mail" is not a queue and its limit, such as default=4"#,
         r#"  WORKER_RATES            "mail=5/1/0" is not a queue and its rate"#,
@@ -162,6 +168,7 @@ fn a_dozen_mistakes_are_told_at_once_and_no_secret_with_them() {
         );
     }
     assert!(!told.contains("tooShort9Zk") && !told.contains("ChangeMe"));
+    assert!(!told.contains("c2hvcnQ="), "{told}");
 }
 
 #[test]
@@ -200,25 +207,6 @@ fn servers_are_named_one_by_one() {
     assert_eq!(nodes, expected);
     let both = read(&[("REDIS_CLUSTER", named), ("REDIS_SENTINELS", named)]);
     assert!(both.unwrap_err().contains("keep one of the two"));
-}
-
-#[test]
-fn limits_are_told_queue_by_queue() {
-    let limits = read(&[("QUEUE_LIMITS", "default=100000, mail=5,")]).unwrap();
-    let expected = [("default".to_owned(), 100_000), ("mail".to_owned(), 5)];
-    assert_eq!(limits.queue.limits, expected.into());
-    assert!(read(&[]).unwrap().queue.limits.is_empty());
-    let partitions = read(&[("QUEUE_PARTITIONS", "default=4")]).unwrap();
-    let expected = [("default".to_owned(), 4)];
-    assert_eq!(partitions.queue.partitions, expected.into());
-    let gated = [
-        ("WORKER_AT_ONCE", "mail=2"),
-        ("WORKER_RATES", "mail=100/60"),
-    ];
-    let worker = read(&gated).unwrap().worker;
-    assert_eq!(worker.at_once, [("mail".to_owned(), 2)].into());
-    let rate = worker.rates["mail"];
-    assert_eq!((rate.jobs, rate.seconds, rate.burst), (100, 60, 1));
 }
 
 #[test]

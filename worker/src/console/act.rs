@@ -12,21 +12,23 @@ use super::terminal::{confirm, table};
 impl Console {
     /// All that is known of a job.
     pub(super) async fn show(&self, id: JobId) -> anyhow::Result<()> {
-        let (queue, job) = self.find(id).await?;
-        let lines = describe::lines(&queue, &job);
+        let job = self.find(id).await?;
+        let packer = self.queue.packer();
+        let lines = describe::lines(&job, packer);
         let text = table(&["id", &id.to_string()], &lines);
-        self.print(&describe::document(&queue, &job, true), &text)
+        self.print(&describe::document(&job, Some(packer)), &text)
     }
 
     /// Makes a dead letter a job again.
     pub(super) async fn retry(&self, id: JobId) -> anyhow::Result<()> {
-        let (queue, job) = self.find(id).await?;
+        let job = self.find(id).await?;
+        let queue = &job.queue;
         let Place::Dead { letter, .. } = job.place else {
             let state = job.place.state();
             bail!("job {id} is {state} in {queue}: only a dead letter can be retried");
         };
-        match self.queue.replay(&queue, letter).await? {
-            Replay::Replayed(_) => self.done(&queue, id, "retried"),
+        match self.queue.replay(queue, letter).await? {
+            Replay::Replayed(_) => self.done(queue, id, "retried"),
             Replay::Gone => bail!("job {id} is no dead letter any more"),
             Replay::Cancelled => {
                 bail!("job {id} stays dead: it was to be cancelled, which is remembered for a day")
@@ -51,7 +53,8 @@ impl Console {
 
     /// Deletes a job that no worker has in hand.
     pub(super) async fn delete(&self, id: JobId, yes: bool) -> anyhow::Result<()> {
-        let (queue, job) = self.find(id).await?;
+        let job = self.find(id).await?;
+        let queue = &job.queue;
         if !yes {
             let name = Envelope::decode(&job.envelope).map(|job| job.name);
             let name = name.unwrap_or_default();
@@ -60,8 +63,8 @@ impl Console {
                 bail!("job {id} was not deleted");
             }
         }
-        match self.queue.delete(&queue, id).await? {
-            Deletion::Deleted => self.done(&queue, id, "deleted"),
+        match self.queue.delete(queue, id).await? {
+            Deletion::Deleted => self.done(queue, id, "deleted"),
             Deletion::Running => bail!("job {id} is not deleted: a worker has it in hand"),
             Deletion::Gone => bail!("job {id} is not there any more"),
         }
@@ -135,12 +138,12 @@ impl Console {
         self.print(&document, &format!("job {id} is {outcome}"))
     }
 
-    /// The job, and the partition of its queue that it is in.
-    async fn find(&self, id: JobId) -> anyhow::Result<(String, Located)> {
+    /// The job, which tells the partition of its queue that it is in.
+    async fn find(&self, id: JobId) -> anyhow::Result<Located> {
         let mut unseen = false;
         for name in &self.names {
             match self.queue.find(name, id).await? {
-                Search::Found(job) => return Ok((job.queue.clone(), *job)),
+                Search::Found(job) => return Ok(*job),
                 Search::Unseen => unseen = true,
                 Search::Absent => {}
             }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use queue::inspect::{Located, Place};
-use queue::{Envelope, Priority};
+use queue::{Envelope, Packer, Packing, Priority};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::macros::format_description;
@@ -103,10 +103,10 @@ fn circumstances(place: &Place) -> String {
 }
 
 /// All that is known of a job, a line each.
-pub(super) fn lines(queue: &str, job: &Located) -> Vec<Vec<Cell>> {
+pub(super) fn lines(job: &Located, packer: &Packer) -> Vec<Vec<Cell>> {
     let mut lines = Vec::new();
     let mut say = |name: &str, value: String| lines.push(vec![cell(name), cell(value)]);
-    say("queue", queue.to_owned());
+    say("queue", job.queue.clone());
     let state = job.place.state();
     match &job.place {
         // The whole of it, below.
@@ -116,7 +116,7 @@ pub(super) fn lines(queue: &str, job: &Located) -> Vec<Vec<Cell>> {
         place => say("state", format!("{state}, {}", circumstances(place))),
     }
     match Envelope::decode(&job.envelope) {
-        Ok(job) => {
+        Ok(mut job) => {
             say("job", format!("{}, version {}", job.name, job.version));
             say(
                 "attempt",
@@ -136,12 +136,19 @@ pub(super) fn lines(queue: &str, job: &Located) -> Vec<Vec<Cell>> {
             if !flags.is_empty() {
                 say("kind", flags.join(", "));
             }
-            if let Some(traceparent) = job.traceparent {
-                say("trace", traceparent);
+            if let Some(traceparent) = &job.traceparent {
+                say("trace", traceparent.clone());
             }
+            if let Some(packing) = job.packing {
+                say("packed", packed(packing));
+            }
+            let unpacked = packer.unpack(&mut job);
             say(
                 "payload",
-                String::from_utf8_lossy(&job.payload).into_owned(),
+                match unpacked {
+                    Ok(()) => String::from_utf8_lossy(&job.payload).into_owned(),
+                    Err(error) => format!("cannot be shown: {error}"),
+                },
             );
         }
         Err(error) => say("job", error.to_string()),
@@ -159,11 +166,19 @@ pub(super) fn lines(queue: &str, job: &Located) -> Vec<Vec<Cell>> {
     lines
 }
 
-/// A job as JSON; its payload only where one job was asked for.
-pub(super) fn document(queue: &str, job: &Located, with_payload: bool) -> Value {
+/// How a payload was packed.
+fn packed(packing: Packing) -> String {
+    let encrypted = packing.key.map(|id| format!("encrypted with key {id}"));
+    let compressed = packing.compressed.then(|| "compressed".to_owned());
+    let all: Vec<_> = [compressed, encrypted].into_iter().flatten().collect();
+    all.join(", ")
+}
+
+/// A job as JSON; its payload only where one job was asked for, with what unpacks it.
+pub(super) fn document(job: &Located, packer: Option<&Packer>) -> Value {
     let mut document = json!({
         "id": job.id.map(|id| id.to_string()),
-        "queue": queue,
+        "queue": job.queue,
         "state": job.place.state().name(),
     });
     let mut add = |more: Value| {
@@ -172,7 +187,7 @@ pub(super) fn document(queue: &str, job: &Located, with_payload: bool) -> Value 
         }
     };
     match Envelope::decode(&job.envelope) {
-        Ok(job) => {
+        Ok(mut job) => {
             add(json!({
                 "name": job.name,
                 "version": job.version,
@@ -183,11 +198,18 @@ pub(super) fn document(queue: &str, job: &Located, with_payload: bool) -> Value 
                 "timeout_ms": job.timeout_ms,
                 "once": job.once,
                 "unique": job.unique.is_some(),
+                "compressed": job.packing.is_some_and(|packing| packing.compressed),
+                "key": job.packing.and_then(|packing| packing.key),
                 "traceparent": job.traceparent,
             }));
-            if with_payload {
-                let payload: Option<Value> = serde_json::from_slice(&job.payload).ok();
-                add(json!({ "payload": payload }));
+            if let Some(packer) = packer {
+                add(match packer.unpack(&mut job) {
+                    Ok(()) => {
+                        let payload: Option<Value> = serde_json::from_slice(&job.payload).ok();
+                        json!({ "payload": payload })
+                    }
+                    Err(error) => json!({ "payload": null, "not_shown": error.to_string() }),
+                });
             }
         }
         Err(error) => add(json!({ "unreadable": error.to_string() })),

@@ -91,9 +91,7 @@ impl Console {
         let mut documents = Vec::new();
         for (name, page) in pages {
             let jobs = page.jobs.iter();
-            let documented: Vec<Value> = jobs
-                .map(|job| describe::document(name, job, false))
-                .collect();
+            let documented: Vec<Value> = jobs.map(|job| describe::document(job, None)).collect();
             let next = page.next.as_ref().map(Cursor::to_string);
             documents.push(json!({ "queue": name, "jobs": documented, "next": next }));
             if page.jobs.is_empty() {

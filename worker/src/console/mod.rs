@@ -79,6 +79,8 @@ enum Verb {
     },
     /// All that is known of a job, its payload too, which may hold personal data
     ///
+    /// An encrypted payload is shown where QUEUE_KEYS has its key.
+    ///
     /// A job that has waited, or was tried again, and is in the middle of a backlog of more than
     /// 1000 may not be found; `list ready` has it.
     Show {

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use queue::testing::{self, Namespace};
 use queue::{
-    Counts, Job, JobContext, JobError, JobId, Queue, Registry, Schedule, Worker, WorkerSettings,
+    Counts, Job, JobContext, JobError, JobId, Keyring, Packer, Queue, Registry, Schedule, Worker,
+    WorkerSettings,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -30,22 +31,36 @@ struct Console {
 
 impl Console {
     async fn new() -> Self {
-        let settings = testing::settings();
+        Self::partitioned(1).await
+    }
+
+    async fn partitioned(partitions: u16) -> Self {
+        let mut settings = testing::settings();
+        let default = "default".to_owned();
+        settings.partitions.insert(default, partitions);
         Self {
             queue: Queue::connect(settings.clone()).await.unwrap(),
             namespace: Namespace::new(settings),
         }
     }
 
-    fn run(&self, words: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_worker"))
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_worker"));
+        command
             .arg("jobs")
             .args(words)
             .env_clear()
             .envs(redis_env(self.namespace.settings()))
-            .stdin(Stdio::null())
-            .output()
-            .unwrap()
+            .env(
+                "QUEUE_PARTITIONS",
+                format!("default={}", self.queue.partitions("default")),
+            )
+            .stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, words: &[&str]) -> Output {
+        self.command(words).output().unwrap()
     }
 
     /// What it says.
@@ -139,6 +154,45 @@ async fn an_empty_queue_is_told_as_one() {
             .refused(&["list", "--queue", "mail"])
             .contains("default")
     );
+    console.namespace.end().await;
+}
+
+#[tokio::test]
+async fn a_payload_is_shown_where_its_key_is() {
+    const KEYS: &str = "7 BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=";
+    let console = Console::new().await;
+    let mut settings = console.namespace.settings().clone();
+    settings.packing = Packer {
+        compress_above: Some(0),
+        keys: Keyring::new(Some(7), [(7, &[7; 32])]),
+    };
+    let queue = Queue::connect(settings).await.unwrap();
+    let to = "nowhere".repeat(20);
+    let id = queue.enqueue(&Parcel { to: to.clone() }).await.unwrap();
+    let words = ["show", &id.to_string(), "--json"];
+    let without: Value = serde_json::from_str(&console.ok(&words)).unwrap();
+    assert_eq!(
+        (&without["key"], &without["compressed"]),
+        (&7.into(), &true.into())
+    );
+    assert_eq!(without["payload"], Value::Null);
+    assert_eq!(
+        without["not_shown"],
+        "encrypted with key 7, which is not here"
+    );
+    let text = console.ok(&words[..2]);
+    assert!(text.contains("compressed, encrypted with key 7") && text.contains("cannot be shown"));
+
+    let shown = console
+        .command(&words[..2])
+        .env("QUEUE_KEYS", KEYS)
+        .output();
+    let shown = String::from_utf8(shown.unwrap().stdout).unwrap();
+    assert!(
+        shown.contains(&to) && !shown.contains("cannot be shown"),
+        "{shown}"
+    );
+    console.ok(&["delete", &id.to_string(), "--yes"]);
     console.namespace.end().await;
 }
 
@@ -287,5 +341,32 @@ async fn a_schedule_runs_now() {
     .await;
     shutdown.cancel();
     running.await.unwrap().unwrap();
+    console.namespace.end().await;
+}
+
+#[tokio::test]
+async fn partitions_are_told_together_and_one_by_one() {
+    let console = Console::partitioned(3).await;
+    for _ in 0..30 {
+        console.parcel("all over the place").await;
+    }
+    assert_eq!(console.json(&["list"])["queues"][0]["ready"], 30);
+    let page = console.json(&["list", "ready", "--limit", "100"]);
+    let jobs = page["pages"][0]["jobs"].as_array().unwrap();
+    assert_eq!(jobs.len(), 30);
+    let mut ready = 0;
+    for (number, named) in [(0, "default"), (1, "default:1"), (2, "default:2")] {
+        let alone = format!("default:{number}");
+        let alone = console.json(&["list", "--queue", &alone]);
+        let here = jobs.iter().filter(|job| job["queue"] == named);
+        assert_eq!(alone["queues"][0]["ready"], here.count());
+        ready += alone["queues"][0]["ready"].as_u64().unwrap();
+    }
+    assert_eq!(ready, 30);
+    for job in jobs {
+        let id = job["id"].as_str().unwrap();
+        assert_eq!(console.json(&["show", id])["queue"], job["queue"]);
+        console.ok(&["cancel", id, "--yes"]);
+    }
     console.namespace.end().await;
 }

@@ -2,12 +2,12 @@
 
 use super::{End, contain};
 use crate::{
-    DecodeError, JobError, JobId, backoff,
+    DecodeError, JobError, JobId, Unknown, UnpackError, backoff,
     cancel::Target,
     envelope::{Extras, Header},
     holds::Holds,
     job::Fate,
-    parked::{envelope_prefix, kind_prefix},
+    parked::envelope_prefix,
     registry::Kind,
     worker::{entry::Entry, lane::Lane, settle::Settlement},
 };
@@ -108,19 +108,41 @@ fn dead(header: &Header<'_>, payload: &[u8], why: &'static str, error: String) -
 }
 
 /// Sets a job aside that this worker does not know.
-pub(super) fn park(lane: &Lane, header: &Header<'_>, entry: &Entry) {
+pub(super) fn park(lane: &Lane, header: &Header<'_>, entry: &Entry, unknown: &Unknown) {
     tracing::warn!(
         job.id = %header.id(),
         job.name = header.name,
         job.version = header.version,
         queue.name = lane.queue,
-        "job parked: no handler here for this name and version"
+        reason = %unknown,
+        "job parked"
     );
     let settlement = Settlement::Park {
         field: header.id().to_string(),
-        prefix: kind_prefix(header.name, header.version),
+        prefix: unknown.prefix(),
         envelope: entry.envelope.clone(),
         holds: Holds::new(&header.extras),
+    };
+    lane.settle(entry.id, &entry.consumer, settlement);
+}
+
+/// Buries a job whose payload nobody can unpack.
+pub(super) fn bury(lane: &Lane, header: &Header<'_>, entry: &Entry, error: &UnpackError) {
+    tracing::error!(
+        job.id = %header.id(),
+        job.name = header.name,
+        queue.name = lane.queue,
+        %error,
+        "cannot unpack a job"
+    );
+    let settlement = Settlement::Dead {
+        job: Some(header.id()),
+        why: "envelope",
+        error: error.to_string(),
+        attempts: entry.deliveries,
+        once: header.once(),
+        holds: Holds::new(&header.extras),
+        envelope: entry.envelope.clone(),
     };
     lane.settle(entry.id, &entry.consumer, settlement);
 }

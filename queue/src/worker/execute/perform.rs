@@ -6,6 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Board, Header, Lease, Registry, Requests, Runners, Settlement, conclude, trace};
 use crate::{
+    Packer, UnpackError,
     envelope::{Envelope, NEWEST},
     testing::Outcome,
 };
@@ -19,6 +20,17 @@ where
     let (header, payload) = Header::read(&bytes, NEWEST).expect("what was just written");
     let Some(kind) = registry.find(header.name, header.version) else {
         return Outcome::Parked;
+    };
+    // It knows no keys, as it knows no queue; what is only compressed needs none.
+    let json = match Packer::default().unpacked(&header, payload) {
+        Ok(json) => json,
+        Err(UnpackError::Key(_)) => return Outcome::Parked,
+        Err(error) => {
+            return Outcome::Dead {
+                why: "envelope",
+                error: error.to_string(),
+            };
+        }
     };
     let alone = Runners {
         lanes: Vec::new(),
@@ -36,7 +48,7 @@ where
     // By the clock of the time-out, which a test may have paused.
     let started = tokio::time::Instant::now().into_std();
     let nobody_cancels = Requests::default();
-    let run = alone.attempt(kind, &header, payload, &lease, &nobody_cancels, started);
+    let run = alone.attempt(kind, &header, &json, &lease, &nobody_cancels, started);
     let end = trace::inherit(header.traceparent, run).await;
     let settlement = conclude(kind, &header, payload, end);
     let outcome = settlement.as_ref().and_then(outcome);

@@ -3,6 +3,7 @@
 //! Each call reads a number, or a page of at most [`MAX_PAGE`] jobs, and none holds
 //! Redis up. They see a queue at work: between two of them jobs move on.
 
+mod aside;
 mod cursor;
 mod delete;
 mod find;

@@ -12,6 +12,7 @@ use std::{
 use futures_util::{FutureExt, StreamExt, stream};
 use queue::{Envelope, JobId, testing};
 
+mod owners;
 mod scenarios;
 mod slots;
 

@@ -1,8 +1,8 @@
 //! What each script is stopped in.
 
-use queue::{Envelope, JobId, Priority};
+use queue::{Envelope, JobId};
 
-use super::slots;
+use super::{owners, slots};
 use crate::broker::{Broker, Call, SCHEDULE, job, unique};
 
 /// A slot that no test lives to see, in ms.
@@ -148,7 +148,7 @@ pub(super) async fn prepare(broker: &mut Broker, script: &str, what: &str) -> Gi
             produce(broker, script, what).await
         }
         "fetch.lua" | "hand_back.lua" | "leave.lua" | "reclaim.lua" => {
-            owners(broker, script, what).await
+            owners::owners(broker, script, what).await
         }
         "delete.lua" => deletes(broker, what).await,
         "cancel.lua" => cancels(broker, what).await,
@@ -222,62 +222,6 @@ async fn produce(broker: &mut Broker, script: &str, what: &str) -> Given {
             Given::new(broker.unique(&unique(KEY), "now", 0)).accepted(&[&alone])
         }
         _ => Given::new(broker.schedule(&plain, "at", soon)).brings(&[&plain]),
-    }
-}
-
-async fn owners(broker: &mut Broker, script: &str, what: &str) -> Given {
-    match (script, what) {
-        ("hand_back.lua", _) => {
-            let (first, one) = broker.entry_of("me", job()).await;
-            let (second, two) = broker.entry_of("me", job()).await;
-            Given::new(broker.hand_back("me", &one, &[first, second])).accepted(&[&one, &two])
-        }
-        ("leave.lua", "with nothing in hand") => {
-            broker.done_by("me").await;
-            Given::new(broker.leave("me"))
-        }
-        ("leave.lua", _) => {
-            let (_, held) = broker.entry_of("me", job()).await;
-            Given::new(broker.leave("me")).accepted(&[&held])
-        }
-        (_, "entries of a dead worker") => {
-            let (_, one) = broker.entry_of("peer", job()).await;
-            let (_, two) = broker.entry_of("peer", job()).await;
-            broker.expire("peer").await;
-            Given::new(broker.reclaim("me", 100, 1)).accepted(&[&one, &two])
-        }
-        ("fetch.lua", _) => {
-            let first = Envelope {
-                priority: Priority::High,
-                ..job()
-            };
-            let second = job();
-            broker.add(&first).await;
-            broker.add(&second).await;
-            let call = broker.fetch_through("me", 2, 2);
-            Given::new(Broker::rated(call)).accepted(&[&first, &second])
-        }
-        (_, "what was handed back, through a gate") => {
-            let (entry, back) = broker.entry_of("peer", job()).await;
-            let call = broker.hand_back("peer", &back, &[entry]);
-            broker.run(&call).await.unwrap();
-            let call = broker.reclaim_through("me", 100, 1);
-            Given::new(Broker::rated(call)).accepted(&[&back])
-        }
-        (_, "what was handed back") => {
-            let (entry, back) = broker.entry_of("peer", job()).await;
-            let call = broker.hand_back("peer", &back, &[entry]);
-            broker.run(&call).await.unwrap();
-            Given::new(broker.reclaim("me", 100, 1)).accepted(&[&back])
-        }
-        (_, what) => {
-            if what == "a dead worker without entries" {
-                broker.done_by("peer").await;
-            }
-            let (_, held) = broker.entry_of("me", job()).await;
-            broker.expire("peer").await;
-            Given::new(broker.reclaim("me", 100, 1)).accepted(&[&held])
-        }
     }
 }
 

@@ -4,7 +4,7 @@
 //! for it (`lua/slot.lua`), and whatever ends the job, or sets it aside, frees it in the
 //! same script (`lua/include/release.lua`), which lets the next one in.
 
-use std::num::NonZeroU16;
+use std::num::{NonZeroU8, NonZeroU16};
 
 use crate::{JobId, Slot, envelope::unique_hash, keys::Keys};
 
@@ -14,20 +14,20 @@ use crate::{JobId, Slot, envelope::unique_hash, keys::Keys};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyLimit {
     key: String,
-    most: NonZeroU16,
+    most: NonZeroU8,
 }
 
 impl KeyLimit {
     /// One job at a time.
     pub fn one(key: impl Into<String>) -> Self {
-        Self::new(key, NonZeroU16::MIN)
+        Self::new(key, NonZeroU8::MIN)
     }
 
-    /// So many at once.
+    /// So many at once; a script looks through as many slots, so there are no more than 255.
     ///
     /// Each job goes by its own limit when it starts. Where they differ, one with a small
     /// limit waits until so few run, those behind it wait too, and may then run beside it.
-    pub fn new(key: impl Into<String>, most: NonZeroU16) -> Self {
+    pub fn new(key: impl Into<String>, most: NonZeroU8) -> Self {
         let key = key.into();
         Self { key, most }
     }
@@ -35,7 +35,7 @@ impl KeyLimit {
     pub(crate) fn slot(&self, queue: &str) -> Slot {
         Slot {
             key: unique_hash(queue, &self.key),
-            limit: self.most,
+            limit: NonZeroU16::from(self.most),
         }
     }
 }
@@ -77,7 +77,7 @@ mod tests {
 
     #[test]
     fn who_waits_is_read_as_it_is_written() {
-        let slot = KeyLimit::new("customer-7", NonZeroU16::MAX).slot("mail");
+        let slot = KeyLimit::new("customer-7", NonZeroU8::MAX).slot("mail");
         let job = JobId::new();
         assert_eq!(read_waiter(&waiter(slot, job)), Some((job, slot)));
         assert_eq!(read_waiter("task 1 0192"), None);

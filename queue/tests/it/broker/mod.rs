@@ -3,7 +3,7 @@
 mod calls;
 mod stop;
 
-use std::{collections::BTreeSet, num::NonZeroU16};
+use std::{collections::BTreeSet, num::NonZeroU8};
 
 use queue::{
     Envelope, JobId, KeyLimit, Priority,
@@ -340,8 +340,8 @@ pub(crate) fn unique(key: u8) -> Envelope {
 }
 
 /// The job, with a key of which so many may run at once.
-pub(crate) fn limited(most: u16) -> Envelope {
-    job().with_slot(&KeyLimit::new("customer", NonZeroU16::new(most).unwrap()))
+pub(crate) fn limited(most: u8) -> Envelope {
+    job().with_slot(&KeyLimit::new("customer", NonZeroU8::new(most).unwrap()))
 }
 
 /// The name of the slots of a job's key.

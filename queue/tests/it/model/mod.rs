@@ -34,7 +34,7 @@ enum Op {
         later: bool,
     },
     /// A job of the one key that has slots: so many, as this job says.
-    EnqueueLimited(u16),
+    EnqueueLimited(u8),
     /// A worker is about to run a job.
     Need(u8),
     Relay {
@@ -95,7 +95,7 @@ fn op() -> impl Strategy<Value = Op> {
         3 => Just(Op::EnqueueLater),
         3 => (2..12usize).prop_map(Op::EnqueueBounded),
         6 => (0..KEYS, any::<bool>()).prop_map(|(key, later)| Op::EnqueueUnique { key, later }),
-        6 => (1..3u16).prop_map(Op::EnqueueLimited),
+        6 => (1..3u8).prop_map(Op::EnqueueLimited),
         10 => any::<u8>().prop_map(Op::Need),
         3 => any::<bool>().prop_map(|later| Op::Relay { later }),
         2 => any::<u8>().prop_map(Op::RelayAgain),

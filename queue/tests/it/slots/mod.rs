@@ -4,7 +4,7 @@ mod waiting;
 
 use std::{
     collections::{HashMap, HashSet},
-    num::NonZeroU16,
+    num::NonZeroU8,
     sync::{Arc, Mutex, atomic::Ordering},
     time::Duration,
 };
@@ -21,7 +21,7 @@ use crate::{crash::Process, harness::*};
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Keyed {
     key: usize,
-    most: u16,
+    most: u8,
     act: Act,
 }
 
@@ -42,7 +42,7 @@ fn one(key: &str) -> Options {
 }
 
 async fn add(queue: &Queue, job: &Keyed) -> JobId {
-    let most = NonZeroU16::new(job.most).unwrap();
+    let most = NonZeroU8::new(job.most).unwrap();
     let options = Options {
         slot: Some(KeyLimit::new(format!("customer-{}", job.key), most)),
         ..Options::default()
@@ -58,7 +58,7 @@ async fn add_task(queue: &Queue, act: Act) -> JobId {
 /// How many run of each key, and when there were more than there may be.
 #[derive(Default)]
 struct Watch {
-    running: Mutex<HashMap<usize, u16>>,
+    running: Mutex<HashMap<usize, u8>>,
     wrong: Mutex<Vec<String>>,
 }
 
@@ -118,7 +118,7 @@ async fn no_key_ever_runs_more_than_its_limit_and_all_end() {
                 _ => Act::Sleep(random.u64(0..8)),
             };
             // Keys 4 and 5 have two slots and three.
-            let most = u16::try_from(key.saturating_sub(2).max(1)).unwrap();
+            let most = u8::try_from(key.saturating_sub(2).max(1)).unwrap();
             add(queue, &Keyed { key, most, act }).await;
             jobs += 1;
         }

@@ -90,7 +90,7 @@ impl Queue {
                 holds: envelope.as_ref().map(Envelope::holds).unwrap_or_default(),
                 once: envelope.as_ref().is_some_and(|job| job.once),
             };
-            let stream = keys.stream(envelope.map_or_else(Priority::default, |job| job.priority));
+            let mut stream = keys.stream(Priority::Normal);
             // Where its member is, if it has one.
             let mut index = &*keys.parked;
             let (place, member) = match seen.map(|seen| seen.place) {
@@ -106,7 +106,13 @@ impl Queue {
                     index = &keys.blocked;
                     ("aside".to_owned(), waiter(slot, job))
                 }
-                Some(Place::Ready { entry } | Place::InHand { entry, .. }) => {
+                Some(
+                    Place::Ready { entry, priority }
+                    | Place::InHand {
+                        entry, priority, ..
+                    },
+                ) => {
+                    stream = keys.stream(priority);
                     (entry.to_string(), String::new())
                 }
                 // The second is never found by its id.

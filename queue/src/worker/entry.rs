@@ -32,15 +32,19 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    /// Reads `[id, fields, deliveries, number of its stream in the order of priorities]`.
-    pub(super) fn read(row: Value, consumer: &Arc<str>) -> Option<Self> {
+    /// Reads `[id, fields, deliveries, number of its stream in this order, from 1 on]`.
+    pub(super) fn read(
+        row: Value,
+        order: [Priority; Priority::LEVELS],
+        consumer: &Arc<str>,
+    ) -> Option<Self> {
         let Value::Array(mut parts) = row else {
             return None;
         };
         let number = usize::try_from(parse_number(&parts.pop()?)?).ok()?;
         let deliveries = parse_number(&parts.pop()?)?;
         let (id, envelope) = parse_entry(Value::Array(parts))?;
-        let priority = *Priority::ORDER.get(number.checked_sub(1)?)?;
+        let priority = *order.get(number.checked_sub(1)?)?;
         Some(Self {
             id: EntryRef { id, priority },
             deliveries: u32::try_from(deliveries).unwrap_or(u32::MAX),

@@ -69,7 +69,7 @@ impl Gate {
         }
         if !fetched.rows.is_empty() {
             let rows = fetched.rows.into_iter();
-            let entries = rows.filter_map(|row| Entry::read(row, &lease.consumer));
+            let entries = rows.filter_map(|row| Entry::read(row, Priority::ORDER, &lease.consumer));
             lane.admit(entries, Place::Back);
         } else if fetched.newest.len() == streams.len() {
             // As a bell only: what it tells of the script fetches, if the gate is open then.

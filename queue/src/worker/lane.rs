@@ -1,7 +1,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -48,6 +48,8 @@ pub(super) struct Lane {
     pub(super) reader: AtomicI64,
     /// Asks for a scan before its time.
     pub(super) scan: Notify,
+    /// Counts looks at what others have left, for the priorities to take turns.
+    pub(super) turn: AtomicUsize,
     /// Nothing may start: the queue is paused, or no tick has said that it is not.
     pub(super) held: AtomicBool,
     /// Jobs to cancel.
@@ -127,8 +129,8 @@ impl Lane {
         }
     }
 
-    /// Entries to ask for now.
-    pub(super) fn room(&self) -> Room {
+    /// Entries to ask for now; with `look`, also where nothing came last time.
+    pub(super) fn room(&self, look: bool) -> Room {
         if self.held.load(Ordering::Acquire) {
             return Room::default();
         }
@@ -136,7 +138,7 @@ impl Lane {
             return Room::even(self.board.free(self.number));
         }
         let window = self.pace.window(self.settings.tuning.prefetch_max);
-        self.board.room(self.number, window)
+        self.board.room(self.number, window, look)
     }
 
     /// Entries to take over from others now, also when the buffer is full.

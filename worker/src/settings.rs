@@ -1,6 +1,8 @@
 //! What `worker run` reads from the environment.
 
-use queue::{Cluster, Keyring, Packer, Sentinel, Servers, Tls, TlsError};
+use std::time::Duration;
+
+use queue::{Cluster, Keyring, Packer, QueueSettings, Rate, Sentinel, Servers, Tls, TlsError};
 use service::settings::{
     Database, Environment, Http, Mail, Queue, Reader, Redis, RedisServers, SettingsError, Shutdown,
     Telemetry, Worker,
@@ -76,3 +78,32 @@ pub fn queue_settings(redis: &Redis, queue: &Queue) -> Result<queue::Settings, T
     };
     Ok(settings)
 }
+
+/// The queues with what is set for some of them.
+///
+/// # Errors
+/// The first queue named that is not among them: its jobs would not be held back.
+pub fn served_queues(
+    mut queues: Vec<QueueSettings>,
+    worker: &Worker,
+) -> Result<Vec<QueueSettings>, UnknownQueue> {
+    let named = worker.at_once.keys().chain(worker.rates.keys());
+    let unknown = |name: &&String| !queues.iter().any(|queue| queue.name == **name);
+    if let Some(name) = named.clone().find(unknown) {
+        return Err(UnknownQueue(name.clone()));
+    }
+    for queue in &mut queues {
+        queue.most_at_once = worker.at_once.get(&queue.name).copied();
+        queue.rate = worker.rates.get(&queue.name).map(|rate| Rate {
+            jobs: rate.jobs,
+            per: Duration::from_secs(rate.seconds.into()),
+            burst: rate.burst,
+        });
+    }
+    Ok(queues)
+}
+
+/// A setting is for a queue that the worker does not serve.
+#[derive(Debug, thiserror::Error)]
+#[error("WORKER_AT_ONCE, WORKER_RATES: this worker serves no queue {0:?}")]
+pub struct UnknownQueue(String);

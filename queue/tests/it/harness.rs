@@ -13,7 +13,8 @@ use std::{
 };
 
 use queue::{
-    Counts, Job, JobContext, JobError, JobId, Queue, Registry, Settings, Worker, WorkerSettings,
+    Counts, Job, JobContext, JobError, JobId, Queue, QueueSettings, Registry, Settings, Worker,
+    WorkerSettings,
     redis::{aio::MultiplexedConnection, streams::StreamInfoConsumersReply},
     testing::{self, Namespace},
 };
@@ -285,6 +286,27 @@ pub(crate) fn start_with(
             ..WorkerSettings::default()
         },
     );
+    Running {
+        handle: tokio::spawn(worker.run(shutdown.clone(), abort.clone())),
+        shutdown,
+        abort,
+    }
+}
+
+/// A worker for everything in [`registry`] that serves this queue.
+pub(crate) fn start_serving(
+    queue: &Queue,
+    log: &Arc<Log>,
+    served: QueueSettings,
+    concurrency: usize,
+) -> Running {
+    let (shutdown, abort) = (CancellationToken::new(), CancellationToken::new());
+    let settings = WorkerSettings {
+        queues: vec![served],
+        concurrency,
+        drain_timeout: Duration::from_secs(5),
+    };
+    let worker = Worker::new(queue.clone(), registry(), Arc::clone(log), settings);
     Running {
         handle: tokio::spawn(worker.run(shutdown.clone(), abort.clone())),
         shutdown,

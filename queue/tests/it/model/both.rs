@@ -13,7 +13,7 @@ use super::{
     state::{Kind, Number, State},
 };
 use crate::{
-    broker::{Broker, Call, SCHEDULE, job, unique},
+    broker::{Broker, Call, SCHEDULE, job, limited, unique},
     harness::*,
 };
 
@@ -87,6 +87,7 @@ impl Both {
             priority: envelope.priority,
             next: None,
             batch: None,
+            limit: envelope.slot.map(|slot| usize::from(slot.limit.get())),
         });
         self.numbers.insert(envelope.id, number);
         self.jobs.push(envelope);
@@ -133,6 +134,7 @@ impl Both {
             | Op::EnqueueBounded(_)
             | Op::EnqueueUnique { .. }
             | Op::EnqueueChain { .. }
+            | Op::EnqueueLimited(_)
             | Op::Relay { .. }
             | Op::RelayAgain(_)
             | Op::Replay(_) => self.produce(op).await,
@@ -150,8 +152,13 @@ impl Both {
             | Op::Bury(at)
             | Op::HandBack(at)
             | Op::Stop(at) => self.settle(&op, at).await,
+            Op::Need(at) => self.need(at).await,
             Op::Fetch(by, most) => self.fetch(by, most).await,
-            Op::Reclaim(by, most, suspects) => self.reclaim(by, most, suspects).await,
+            Op::FetchThrough(by, most, at_once) => self.fetch_through(by, most, at_once).await,
+            Op::ReclaimThrough(by, most, at_once) => {
+                self.reclaim(by, most, 1, Some(at_once)).await;
+            }
+            Op::Reclaim(by, most, suspects) => self.reclaim(by, most, suspects, None).await,
             Op::Beat(by) => self.beat(by).await,
             Op::Delete(at) => self.delete(at).await,
             Op::Cancel(at) => self.cancel(at).await,
@@ -192,6 +199,12 @@ impl Both {
         match op {
             Op::Enqueue => {
                 let job = self.some(job());
+                self.broker.add(&job).await;
+                let job = self.make(job);
+                self.state.add(job);
+            }
+            Op::EnqueueLimited(most) => {
+                let job = self.some(limited(most));
                 self.broker.add(&job).await;
                 let job = self.make(job);
                 self.state.add(job);
@@ -293,6 +306,7 @@ impl Both {
         let envelope = self.jobs[job].clone();
         let place = match self.broker.entry_for(&envelope).await {
             Some(entry) => entry,
+            None if self.state.seen().blocked.contains(&job) => "blocked".to_owned(),
             None if self.state.seen().payloads.contains(&job) => "aside".to_owned(),
             None => String::new(),
         };
@@ -389,6 +403,7 @@ impl Both {
             for at in mine {
                 let found = self.deliveries.iter().rposition(|it| it.at == at);
                 self.deliveries.swap(0, found.unwrap());
+                self.step(Op::Need(0)).await;
                 self.step(Op::Done(0)).await;
             }
             if self.state.is_idle() && self.state.leases().len() == 1 {

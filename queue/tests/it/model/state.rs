@@ -2,8 +2,11 @@
 
 mod batches;
 mod cancel;
+mod gate;
 mod keys;
 mod leases;
+mod settle;
+mod slots;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -58,6 +61,10 @@ pub(super) struct Seen {
     pub(super) entries: Vec<Entry>,
     pub(super) delayed: BTreeMap<Number, Due>,
     pub(super) parked: BTreeSet<Number>,
+    /// Those that wait for a slot, in their order.
+    pub(super) blocked: BTreeSet<Number>,
+    /// Those that have a slot.
+    pub(super) slots: BTreeSet<Number>,
     /// In their order.
     pub(super) dead: Vec<Number>,
     /// Attempt of each job that is anywhere.
@@ -78,6 +85,8 @@ pub(super) struct Seen {
 pub(super) struct Kind {
     pub(super) key: Option<u8>,
     pub(super) once: bool,
+    /// Jobs of the key with slots that may run at once, if it has this key.
+    pub(super) limit: Option<usize>,
     pub(super) priority: Priority,
     /// The job that follows it.
     pub(super) next: Option<Number>,
@@ -95,6 +104,9 @@ pub(super) struct State {
     next: u64,
     delayed: BTreeMap<Number, Due>,
     parked: BTreeSet<Number>,
+    blocked: BTreeSet<Number>,
+    /// Those that have a slot, and the places of their entries.
+    slots: BTreeMap<Number, u64>,
     dead: Vec<Number>,
     locks: BTreeMap<u8, Lock>,
     /// By their key: for whose end, and the job.
@@ -117,6 +129,8 @@ pub(super) struct State {
     /// Names the data, once somebody has beaten.
     life: Option<u32>,
     lives: u32,
+    /// Whose turn it is behind a gate.
+    turn: usize,
     /// Somebody has beaten within half a lease.
     fresh: bool,
     grace: bool,
@@ -143,6 +157,7 @@ impl State {
         let places = places
             .chain(self.delayed.keys().copied())
             .chain(self.parked.iter().copied())
+            .chain(self.blocked.iter().copied())
             .chain(self.dead.iter().copied());
         let mut attempts = BTreeMap::new();
         for job in places {
@@ -153,9 +168,14 @@ impl State {
             entries: self.entries.values().cloned().collect(),
             delayed: self.delayed.clone(),
             parked: self.parked.clone(),
+            blocked: self.blocked.clone(),
+            slots: self.valid_slots(),
             dead: self.dead.clone(),
             attempts,
-            payloads: self.delayed.keys().chain(&self.parked).copied().collect(),
+            payloads: {
+                let aside = self.delayed.keys().chain(&self.parked);
+                aside.chain(&self.blocked).copied().collect()
+            },
             locks: self.locks.clone(),
             alive: self.alive.clone(),
             slot: self.slot,
@@ -165,7 +185,8 @@ impl State {
 
     /// Whether nothing is left to do.
     pub(super) fn is_idle(&self) -> bool {
-        self.entries.is_empty() && self.delayed.is_empty() && self.parked.is_empty()
+        let aside = self.delayed.is_empty() && self.parked.is_empty() && self.blocked.is_empty();
+        self.entries.is_empty() && aside
     }
 
     pub(super) fn make(&mut self, kind: Kind) -> Number {
@@ -200,7 +221,8 @@ impl State {
     /// Jobs that are ready, running or delayed.
     pub(super) fn unfinished(&self) -> usize {
         let entries = self.entries.values();
-        entries.filter(|entry| entry.job.is_some()).count() + self.delayed.len()
+        let entries = entries.filter(|entry| entry.job.is_some()).count();
+        entries + self.delayed.len() + self.blocked.len()
     }
 
     pub(super) fn delay(&mut self, job: Number) {
@@ -225,17 +247,7 @@ impl State {
     pub(super) fn fetch(&mut self, by: &str, most: usize) -> Vec<(u64, Number)> {
         let mut fetched = Vec::new();
         for stream in 0..3 {
-            let new = self
-                .entries
-                .range_mut(stream << STREAM..(stream + 1) << STREAM);
-            let new = new.filter(|(_, entry)| entry.pending.is_none()).take(most);
-            fetched.extend(new.filter_map(|(&at, entry)| {
-                entry.pending = Some(Pending {
-                    by: by.to_owned(),
-                    deliveries: 1,
-                });
-                Some((at, entry.job?))
-            }));
+            fetched.extend(self.fetch_of(stream, by, most));
         }
         fetched
     }
@@ -276,62 +288,6 @@ impl State {
         }
     }
 
-    /// Another attempt, later; false when the consumer does not own the entry.
-    pub(super) fn retry(&mut self, by: &str, at: u64, job: Number) -> bool {
-        if !self.owns(by, at) {
-            return false;
-        }
-        self.entries.remove(&at);
-        self.attempts[job] += 1;
-        self.delay(job);
-        if self.holder(job).is_none_or(|holder| holder == job) {
-            self.hold(job, false);
-        }
-        true
-    }
-
-    pub(super) fn park(&mut self, by: &str, at: u64, job: Number) -> bool {
-        if !self.owns(by, at) {
-            return false;
-        }
-        self.entries.remove(&at);
-        self.parked.insert(job);
-        if self.holder(job).is_none_or(|holder| holder == job) {
-            self.hold(job, true);
-        }
-        true
-    }
-
-    pub(super) fn bury(&mut self, by: &str, at: u64, job: Number) -> bool {
-        if !self.owns(by, at) {
-            return false;
-        }
-        self.entries.remove(&at);
-        self.dead.push(job);
-        self.free(job);
-        if self.kinds[job].once {
-            self.marked.insert(job);
-        }
-        true
-    }
-
-    pub(super) fn hand_back(&mut self, by: &str, at: u64) -> bool {
-        if !self.owns(by, at) {
-            return false;
-        }
-        let Some(entry) = self.entries.get_mut(&at) else {
-            return false;
-        };
-        if entry.job.is_none() {
-            // Whoever claims what is deleted drops it.
-            self.entries.remove(&at);
-        } else if let Some(pending) = &mut entry.pending {
-            pending.deliveries -= 1;
-            BACK.clone_into(&mut pending.by);
-        }
-        true
-    }
-
     pub(super) fn dead(&self) -> &[Number] {
         &self.dead
     }
@@ -353,6 +309,7 @@ impl State {
         self.entries.values().any(|entry| entry.job == Some(job))
             || self.delayed.contains_key(&job)
             || self.parked.contains(&job)
+            || self.blocked.contains(&job)
             || self.dead.contains(&job)
     }
 
@@ -369,6 +326,7 @@ impl State {
         }
         self.delayed.remove(&job);
         self.parked.remove(&job);
+        self.blocked.remove(&job);
         self.dead.retain(|letter| *letter != job);
         self.free(job);
         if self.kinds[job].once {

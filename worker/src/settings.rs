@@ -107,3 +107,28 @@ pub fn served_queues(
 #[derive(Debug, thiserror::Error)]
 #[error("WORKER_AT_ONCE, WORKER_RATES: this worker serves no queue {0:?}")]
 pub struct UnknownQueue(String);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_queues_that_are_served_can_be_held_back() {
+        let read = |pairs: &[(&'static str, &'static str)]| {
+            let reader = Reader::from_pairs(pairs.iter().copied());
+            reader.read(Worker::read).unwrap()
+        };
+        let queues = || vec![QueueSettings::from("default"), "mail".into()];
+        let gated = read(&[("WORKER_AT_ONCE", "mail=2"), ("WORKER_RATES", "mail=5/60")]);
+        let served = served_queues(queues(), &gated).unwrap();
+        assert_eq!(served[0], "default".into());
+        assert_eq!(served[1].most_at_once, Some(2));
+        let rate = served[1].rate.unwrap();
+        let expected = (5, Duration::from_secs(60), 1);
+        assert_eq!((rate.jobs, rate.per, rate.burst), expected);
+        for (name, value) in [("WORKER_AT_ONCE", "bills=1"), ("WORKER_RATES", "bills=1/1")] {
+            let wrong = read(&[(name, value)]);
+            assert!(served_queues(queues(), &wrong).is_err(), "{name}");
+        }
+    }
+}

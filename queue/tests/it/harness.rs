@@ -378,9 +378,14 @@ pub(crate) async fn consumers(fixture: &Fixture) -> BTreeSet<String> {
     let mut connection = fixture.connection().await;
     let alive = ["ZRANGE", &fixture.key("alive"), "0", "-1"];
     let mut names: BTreeSet<String> = query(&mut connection, &alive).await;
-    let info = ["XINFO", "CONSUMERS", &fixture.key("s:0"), "g"];
-    let info: StreamInfoConsumersReply = query(&mut connection, &info).await;
-    names.extend(info.consumers.into_iter().map(|consumer| consumer.name));
+    for stream in ["s:0", "s:1", "s:2"] {
+        let mut cmd = queue::redis::cmd("XINFO");
+        cmd.arg(&["CONSUMERS", &fixture.key(stream), "g"]);
+        // A stream without a group has none.
+        let info = cmd.query_async::<StreamInfoConsumersReply>(&mut connection);
+        let info = info.await.map(|info| info.consumers).unwrap_or_default();
+        names.extend(info.into_iter().map(|consumer| consumer.name));
+    }
     names.remove("~");
     names
 }

@@ -1,7 +1,9 @@
 //! Jobs that wait for a slot: they are seen, and can be removed.
 
+use std::{sync::atomic::Ordering, time::Duration};
+
 use queue::{
-    Cancelled, EnqueueError,
+    Cancelled, EnqueueError, Envelope, KeyLimit, Relayed,
     inspect::{Deletion, Place, State},
     redis::Value,
 };
@@ -85,5 +87,41 @@ async fn a_job_that_goes_while_it_waits_gets_no_slot_on_the_way() {
         let slots = broker.key(&slots(&job));
         let _: u64 = broker.ask(&["DEL", &slots]).await;
     }
+    fixture.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_has_one_partition_on_every_way() {
+    let fixture = Fixture::tuned(|settings| {
+        settings.partitions.insert("default".to_owned(), 4);
+    })
+    .await;
+    let queue = &fixture.queue;
+    for _ in 0..6 {
+        add_task(queue, Act::Succeed).await;
+    }
+    let relayed = (0..6).map(|_| {
+        let job = Envelope::new(&task(Act::Succeed)).unwrap().once();
+        let job = job.with_slot(&KeyLimit::one("a"));
+        Relayed {
+            envelope: job.encode(),
+            id: job.id,
+            queue: job.queue,
+            run_at: None,
+            again_after: Duration::ZERO,
+        }
+    });
+    queue.relay(&relayed.collect::<Vec<_>>()).await.unwrap();
+    let mut ready = Vec::new();
+    for partition in 0..4 {
+        let counts = queue.counts(&format!("default:{partition}")).await;
+        ready.push(counts.unwrap().ready);
+    }
+    ready.sort_unstable();
+    assert_eq!(ready, [0, 0, 0, 12]);
+    let worker = fixture.start(4);
+    until_done(&fixture.log, 12).await;
+    worker.stop().await;
+    assert_eq!(fixture.log.most_at_once.load(Ordering::SeqCst), 1);
     fixture.end().await;
 }

@@ -64,7 +64,7 @@ enum Verb {
     ///
     /// Dead letters come newest first, all others in the order in which it is their turn. JSON:
     /// {"queues": [{"queue", "ready", "in_hand", "delayed", "parked", "dead", "dead_trimmed",
-    /// "cancelled", "paused", "oldest_seconds", "workers"}]}; with a state {"pages": [{"queue", "jobs": [...], "next"}]}.
+    /// "cancelled", "replaced", "paused", "oldest_seconds", "workers"}]}; with a state {"pages": [{"queue", "jobs": [...], "next"}]}.
     List {
         /// ready, in-hand, delayed, parked or dead
         state: Option<State>,

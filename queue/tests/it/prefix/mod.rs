@@ -13,10 +13,11 @@ use futures_util::{FutureExt, StreamExt, stream};
 use queue::{Envelope, JobId, testing};
 
 mod batches;
+mod list;
 mod replaces;
 mod scenarios;
 
-use self::scenarios::{SCENARIOS, prepare};
+use self::{list::SCENARIOS, scenarios::prepare};
 use crate::{
     broker::{Broker, Stopped},
     harness::*,

@@ -116,14 +116,14 @@ pub async fn enqueue_many<J: Job>(
 /// As [`enqueue`].
 pub async fn enqueue_chain(
     conn: &mut PgConnection,
-    mut chain: Chain,
+    chain: Chain,
     options: Options<'_>,
 ) -> Result<Vec<JobId>, Error> {
-    if let Some(packer) = options.packer {
-        chain.pack(packer);
-    }
     let ids = chain.ids();
     let mut first = chain.into_envelope()?;
+    if let Some(packer) = options.packer {
+        packer.pack(&mut first);
+    }
     first.once = options.delivery == Delivery::Once;
     let queue = first.queue.clone();
     insert(conn, &queue, &[first], options).await?;

@@ -4,7 +4,7 @@
 //! chain is wherever its current job is, and moves with it: there is nothing beside it
 //! that could be lost, or stay behind.
 
-use crate::{EnqueueError, Envelope, Job, JobId, Options, Packer, Queue, queue::Shape};
+use crate::{EnqueueError, Envelope, Job, JobId, Options, Queue, queue::Shape};
 
 /// Jobs of one queue of which each is enqueued when the one before it is done.
 ///
@@ -99,15 +99,6 @@ impl Chain {
         Ok(self)
     }
 
-    /// Packs the payloads of all its jobs, where they are not; for the outbox, because
-    /// [`Queue::enqueue_chain`] does.
-    pub fn pack(&mut self, packer: &Packer) {
-        packer.pack(&mut self.first);
-        for link in &mut self.links {
-            packer.pack(link);
-        }
-    }
-
     /// The ids of its jobs, in their order.
     #[must_use]
     pub fn ids(&self) -> Vec<JobId> {
@@ -158,15 +149,15 @@ impl Queue {
                 link.slot = slot;
             }
         }
-        chain.pack(self.packer());
         let ids = chain.ids();
         let first = chain.into_envelope()?;
+        let bytes = self.packer().encode(&first);
         let shape = Shape {
             priority: first.priority,
             unique: None,
             slot: first.slot,
         };
-        self.submit(&first.queue, first.id, &first.encode(), options.run, shape)
+        self.submit(&first.queue, first.id, &bytes, options.run, shape)
             .await?;
         Ok(ids)
     }

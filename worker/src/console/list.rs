@@ -47,6 +47,7 @@ impl Console {
                 "dead": counts.dead,
                 "dead_trimmed": counts.dead_trimmed,
                 "cancelled": counts.cancelled,
+                "replaced": counts.replaced,
                 "paused": seen.paused,
                 "oldest_seconds": seen.oldest.map(|age| age.as_secs_f64()),
                 "workers": workers,

@@ -65,7 +65,8 @@ enum Verb {
     ///
     /// Dead letters come newest first, all others in the order in which it is their turn. JSON:
     /// {"queues": [{"queue", "ready", "in_hand", "delayed", "parked", "blocked", "dead",
-    /// "dead_trimmed", "cancelled", "paused", "oldest_seconds", "workers"}]}; with a state {"pages": [{"queue", "jobs": [...], "next"}]}.
+    /// "dead_trimmed", "cancelled", "replaced", "paused", "oldest_seconds", "workers"}]}; with a
+    /// state {"pages": [{"queue", "jobs": [...], "next"}]}.
     List {
         /// ready, in-hand, delayed, parked, blocked or dead
         state: Option<State>,

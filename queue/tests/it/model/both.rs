@@ -133,11 +133,11 @@ impl Both {
             | Op::EnqueueLater
             | Op::EnqueueBounded(_)
             | Op::EnqueueUnique { .. }
-            | Op::EnqueueChain { .. }
             | Op::EnqueueLimited(_)
             | Op::Relay { .. }
             | Op::RelayAgain(_)
             | Op::Replay(_) => self.produce(op).await,
+            Op::EnqueueChain { later } => self.enqueue_chain(later).await,
             Op::EnqueueBatch { members, seals } => self.enqueue_batch(members, seals).await,
             Op::Replace { key, later, keeps } => self.replace(key, later, keeps).await,
             Op::EnqueueInto(at) => self.enqueue_into(at).await,
@@ -242,25 +242,6 @@ impl Both {
                     (Some(_), _) => {}
                     (None, false) => self.state.add(job),
                     (None, true) => self.state.delay(job),
-                }
-            }
-            Op::EnqueueChain { later } => {
-                let last = self.some(job());
-                let first = Envelope {
-                    next: Some(last.encode()),
-                    ..self.some(job())
-                };
-                if later {
-                    let call = self.broker.schedule(&first, "in", LATER);
-                    self.run(&call).await;
-                } else {
-                    self.broker.add(&first).await;
-                }
-                let (first, last) = (self.make(first), self.make(last));
-                self.state.chain(first, last);
-                match later {
-                    true => self.state.delay(first),
-                    false => self.state.add(first),
                 }
             }
             Op::Relay { later } => {

@@ -5,6 +5,7 @@ mod cancel;
 mod gate;
 mod keys;
 mod leases;
+mod seen;
 mod settle;
 mod slots;
 
@@ -13,7 +14,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use queue::Priority;
 
 use self::batches::Batch;
-pub(super) use self::keys::Taken;
+pub(super) use self::{
+    keys::Taken,
+    seen::{Due, Entry, Lock, Pending, Seen},
+};
 
 /// Bits of an entry's place in its stream; those above say which stream.
 const STREAM: u32 = 48;
@@ -23,62 +27,6 @@ pub(super) type Number = usize;
 
 /// The consumer that owns what was handed back.
 pub(super) const BACK: &str = "~";
-
-/// Who owns an entry, and how often it was delivered.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Pending {
-    pub(super) by: String,
-    pub(super) deliveries: u32,
-}
-
-/// An entry of the stream, or what is left of one in the list of pending entries.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Entry {
-    /// None, when it was deleted and not acknowledged.
-    pub(super) job: Option<Number>,
-    pub(super) pending: Option<Pending>,
-}
-
-/// When a delayed job is due.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Due {
-    /// In the past; the smaller, the longer.
-    Since(u64),
-    Later,
-}
-
-/// Who holds a key, and whether without an end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Lock {
-    pub(super) job: Number,
-    pub(super) endless: bool,
-}
-
-/// Everything that can be seen in Redis.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Seen {
-    /// In their order.
-    pub(super) entries: Vec<Entry>,
-    pub(super) delayed: BTreeMap<Number, Due>,
-    pub(super) parked: BTreeSet<Number>,
-    /// Those that wait for a slot, in their order.
-    pub(super) blocked: BTreeSet<Number>,
-    /// Those that have a slot.
-    pub(super) slots: BTreeSet<Number>,
-    /// In their order.
-    pub(super) dead: Vec<Number>,
-    /// Attempt of each job that is anywhere.
-    pub(super) attempts: BTreeMap<Number, u16>,
-    /// Jobs whose payload is beside the stream.
-    pub(super) payloads: BTreeSet<Number>,
-    pub(super) locks: BTreeMap<u8, Lock>,
-    /// Consumers with a lease, and whether it still runs.
-    pub(super) alive: BTreeMap<String, bool>,
-    /// The next slot of the schedule.
-    pub(super) slot: Option<u64>,
-    /// The slot of it that was asked for.
-    pub(super) asked: Option<u64>,
-}
 
 /// What is known of a job for ever.
 #[derive(Debug, Clone, Copy)]

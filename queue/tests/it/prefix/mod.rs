@@ -13,12 +13,13 @@ use futures_util::{FutureExt, StreamExt, stream};
 use queue::{Envelope, JobId, testing};
 
 mod batches;
+mod list;
 mod owners;
 mod replaces;
 mod scenarios;
 mod slots;
 
-use self::scenarios::{SCENARIOS, prepare};
+use self::{list::SCENARIOS, scenarios::prepare};
 use crate::{
     broker::{Broker, Stopped},
     harness::*,

@@ -16,7 +16,7 @@ use super::{
     lane::{Lane, jittered},
     report,
     settle::Settlement,
-    tally,
+    slots, tally,
 };
 use crate::{Priority, envelope::whole_ms, scripts};
 
@@ -38,6 +38,8 @@ pub(super) async fn scan_until(lane: Arc<Lane>, known: Vec<String>, stop: Cancel
     let scan = lane.settings.tuning.scan;
     let mut pause = jittered(scan);
     let mut backlog = Backlog::default();
+    // The key with slots that was looked at last.
+    let mut looked_at = None;
     let mut told = Instant::now();
     loop {
         tokio::select! {
@@ -64,6 +66,10 @@ pub(super) async fn scan_until(lane: Arc<Lane>, known: Vec<String>, stop: Cancel
             Ok(left) if backlog.shrinks(left) => pause = MORE,
             Ok(_) => {}
             Err(error) => tracing::debug!(queue.name = lane.queue, %error, "unpark failed"),
+        }
+        match slots::let_in(&lane, looked_at).await {
+            Ok(key) => looked_at = key,
+            Err(error) => tracing::debug!(queue.name = lane.queue, %error, "let in failed"),
         }
         if let Err(error) = trim(&lane).await {
             tracing::debug!(queue.name = lane.queue, %error, "trimming dead letters failed");

@@ -19,6 +19,9 @@ pub(crate) const NAMESPACE: &str = "chaos";
 /// The queues, each on another node of a Cluster of three.
 pub(crate) const QUEUES: [&str; 3] = ["default", "limited", "kept"];
 
+/// All partitions of the queues, by their own names: `kept` is on another two nodes.
+pub(crate) const PARTITIONS: [&str; 5] = ["default", "limited", "kept", "kept:1", "kept:2"];
+
 /// Most unfinished jobs of [`Kind::Bounded`]: few, so that the queue is often full.
 pub(crate) const LIMIT: u64 = 40;
 
@@ -96,6 +99,10 @@ impl Brief {
         settings.servers = servers;
         let limited = Kind::Bounded.queue().to_owned();
         settings.limits.insert(limited, LIMIT);
+        for queue in QUEUES {
+            let number = u16::try_from(partitions_of(queue).count())?;
+            settings.partitions.insert(queue.to_owned(), number);
+        }
         let tuning = &mut settings.tuning;
         tuning.scan = scan(self.lease);
         tuning.connect_timeout = self.lease / 4;
@@ -132,6 +139,19 @@ pub(crate) struct Drain {
     pub(crate) timeout: Duration,
     /// For the whole process, after SIGTERM.
     pub(crate) exit: Duration,
+}
+
+/// The queue of a partition.
+pub(crate) fn queue_of(partition: &str) -> &str {
+    partition
+        .split_once(':')
+        .map_or(partition, |(queue, _)| queue)
+}
+
+/// The partitions of a queue.
+pub(crate) fn partitions_of(queue: &str) -> impl Iterator<Item = &'static str> {
+    let all = PARTITIONS.into_iter();
+    all.filter(move |partition| queue_of(partition) == queue)
 }
 
 /// How often ended leases are looked for.

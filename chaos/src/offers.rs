@@ -6,8 +6,9 @@ use fastrand::Rng;
 
 use crate::{
     brief::Brief,
-    history::{Kind, Release, Route, Serial},
+    history::{Extras, Kind, Level, Release, Route, Serial},
     jobs::{Failing, Task},
+    worker::SCHEDULES,
 };
 
 /// Mean time between two offers of this release's producer; the older one takes three times that.
@@ -23,6 +24,7 @@ pub(crate) struct Offer {
     /// Not before this long from now.
     pub(crate) delay: Option<Duration>,
     pub(crate) unique: Option<String>,
+    pub(crate) extras: Extras,
     /// How long after its acceptance it is cancelled.
     pub(crate) cancel: Option<Duration>,
     /// The transaction is rolled back, so the job must never be seen.
@@ -88,12 +90,14 @@ impl Draw {
             _ => false,
         };
         let cancel = self.cancel(kind, route);
+        let level = self.level(kind, route);
         Offer {
             kind,
             route,
             task: self.task(kind),
             delay: delayed.then(|| Duration::from_millis(self.rng.u64(200..6000))),
             unique: (kind == Kind::Unique).then(|| format!("key-{}", self.rng.u8(..KEYS))),
+            extras: Extras { level },
             cancel,
             rolled_back: route == Route::Outbox && self.rng.u8(..20) == 0,
         }
@@ -114,6 +118,27 @@ impl Draw {
             _ => 4000,
         };
         Some(Duration::from_millis(self.rng.u64(..most)))
+    }
+
+    /// A quarter have another priority than usual; more where jobs often wait for each other.
+    ///
+    /// The outbox has none.
+    fn level(&mut self, kind: Kind, route: Route) -> Level {
+        let of = if kind == Kind::Bounded { 3 } else { 8 };
+        if self.release == Release::Old || route == Route::Outbox {
+            return Level::Normal;
+        }
+        match self.rng.u8(..of) {
+            0 => Level::High,
+            1 => Level::Low,
+            _ => Level::Normal,
+        }
+    }
+
+    /// Now and then, the schedule of which a job is asked for besides.
+    pub(crate) fn ask(&mut self) -> Option<&'static str> {
+        let (name, ..) = SCHEDULES[self.rng.usize(..SCHEDULES.len())];
+        (self.release == Release::New && self.rng.u8(..50) == 0).then_some(name)
     }
 
     fn kind(&mut self) -> Kind {

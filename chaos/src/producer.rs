@@ -13,10 +13,10 @@ use tokio::{sync::Semaphore, task::JoinSet};
 
 use crate::{
     brief::Brief,
-    history::{CancelAnswer, Event, Kind, Release, Route, Serial},
+    history::{CancelAnswer, Event, Extras, Kind, Release, Route, Serial},
     jobs::{
-        Bounded, Delayed, Done, Long, Once, Plain, Poison, Task, Unique, Unknown, Versioned,
-        VersionedV1,
+        Bounded, Delayed, Done, Long, Once, Plain, Poison, Scheduled, Task, Unique, Unknown,
+        Versioned, VersionedV1,
     },
     journal::{Journal, micros},
     offers::{Draw, Offer},
@@ -57,7 +57,12 @@ pub(crate) async fn run(brief: Brief) -> Result<()> {
             } => place?,
         };
         let producer = Arc::clone(&producer);
-        if let Some((kind, tasks)) = draw.burst() {
+        if let Some(schedule) = draw.ask() {
+            offers.spawn(async move {
+                producer.ask(schedule).await;
+                drop(place);
+            });
+        } else if let Some((kind, tasks)) = draw.burst() {
             offers.spawn(async move {
                 match kind {
                     Kind::Bounded => producer.make_many(kind, tasks, Bounded).await,
@@ -99,6 +104,7 @@ struct Way {
     route: Route,
     run_at: Option<SystemTime>,
     unique: Option<String>,
+    extras: Extras,
     rolled_back: bool,
 }
 
@@ -130,6 +136,7 @@ impl Producer {
             route: offer.route,
             run_at: offer.delay.map(in_whole_ms),
             unique: offer.unique,
+            extras: offer.extras,
             rolled_back: offer.rolled_back,
         };
         self.journal.write(Event::Offer {
@@ -138,6 +145,7 @@ impl Producer {
             route: way.route,
             due: way.run_at.map(micros),
             unique: way.unique.clone(),
+            extras: way.extras.clone(),
         });
         let answer = match kind {
             Kind::Long => self.send(&Long(task), &way).await,
@@ -165,6 +173,17 @@ impl Producer {
         made
     }
 
+    /// Asks for a job of a schedule, beside those of its rule.
+    async fn ask(&self, schedule: &str) {
+        let of = || schedule.to_owned();
+        self.journal.write(Event::Ask { schedule: of() });
+        let answer = self.queue.run_schedule(Scheduled::QUEUE, schedule).await;
+        self.journal.write(Event::Asked {
+            schedule: of(),
+            id: answer.ok(),
+        });
+    }
+
     async fn cancel(&self, queue: &str, id: JobId) {
         self.journal.write(Event::Cancel { id });
         let answer = match self.queue.cancel(queue, id).await {
@@ -185,6 +204,7 @@ impl Producer {
                 route: Route::Direct,
                 due: None,
                 unique: None,
+                extras: Extras::default(),
             });
         }
         let jobs: Vec<J> = tasks.into_iter().map(job).collect();
@@ -235,6 +255,7 @@ impl Producer {
         let options = Options {
             run: way.run_at.map_or(Run::Now, Run::At),
             unique: way.unique.clone(),
+            priority: way.extras.level.priority(),
             ..Options::default()
         };
         let sent = self.queue.enqueue_with(job, &options).await;
@@ -254,6 +275,7 @@ impl Producer {
                 Once::NAME => outbox::Delivery::Once,
                 _ => outbox::Delivery::AtLeastOnce,
             },
+            packer: None,
         };
         let id = outbox::enqueue_with(&mut tx, job, options)
             .await

@@ -7,7 +7,7 @@ use queue::{Envelope, JobId};
 use redis::{AsyncConnectionConfig, InfoDict, Value, aio::MultiplexedConnection};
 
 use crate::{
-    brief::{Address, NAMESPACE, QUEUES},
+    brief::{Address, NAMESPACE, PARTITIONS},
     history::{DeadJob, Snapshot},
     journal::now,
     servers::node_of,
@@ -36,7 +36,7 @@ type Seen = (
 
 /// Connections of the conductor's own.
 pub(crate) struct View {
-    /// Each queue, and the server that it is on.
+    /// Each partition of the queues, and the server that it is on.
     queues: Vec<(&'static str, MultiplexedConnection)>,
 }
 
@@ -59,7 +59,7 @@ impl View {
             .set_connection_timeout(Some(PATIENCE))
             .set_response_timeout(Some(PATIENCE));
         let mut queues = Vec::new();
-        for queue in QUEUES {
+        for queue in PARTITIONS {
             let url = format!("redis://127.0.0.1:{}", node_of(redis, queue).await?);
             let client = redis::Client::open(url)?;
             let connection = client.get_multiplexed_async_connection_with_config(&config);
@@ -68,7 +68,7 @@ impl View {
         Ok(Self { queues })
     }
 
-    /// Where every job is now, one queue after the other: no job goes from one to another.
+    /// Where every job is now, one partition after the other: no job goes from one to another.
     pub(crate) async fn look(&mut self) -> Result<Look> {
         let mut look = Look::default();
         look.snapshot.asked = now();
@@ -80,7 +80,9 @@ impl View {
                 .arg(format!("{{{NAMESPACE}:{queue}}}:"))
                 .query_async(connection)
                 .await?;
-            look.take(queue, seen)?;
+            let mut partition = Snapshot::default();
+            look.take(queue, &mut partition, seen)?;
+            look.snapshot.add(queue, partition);
         }
         Ok(look)
     }
@@ -116,8 +118,8 @@ impl View {
 }
 
 impl Look {
-    /// Adds what was seen of one queue.
-    fn take(&mut self, queue: &'static str, seen: Seen) -> Result<()> {
+    /// Adds what was seen of one partition: its jobs to this snapshot, the rest to us.
+    fn take(&mut self, queue: &'static str, snapshot: &mut Snapshot, seen: Seen) -> Result<()> {
         let (
             stream,
             pending,
@@ -131,7 +133,6 @@ impl Look {
             requests,
             cancelled,
         ) = seen;
-        let snapshot = &mut self.snapshot;
         let depth = (stream.len() + delayed.len()) as u64;
         snapshot.depths.insert(queue.to_owned(), depth);
         snapshot.cancelled += cancelled;

@@ -59,7 +59,7 @@ pub(crate) async fn run(brief: Brief) -> Result<()> {
         // Slots stay free, also with the long jobs of several dead workers: what is late is late
         // for another reason.
         concurrency: 64,
-        queues: QUEUES.map(served).to_vec(),
+        queues: queues(brief.release),
         drain_timeout: brief.drain().timeout,
     };
     let app = App { journal, pool };
@@ -71,12 +71,17 @@ pub(crate) async fn run(brief: Brief) -> Result<()> {
     Ok(worked?)
 }
 
-/// A queue with a limit is served slowly, so that it fills up.
-fn served(queue: &str) -> QueueSettings {
-    match queue {
-        _ if queue == Kind::Bounded.queue() => QueueSettings::limited(queue, 4),
-        _ => queue.into(),
+/// A queue with a limit is served slowly, so that it fills up; not by the release before, which
+/// would park what it cannot read, and what was parked comes back on top of the limit.
+fn queues(release: Release) -> Vec<QueueSettings> {
+    let slow = Kind::Bounded.queue();
+    let mut queues = vec![QueueSettings::limited(slow, 4)];
+    if release == Release::Old {
+        queues.clear();
     }
+    let others = QUEUES.into_iter().filter(|queue| *queue != slow);
+    queues.extend(others.map(QueueSettings::from));
+    queues
 }
 
 fn registry(brief: &Brief) -> Registry<App> {

@@ -20,6 +20,8 @@ pub(super) struct Evidence<'a> {
     pub(super) snapshots: Vec<(Micros, &'a Snapshot)>,
     /// In the order of their beginnings.
     pub(super) pauses: Vec<Pause>,
+    /// Requests for a job of a schedule, in their order.
+    pub(super) asks: Vec<Ask>,
     pub(super) processes: BTreeMap<&'a str, Process>,
     /// Letters that are there at the end; Redis can lose them too.
     pub(super) dead: BTreeMap<JobId, Vec<&'a DeadJob>>,
@@ -43,6 +45,15 @@ pub(super) struct Pause {
     pub(super) resumed: Micros,
 }
 
+/// A request for a job of a schedule, and what was answered when.
+#[derive(Debug, Clone)]
+pub(super) struct Ask {
+    pub(super) at: Micros,
+    pub(super) by: String,
+    pub(super) schedule: String,
+    pub(super) answer: Option<(Micros, Option<JobId>)>,
+}
+
 /// One life of a worker or producer.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Process {
@@ -61,6 +72,7 @@ impl<'a> Evidence<'a> {
             jobs: BTreeMap::new(),
             snapshots: Vec::new(),
             pauses: Vec::new(),
+            asks: Vec::new(),
             processes: BTreeMap::new(),
             dead: BTreeMap::new(),
             letters: BTreeMap::new(),
@@ -97,6 +109,7 @@ impl<'a> Evidence<'a> {
                 route,
                 due,
                 unique,
+                extras,
             } => {
                 let offer = Offer {
                     at,
@@ -105,6 +118,7 @@ impl<'a> Evidence<'a> {
                     route: *route,
                     due: *due,
                     unique: unique.clone(),
+                    extras: extras.clone(),
                     answer: Answer::None,
                     answered: None,
                 };
@@ -133,6 +147,21 @@ impl<'a> Evidence<'a> {
                 let job = self.jobs.get_mut(id);
                 if let Some(cancel) = job.and_then(|job| job.cancel.as_mut()) {
                     cancel.answer = Some((at, *answer));
+                }
+            }
+            Event::Ask { schedule } => self.asks.push(Ask {
+                at,
+                by: record.by.clone(),
+                schedule: schedule.clone(),
+                answer: None,
+            }),
+            Event::Asked { schedule, id } => {
+                let mut asks = self.asks.iter_mut();
+                let ask = asks.find(|ask| {
+                    ask.by == record.by && ask.schedule == *schedule && ask.answer.is_none()
+                });
+                if let Some(ask) = ask {
+                    ask.answer = Some((at, *id));
                 }
             }
             Event::Paused { queue } => self.pauses.push(Pause {

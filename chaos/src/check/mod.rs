@@ -3,6 +3,7 @@
 //! Each invariant is a function from the evidence to its violations. The numbers are
 //! those of the design's list; each function says what it looks at and what it excuses.
 
+mod asked;
 mod cancel;
 mod cut_short;
 mod drain;
@@ -13,8 +14,10 @@ mod limits;
 mod loss;
 mod once;
 mod overlap;
+mod partitions;
 mod pause;
 mod poison;
+mod priorities;
 mod recovery;
 mod residue;
 mod spans;
@@ -49,6 +52,7 @@ const INVARIANTS: &[fn(&Evidence) -> Vec<Violation>] = &[
     once::outbox_is_empty,
     cut_short::cancellations_have_causes,
     loss::jobs_are_in_one_place,
+    partitions::jobs_stay_in_their_partitions,
     overlap::runs_do_not_overlap,
     overlap::the_doubtful_do_nothing,
     overlap::runners_own_their_jobs,
@@ -57,6 +61,8 @@ const INVARIANTS: &[fn(&Evidence) -> Vec<Violation>] = &[
     times::slots_fire_once,
     times::slots_are_fired,
     times::none_is_early,
+    asked::answers_become_jobs,
+    asked::nothing_comes_unasked,
     unique::one_lives_per_key,
     unique::locks_end_with_their_jobs,
     unique::the_living_have_locks,
@@ -64,6 +70,7 @@ const INVARIANTS: &[fn(&Evidence) -> Vec<Violation>] = &[
     versions::old_workers_run_what_they_know,
     versions::unknown_jobs_wait,
     pause::paused_queues_start_nothing,
+    priorities::each_level_has_its_share,
     pause::resumed_queues_start_again,
     pause::deliveries_have_causes,
     limits::limits_are_kept,

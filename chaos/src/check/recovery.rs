@@ -46,10 +46,7 @@ pub(super) fn recovery_is_quick(evidence: &Evidence) -> (Vec<Violation>, Recover
                 continue;
             }
             recovery.alone.push(took);
-            let parked = match job.kind {
-                Kind::Versioned | Kind::Unique => limits.scan,
-                _ => 0,
-            };
+            let parked = if job.may_be_parked() { limits.scan } else { 0 };
             let stalled = evidence.faults.stalled(death.at, again);
             let limit = limits.lease + limits.scan + SLACK + parked + stalled;
             if took > limit {

@@ -7,8 +7,8 @@ use queue::JobId;
 use super::check;
 use crate::{
     history::{
-        CancelAnswer, DeadJob, Event, Fault, Final, How, Kind, Micros, Record, Release, Route,
-        Serial, Snapshot,
+        CancelAnswer, DeadJob, Event, Extras, Fault, Final, How, Kind, Micros, Record, Release,
+        Route, Serial, Snapshot,
     },
     report::Report,
 };
@@ -107,6 +107,7 @@ impl Story {
             },
             due: None,
             unique: None,
+            extras: Extras::default(),
         };
         change(&mut offered);
         let event = Event::Offer {
@@ -115,6 +116,7 @@ impl Story {
             route: offered.route,
             due: offered.due.map(micros),
             unique: offered.unique.map(str::to_owned),
+            extras: offered.extras,
         };
         self.write(ms, offered.by, event);
         job
@@ -306,4 +308,5 @@ pub(crate) struct Offered {
     pub(crate) route: Route,
     pub(crate) due: Option<u64>,
     pub(crate) unique: Option<&'static str>,
+    pub(crate) extras: Extras,
 }

@@ -133,10 +133,14 @@ fn about(event: &Event, violation: &Violation, serial: Option<Serial>) -> Option
             route,
             due,
             unique,
+            extras,
         } if of_serial(serial) => {
             let mut what = format!("offers it: {kind:?}, {route:?}, serial {serial}");
             if let Some(due) = due {
                 what += &format!(", due {due}");
+            }
+            if !extras.is_none() {
+                what += &format!(", {extras:?}");
             }
             if let Some(key) = unique {
                 what += &format!(", key {key}");

@@ -67,7 +67,9 @@ pub(super) fn nothing_comes_unasked(evidence: &Evidence) -> Vec<Violation> {
             continue;
         };
         let asks = |ask: &Ask| {
-            let until = ask.answer.map_or(Micros::MAX, |(at, _)| at);
+            // Without an id, the question may have been heard later.
+            let heard = ask.answer.filter(|(_, id)| id.is_some());
+            let until = heard.map_or(Micros::MAX, |(at, _)| at);
             ask.schedule == *name && ask.at <= slot + ROUNDED && *slot <= until
         };
         if !evidence.asks.iter().any(asks) {

@@ -152,7 +152,8 @@ pub(super) fn refuse(lane: &Lane, entry: Entry, error: &DecodeError) {
     let (id, consumer) = (entry.id, entry.consumer);
     let settlement = match error {
         DecodeError::Version(version) => Settlement::Park {
-            field: id.to_string(),
+            // Entries of several streams can have the same id.
+            field: format!("{}:{id}", id.priority.level()),
             prefix: envelope_prefix(*version),
             envelope: entry.envelope,
             holds: Holds::default(),

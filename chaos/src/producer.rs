@@ -275,7 +275,7 @@ impl Producer {
                 Once::NAME => outbox::Delivery::Once,
                 _ => outbox::Delivery::AtLeastOnce,
             },
-            packer: None,
+            ..outbox::Options::default()
         };
         let id = outbox::enqueue_with(&mut tx, job, options)
             .await

@@ -89,7 +89,7 @@ impl Queue {
                 holds: envelope.as_ref().map(Envelope::holds).unwrap_or_default(),
                 once: envelope.as_ref().is_some_and(|job| job.once),
             };
-            let stream = keys.stream(envelope.map_or_else(Priority::default, |job| job.priority));
+            let mut stream = keys.stream(Priority::Normal);
             let (place, parked) = match seen.map(|seen| seen.place) {
                 Some(Place::Dead { .. }) => return Ok(Cancelled::Gone),
                 Some(Place::Delayed { .. }) => ("aside".to_owned(), String::new()),
@@ -99,7 +99,13 @@ impl Queue {
                     let member = format!("{}{job}", reason.prefix());
                     ("aside".to_owned(), member)
                 }
-                Some(Place::Ready { entry } | Place::InHand { entry, .. }) => {
+                Some(
+                    Place::Ready { entry, priority }
+                    | Place::InHand {
+                        entry, priority, ..
+                    },
+                ) => {
+                    stream = keys.stream(priority);
                     (entry.to_string(), String::new())
                 }
                 // The second is never found by its id.

@@ -52,7 +52,8 @@ pub enum UnpackError {
 }
 
 impl Packer {
-    /// Packs the payload of a job; one that is packed already stays as it is.
+    /// Packs the payload of a job, and those of the jobs that follow it in a chain; one that
+    /// is packed already stays as it is.
     ///
     /// Afterwards its id, queue, name and version must not be changed: no other job can
     /// have a payload that was encrypted for this one.
@@ -60,6 +61,9 @@ impl Packer {
     /// # Panics
     /// When the operating system has no random numbers.
     pub fn pack(&self, envelope: &mut Envelope) {
+        if let Some(next) = self.active().and(envelope.next.as_deref()) {
+            envelope.next = Some(self.pack_links(next));
+        }
         if envelope.packing.is_none()
             && let Some((packing, payload)) = self.packed(&envelope.header(), &envelope.payload)
         {
@@ -90,7 +94,41 @@ impl Packer {
         self.write(envelope.header(), &envelope.payload)
     }
 
-    fn write(&self, mut header: Header<'_>, payload: &[u8]) -> Vec<u8> {
+    fn write(&self, header: Header<'_>, payload: &[u8]) -> Vec<u8> {
+        let next = self.active().and(header.extras.next);
+        let next = next.map(|next| self.pack_links(next));
+        let mut header = header;
+        if let Some(next) = &next {
+            header.extras.next = Some(next);
+        }
+        self.write_link(header, payload)
+    }
+
+    /// The envelope of a job that follows another, with all that follow it: each lies in the
+    /// one before, and there may be many.
+    fn pack_links(&self, next: &[u8]) -> Vec<u8> {
+        let mut links = Vec::new();
+        let mut left = Some(next);
+        let mut last = None;
+        while let Some(bytes) = left.take() {
+            match Header::read(bytes, NEWEST) {
+                Ok((header, payload)) => {
+                    left = header.extras.next;
+                    links.push((header, payload));
+                }
+                Err(_) => last = Some(bytes.to_vec()),
+            }
+        }
+        let links = links.into_iter().rev();
+        let packed = links.fold(last, |next, (header, payload)| {
+            let mut header = header;
+            header.extras.next = next.as_deref();
+            Some(self.write_link(header, payload))
+        });
+        packed.unwrap_or_default()
+    }
+
+    fn write_link(&self, mut header: Header<'_>, payload: &[u8]) -> Vec<u8> {
         if header.extras.packing.is_none()
             && let Some((packing, payload)) = self.packed(&header, payload)
         {

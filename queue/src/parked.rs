@@ -168,7 +168,7 @@ fn parked((member, envelope): (Member, Value)) -> Option<Parked> {
         return None;
     };
     Some(Parked {
-        // The field of an envelope that cannot be read is its stream's number and its entry's id.
+        // The field of an envelope that cannot be read is its entry's id.
         id: member.field.parse().ok(),
         reason: member.reason,
         envelope,

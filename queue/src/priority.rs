@@ -36,6 +36,12 @@ impl Priority {
         }
     }
 
+    /// Whose turn it is, again and again: each as often as its weight, and spread.
+    pub(crate) const TURNS: [Self; 7] = {
+        use Priority::{High, Low, Normal};
+        [High, Normal, High, Low, High, Normal, High]
+    };
+
     /// Starts in a round, while there are jobs of all.
     pub(crate) const fn weight(self) -> usize {
         match self {

@@ -2,7 +2,7 @@ use redis::Value;
 
 use super::{Located, Place, Search};
 use crate::{
-    Envelope, Error, JobId, Priority, Queue, Unknown, envelope::whole_ms, queue::Partition, scripts,
+    Envelope, Error, JobId, Queue, Unknown, envelope::whole_ms, queue::Partition, scripts,
 };
 
 /// How often a job that moves away is followed.
@@ -58,17 +58,14 @@ impl Queue {
         job: &Located,
     ) -> Result<Deletion, Error> {
         let envelope = Envelope::decode(&job.envelope);
-        let priority = envelope
-            .as_ref()
-            .map_or_else(|_| Priority::default(), |job| job.priority);
-        let stream = keys.stream(priority);
         let (index, kind, member) = match &job.place {
-            Place::Ready { entry }
+            Place::Ready { entry, priority }
             | Place::InHand {
                 entry,
+                priority,
                 consumer: None,
                 ..
-            } => (stream, "entry", entry.to_string()),
+            } => (keys.stream(*priority), "entry", entry.to_string()),
             Place::InHand { .. } => return Ok(Deletion::Running),
             Place::Delayed { .. } => (&*keys.delayed, "set aside", id.to_string()),
             // It is never found by its id.

@@ -9,7 +9,7 @@ use redis::{Pipeline, Value};
 
 use super::{Located, Place};
 use crate::{
-    EntryId, Envelope, Error, JobId, Queue, Unknown,
+    EntryId, Envelope, Error, JobId, Priority, Queue, Unknown,
     connection::first_error,
     envelope::{Header, NEWEST},
     queue::Partition,
@@ -45,7 +45,7 @@ impl Search {
 }
 
 impl Queue {
-    /// Looks for a job by its id, with some fifty reads of 25 entries at most for each
+    /// Looks for a job by its id, with at most eighty reads of 25 entries for each
     /// priority that the queue has jobs of, in each of its partitions.
     ///
     /// - A **delayed** or **parked** job is always found, unless it is parked in an
@@ -84,10 +84,10 @@ impl Queue {
         }
         let sought = Sought::new(id);
         let mut all_seen = true;
-        for stream in &keys.streams {
-            match self.seek(keys, stream, &sought).await? {
+        for priority in Priority::ALL {
+            match self.seek(keys, keys.stream(priority), &sought).await? {
                 Sight::Found(entry) => {
-                    let found = self.find_entry(keys, stream, entry).await?;
+                    let found = self.find_entry(keys, priority, entry).await?;
                     return Ok(Search::Found(Box::new(found)));
                 }
                 Sight::Unseen => all_seen = false,
@@ -189,13 +189,17 @@ impl Queue {
     async fn find_entry(
         &self,
         keys: &Partition,
-        stream: &str,
+        priority: Priority,
         (entry, envelope): Raw,
     ) -> Result<Located, Error> {
         let id = entry.to_string();
+        let stream = keys.stream(priority);
         let holds = self.holds(keys, stream, [&id, &id], 1, None).await?;
         let hold = holds.into_iter().next();
-        let place = hold.map_or(Place::Ready { entry }, Place::from);
+        let place = match hold {
+            Some(hold) => hold.in_stream(priority),
+            None => Place::Ready { entry, priority },
+        };
         Ok(Located::new(keys, place, envelope))
     }
 }

@@ -166,8 +166,10 @@ impl Queue {
             let last = entries.last().map(|(id, _)| (priority, *id));
             page.next = Cursor::after_entry(last, entries.len() == room);
             let jobs = entries.into_iter();
-            let jobs =
-                jobs.map(|(entry, envelope)| Located::new(keys, Place::Ready { entry }, envelope));
+            let jobs = jobs.map(|(entry, envelope)| {
+                let place = Place::Ready { entry, priority };
+                Located::new(keys, place, envelope)
+            });
             page.jobs.extend(jobs);
             if page.next.is_some() {
                 break;
@@ -203,7 +205,7 @@ impl Queue {
             page.jobs.extend(both.filter_map(|(hold, rows)| {
                 // Done between the two questions, or half of "done".
                 let (_, envelope) = raw(rows).pop()?;
-                Some(Located::new(keys, hold.into(), envelope))
+                Some(Located::new(keys, hold.in_stream(priority), envelope))
             }));
             if page.next.is_some() {
                 break;
@@ -320,13 +322,14 @@ pub(super) struct Hold {
     deliveries: u32,
 }
 
-impl From<Hold> for Place {
-    fn from(hold: Hold) -> Self {
-        Self::InHand {
-            entry: hold.entry,
-            consumer: Some(hold.consumer).filter(|name| name != BETWEEN),
-            since: hold.since,
-            deliveries: hold.deliveries,
+impl Hold {
+    pub(super) fn in_stream(self, priority: Priority) -> Place {
+        Place::InHand {
+            entry: self.entry,
+            priority,
+            consumer: Some(self.consumer).filter(|name| name != BETWEEN),
+            since: self.since,
+            deliveries: self.deliveries,
         }
     }
 }

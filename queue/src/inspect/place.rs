@@ -1,6 +1,6 @@
 use std::{fmt, str::FromStr, time::Duration};
 
-use crate::{EntryId, Envelope, JobId, Unknown, letters::DeadLetter, queue::Partition};
+use crate::{EntryId, Envelope, JobId, Priority, Unknown, letters::DeadLetter, queue::Partition};
 
 /// Where a job can be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -81,11 +81,15 @@ pub enum Place {
     Ready {
         /// Its entry, which tells since when: [`EntryId::ms`].
         entry: EntryId,
+        /// The priority of its stream, which is the job's but where an older release moved it.
+        priority: Priority,
     },
     /// In the hands of a worker: it runs, was fetched ahead, or waits for confirmation.
     InHand {
         /// Its entry.
         entry: EntryId,
+        /// The priority of its stream, which is the job's but where an older release moved it.
+        priority: Priority,
         /// The worker; none between two, after it was handed back.
         consumer: Option<String>,
         /// Since it was delivered, or handed back.

@@ -1,5 +1,8 @@
 use super::Counts;
-use crate::{Error, Queue, partitions::MOST};
+use crate::{
+    Error, Queue,
+    partitions::{MOST, queue_of},
+};
 
 /// A partition above those that the settings give the queue, with what is in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +24,7 @@ impl Queue {
     /// # Errors
     /// [`Error::Redis`].
     pub async fn strays(&self, queue: &str) -> Result<Vec<Stray>, Error> {
+        let queue = queue_of(queue);
         let mut strays = Vec::new();
         for number in self.partitions(queue)..MOST {
             // Not to be remembered: it is looked at once.

@@ -164,6 +164,38 @@ fn a_payload_is_worth_nothing_to_another_job() {
 }
 
 #[test]
+fn a_chain_is_packed_to_its_end() {
+    let packer = packer(None, Some(7));
+    let mut next = Some(b"not an envelope".to_vec());
+    for number in 0..200 {
+        let mut link = envelope(b"7");
+        if number % 2 == 0 {
+            // As when somebody has packed it before.
+            packer.pack(&mut link);
+        }
+        link.next = next.take();
+        next = Some(link.encode());
+    }
+    let mut first = envelope(b"7");
+    first.next = next;
+    let written = packer.encode(&first);
+    packer.pack(&mut first);
+    for mut link in [Envelope::decode(&written).unwrap(), first] {
+        let mut seen = 1;
+        loop {
+            packer.unpack(&mut link).unwrap();
+            assert_eq!(link.payload, b"7");
+            let Ok(next) = Envelope::decode(&link.next.unwrap()) else {
+                break;
+            };
+            assert!(next.packing.is_some());
+            (link, seen) = (next, seen + 1);
+        }
+        assert_eq!(seen, 201);
+    }
+}
+
+#[test]
 fn keys_are_told_apart_by_their_ids() {
     let old = packed(&packer(None, Some(7)), b"7");
     let new = packed(&packer(None, Some(8)), b"7");

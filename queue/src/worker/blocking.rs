@@ -69,7 +69,7 @@ impl Blocking {
 
     /// Runs a command whose answer is a single value.
     pub(super) async fn ask(&mut self, cmd: &Cmd) -> RedisResult<Value> {
-        self.send(cmd).await?;
+        self.send(std::slice::from_ref(cmd)).await?;
         loop {
             if let Some(length) = answer::single(self.unread())? {
                 return self.value(length);
@@ -80,9 +80,7 @@ impl Blocking {
 
     /// Runs some `XREADGROUP`s, and reads the answers of all, whatever the first is.
     pub(super) async fn entries(&mut self, cmds: &[Cmd]) -> RedisResult<Vec<Fetched>> {
-        for cmd in cmds {
-            self.send(cmd).await?;
-        }
+        self.send(cmds).await?;
         let mut all = Vec::new();
         let mut refused = None;
         for _ in cmds {
@@ -138,8 +136,11 @@ impl Blocking {
         }
     }
 
-    async fn send(&mut self, cmd: &Cmd) -> RedisResult<()> {
-        let packed = cmd.get_packed_command();
+    async fn send(&mut self, cmds: &[Cmd]) -> RedisResult<()> {
+        let packed = match cmds {
+            [cmd] => cmd.get_packed_command(),
+            cmds => cmds.iter().flat_map(Cmd::get_packed_command).collect(),
+        };
         let write = async {
             self.stream.write_all(&packed).await?;
             // TLS may keep back what the socket did not take at once.

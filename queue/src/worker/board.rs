@@ -223,7 +223,7 @@ impl Board {
     }
 
     /// How many entries to fetch for a lane, with `window` beyond the free slots.
-    pub(super) fn room(&self, lane: usize, window: usize) -> Room {
+    pub(super) fn room(&self, lane: usize, window: usize, look: bool) -> Room {
         let mut state = self.state();
         let free = self.concurrency.saturating_sub(state.running);
         let share = &state.queues[state.lanes[lane].queue];
@@ -231,7 +231,7 @@ impl Board {
         let lanes = share.lanes;
         let hand = &mut state.lanes[lane];
         // The lanes of a queue divide what it may fetch, or each would fetch it all.
-        hand.room((free + window).div_ceil(lanes))
+        hand.room((free + window).div_ceil(lanes), look)
     }
 
     /// A fetch for a lane that asked for this has brought entries of these levels.
@@ -251,7 +251,7 @@ impl Board {
             }
             state.queues[hand.queue].limit.min(self.concurrency)
         };
-        self.room(lane, window).most().max(slots)
+        self.room(lane, window, false).most().max(slots)
     }
 
     /// Waits until [`Board::room`] may have grown.

@@ -82,7 +82,7 @@ async fn ready(lane: &Lane) -> Option<(Arc<Lease>, Room)> {
             watch.changed().await.ok()?;
             continue;
         }
-        let room = lane.room();
+        let room = lane.room(look);
         if room.most() > 0 || look {
             return Some((lease, room));
         }

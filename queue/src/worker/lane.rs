@@ -1,7 +1,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -43,6 +43,8 @@ pub(super) struct Lane {
     pub(super) reader: AtomicI64,
     /// Asks for a scan before its time.
     pub(super) scan: Notify,
+    /// Counts looks at what others have left, for the priorities to take turns.
+    pub(super) turn: AtomicUsize,
     /// Nothing may start: the queue is paused, or no tick has said that it is not.
     pub(super) held: AtomicBool,
     /// Jobs to cancel.
@@ -122,13 +124,13 @@ impl Lane {
         }
     }
 
-    /// Entries to ask for now.
-    pub(super) fn room(&self) -> Room {
+    /// Entries to ask for now; with `look`, also where nothing came last time.
+    pub(super) fn room(&self, look: bool) -> Room {
         if self.held.load(Ordering::Acquire) {
             return Room::default();
         }
         let window = self.pace.window(self.settings.tuning.prefetch_max);
-        self.board.room(self.number, window)
+        self.board.room(self.number, window, look)
     }
 
     /// Entries to take over from others now, also when the buffer is full.

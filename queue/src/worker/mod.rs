@@ -19,7 +19,7 @@ mod tick;
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicI64},
+        atomic::{AtomicBool, AtomicI64, AtomicUsize},
     },
     time::Duration,
 };
@@ -218,6 +218,7 @@ impl<C: Clone + Send + Sync + 'static> Worker<C> {
                 reconcile: AtomicBool::new(false),
                 reader: AtomicI64::new(0),
                 scan: Notify::new(),
+                turn: AtomicUsize::new(0),
                 held: AtomicBool::new(true),
                 requests: Requests::default(),
             }));

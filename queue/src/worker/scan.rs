@@ -101,7 +101,12 @@ async fn reclaim(lane: &Lane) -> RedisResult<Reclaimed> {
     let tuning = &lane.settings.tuning;
     let keys = &lane.keys;
     let mut named = vec![&keys.alive[..], &keys.meta];
-    named.extend(Priority::ORDER.map(|priority| keys.stream(priority)));
+    // Each stream comes first in its turn: with room for one, the last would get none.
+    let turn = lane.turn.fetch_add(1, Ordering::Relaxed) % Priority::TURNS.len();
+    let first = Priority::TURNS[turn];
+    let mut order = Priority::ORDER;
+    order.sort_by_key(|priority| *priority != first);
+    named.extend(order.map(|priority| keys.stream(priority)));
     let mut cmd = scripts::call(&scripts::RECLAIM, &named);
     cmd.arg(&*lease.consumer)
         .arg(room)
@@ -125,7 +130,7 @@ async fn reclaim(lane: &Lane) -> RedisResult<Reclaimed> {
         let number = usize::try_from(parse_number(&parts.pop()?)?).ok()?;
         let deliveries = parse_number(&parts.pop()?)?;
         let (id, envelope) = parse_entry(Value::Array(parts))?;
-        let priority = *Priority::ORDER.get(number.checked_sub(1)?)?;
+        let priority = *order.get(number.checked_sub(1)?)?;
         Some(Entry {
             id: EntryRef { priority, id },
             deliveries: u32::try_from(deliveries).unwrap_or(u32::MAX),
@@ -136,7 +141,7 @@ async fn reclaim(lane: &Lane) -> RedisResult<Reclaimed> {
     });
     lane.admit(entries, Place::Front);
     // A full worker takes one handful per scan, so that others find some too.
-    Ok(if taken >= room && lane.room().most() > 0 {
+    Ok(if taken >= room && lane.room(false).most() > 0 {
         Reclaimed::More
     } else {
         Reclaimed::All

@@ -130,11 +130,24 @@ fn assert_sealed(envelopes: &[Vec<u8>], jobs: usize) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_way_into_the_queue_packs_and_handlers_see_json() {
-    let limits = |settings: &mut Settings| {
+    every_way_packs(|_| {}).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn so_does_every_way_into_a_queue_with_a_limit_and_partitions() {
+    every_way_packs(|settings| {
+        settings.limits.insert("default".to_owned(), 1000);
+        settings.partitions.insert("default".to_owned(), 2);
+    })
+    .await;
+}
+
+async fn every_way_packs(tune: impl FnOnce(&mut Settings)) {
+    let encrypting = |settings: &mut Settings| {
         settings.packing = keys(Some(7), &[7]);
-        settings.limits.insert("bounded".to_owned(), 10);
+        tune(settings);
     };
-    let fixture = Fixture::tuned(limits).await;
+    let fixture = Fixture::tuned(encrypting).await;
     let queue = &fixture.queue;
     let now = SystemTime::now();
     let hour = Duration::from_secs(3600);

@@ -2,7 +2,10 @@
 
 use std::time::{Duration, SystemTime};
 
-use queue::{Counts, EnqueueError, JobId, Options, Priority, Run, inspect::State};
+use queue::{
+    Cancelled, Counts, EnqueueError, Envelope, JobId, Options, Priority, Run,
+    inspect::{Deletion, State},
+};
 
 use crate::harness::*;
 
@@ -106,13 +109,13 @@ async fn a_priority_stays_on_every_way() {
     worker.stop().await;
     fixture.queue.replay_all("default").await.unwrap();
     let page = fixture.queue.jobs("default", State::Ready, None, 10).await;
-    let job = queue::Envelope::decode(&page.unwrap().jobs[0].envelope).unwrap();
+    let job = Envelope::decode(&page.unwrap().jobs[0].envelope).unwrap();
     assert_eq!(job.priority, Low, "a replayed letter");
     let stream = fixture.key("s:2");
     let length: u64 = query(&mut fixture.connection().await, &["XLEN", &stream]).await;
     assert_eq!(length, 1, "in its stream");
     let cancelled = fixture.queue.cancel("default", job.id).await.unwrap();
-    assert_eq!(cancelled, queue::Cancelled::Removed);
+    assert_eq!(cancelled, Cancelled::Removed);
     fixture.end().await;
 }
 
@@ -175,4 +178,62 @@ async fn a_limit_counts_all_priorities() {
         ..Counts::default()
     };
     fixture.end_leaving(left).await;
+}
+
+/// A job in an entry with this id, in this stream.
+async fn put(fixture: &Fixture, stream: &str, id: &str, job: &Envelope) {
+    let mut cmd = queue::redis::cmd("XADD");
+    cmd.arg(fixture.key(stream)).arg(id);
+    cmd.arg("e").arg(job.encode());
+    let mut connection = fixture.connection().await;
+    let _: String = cmd.query_async(&mut connection).await.unwrap();
+}
+
+fn high() -> Envelope {
+    Envelope {
+        priority: High,
+        ..Envelope::new(&task(Act::Succeed)).unwrap()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_an_older_release_moved_is_found_in_its_stream() {
+    // That release moves all delayed and parked jobs into its only stream.
+    let fixture = Fixture::new().await;
+    let queue = &fixture.queue;
+    let (deleted, cancelled, other) = (high(), high(), high());
+    put(&fixture, "s:0", "5-1", &deleted).await;
+    put(&fixture, "s:0", "5-2", &cancelled).await;
+    put(&fixture, "s:1", "5-1", &other).await;
+    let answer = queue.delete("default", deleted.id).await.unwrap();
+    assert_eq!(answer, Deletion::Deleted);
+    let answer = queue.cancel("default", cancelled.id).await.unwrap();
+    assert_eq!(answer, Cancelled::Removed);
+    let worker = fixture.start(1);
+    until_done(&fixture.log, 1).await;
+    worker.stop().await;
+    fixture.log.assert_each_done_once(&[other.id]);
+    fixture.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_read_is_parked_once_for_each_stream() {
+    let fixture = Fixture::new().await;
+    let jobs = [high(), high(), high()];
+    for (stream, job) in ["s:0", "s:1", "s:2"].into_iter().zip(&jobs) {
+        put(&fixture, stream, "5-1", job).await;
+    }
+    let old = queue::testing::release_before(fixture.settings().clone());
+    let old = queue::Queue::connect(old).await.unwrap();
+    let worker = start(&old, &fixture.log, 1);
+    until("all are parked", async || {
+        fixture.queue.counts("default").await.unwrap().parked == 3
+    })
+    .await;
+    worker.stop().await;
+    let worker = fixture.start(1);
+    until_done(&fixture.log, 3).await;
+    worker.stop().await;
+    fixture.log.assert_each_done_once(&jobs.map(|job| job.id));
+    fixture.end().await;
 }

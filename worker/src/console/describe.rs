@@ -65,7 +65,7 @@ pub(super) fn row(job: &Located) -> Vec<Cell> {
 /// What there is to say of a job in its state.
 fn circumstances(place: &Place) -> String {
     match place {
-        Place::Ready { entry } => format!("since {}", moment(entry.ms())),
+        Place::Ready { entry, .. } => format!("since {}", moment(entry.ms())),
         Place::InHand {
             consumer: None,
             since,
@@ -211,7 +211,7 @@ pub(super) fn document(job: &Located, packer: Option<&Packer>) -> Value {
         Err(error) => add(json!({ "unreadable": error.to_string() })),
     }
     add(match &job.place {
-        Place::Ready { entry } => json!({ "since_ms": entry.ms() }),
+        Place::Ready { entry, .. } => json!({ "since_ms": entry.ms() }),
         Place::InHand {
             consumer,
             since,

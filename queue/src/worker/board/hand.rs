@@ -19,12 +19,6 @@ pub(in crate::worker) type EntryIds = HashSet<EntryRef, RandomState>;
 /// Entries whose outcome Redis has not confirmed; above it nothing is fetched.
 const MAX_UNCONFIRMED: usize = 8192;
 
-/// Whose turn it is, by level: each as often as its weight, and spread.
-const TURNS: [Priority; 7] = {
-    use Priority::{High, Low, Normal};
-    [High, Normal, High, Low, High, Normal, High]
-};
-
 /// What is in hand from one lane.
 pub(super) struct Hand {
     /// Its queue's place among the shares.
@@ -38,7 +32,7 @@ pub(super) struct Hand {
     low: [usize; Priority::LEVELS],
     /// Levels whose last fetch brought something: there may be more.
     busy: [bool; Priority::LEVELS],
-    /// The place in [`TURNS`] that comes next.
+    /// The place in [`Priority::TURNS`] that comes next.
     turn: usize,
 }
 
@@ -87,9 +81,9 @@ impl Hand {
     ///
     /// A level without work is passed over, and has lost its turn: the others have it.
     pub(super) fn pop(&mut self) -> Option<(Entry, bool)> {
-        for step in 0..TURNS.len() {
-            let turn = (self.turn + step) % TURNS.len();
-            let level = level(TURNS[turn]);
+        for step in 0..Priority::TURNS.len() {
+            let turn = (self.turn + step) % Priority::TURNS.len();
+            let level = level(Priority::TURNS[turn]);
             let ready = &mut self.ready[level];
             if let Some(entry) = ready.pop_front() {
                 self.turn = turn + 1;
@@ -104,8 +98,9 @@ impl Hand {
     ///
     /// None of a level until half of that is used up, so that fetches come in batches;
     /// and none of any while only such levels have room that brought nothing last time,
-    /// which would be a question each time that the others are full.
-    pub(super) fn room(&mut self, target: usize) -> Room {
+    /// which would be a question each time that the others are full: they are looked at
+    /// now and then, when the caller says `look`.
+    pub(super) fn room(&mut self, target: usize, look: bool) -> Room {
         if self.is_unconfirmed() {
             self.low = [0; Priority::LEVELS];
             return Room::default();
@@ -128,7 +123,7 @@ impl Hand {
             }
         }
         let all = levels.iter().all(|room| *room > 0);
-        if all || busy().any(|priority| levels[level(priority)] > 0) {
+        if all || look || busy().any(|priority| levels[level(priority)] > 0) {
             Room { levels, shared }
         } else {
             Room::default()

@@ -63,7 +63,7 @@ fn a_full_lane_is_passed_over_until_one_of_its_jobs_ends() {
         .map(|taken| taken.lane)
         .collect();
     assert_eq!(lanes, [0, 1, 1], "the second of the full lane waits");
-    assert_eq!(board.room(0, 1), Room::default());
+    assert_eq!(board.room(0, 1, false), Room::default());
     let next = board.try_next(Some(0), &|_| true);
     assert!(matches!(next, Some(Next::Run(taken)) if taken.lane == 0));
 }
@@ -71,7 +71,7 @@ fn a_full_lane_is_passed_over_until_one_of_its_jobs_ends() {
 #[test]
 fn the_lanes_of_a_queue_share_its_limit_and_what_it_fetches() {
     let board = Board::new(&[(2, 3), (4, 1)], 8);
-    let room = board.room(0, 4).of(Priority::Normal);
+    let room = board.room(0, 4, false).of(Priority::Normal);
     assert_eq!(room, 2, "a third of the two slots and four ahead");
     for (lane, id) in [(0, "1-0"), (1, "2-0"), (2, "3-0"), (3, "4-0")] {
         board.put(lane, vec![entry(id, 1)], Place::Back, 3);
@@ -80,7 +80,7 @@ fn the_lanes_of_a_queue_share_its_limit_and_what_it_fetches() {
         .map(|taken| taken.lane)
         .collect();
     assert_eq!(lanes, [0, 1, 3]);
-    assert_eq!(board.room(0, 1).of(Priority::Normal), 1);
+    assert_eq!(board.room(0, 1, false).of(Priority::Normal), 1);
     let next = board.try_next(Some(1), &|_| true);
     assert!(matches!(next, Some(Next::Run(taken)) if taken.lane == 2));
 }
@@ -110,22 +110,22 @@ fn what_was_taken_over_runs_first_in_its_order() {
 #[test]
 fn fetches_come_in_batches() {
     let board = Board::new(&[(2, 1)], 2);
-    assert_eq!(board.room(0, 8).of(Priority::Normal), 10);
+    assert_eq!(board.room(0, 8, false).of(Priority::Normal), 10);
     board.put(
         0,
         (0..10).map(|n| entry(&format!("1-{n}"), 1)).collect(),
         Place::Back,
         3,
     );
-    assert_eq!(board.room(0, 8), Room::default());
+    assert_eq!(board.room(0, 8, false), Room::default());
     for _ in 0..2 {
         run(&board).unwrap();
     }
-    while board.room(0, 8) == Room::default() {
+    while board.room(0, 8, false) == Room::default() {
         assert!(board.try_next(Some(0), &|_| true).is_some());
     }
     assert_eq!(
-        board.room(0, 8).of(Priority::Normal),
+        board.room(0, 8, false).of(Priority::Normal),
         4,
         "half of the window, with all slots taken"
     );
@@ -166,11 +166,11 @@ fn each_priority_has_its_share_and_none_stands_still() {
 fn a_full_level_does_not_keep_another_from_more() {
     let board = Board::new(&[(2, 1)], 2);
     let low = (0..10).map(|n| of(&format!("1-{n}"), Priority::Low));
-    let asked = board.room(0, 8);
+    let asked = board.room(0, 8, false);
     assert!(asked.is_for_all());
     board.fetched(0, asked, [false, true, true]);
     board.put(0, low.collect(), Place::Back, 3);
-    let room = board.room(0, 8);
+    let room = board.room(0, 8, false);
     let priorities: Vec<_> = room.priorities().collect();
     assert_eq!(priorities, [Priority::Normal, Priority::High]);
     assert!(
@@ -179,7 +179,8 @@ fn a_full_level_does_not_keep_another_from_more() {
     );
     // The next look brought nothing, so there is none until the full one has room.
     board.fetched(0, room, [false, false, false]);
-    assert_eq!(board.room(0, 8), Room::default());
+    assert_eq!(board.room(0, 8, false), Room::default());
+    assert_eq!(board.room(0, 8, true), room, "but now and then");
 }
 
 #[test]

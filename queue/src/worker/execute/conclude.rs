@@ -2,7 +2,7 @@
 
 use super::{End, contain};
 use crate::{
-    DecodeError, JobError, JobId, Unknown, UnpackError, backoff,
+    DecodeError, JobError, JobId, Priority, Unknown, UnpackError, backoff,
     cancel::Target,
     envelope::{Extras, Header},
     holds::Holds,
@@ -152,8 +152,11 @@ pub(super) fn refuse(lane: &Lane, entry: Entry, error: &DecodeError) {
     let (id, consumer) = (entry.id, entry.consumer);
     let settlement = match error {
         DecodeError::Version(version) => Settlement::Park {
-            // Entries of several streams can have the same id.
-            field: format!("{}:{id}", id.priority.level()),
+            // Another stream can have an entry with the same id.
+            field: match id.priority {
+                Priority::Normal => id.to_string(),
+                priority => format!("{priority}.{id}"),
+            },
             prefix: envelope_prefix(*version),
             envelope: entry.envelope,
             holds: Holds::default(),

@@ -69,8 +69,8 @@ pub(super) fn commands<'a>(lane: &Lane, pending: &'a [Settled]) -> (Pipeline, Ve
         pipeline.add_command(ack);
         settled_by.extend([SettledBy::AllDone(priority), SettledBy::AllDone(priority)]);
     }
-    let unique: Vec<_> = pending.iter().filter_map(done_unique).collect();
-    // Those of one stream, which nearly always are all.
+    let mut unique: Vec<_> = pending.iter().filter_map(done_unique).collect();
+    unique.sort_by_key(|(entry, ..)| entry.priority);
     let by_stream = unique.chunk_by(|(one, ..), (next, ..)| one.priority == next.priority);
     for jobs in by_stream.flat_map(|jobs| jobs.chunks(MAX_FINISH)) {
         let stream = lane.keys.stream(jobs[0].0.priority);

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use anyhow::Result;
-use queue::{Cluster, Sentinel, Servers};
+use queue::{Cluster, Keyring, Packer, Sentinel, Servers};
 use redis::{IntoConnectionInfo, RedisConnectionInfo};
 use serde::{Deserialize, Serialize};
 use sqlx::{PgPool, postgres::PgPoolOptions};
@@ -24,6 +24,13 @@ pub(crate) const PARTITIONS: [&str; 5] = ["default", "limited", "kept", "kept:1"
 
 /// Most unfinished jobs of [`Kind::Bounded`]: few, so that the queue is often full.
 pub(crate) const LIMIT: u64 = 40;
+
+/// Keys that payloads are encrypted with, by their ids. One worker has but the first, and those
+/// of the release before have none.
+pub(crate) const SECRETS: [(u32, [u8; 32]); 2] = [(1, [1; 32]), (2, [2; 32])];
+
+/// The slot among the workers that has but the first key.
+const ONE_KEY: u64 = 2;
 
 /// What the Sentinels call the servers.
 pub(crate) const SET: &str = "primary";
@@ -113,6 +120,30 @@ impl Brief {
             Release::New => settings,
             Release::Old => queue::testing::release_before(settings),
         })
+    }
+
+    /// The ids of the keys that this process has.
+    pub(crate) fn keys(&self) -> Vec<u32> {
+        let known = match self.release {
+            Release::Old => 0,
+            Release::New if self.label.starts_with('w') && self.slot == ONE_KEY => 1,
+            Release::New => SECRETS.len(),
+        };
+        SECRETS.iter().take(known).map(|(id, _)| *id).collect()
+    }
+
+    /// The queue with all payloads encrypted by one of our keys, or by none.
+    pub(crate) fn sealing(&self, current: Option<u32>) -> Result<queue::Settings> {
+        let mut settings = self.queue()?;
+        let ours = self.keys();
+        let ours = SECRETS.iter().filter(|(id, _)| ours.contains(id));
+        let keys = Keyring::new(current, ours.map(|(id, secret)| (*id, secret)));
+        // Payloads of which some are smaller, and some are larger.
+        settings.packing = Packer {
+            compress_above: current.map(|_| 80),
+            keys,
+        };
+        Ok(settings)
     }
 
     /// Connects when it is first used; `most` connections.

@@ -85,7 +85,13 @@ pub(crate) enum Event {
         how: How,
     },
     /// A worker or producer process is up; `release` is `new` or `old`.
-    Up { pid: u32, release: Release },
+    Up {
+        pid: u32,
+        release: Release,
+        /// The keys that it can decrypt with.
+        #[serde(default)]
+        keys: Vec<u32>,
+    },
     /// A process has ended by itself, with this exit code.
     Exited {
         process: String,
@@ -148,6 +154,9 @@ impl Kind {
 #[serde(default)]
 pub(crate) struct Extras {
     pub(crate) level: Level,
+    /// Which key its payload is encrypted with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) key: Option<u32>,
 }
 
 impl Extras {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use fastrand::Rng;
 
 use crate::{
-    brief::Brief,
+    brief::{Brief, SECRETS},
     history::{Extras, Kind, Level, Release, Route, Serial},
     jobs::{Failing, Task},
     worker::SCHEDULES,
@@ -90,14 +90,14 @@ impl Draw {
             _ => false,
         };
         let cancel = self.cancel(kind, route);
-        let level = self.level(kind, route);
+        let extras = self.extras(kind, route);
         Offer {
             kind,
             route,
             task: self.task(kind),
             delay: delayed.then(|| Duration::from_millis(self.rng.u64(200..6000))),
             unique: (kind == Kind::Unique).then(|| format!("key-{}", self.rng.u8(..KEYS))),
-            extras: Extras { level },
+            extras,
             cancel,
             rolled_back: route == Route::Outbox && self.rng.u8(..20) == 0,
         }
@@ -120,19 +120,27 @@ impl Draw {
         Some(Duration::from_millis(self.rng.u64(..most)))
     }
 
-    /// A quarter have another priority than usual; more where jobs often wait for each other.
+    /// What only this release has, and not in the outbox.
     ///
-    /// The outbox has none.
-    fn level(&mut self, kind: Kind, route: Route) -> Level {
-        let of = if kind == Kind::Bounded { 3 } else { 8 };
-        if self.release == Release::Old || route == Route::Outbox {
-            return Level::Normal;
+    /// Nor has poison: the release before parks what it cannot read, and what comes back from
+    /// there is as if it had never been delivered.
+    fn extras(&mut self, kind: Kind, route: Route) -> Extras {
+        if self.release == Release::Old || route == Route::Outbox || kind == Kind::Poison {
+            return Extras::default();
         }
-        match self.rng.u8(..of) {
+        // Priorities matter where jobs wait for each other.
+        let slow = kind == Kind::Bounded;
+        let level = match self.rng.u8(..if slow { 3 } else { 8 }) {
             0 => Level::High,
             1 => Level::Low,
             _ => Level::Normal,
-        }
+        };
+        // What is parked comes back on top of its queue's limit.
+        let key = (!slow && self.rng.u8(..12) == 0).then(|| {
+            let (id, _) = SECRETS[self.rng.usize(..SECRETS.len())];
+            id
+        });
+        Extras { level, key }
     }
 
     /// Now and then, the schedule of which a job is asked for besides.

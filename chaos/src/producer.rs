@@ -2,6 +2,7 @@
 //! and writes down what it was answered.
 
 use std::{
+    collections::BTreeMap,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -36,10 +37,17 @@ pub(crate) async fn run(brief: Brief) -> Result<()> {
     journal.write(Event::Up {
         pid: std::process::id(),
         release: brief.release,
+        keys: brief.keys(),
     });
+    let mut sealing = BTreeMap::new();
+    for key in brief.keys() {
+        let queue = Queue::connect(brief.sealing(Some(key))?).await?;
+        sealing.insert(key, queue);
+    }
     let producer = Arc::new(Producer {
         journal,
         queue: Queue::connect(brief.queue()?).await?,
+        sealing,
         pool: brief.database(8)?,
         release: brief.release,
     });
@@ -95,6 +103,8 @@ pub(crate) async fn run(brief: Brief) -> Result<()> {
 struct Producer {
     journal: Journal,
     queue: Queue,
+    /// By the key that payloads are encrypted with.
+    sealing: BTreeMap<u32, Queue>,
     pool: PgPool,
     release: Release,
 }
@@ -258,7 +268,9 @@ impl Producer {
             priority: way.extras.level.priority(),
             ..Options::default()
         };
-        let sent = self.queue.enqueue_with(job, &options).await;
+        let sealing = way.extras.key.and_then(|key| self.sealing.get(&key));
+        let queue = sealing.unwrap_or(&self.queue);
+        let sent = queue.enqueue_with(job, &options).await;
         sent.map_err(|error| Refusal::of(&error, 1))
     }
 

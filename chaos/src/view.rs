@@ -3,7 +3,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use anyhow::{Context, Result};
-use queue::{Envelope, JobId};
+use queue::Envelope;
 use redis::{AsyncConnectionConfig, InfoDict, Value, aio::MultiplexedConnection};
 
 use crate::{
@@ -141,7 +141,11 @@ impl Look {
             .map(|(entry, owner, _, times)| (entry.as_str(), (owner, *times)))
             .collect();
         for (entry, fields) in &stream {
-            let id = job(fields)?;
+            let envelope = job(fields)?;
+            let id = envelope.id;
+            if is_sealed(&envelope) {
+                snapshot.sealed.insert(id);
+            }
             let owner = owners.get(entry.as_str());
             let name = owner.map(|(owner, _)| (*owner).clone());
             snapshot.stream.push((id, name));
@@ -154,8 +158,12 @@ impl Look {
                 let bytes = fields.get(field).map(Vec::as_slice).unwrap_or_default();
                 String::from_utf8_lossy(bytes).into_owned()
             };
+            let envelope = job(fields)?;
+            if is_sealed(&envelope) {
+                snapshot.sealed.insert(envelope.id);
+            }
             snapshot.dead.push(DeadJob {
-                id: job(fields)?,
+                id: envelope.id,
                 why: text("why"),
                 attempts: text("n").parse().context("a dead letter has a number")?,
             });
@@ -163,7 +171,11 @@ impl Look {
         // The field of a payload is an entry's id where the worker could not read the job's.
         let mut ids = HashMap::new();
         for (field, envelope) in &payloads {
-            let id = Envelope::decode(envelope)?.id;
+            let envelope = Envelope::decode(envelope)?;
+            let id = envelope.id;
+            if is_sealed(&envelope) {
+                snapshot.sealed.insert(id);
+            }
             ids.insert(field.as_str(), id);
             snapshot.payloads.push(id);
         }
@@ -198,7 +210,13 @@ impl Look {
     }
 }
 
-fn job(fields: &HashMap<String, Vec<u8>>) -> Result<JobId> {
+fn job(fields: &HashMap<String, Vec<u8>>) -> Result<Envelope> {
     let envelope = fields.get("e").context("an entry has an envelope")?;
-    Ok(Envelope::decode(envelope)?.id)
+    Ok(Envelope::decode(envelope)?)
+}
+
+/// Whether the payload shows nothing of what is in each of ours.
+fn is_sealed(envelope: &Envelope) -> bool {
+    let payload = String::from_utf8_lossy(&envelope.payload);
+    !["serial", "slot"].iter().any(|word| payload.contains(word))
 }

@@ -41,9 +41,10 @@ pub(crate) async fn run(brief: Brief) -> Result<()> {
     journal.write(Event::Up {
         pid: std::process::id(),
         release: brief.release,
+        keys: brief.keys(),
     });
     let pool = brief.database(20)?;
-    let queue = Queue::connect(brief.queue()?).await?;
+    let queue = Queue::connect(brief.sealing(None)?).await?;
     let relay = outbox::Relay::with_settings(
         pool.clone(),
         queue.clone(),

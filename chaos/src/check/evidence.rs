@@ -22,7 +22,7 @@ pub(super) struct Evidence<'a> {
     pub(super) pauses: Vec<Pause>,
     /// Requests for a job of a schedule, in their order.
     pub(super) asks: Vec<Ask>,
-    pub(super) processes: BTreeMap<&'a str, Process>,
+    pub(super) processes: BTreeMap<&'a str, Process<'a>>,
     /// Letters that are there at the end; Redis can lose them too.
     pub(super) dead: BTreeMap<JobId, Vec<&'a DeadJob>>,
     /// Every letter that was ever seen, with the time when it first was.
@@ -56,10 +56,11 @@ pub(super) struct Ask {
 
 /// One life of a worker or producer.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Process {
+pub(super) struct Process<'a> {
     pub(super) up: Micros,
     pub(super) pid: u32,
     pub(super) release: Release,
+    pub(super) keys: &'a [u32],
 }
 
 impl<'a> Evidence<'a> {
@@ -210,11 +211,12 @@ impl<'a> Evidence<'a> {
                     run.end = Some((at, *how));
                 }
             }
-            Event::Up { pid, release } => {
+            Event::Up { pid, release, keys } => {
                 let process = Process {
                     up: at,
                     pid: *pid,
                     release: *release,
+                    keys,
                 };
                 self.processes.entry(&record.by).or_insert(process);
             }
@@ -291,7 +293,7 @@ impl<'a> Evidence<'a> {
     }
 
     /// Names of all workers.
-    pub(super) fn workers(&self) -> impl Iterator<Item = (&'a str, &Process)> {
+    pub(super) fn workers(&self) -> impl Iterator<Item = (&'a str, &Process<'a>)> {
         let processes = self.processes.iter();
         processes
             .filter(|(label, _)| label.starts_with('w'))

@@ -20,6 +20,7 @@ mod poison;
 mod priorities;
 mod recovery;
 mod residue;
+mod sealed;
 mod spans;
 mod starts;
 mod times;
@@ -69,6 +70,8 @@ const INVARIANTS: &[fn(&Evidence) -> Vec<Violation>] = &[
     residue::nothing_is_left,
     versions::old_workers_run_what_they_know,
     versions::unknown_jobs_wait,
+    sealed::runners_have_the_key,
+    sealed::payloads_stay_sealed,
     pause::paused_queues_start_nothing,
     priorities::each_level_has_its_share,
     pause::resumed_queues_start_again,

@@ -79,7 +79,11 @@ impl Story {
     pub(crate) fn up(&mut self, ms: u64, label: &str, release: Release) {
         // As many as there are records: no two are the same.
         let pid = u32::try_from(self.records.len()).unwrap_or(u32::MAX);
-        self.write(ms, label, Event::Up { pid, release });
+        let keys = match release {
+            Release::New => vec![1],
+            Release::Old => Vec::new(),
+        };
+        self.write(ms, label, Event::Up { pid, release, keys });
     }
 
     /// The number of a process, as its consumers' names hold it.

@@ -1,6 +1,6 @@
 //! Where jobs are, as the conductor saw it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use queue::JobId;
 use serde::{Deserialize, Serialize};
@@ -35,6 +35,9 @@ pub(crate) struct Snapshot {
     /// The jobs of each partition, of queues that have several.
     #[serde(default)]
     pub(crate) partitions: BTreeMap<String, Vec<JobId>>,
+    /// Those whose payload nobody can read without a key.
+    #[serde(default)]
+    pub(crate) sealed: BTreeSet<JobId>,
     /// When it was asked for; `at` of the record is when the answer was there.
     pub(crate) asked: Micros,
 }
@@ -73,6 +76,7 @@ impl Snapshot {
         self.delivered.extend(other.delivered);
         self.depths.extend(other.depths);
         self.requests.extend(other.requests);
+        self.sealed.extend(other.sealed);
         self.cancelled += other.cancelled;
     }
 

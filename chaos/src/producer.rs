@@ -243,7 +243,9 @@ impl Producer {
 
     fn answered(&self, serial: Serial, answer: Result<Enqueued, Refusal>) {
         self.journal.write(match answer {
-            Ok(Enqueued::New(id)) => Event::Accepted { serial, id },
+            Ok(Enqueued::New(id) | Enqueued::Replaced { new: id, .. }) => {
+                Event::Accepted { serial, id }
+            }
             Ok(Enqueued::Duplicate(of)) => Event::Duplicate { serial, of },
             Err(Refusal {
                 certain,

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use queue::{Envelope, Job, JobId, Packer};
+use queue::{Chain, Envelope, Job, JobId, Packer};
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -104,6 +104,30 @@ pub async fn enqueue_many<J: Job>(
     enqueue_many_with(conn, jobs, Options::default()).await
 }
 
+/// Enqueues a chain as part of the caller's transaction; returns the ids of all its jobs.
+///
+/// The choice in `options` is for the first job, which has the row and the token, but for the
+/// packer, which is for all. The others come when it is done: they run at least once, and are
+/// only as durable as Redis.
+///
+/// # Errors
+/// As [`enqueue`].
+pub async fn enqueue_chain(
+    conn: &mut PgConnection,
+    mut chain: Chain,
+    options: Options<'_>,
+) -> Result<Vec<JobId>, Error> {
+    if let Some(packer) = options.packer {
+        chain.pack(packer);
+    }
+    let ids = chain.ids();
+    let mut first = chain.into_envelope()?;
+    first.once = options.delivery == Delivery::Once;
+    let queue = first.queue.clone();
+    insert(conn, &queue, &[first], options).await?;
+    Ok(ids)
+}
+
 /// Like [`enqueue_many`], with the choice in `options`.
 ///
 /// # Errors
@@ -114,33 +138,39 @@ pub async fn enqueue_many_with<J: Job>(
     options: Options<'_>,
 ) -> Result<Vec<JobId>, Error> {
     let once = options.delivery == Delivery::Once;
-    let mut ids = Vec::with_capacity(jobs.len());
-    let mut rows: Vec<Uuid> = Vec::with_capacity(jobs.len());
     let mut envelopes = Vec::with_capacity(jobs.len());
     for job in jobs {
         let mut envelope = Envelope::new(job)?;
-        if once {
-            envelope = envelope.once();
-        }
+        envelope.once = once;
         if let Some(packer) = options.packer {
             packer.pack(&mut envelope);
         }
-        ids.push(envelope.id);
-        rows.push(envelope.id.into());
-        envelopes.push(envelope.encode());
+        envelopes.push(envelope);
     }
+    insert(conn, J::QUEUE, &envelopes, options).await?;
+    Ok(envelopes.iter().map(|envelope| envelope.id).collect())
+}
+
+async fn insert(
+    conn: &mut PgConnection,
+    queue: &str,
+    jobs: &[Envelope],
+    options: Options<'_>,
+) -> Result<(), Error> {
+    let rows: Vec<Uuid> = jobs.iter().map(|job| job.id.into()).collect();
+    let envelopes: Vec<_> = jobs.iter().map(Envelope::encode).collect();
     sqlx::query!(
         "INSERT INTO job_outbox (id, envelope, queue, run_at, once)
          SELECT id, envelope, $3, $4, $5 FROM unnest($1::uuid[], $2::bytea[]) AS job (id, envelope)",
         &rows,
         &envelopes,
-        J::QUEUE,
+        queue,
         options.run_at.map(OffsetDateTime::from),
-        once,
+        options.delivery == Delivery::Once,
     )
     .execute(conn)
     .await?;
-    Ok(ids)
+    Ok(())
 }
 
 /// Spends the job's token. `false`: it was spent before, there is nothing left to do.

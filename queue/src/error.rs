@@ -1,6 +1,6 @@
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
-use crate::{EntryId, JobId, inspect::InvalidCursor};
+use crate::{BatchError, EntryId, JobId, LinkError, inspect::InvalidCursor};
 
 /// What can go wrong between this crate and Redis.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +26,9 @@ pub enum Error {
         /// What is wrong with its envelope.
         source: DecodeError,
     },
+    /// What a job has left or said is of another type than was asked for.
+    #[error("what the job has said is of another shape: {0}")]
+    Shape(#[source] serde_json::Error),
     /// There is no such schedule; the queue's workers tell Redis of theirs.
     #[error("queue {queue} has no schedule {name:?}")]
     NoSchedule {
@@ -57,6 +60,12 @@ pub enum EnqueueError {
     /// No worker could run this envelope; the sentence says what would be right.
     #[error("not a job that can run: {0}")]
     Envelope(&'static str),
+    /// A job cannot stand where it does in a chain.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    /// A job cannot be a member of a batch.
+    #[error(transparent)]
+    Batch(#[from] BatchError),
     /// The job does not serialize to JSON.
     #[error("the job does not serialize: {0}")]
     Serialize(#[from] serde_json::Error),

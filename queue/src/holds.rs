@@ -1,5 +1,7 @@
 //! What a job holds besides its place in the queue, and what goes when it ends.
 
+use uuid::Uuid;
+
 use crate::{UniqueHash, envelope::Extras, keys::Keys};
 
 /// Names for scripts: `lua/include/release.lua` has the letters and what is done with them.
@@ -7,12 +9,27 @@ use crate::{UniqueHash, envelope::Extras, keys::Keys};
 pub(crate) struct Holds {
     /// The key of a unique job.
     pub(crate) unique: Option<UniqueHash>,
+    /// Another job may be kept for its end, and gets that key then.
+    pub(crate) replaceable: bool,
+    /// The batch of which it is a member.
+    pub(crate) batch: Option<Uuid>,
 }
 
 impl Holds {
     pub(crate) fn new(extras: &Extras<'_>) -> Self {
         Self {
             unique: extras.unique,
+            replaceable: extras.replaceable,
+            batch: extras.batch,
+        }
+    }
+
+    /// Those of a job that holds a key and nothing else.
+    pub(crate) fn of_key(unique: UniqueHash) -> Self {
+        Self {
+            unique: Some(unique),
+            replaceable: false,
+            batch: None,
         }
     }
 
@@ -20,8 +37,17 @@ impl Holds {
     pub(crate) fn named(&self, keys: &Keys) -> (String, Vec<String>) {
         let (mut letters, mut named) = (String::new(), Vec::new());
         if let Some(unique) = self.unique {
-            letters.push('u');
+            letters.push(if self.replaceable { 'r' } else { 'u' });
             named.push(keys.lock(unique));
+            if self.replaceable {
+                named.push(keys.kept(unique));
+                named.extend_from_slice(&keys.streams);
+            }
+        }
+        if let Some(batch) = self.batch {
+            letters.push('b');
+            named.extend([keys.members(batch), keys.batch(batch)]);
+            named.extend_from_slice(&keys.streams);
         }
         (letters, named)
     }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::{Priority, backoff, error::chain};
+use crate::{BatchId, Priority, backoff, error::chain, worker::report::Report};
 
 /// Identity of a job: a UUID of version 7, so ids sort by their time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -126,12 +126,18 @@ pub struct JobContext<C> {
     pub attempt: u16,
     /// Attempts in all before the job is a dead letter.
     pub max_attempts: u16,
+    /// The batch of which it is a member, for [`crate::Queue::enqueue_into_batch`].
+    pub batch: Option<BatchId>,
+    /// The batch whose members have all ended, which it follows.
+    pub follows: Option<BatchId>,
     /// W3C trace context of the request that enqueued the job.
     pub traceparent: Option<String>,
     /// Cancelled when the attempt should end: time-out, shutdown, a call of
     /// [`crate::Queue::cancel`], or doubt about the lease. One second later the handler's future is dropped, except in
     /// doubt, where it goes on until another worker may own the job.
     pub cancel: CancellationToken,
+    /// Where it says what it leaves, and how far it is.
+    pub(crate) report: Report,
 }
 
 /// The fate of a failed attempt.

@@ -4,6 +4,8 @@
 //! `{namespace:queue}` or `{namespace:queue:1}`, so that all of them live in one slot of a
 //! Redis Cluster and a script may touch several at once.
 
+use uuid::Uuid;
+
 use crate::{JobId, Priority, UniqueHash};
 
 /// Consumer group of the stream; made at id 0, so that nothing is ever skipped.
@@ -43,7 +45,7 @@ pub(crate) struct Keys {
     /// ZSET job id → about when it was asked to cancel it (ms of the server's clock).
     pub(crate) requests: String,
     /// HASH of the queue's own state: `beat`, `grace`, `life`, `tick`,
-    /// `dead_trimmed`, `cancelled`, and `paused` while it is.
+    /// `dead_trimmed`, `cancelled`, `replaced`, and `paused` while it is.
     pub(crate) meta: String,
     tag: String,
 }
@@ -90,6 +92,43 @@ impl Keys {
         format!("{}:st:{minute}", self.tag)
     }
 
+    /// HASH of the unique job that is kept until the one which holds this key has ended: that
+    /// one's id in `of`, its own in `id`, its envelope in `e`, and the `ttl` of its lock.
+    pub(crate) fn kept(&self, unique: UniqueHash) -> String {
+        format!("{}:next:{:032x}", self.tag, u128::from_be_bytes(unique))
+    }
+
+    /// HASH with a time to live: a batch, its `total`, how many are `done`, `dead` or
+    /// `cancelled`, whether it is `sealed`, and in `e` what follows it, until it has.
+    pub(crate) fn batch(&self, id: Uuid) -> String {
+        format!("{}:b:{id}", self.tag)
+    }
+
+    /// SET with a time to live: the ids of a batch's unfinished members.
+    ///
+    /// Among them is the empty one of its producer, until it is sealed.
+    pub(crate) fn members(&self, id: Uuid) -> String {
+        format!("{}:b:{id}:m", self.tag)
+    }
+
+    /// The same two, members first, of a batch that does not have its time to live yet.
+    pub(crate) fn batch_to_be(&self) -> [String; 2] {
+        [
+            format!("{}:b:new:m", self.tag),
+            format!("{}:b:new", self.tag),
+        ]
+    }
+
+    /// STRING with a time to live: what the job has left, as JSON.
+    pub(crate) fn result(&self, id: JobId) -> String {
+        format!("{}:result:{id}", self.tag)
+    }
+
+    /// STRING with a time to live: how far the job is, as JSON.
+    pub(crate) fn progress(&self, id: JobId) -> String {
+        format!("{}:progress:{id}", self.tag)
+    }
+
     /// STRING, the id of the unique job that holds this key until it is done or dead.
     ///
     /// It has a time to live, but for a parked job's.
@@ -108,6 +147,11 @@ mod tests {
         let once = keys.once(JobId::new());
         let lock = keys.lock([0xab; 16]);
         let counters = keys.counters(29_000_000);
+        let result = keys.result(JobId::new());
+        let progress = keys.progress(JobId::new());
+        let (batch, members) = (keys.batch(Uuid::nil()), keys.members(Uuid::nil()));
+        let kept = keys.kept([0xab; 16]);
+        let [to_be, members_to_be] = keys.batch_to_be();
         assert_eq!(lock, format!("{{slipway:mail}}:u:{}", "ab".repeat(16)));
         for key in [
             keys.stream(Priority::Normal),
@@ -124,6 +168,13 @@ mod tests {
             &once,
             &lock,
             &counters,
+            &result,
+            &progress,
+            &batch,
+            &members,
+            &kept,
+            &to_be,
+            &members_to_be,
         ] {
             assert!(key.starts_with("{slipway:mail}:"), "{key}");
         }

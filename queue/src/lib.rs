@@ -2,8 +2,10 @@
 
 mod asked;
 mod backoff;
+mod batch;
 mod bound;
 mod cancel;
+mod chain;
 mod connection;
 mod dial;
 mod entry_id;
@@ -20,10 +22,12 @@ mod parked;
 mod partitions;
 mod pause;
 mod priority;
+mod progress;
 mod queue;
 mod registry;
 mod relay;
 mod reply;
+mod result;
 mod schedule;
 mod scripts;
 mod servers;
@@ -32,25 +36,29 @@ mod settings;
 pub mod testing;
 mod tls;
 pub mod trace;
+mod unique;
 mod worker;
 
 pub use redis;
 
 pub use crate::{
+    batch::{Batch, BatchError, BatchId, BatchState},
     cancel::Cancelled,
+    chain::{Chain, LinkError},
     entry_id::{EntryId, InvalidEntryId},
     envelope::{Envelope, Packing, Slot, UniqueHash},
     error::{DecodeError, EnqueueError, Error, WorkerError},
     inspect::Counts,
     job::{Job, JobContext, JobError, JobId},
     letters::{DeadLetter, Replay},
-    options::{Enqueued, Options, Run},
+    options::{Enqueued, Options, Run, UniqueMode},
     packing::{Keyring, Packer, UnpackError},
     parked::{Parked, Unknown},
     priority::{Priority, UnknownPriority},
     queue::Queue,
     registry::Registry,
     relay::Relayed,
+    result::{Awaited, ReportError},
     schedule::{CatchUp, Schedule},
     servers::{Cluster, Sentinel, Servers},
     settings::{QueueSettings, Settings, Tuning, WorkerSettings},

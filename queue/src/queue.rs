@@ -15,10 +15,10 @@ pub(crate) use self::{
 };
 use crate::{
     EnqueueError, Enqueued, Envelope, Error, Job, JobId, Options, Packer, Priority, Run,
-    UniqueHash,
+    UniqueHash, UniqueMode,
     bound::{add_bounded, check_room},
     connection::Connections,
-    envelope::{Extras, Sealer, epoch_ms, unique_hash, whole_ms},
+    envelope::{Extras, Sealer, unique_hash, whole_ms},
     keys::{ENVELOPE, Keys},
     partitions::bits_of,
     reply::parse,
@@ -38,9 +38,9 @@ struct Inner {
 
 /// What decides where a job's envelope goes, besides its time.
 #[derive(Clone, Copy)]
-struct Shape {
-    priority: Priority,
-    unique: Option<UniqueHash>,
+pub(crate) struct Shape {
+    pub(crate) priority: Priority,
+    pub(crate) unique: Option<UniqueHash>,
 }
 
 impl Shape {
@@ -110,10 +110,11 @@ impl Queue {
         self.enqueue_with(job, &options).await
     }
 
-    /// Enqueues a job to run at its time, unless another one holds its key.
+    /// Enqueues a job to run at its time; where another one holds its key, as its mode says.
     ///
     /// # Errors
-    /// As [`Queue::enqueue_unique`].
+    /// As [`Queue::enqueue_unique`], but a repeat in another mode than [`UniqueMode::Skip`]
+    /// can replace the job itself.
     pub async fn enqueue_with<J: Job>(
         &self,
         job: &J,
@@ -123,14 +124,14 @@ impl Queue {
         let unique = key.map(|key| unique_hash(J::NAME, key));
         let extras = Extras {
             unique,
+            replaceable: unique.is_some() && options.mode == UniqueMode::KeepLast,
             ..Extras::default()
         };
         let priority = options.priority.unwrap_or(J::PRIORITY);
         let mut sealer = Sealer::new(priority, extras, self.packer());
         let (id, envelope) = sealer.seal(job)?;
         let shape = Shape { priority, unique };
-        self.submit(J::QUEUE, id, envelope, options.run, shape)
-            .await
+        self.submit_as(J::QUEUE, id, envelope, options, shape).await
     }
 
     /// Enqueues a job that is in an envelope already, for example one with a
@@ -186,7 +187,7 @@ impl Queue {
         Ok(enqueued.id())
     }
 
-    async fn submit(
+    pub(crate) async fn submit(
         &self,
         queue: &str,
         id: JobId,
@@ -196,11 +197,7 @@ impl Queue {
     ) -> Result<Enqueued, EnqueueError> {
         let partition = self.place(queue, bits_of(id, shape.unique));
         let keys = &partition.keys;
-        let (mode, ms) = match run {
-            Run::Now => ("now", 0),
-            Run::In(delay) => ("in", whole_ms(delay)),
-            Run::At(time) => ("at", epoch_ms(time)),
-        };
+        let (mode, ms) = run.words();
         let limit = partition.limit;
         let Some(unique) = shape.unique else {
             let cmd = match (run, limit) {

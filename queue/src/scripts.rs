@@ -26,7 +26,16 @@ macro_rules! includes {
     };
 }
 
-includes!["keep.lua", "release.lua", "room.lua", "streams.lua"];
+// One that includes another stands before it.
+includes![
+    "keep.lua",
+    "release.lua",
+    "leave_batch.lua",
+    "pass_on.lua",
+    "place.lua",
+    "room.lua",
+    "streams.lua"
+];
 
 /// The script with the text of `lua/include/NAME` in the place of each `-- include NAME`.
 fn complete(source: &str) -> String {
@@ -39,6 +48,7 @@ fn complete(source: &str) -> String {
 
 scripts! {
     ASK_SLOT = "ask_slot.lua";
+    BATCH = "batch.lua";
     BEAT = "beat.lua";
     BOUNDED = "bounded.lua";
     CANCEL = "cancel.lua";
@@ -53,6 +63,7 @@ scripts! {
     LEAVE = "leave.lua";
     RECLAIM = "reclaim.lua";
     RELAY = "relay.lua";
+    REPLACE = "replace.lua";
     REPLAY = "replay.lua";
     SCHEDULE = "schedule.lua";
     SET_ASIDE = "set_aside.lua";

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use migrations::testing::database;
 use outbox::{Delivery, Error, Options};
-use queue::{EnqueueError, Envelope, JobId};
+use queue::{Chain, EnqueueError, Envelope, JobId};
 use serde::{Deserialize, Serialize};
 
 use super::Count;
@@ -46,6 +46,28 @@ async fn a_commit_enqueues_what_was_asked_for() {
     );
     assert_eq!(envelope.payload, br#"{"number":7}"#);
     assert_eq!((queue.as_str(), once), ("default", true));
+}
+
+#[tokio::test]
+async fn of_a_chain_the_first_job_has_the_row() {
+    let database = database().await;
+    let mut conn = database.pool.acquire().await.unwrap();
+    let chain = Chain::of(&Count { number: 1 }).unwrap();
+    let chain = chain.then(&Count { number: 2 }).unwrap();
+    let ids = outbox::enqueue_chain(&mut conn, chain, Options::default());
+    let ids = ids.await.unwrap();
+    let rows: Vec<(uuid::Uuid, Vec<u8>)> = sqlx::query_as("SELECT id, envelope FROM job_outbox")
+        .fetch_all(&mut *conn)
+        .await
+        .unwrap();
+    let [(row, first)] = &rows[..] else {
+        panic!("one row, not {}", rows.len())
+    };
+    assert_eq!(JobId::from(*row), ids[0]);
+    let first = Envelope::decode(first).unwrap();
+    let next = Envelope::decode(&first.next.unwrap()).unwrap();
+    assert_eq!((first.id, first.once), (ids[0], true));
+    assert_eq!((next.id, next.once), (ids[1], false));
 }
 
 #[tokio::test]

@@ -24,8 +24,8 @@ pub(crate) use self::{
     sealer::Sealer,
 };
 use crate::{
-    DecodeError, EnqueueError, Job, JobId, Priority, holds::Holds, job::is_name, packing::OVERHEAD,
-    trace,
+    DecodeError, EnqueueError, Job, JobId, Priority, chain, holds::Holds, job::is_name,
+    packing::OVERHEAD, trace,
 };
 
 /// Version byte of a job that is not unique, the oldest there is.
@@ -68,7 +68,7 @@ pub struct Envelope {
     pub priority: Priority,
     /// Hash of the key that it holds until it is done or dead, of a unique job.
     pub unique: Option<UniqueHash>,
-    /// Whether a later job with its key may take its place before it runs.
+    /// Whether a later job with its key may be kept while a worker has it in hand.
     pub replaceable: bool,
     /// The slot that it needs to run, of a job with a limit for its key.
     pub slot: Option<Slot>,
@@ -189,7 +189,7 @@ impl Envelope {
         ];
         match rules.iter().find(|(right, _)| !right) {
             Some((_, rule)) => Err(EnqueueError::Envelope(rule)),
-            None => Ok(()),
+            None => chain::check_next(self),
         }
     }
 

@@ -56,6 +56,8 @@ pub struct Counts {
     pub dead_trimmed: u64,
     /// Jobs that were cancelled, since the queue began.
     pub cancelled: u64,
+    /// Unique jobs whose place another one took, since the queue began.
+    pub replaced: u64,
 }
 
 /// A queue at a glance.
@@ -100,6 +102,7 @@ impl Queue {
             all.dead += one.dead;
             all.dead_trimmed += one.dead_trimmed;
             all.cancelled += one.cancelled;
+            all.replaced += one.replaced;
         }
         Ok(all)
     }
@@ -111,6 +114,7 @@ impl Queue {
         pipeline.cmd("XLEN").arg(&keys.dead);
         pipeline.cmd("HGET").arg(&keys.meta).arg("dead_trimmed");
         pipeline.cmd("HGET").arg(&keys.meta).arg("cancelled");
+        pipeline.cmd("HGET").arg(&keys.meta).arg("replaced");
         for stream in &keys.streams {
             pipeline.cmd("XLEN").arg(stream);
         }
@@ -126,7 +130,16 @@ impl Queue {
             }
         }
         first_error(&answers)?;
-        let [delayed, parked, dead, trimmed, cancelled, lengths @ ..] = answers.as_slice() else {
+        let [
+            delayed,
+            parked,
+            dead,
+            trimmed,
+            cancelled,
+            replaced,
+            lengths @ ..,
+        ] = answers.as_slice()
+        else {
             return Err(Error::Reply("a pipeline"));
         };
         Ok(Counts {
@@ -141,6 +154,7 @@ impl Queue {
             dead: number(dead),
             dead_trimmed: number(trimmed),
             cancelled: number(cancelled),
+            replaced: number(replaced),
         })
     }
 

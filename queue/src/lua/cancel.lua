@@ -32,7 +32,7 @@ if waits or (aside and place == 'aside') then
   if ARGV[5] ~= '' and redis.call('PTTL', KEYS[7]) < tonumber(ARGV[5]) then
     redis.call('SET', KEYS[7], '1', 'PX', ARGV[5])
   end
-  release(ARGV[6], 8, id)
+  release(ARGV[6], 8, id, 'cancelled')
   redis.call('HINCRBY', KEYS[6], 'cancelled', 1)
   if waits then
     redis.call('XDEL', KEYS[1], place)

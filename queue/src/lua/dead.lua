@@ -20,7 +20,7 @@ redis.call('XADD', KEYS[2], '*', 'e', ARGV[3], 'why', ARGV[4], 'error', ARGV[5],
 if ARGV[7] ~= '' and redis.call('PTTL', KEYS[3]) < tonumber(ARGV[7]) then
   redis.call('SET', KEYS[3], '1', 'PX', ARGV[7])
 end
-release(ARGV[9], 4, ARGV[8])
+release(ARGV[9], 4, ARGV[8], 'dead')
 redis.call('XDEL', KEYS[1], ARGV[2])
 redis.call('XACK', KEYS[1], 'g', ARGV[2])
 return 1

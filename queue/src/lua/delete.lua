@@ -35,7 +35,7 @@ end
 if ARGV[4] ~= '' and redis.call('PTTL', KEYS[3]) < tonumber(ARGV[4]) then
   redis.call('SET', KEYS[3], '1', 'PX', ARGV[4])
 end
-release(ARGV[5], 4, id)
+release(ARGV[5], 4, id, 'cancelled')
 if kind == 'set aside' then
   redis.call('HDEL', KEYS[2], id)
   redis.call('ZREM', KEYS[1], at)

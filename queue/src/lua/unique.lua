@@ -11,6 +11,7 @@
 -- Invariant: the lock is written last. Stopping before it can let another job
 -- with this key in, but a key that is held without a job would keep all out.
 -- include streams.lua
+-- include place.lua
 -- include room.lua
 local holder = redis.call('GET', KEYS[6])
 if holder then
@@ -23,20 +24,6 @@ end
 if ARGV[6] and unfinished(1, KEYS[5]) >= tonumber(ARGV[6]) then
   return 0
 end
-local keep = tonumber(ARGV[5])
-if ARGV[3] == 'now' then
-  redis.call('XADD', stream_of(ARGV[2]), '*', 'e', ARGV[2])
-else
-  local time = redis.call('TIME')
-  local now = time[1] * 1000 + math.floor(time[2] / 1000)
-  local due = tonumber(ARGV[4])
-  if ARGV[3] == 'in' then
-    due = due + now
-  end
-  redis.call('ZADD', KEYS[5], due, ARGV[1])
-  redis.call('HSET', KEYS[4], ARGV[1], ARGV[2])
-  -- At most ten years more: Redis refuses what its clock cannot count to.
-  keep = keep + math.min(math.max(due - now, 0), 315360000000)
-end
-redis.call('SET', KEYS[6], ARGV[1], 'PX', string.format('%.0f', keep))
+local keep = place(ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5])
+redis.call('SET', KEYS[6], ARGV[1], 'PX', keep)
 return false

@@ -15,6 +15,8 @@ use crate::{
 
 /// Fields that the hash `m` may have: its size must not follow the work.
 const MAX_META: u64 = 16;
+/// How the names begin of keys that must have a time to live.
+const PASSING: [&str; 5] = ["once:", "st:", "result:", "progress:", "b:"];
 
 /// A namespace that one test has to itself, and must leave clean.
 ///
@@ -79,6 +81,7 @@ impl Namespace {
             dead: 0,
             dead_trimmed: 0,
             cancelled: 0,
+            replaced: 0,
             ..left
         };
         assert_eq!(found.counts, left, "jobs left in Redis");
@@ -212,8 +215,10 @@ impl Look {
                         .filter_map(|member| member.rsplit(' ').next());
                     indexed.extend(ids.map(ToOwned::to_owned));
                 }
-                // Markers, and counters of a minute.
-                passing if passing.starts_with("once:") || passing.starts_with("st:") => {
+                // A batch that was to be; the next takes it over.
+                "b:new" | "b:new:m" => {}
+                // Markers, counters of a minute, and what jobs have said.
+                passing if PASSING.iter().any(|kind| passing.starts_with(kind)) => {
                     let left: i64 = self.ask(&["PTTL", key]).await;
                     if left < 0 {
                         found.residue.push(format!("{key} lives for ever"));

@@ -289,6 +289,7 @@ impl Run {
             all.dead += one.dead;
             all.dead_trimmed += one.dead_trimmed;
             all.cancelled += one.cancelled;
+            all.replaced += one.replaced;
         }
         Ok(all)
     }
@@ -297,6 +298,7 @@ impl Run {
         let mut left = self.counts().await?;
         left.dead = left.dead.saturating_sub(before.dead);
         left.dead_trimmed = left.dead_trimmed.saturating_sub(before.dead_trimmed);
+        left.replaced = left.replaced.saturating_sub(before.replaced);
         left.cancelled = left.cancelled.saturating_sub(before.cancelled);
         let mut parked = Vec::new();
         for name in &self.names {

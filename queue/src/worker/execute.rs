@@ -1,29 +1,32 @@
 //! The runners: each takes one entry after the other and runs its handler.
 
 mod conclude;
+mod contain;
 #[cfg(feature = "testing")]
 pub(super) mod perform;
 
 use std::{
     any::Any,
-    future, mem,
-    panic::{AssertUnwindSafe, catch_unwind},
-    pin::Pin,
+    panic::AssertUnwindSafe,
     sync::Arc,
-    task::{Context, Poll},
+    task::Poll,
     time::{Duration, Instant},
 };
 
-use futures_util::{FutureExt, future::BoxFuture};
+use futures_util::FutureExt;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use self::conclude::{bury, conclude, park, refuse};
+use self::{
+    conclude::{bury, conclude, park, refuse},
+    contain::{Contained, text_of},
+};
 use super::{
     board::{Board, Next, Taken},
     entry::Entry,
     lane::Lane,
     lease::Lease,
+    report::{Page, Report},
     requests::Requests,
     settle::Settlement,
 };
@@ -49,6 +52,13 @@ pub(super) struct Runners<C> {
     pub(super) abort: CancellationToken,
 }
 
+/// What a run has to do with besides its job.
+struct Around<'a> {
+    lease: &'a Lease,
+    requests: &'a Requests,
+    report: Report,
+}
+
 /// How a run ended.
 enum End {
     Returned(Outcome),
@@ -66,6 +76,7 @@ impl<C: Clone + Send + Sync + 'static> Runners<C> {
     /// Runs entries until the board is closed.
     pub(super) async fn run(&self) {
         let mut ended = None;
+        let mut page = Page::new(&self.lanes);
         loop {
             let usable = |lane: usize| self.lanes[lane].may_start();
             let Next::Run(Taken {
@@ -77,7 +88,7 @@ impl<C: Clone + Send + Sync + 'static> Runners<C> {
                 return;
             };
             let lane = &self.lanes[lane];
-            self.handle(lane, entry).await;
+            self.handle(lane, entry, &mut page).await;
             if suspect {
                 self.board.suspect_ran(lane.number);
                 lane.scan.notify_one();
@@ -87,7 +98,7 @@ impl<C: Clone + Send + Sync + 'static> Runners<C> {
         }
     }
 
-    async fn handle(&self, lane: &Lane, entry: Entry) {
+    async fn handle(&self, lane: &Lane, entry: Entry, page: &mut Arc<Page>) {
         let lease = lane.tenure.current();
         let Some(lease) = lease.filter(|lease| lease.consumer == entry.consumer) else {
             // Fetched under a name that was declared dead since.
@@ -127,13 +138,24 @@ impl<C: Clone + Send + Sync + 'static> Runners<C> {
             trace.id = header.traceparent.and_then(trace::id),
         );
         let started = Instant::now();
-        let run = self.attempt(kind, &header, &json, &lease, &lane.requests, started);
+        let around = Around {
+            lease: &lease,
+            requests: &lane.requests,
+            report: Report {
+                page: Arc::clone(page),
+                lane: lane.number,
+            },
+        };
+        let run = self.attempt(kind, &header, &json, around, started);
         let run = trace::inherit(header.traceparent, run);
         let end = run.instrument(span.clone()).await;
         let took = started.elapsed();
         lane.pace.served(took);
         lane.tally.ran(took);
-        let settlement = span.in_scope(|| conclude(kind, &header, payload, end));
+        let mut settlement = span.in_scope(|| conclude(kind, &header, payload, end));
+        if let Some(left) = Page::turn(page) {
+            settlement = settlement.map(|settlement| settlement.leaving(header.id(), left));
+        }
         #[cfg(feature = "testing")]
         self.tell(&header, settlement.as_ref());
         match settlement {
@@ -148,10 +170,14 @@ impl<C: Clone + Send + Sync + 'static> Runners<C> {
         kind: &Kind<C>,
         header: &Header<'_>,
         json: &[u8],
-        lease: &Lease,
-        requests: &Requests,
+        around: Around<'_>,
         started: Instant,
     ) -> End {
+        let Around {
+            lease,
+            requests,
+            report,
+        } = around;
         let cancel = CancellationToken::new();
         let work = async {
             let context = JobContext {
@@ -160,8 +186,11 @@ impl<C: Clone + Send + Sync + 'static> Runners<C> {
                 name: kind.name,
                 attempt: header.attempt,
                 max_attempts: header.max_attempts,
+                batch: header.extras.batch,
+                follows: header.extras.follows,
                 traceparent: header.traceparent.map(ToOwned::to_owned),
                 cancel: cancel.clone(),
+                report,
             };
             match (kind.run)(header.version, json, context) {
                 Ok(handler) => Contained(handler).await,
@@ -216,32 +245,6 @@ impl<C: Clone + Send + Sync + 'static> Runners<C> {
     }
 }
 
-/// A handler under way: it may be dropped where no panic of its own is caught.
-struct Contained(BoxFuture<'static, Outcome>);
-
-impl Future for Contained {
-    type Output = Outcome;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
-        self.0.poll_unpin(cx)
-    }
-}
-
-impl Drop for Contained {
-    fn drop(&mut self) {
-        let handler = mem::replace(&mut self.0, future::pending().boxed());
-        if let Err(panic) = contain(|| drop(handler)) {
-            tracing::error!(panic, "a handler panicked when it was dropped");
-        }
-    }
-}
-
-/// Runs code of the application; its panic becomes a text. Outside of a handler, it
-/// would end the worker, and then the next one that takes up the job.
-fn contain<T>(code: impl FnOnce() -> T) -> Result<T, String> {
-    catch_unwind(AssertUnwindSafe(code)).map_err(text_of)
-}
-
 /// When the attempt has taken too long: practically never, for a time-out too long
 /// to count.
 fn deadline(started: Instant, timeout_ms: u64) -> tokio::time::Instant {
@@ -254,15 +257,5 @@ fn returned(result: Result<Outcome, Box<dyn Any + Send>>) -> End {
     match result {
         Ok(outcome) => End::Returned(outcome),
         Err(panic) => End::Panicked(text_of(panic)),
-    }
-}
-
-fn text_of(panic: Box<dyn Any + Send>) -> String {
-    match panic.downcast::<String>() {
-        Ok(text) => *text,
-        Err(panic) => panic
-            .downcast_ref::<&str>()
-            .map(|text| (*text).to_owned())
-            .unwrap_or_default(),
     }
 }

@@ -12,6 +12,7 @@ use super::{
     board::{Board, Place, Room},
     entry::{Entry, EntryRef},
     lease::Tenure,
+    report::Progress,
     requests::Requests,
     settle::{Settled, Settlement},
     tally::Tally,
@@ -35,6 +36,7 @@ pub(super) struct Lane {
     pub(super) settle: mpsc::UnboundedSender<Settled>,
     pub(super) pace: Pace,
     pub(super) tally: Tally,
+    pub(super) progress: Arc<Progress>,
     /// Held while entries get an owner outside the reader: reclaim and reconcile.
     pub(super) intake: Mutex<()>,
     /// Something was claimed and its answer lost: look at the own entries soon.

@@ -8,6 +8,7 @@ mod fetch;
 mod lane;
 mod lease;
 mod reconcile;
+pub(crate) mod report;
 mod requests;
 mod running;
 mod scan;
@@ -214,6 +215,7 @@ impl<C: Clone + Send + Sync + 'static> Worker<C> {
                 settle,
                 pace: Pace::new(limit),
                 tally: Tally::default(),
+                progress: Arc::default(),
                 intake: Mutex::new(()),
                 reconcile: AtomicBool::new(false),
                 reader: AtomicI64::new(0),

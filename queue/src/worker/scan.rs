@@ -1,6 +1,6 @@
 //! Once a second: dead workers' jobs, parked jobs that are known now, jobs that
-//! wait here while others could run them, dead letters that are too old, and what was
-//! done meanwhile.
+//! wait here while others could run them, dead letters that are too old, what was done
+//! meanwhile, and how far jobs are.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -14,6 +14,7 @@ use super::{
     board::Place,
     entry::{Entry, EntryRef, parse_entry, parse_number},
     lane::{Lane, jittered},
+    report,
     settle::Settlement,
     tally,
 };
@@ -70,6 +71,7 @@ pub(super) async fn scan_until(lane: Arc<Lane>, known: Vec<String>, stop: Cancel
         if told.elapsed() >= TELL_EVERY {
             told = Instant::now();
             tally::tell(&lane).await;
+            report::tell(&lane).await;
         }
     }
 }

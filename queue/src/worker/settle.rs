@@ -22,6 +22,7 @@ use self::commands::{SettledBy, commands};
 use super::{
     entry::EntryRef,
     lane::{Lane, Pause},
+    report::Kept,
 };
 use crate::{JobId, UniqueHash, cancel::Target, error::Trouble, holds::Holds, queue::WRITE_BYTES};
 
@@ -48,6 +49,8 @@ pub(super) enum Settlement {
         job: JobId,
         holds: Holds,
         next: Option<Vec<u8>>,
+        /// What it leaves.
+        result: Option<Kept>,
     },
     /// Somebody wanted it to end, so it did.
     Cancelled(Target),
@@ -82,6 +85,24 @@ pub(super) enum Settlement {
     },
     /// Another worker takes it, as if this one never had.
     HandBack,
+}
+
+impl Settlement {
+    /// The same, with what the handler has left, if the job is done.
+    pub(super) fn leaving(self, job: JobId, left: Kept) -> Self {
+        let (holds, next) = match self {
+            Self::Done => (Holds::default(), None),
+            Self::DoneUnique { unique, .. } => (Holds::of_key(unique), None),
+            Self::Completed { holds, next, .. } => (holds, next),
+            other => return other,
+        };
+        Self::Completed {
+            job,
+            holds,
+            next,
+            result: Some(left),
+        }
+    }
 }
 
 /// Settles until `finish`, and then what is left.
@@ -186,7 +207,10 @@ fn first_write(pending: &[Settled]) -> usize {
             Settlement::Retry { envelope, .. }
             | Settlement::Park { envelope, .. }
             | Settlement::Dead { envelope, .. } => envelope.len(),
-            Settlement::Completed { next, .. } => next.as_ref().map_or(0, Vec::len),
+            Settlement::Completed { next, result, .. } => {
+                let result = result.as_ref().map_or(0, |kept| kept.json.len());
+                next.as_ref().map_or(0, Vec::len) + result
+            }
             Settlement::Done
             | Settlement::DoneUnique { .. }
             | Settlement::Cancelled(_)

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use queue::{Options, Priority, Queue, Settings};
+use queue::{Batch, Chain, Options, Priority, Queue, Settings, UniqueMode};
 
 use crate::harness::*;
 
@@ -90,6 +90,73 @@ async fn a_killed_workers_jobs_run_again_within_lease_and_scan() {
     until_done(log, 4).await;
     assert_settled(queue, 0).await;
     log.assert_each_done_once(&ids);
+    worker.stop().await;
+    fixture.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chain_goes_on_after_the_worker_of_a_link_was_killed() {
+    let fixture = Fixture::new().await;
+    let (queue, log) = (&fixture.queue, &fixture.log);
+    let mut process = Process::start(fixture.settings());
+    let first = task(Act::Sleep(1500));
+    let chain = Chain::of(&first).unwrap().then(&task(Act::Succeed));
+    let now = Options::default();
+    let ids = queue.enqueue_chain(chain.unwrap(), &now).await.unwrap();
+    until("the child has it", async || in_hand(queue).await == 1).await;
+    process.kill();
+    let worker = fixture.start(4);
+    until_done(log, 2).await;
+    assert_settled(queue, 0).await;
+    log.assert_each_done_once(&ids);
+    worker.stop().await;
+    fixture.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_is_followed_once_though_the_worker_of_its_members_was_killed() {
+    let fixture = Fixture::new().await;
+    let (queue, log) = (&fixture.queue, &fixture.log);
+    let mut process = Process::start(fixture.settings());
+    let mut batch = Batch::followed_by(&task(Act::Succeed)).unwrap();
+    let mut ids = Vec::new();
+    for ms in [1500, 1600] {
+        ids.push(batch.add(&task(Act::Sleep(ms))).unwrap());
+    }
+    ids.push(batch.follower());
+    let batch = queue.enqueue_batch(batch).await.unwrap();
+    until("the child has them", async || in_hand(queue).await == 2).await;
+    process.kill();
+    let worker = fixture.start(4);
+    until_done(log, 3).await;
+    assert_settled(queue, 0).await;
+    log.assert_each_done_once(&ids);
+    let state = queue.batch("default", batch).await.unwrap();
+    assert_eq!(state.map(|state| (state.done, state.left())), Some((2, 0)));
+    worker.stop().await;
+    fixture.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_kept_for_a_job_runs_though_the_worker_of_that_was_killed() {
+    let fixture = Fixture::new().await;
+    let (queue, log) = (&fixture.queue, &fixture.log);
+    let mut process = Process::start(fixture.settings());
+    let newest = Options {
+        unique: Some("a".to_owned()),
+        mode: UniqueMode::KeepLast,
+        ..Options::default()
+    };
+    let holder = task(Act::Sleep(1500));
+    let holder = queue.enqueue_with(&holder, &newest).await.unwrap().id();
+    until("the child has it", async || in_hand(queue).await == 1).await;
+    let kept = task(Act::Succeed);
+    let kept = queue.enqueue_with(&kept, &newest).await.unwrap().id();
+    process.kill();
+    let worker = fixture.start(4);
+    until_done(log, 2).await;
+    assert_settled(queue, 0).await;
+    assert_eq!(*log.done.lock().unwrap(), [holder, kept]);
     worker.stop().await;
     fixture.end().await;
 }

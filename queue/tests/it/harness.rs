@@ -37,6 +37,8 @@ pub(crate) enum Act {
     Hang,
     /// Waits for its token, then fails as a polite handler does.
     AwaitCancel,
+    /// Leaves this number, and says it is so far.
+    Tell(u64),
     Abort,
 }
 
@@ -141,6 +143,10 @@ async fn act(act: Act, cx: &JobContext<Arc<Log>>) -> Result<(), JobError> {
             cx.cancel.cancelled().await;
             log.cancelled.fetch_add(1, Ordering::SeqCst);
             return Err(JobError::retry("cancelled"));
+        }
+        Act::Tell(number) => {
+            cx.set_progress(&number)?;
+            cx.set_result(&number, Duration::from_secs(60))?;
         }
         Act::Abort => std::process::abort(),
     }

@@ -5,9 +5,11 @@
 
 mod addresses;
 mod backlog;
+mod batch;
 mod bound;
 mod broker;
 mod cancel;
+mod chain;
 mod cluster;
 mod crash;
 mod cron;
@@ -28,8 +30,10 @@ mod prefix;
 mod priority;
 mod produce;
 mod replay;
+mod result;
 mod rights;
 mod sentinel;
 mod server;
+mod spread;
 mod testing;
 mod unique;

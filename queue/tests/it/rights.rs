@@ -6,7 +6,8 @@ use std::{
 };
 
 use queue::{
-    Cancelled, Envelope, JobId, Options, Queue, Registry, Relayed, Run, Schedule, Settings,
+    Awaited, Batch, Cancelled, Chain, Envelope, JobId, Options, Queue, Registry, Relayed, Run,
+    Schedule, Settings, UniqueMode,
     inspect::{Deletion, State},
     redis::{IntoConnectionInfo, Value},
     testing,
@@ -66,6 +67,24 @@ async fn the_users_rights_are_enough_for_all_that_the_queue_does() {
         again_after: Duration::ZERO,
     };
     queue.relay(&[relayed]).await.unwrap();
+    let chain = Chain::of(&task(Act::Succeed)).unwrap();
+    let chain = chain.then(&task(Act::Tell(7))).unwrap();
+    let now = Options::default();
+    let mut batch = Batch::followed_by(&task(Act::Succeed)).unwrap();
+    batch.add(&task(Act::Succeed)).unwrap();
+    let batch = queue.enqueue_batch(batch).await.unwrap();
+    let newest = Options {
+        unique: Some("e".to_owned()),
+        mode: UniqueMode::KeepLast,
+        ..Options::default()
+    };
+    for _ in 0..2 {
+        queue
+            .enqueue_with(&task(Act::Succeed), &newest)
+            .await
+            .unwrap();
+    }
+    let chained = queue.enqueue_chain(chain, &now).await.unwrap();
     queue
         .enqueue_unique(&Quick { act: Act::Succeed }, "a")
         .await
@@ -84,7 +103,7 @@ async fn the_users_rights_are_enough_for_all_that_the_queue_does() {
     queue.run_schedule("default", "nightly").await.unwrap();
     until("all but two have ended", async || {
         let counts = queue.counts("default").await.unwrap();
-        (log.done_count(), counts.dead, counts.parked) == (5, 2, 1)
+        (log.done_count(), counts.dead, counts.parked) == (10, 2, 1)
     })
     .await;
     stranger.stop().await;
@@ -133,11 +152,21 @@ async fn the_users_rights_are_enough_for_all_that_the_queue_does() {
     assert!(queue.is_paused("default").await.unwrap());
     let worker = start(&queue, log, 4);
     queue.resume("default").await.unwrap();
-    until_done(log, 9).await;
+    until_done(log, 14).await;
     worker.abort.cancel();
     worker.ended().await;
+    let left: Awaited<u64> = queue
+        .wait_result("default", chained[1], Duration::ZERO)
+        .await
+        .unwrap();
+    assert_eq!(left, Awaited::Done(7));
+    let _: Option<u64> = queue.progress("default", chained[1]).await.unwrap();
+    let gone = queue.wait_result("default", JobId::new(), Duration::ZERO);
+    assert_eq!(gone.await.unwrap(), Awaited::<u64>::Absent);
+    let batch = queue.batch("default", batch).await.unwrap();
+    assert!(batch.unwrap().is_over());
     let rates = queue.rates("default").await.unwrap();
-    assert_eq!(rates.iter().map(|minute| minute.done).sum::<u64>(), 10);
+    assert_eq!(rates.iter().map(|minute| minute.done).sum::<u64>(), 15);
     let refused: Vec<Value> = query(&mut redis, &["ACL", "LOG"]).await;
     assert!(refused.is_empty(), "{refused:#?}");
     fixture.end_leaving(held(1)).await;

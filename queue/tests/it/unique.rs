@@ -15,6 +15,7 @@ use queue::{
 use crate::harness::*;
 
 mod ends;
+mod replace;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -49,7 +50,7 @@ impl Bench {
     async fn new_job(&self, act: Act, key: &str) -> JobId {
         match self.unique(act, key).await {
             Enqueued::New(id) => id,
-            Enqueued::Duplicate(holder) => panic!("{holder} holds {key}"),
+            other => panic!("{key} is held: {other:?}"),
         }
     }
 
@@ -133,6 +134,7 @@ async fn of_many_at_once_one_is_enqueued() {
         match task.await.unwrap() {
             Enqueued::New(id) => new.push(id),
             Enqueued::Duplicate(holder) => _ = holders.insert(holder),
+            other @ Enqueued::Replaced { .. } => panic!("{other:?}"),
         }
     }
     assert_eq!(new.len(), 1);
@@ -208,7 +210,7 @@ async fn without_a_key_options_are_the_plain_ways() {
         for _ in 0..2 {
             match bench.queue.enqueue_with(&job, &options).await.unwrap() {
                 Enqueued::New(id) => ids.push(id),
-                Enqueued::Duplicate(holder) => panic!("{holder} holds no key"),
+                other => panic!("nobody holds a key: {other:?}"),
             }
         }
     }

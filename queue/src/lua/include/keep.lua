@@ -3,7 +3,7 @@
 -- A lock is never taken from another job; one that has expired is taken again.
 local function keep(letters, at, job, delay, ttl)
   for letter in string.gmatch(letters, '.') do
-    if letter == 'u' then
+    if letter == 'u' or letter == 'r' then
       local ours = (redis.call('GET', KEYS[at]) or job) == job
       if ours and delay then
         -- At most ten years more: Redis refuses what its clock cannot count to.
@@ -12,7 +12,10 @@ local function keep(letters, at, job, delay, ttl)
       elseif ours then
         redis.call('SET', KEYS[at], job)
       end
-      at = at + 1
+      at = at + (letter == 'u' and 1 or 5)
+    elseif letter == 'b' then
+      -- It stays a member.
+      at = at + 5
     end
   end
 end

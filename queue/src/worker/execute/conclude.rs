@@ -1,6 +1,6 @@
 //! What becomes of an entry: how its attempt ended, or why it has none here.
 
-use super::{End, contain};
+use super::{End, contain::contain};
 use crate::{
     DecodeError, JobError, JobId, Priority, Unknown, UnpackError, backoff,
     cancel::Target,
@@ -36,6 +36,7 @@ pub(super) fn conclude<C>(
                     job,
                     holds: Holds::new(&extras),
                     next: extras.next.map(<[u8]>::to_vec),
+                    result: None,
                 },
             });
         }

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Board, Header, Lease, Registry, Requests, Runners, Settlement, conclude, trace};
+use super::{
+    Around, Board, Header, Lease, Page, Registry, Report, Requests, Runners, Settlement, conclude,
+    trace,
+};
 use crate::{
     Packer, UnpackError,
     envelope::{Envelope, NEWEST},
@@ -48,7 +51,15 @@ where
     // By the clock of the time-out, which a test may have paused.
     let started = tokio::time::Instant::now().into_std();
     let nobody_cancels = Requests::default();
-    let run = alone.attempt(kind, &header, &json, &lease, &nobody_cancels, started);
+    let around = Around {
+        lease: &lease,
+        requests: &nobody_cancels,
+        report: Report {
+            page: Page::new(&[]),
+            lane: 0,
+        },
+    };
+    let run = alone.attempt(kind, &header, &json, around, started);
     let end = trace::inherit(header.traceparent, run).await;
     let settlement = conclude(kind, &header, payload, end);
     let outcome = settlement.as_ref().and_then(outcome);

@@ -11,7 +11,7 @@ use crate::{
     holds::Holds,
     keys::GROUP,
     scripts,
-    worker::{entry::EntryRef, lane::Lane},
+    worker::{entry::EntryRef, lane::Lane, report::Kept},
 };
 
 /// Most unique jobs in one script, which blocks Redis while it runs.
@@ -136,12 +136,22 @@ fn command(lane: &Lane, settled: &Settled) -> Option<Cmd> {
     };
     let cmd = match &settled.what {
         Settlement::Done | Settlement::DoneUnique { .. } | Settlement::HandBack => return None,
-        Settlement::Completed { job, holds, next } => {
-            let (mut cmd, letters) = call(&scripts::COMPLETE, &keys.with_streams(&[]), holds);
+        Settlement::Completed {
+            job,
+            holds,
+            next,
+            result,
+        } => {
+            let kept = keys.result(*job);
+            let named = keys.with_streams(&[&kept]);
+            let (mut cmd, letters) = call(&scripts::COMPLETE, &named, holds);
             cmd.arg(settled.id.priority.level() + 1);
             cmd.write_arg_fmt(settled.id);
             cmd.write_arg_fmt(job);
             cmd.arg(letters).arg(next.as_deref().unwrap_or_default());
+            if let Some(Kept { json, ttl }) = result {
+                cmd.arg(&json[..]).arg(whole_ms(*ttl));
+            }
             cmd
         }
         Settlement::Cancelled(target) => {

@@ -1,18 +1,27 @@
 //! Each script as a worker or a producer calls it.
 
-use queue::Envelope;
+use queue::{BatchId, Envelope};
 
-use super::{Broker, lock, stream};
+use super::{Broker, kept, lock, stream};
 
 /// A minute, in ms: what a test leaves behind by mistake does not stay.
 const KEEP: u64 = 60_000;
 
 /// What the job holds, in letters.
 fn held(job: &Envelope) -> &'static str {
-    match job.unique {
-        Some(_) => "u",
-        None => "",
+    match (job.unique, job.batch) {
+        (Some(_), None) if job.replaceable => "r",
+        (Some(_), None) => "u",
+        (None, Some(_)) => "b",
+        (None, None) => "",
+        (Some(_), Some(_)) => panic!("no test has a unique member of a batch"),
     }
+}
+
+/// Which of the three streams a job goes to, from 1 on.
+fn number_of(job: &Envelope) -> usize {
+    let streams = ["s:0", "s:1", "s:2"].into_iter();
+    streams.take_while(|other| *other != stream(job)).count() + 1
 }
 
 /// A script with its keys and arguments.
@@ -52,6 +61,42 @@ impl Broker {
         call
     }
 
+    /// A call whose last keys are of what the job holds.
+    fn call_holding(&self, script: &'static str, keys: &[&str], job: &Envelope) -> Call {
+        let mut call = self.call_for(script, keys, job);
+        if job.replaceable {
+            let names = [&*kept(job), "s:0", "s:1", "s:2"];
+            call.keys.extend(names.map(|name| self.key(name)));
+        }
+        if let Some(batch) = job.batch {
+            let names = [format!("b:{batch}:m"), format!("b:{batch}")];
+            let names = names.iter().map(String::as_str);
+            let names = names.chain(["s:0", "s:1", "s:2"]);
+            call.keys.extend(names.map(|name| self.key(name)));
+        }
+        call
+    }
+
+    /// Enqueues members of a batch, and seals it with the job that follows, if any;
+    /// `new` says that the batch may not be there yet, `limit` is empty for none.
+    pub(crate) fn batch(
+        &self,
+        batch: BatchId,
+        new: bool,
+        limit: &str,
+        jobs: &[&Envelope],
+        follows: Option<&Envelope>,
+    ) -> Call {
+        let (members, hash) = (format!("b:{batch}:m"), format!("b:{batch}"));
+        let names = [&*members, &hash, "s:0", "s:1", "s:2", "delayed"];
+        let to_be = if new { &["b:new:m", "b:new"][..] } else { &[] };
+        let call = self.call("batch.lua", &[&names[..], to_be].concat());
+        let call = call.bytes(&follows.map(Envelope::encode).unwrap_or_default());
+        let call = call.arg(limit).arg(KEEP / 1000);
+        jobs.iter()
+            .fold(call, |call, job| call.arg(job.id).bytes(&job.encode()))
+    }
+
     /// Enqueues into a queue that may have this many unfinished jobs.
     pub(crate) fn bounded(&self, limit: usize, jobs: &[&Envelope]) -> Call {
         let call = self
@@ -74,6 +119,30 @@ impl Broker {
         call.arg(mode).arg(ms).arg(KEEP)
     }
 
+    /// Puts a unique job into the place of the holder of its key, which was seen at an
+    /// entry or `aside`; `keeps` as the script has it.
+    pub(crate) fn replace(
+        &self,
+        job: &Envelope,
+        [mode, keeps]: [&str; 2],
+        ms: u64,
+        holder: &Envelope,
+        place: &str,
+    ) -> Call {
+        let (lock, kept) = (lock(job).unwrap(), kept(job));
+        let names = [
+            "s:0", "s:1", "s:2", "j", "delayed", &lock, "m", "parked", &kept,
+        ];
+        let call = self.call("replace.lua", &names).arg(job.id);
+        let call = call.bytes(&job.encode()).arg(mode).arg(ms).arg(KEEP);
+        let member = format!("{} {} {}", holder.name, holder.version, holder.id);
+        call.arg(holder.id)
+            .arg(place)
+            .arg(number_of(holder))
+            .arg(&*member)
+            .arg(keeps)
+    }
+
     /// With a due time in ms of the Unix epoch.
     pub(crate) fn relay(&self, job: &Envelope, due: Option<u64>) -> Call {
         let marker = format!("once:{}", job.id);
@@ -85,14 +154,14 @@ impl Broker {
 
     /// Makes an entry a retry, `ms` from now.
     pub(crate) fn retry(&self, consumer: &str, entry: &str, job: &Envelope, ms: u64) -> Call {
-        let call = self.call_for("set_aside.lua", &[stream(job), "j", "delayed"], job);
+        let call = self.call_holding("set_aside.lua", &[stream(job), "j", "delayed"], job);
         let call = call.arg(consumer).arg(entry).arg(job.id);
         let call = call.bytes(&job.encode()).arg(job.id).arg(held(job));
         call.arg(ms).arg(KEEP)
     }
 
     pub(crate) fn park(&self, consumer: &str, entry: &str, job: &Envelope) -> Call {
-        let call = self.call_for("set_aside.lua", &[stream(job), "j", "parked"], job);
+        let call = self.call_holding("set_aside.lua", &[stream(job), "j", "parked"], job);
         let call = call.arg(consumer).arg(entry).arg(job.id);
         let member = format!("{} {} {}", job.name, job.version, job.id);
         let call = call.bytes(&job.encode()).arg(&*member);
@@ -113,16 +182,22 @@ impl Broker {
 
     /// Ends a job that is done, and enqueues what follows it.
     pub(crate) fn complete(&self, entry: &str, job: &Envelope) -> Call {
-        let call = self.call_for("complete.lua", &["s:0", "s:1", "s:2"], job);
-        let streams = ["s:0", "s:1", "s:2"].into_iter();
-        let number = streams.take_while(|other| *other != stream(job)).count() + 1;
-        let call = call.arg(number).arg(entry).arg(job.id).arg(held(job));
+        let result = format!("result:{}", job.id);
+        let names = ["s:0", "s:1", "s:2", &result];
+        let call = self.call_holding("complete.lua", &names, job);
+        let call = call.arg(number_of(job)).arg(entry).arg(job.id);
+        let call = call.arg(held(job));
         call.bytes(job.next.as_deref().unwrap_or_default())
+    }
+
+    /// Ends a job that is done, and leaves something for a minute.
+    pub(crate) fn complete_leaving(&self, entry: &str, job: &Envelope, json: &str) -> Call {
+        self.complete(entry, job).arg(json).arg(KEEP)
     }
 
     pub(crate) fn dead(&self, consumer: &str, entry: &str, job: &Envelope) -> Call {
         let marker = format!("once:{}", job.id);
-        let call = self.call_for("dead.lua", &[stream(job), "dead", &marker], job);
+        let call = self.call_holding("dead.lua", &[stream(job), "dead", &marker], job);
         let call = call.arg(consumer).arg(entry).bytes(&job.encode());
         let call = call.arg("discarded").arg("no").arg(job.attempt);
         let keep = if job.once { "60000" } else { "" };
@@ -132,7 +207,7 @@ impl Broker {
     /// Deletes what is at `member` of the key `index`; `kind` as the script has it.
     pub(crate) fn delete_job(&self, index: &str, kind: &str, member: &str, job: &Envelope) -> Call {
         let marker = format!("once:{}", job.id);
-        let call = self.call_for("delete.lua", &[index, "j", &marker], job);
+        let call = self.call_holding("delete.lua", &[index, "j", &marker], job);
         let keep = if job.once { "60000" } else { "" };
         let call = call.arg(job.id).arg(kind).arg(member);
         call.arg(keep).arg(held(job))
@@ -174,7 +249,7 @@ impl Broker {
     pub(crate) fn cancel(&self, job: &Envelope, place: &str, consumer: &str) -> Call {
         let marker = format!("once:{}", job.id);
         let names = [stream(job), "j", "delayed", "parked", "cx", "m", &marker];
-        let call = self.call_for("cancel.lua", &names, job);
+        let call = self.call_holding("cancel.lua", &names, job);
         let member = format!("{} {} {}", job.name, job.version, job.id);
         let call = call.arg(job.id).arg(place).arg(&*member).arg(consumer);
         let call = call.arg(if job.once { "60000" } else { "" });

@@ -320,6 +320,20 @@ pub(crate) fn unique(key: u8) -> Envelope {
     }
 }
 
+/// The job, with a key for which another one may be kept.
+pub(crate) fn replaceable(key: u8) -> Envelope {
+    Envelope {
+        replaceable: true,
+        ..unique(key)
+    }
+}
+
+/// The name of the job that is kept for a unique one's end.
+pub(crate) fn kept(job: &Envelope) -> String {
+    let hash = u128::from_be_bytes(job.unique.unwrap());
+    format!("next:{hash:032x}")
+}
+
 /// The name of a unique job's lock.
 pub(crate) fn lock(job: &Envelope) -> Option<String> {
     let hash = u128::from_be_bytes(job.unique?);

@@ -32,7 +32,7 @@ async fn a_unique_job_is_deleted_wherever_it_is_and_frees_its_key() {
             .await;
         match enqueued.unwrap() {
             Enqueued::New(id) => id,
-            Enqueued::Duplicate(id) => panic!("{id} holds the key"),
+            other => panic!("the key is held: {other:?}"),
         }
     };
     let ready = unique(Act::Succeed, Run::Now).await;

@@ -33,6 +33,8 @@ pub(super) struct Both {
     pub(super) numbers: HashMap<JobId, Number>,
     pub(super) workers: [Worker; WORKERS],
     pub(super) deliveries: Vec<Delivery>,
+    /// What follows each batch there was.
+    pub(super) batches: Vec<Number>,
     names: usize,
     /// Counts the times that have come.
     pub(super) times: u64,
@@ -59,6 +61,7 @@ impl Both {
             numbers: HashMap::new(),
             workers: Default::default(),
             deliveries: Vec::new(),
+            batches: Vec::new(),
             names: 0,
             times: 0,
         };
@@ -82,6 +85,8 @@ impl Both {
             key: envelope.unique.map(|hash| hash[0]),
             once: envelope.once,
             priority: envelope.priority,
+            next: None,
+            batch: None,
         });
         self.numbers.insert(envelope.id, number);
         self.jobs.push(envelope);
@@ -127,9 +132,14 @@ impl Both {
             | Op::EnqueueLater
             | Op::EnqueueBounded(_)
             | Op::EnqueueUnique { .. }
+            | Op::EnqueueChain { .. }
             | Op::Relay { .. }
             | Op::RelayAgain(_)
             | Op::Replay(_) => self.produce(op).await,
+            Op::EnqueueBatch { members, seals } => self.enqueue_batch(members, seals).await,
+            Op::Replace { key, later, keeps } => self.replace(key, later, keeps).await,
+            Op::EnqueueInto(at) => self.enqueue_into(at).await,
+            Op::Seal(at) => self.seal(at).await,
             Op::Fire { jobs, late } => self.fire(jobs, late).await,
             Op::Ask => self.ask_slot().await,
             Op::FireAsked { late } => self.fire_asked(late).await,
@@ -219,6 +229,25 @@ impl Both {
                     (Some(_), _) => {}
                     (None, false) => self.state.add(job),
                     (None, true) => self.state.delay(job),
+                }
+            }
+            Op::EnqueueChain { later } => {
+                let last = self.some(job());
+                let first = Envelope {
+                    next: Some(last.encode()),
+                    ..self.some(job())
+                };
+                if later {
+                    let call = self.broker.schedule(&first, "in", LATER);
+                    self.run(&call).await;
+                } else {
+                    self.broker.add(&first).await;
+                }
+                let (first, last) = (self.make(first), self.make(last));
+                self.state.chain(first, last);
+                match later {
+                    true => self.state.delay(first),
+                    false => self.state.add(first),
                 }
             }
             Op::Relay { later } => {

@@ -27,13 +27,22 @@ impl Both {
         let (at, job) = (delivery.at, delivery.job);
         let now = self.envelope(job, self.state.attempt(job));
         let (call, expected) = match op {
-            Op::Done(_) if now.unique.is_some() => {
+            Op::Done(_) if now.unique.is_some() && !now.replaceable => {
                 let there = self.state.seen_at(at);
                 self.state.done(at);
                 (self.broker.finish(&entry, &now), there)
             }
-            // Of a unique job this is one script, which has no half.
-            Op::HalfDone(_) if now.unique.is_some() => return,
+            Op::Done(_) if now.next.is_some() || now.batch.is_some() || now.replaceable => {
+                let there = self.state.seen_at(at);
+                self.state.done(at);
+                (self.broker.complete(&entry, &now), there)
+            }
+            // Of these this is one script, which has no half.
+            Op::HalfDone(_)
+                if now.unique.is_some() || now.next.is_some() || now.batch.is_some() =>
+            {
+                return;
+            }
             Op::HalfDone(_) => {
                 self.broker.delete(&now, &entry).await;
                 return self.state.half_done(at);

@@ -2,9 +2,11 @@
 //! queue, through the real scripts, beside a small model: after each step each job
 //! is in the same one place in both. In the end all can still be finished.
 
+mod batches;
 mod both;
 mod delivered;
 mod observe;
+mod replaces;
 mod slots;
 mod state;
 
@@ -32,6 +34,25 @@ enum Op {
     EnqueueUnique {
         key: u8,
         later: bool,
+    },
+    /// Two jobs, of which the second follows the first.
+    EnqueueChain {
+        later: bool,
+    },
+    /// A batch of so many, sealed at once or later.
+    EnqueueBatch {
+        members: usize,
+        seals: bool,
+    },
+    /// One more member, for any batch there was.
+    EnqueueInto(u8),
+    /// The producer of any batch has added all.
+    Seal(u8),
+    /// A unique job in the place of the one that holds its key, or for its end.
+    Replace {
+        key: u8,
+        later: bool,
+        keeps: bool,
     },
     Relay {
         later: bool,
@@ -88,6 +109,13 @@ fn op() -> impl Strategy<Value = Op> {
         3 => Just(Op::EnqueueLater),
         3 => (2..12usize).prop_map(Op::EnqueueBounded),
         6 => (0..KEYS, any::<bool>()).prop_map(|(key, later)| Op::EnqueueUnique { key, later }),
+        4 => any::<bool>().prop_map(|later| Op::EnqueueChain { later }),
+        5 => (0..3usize, any::<bool>())
+            .prop_map(|(members, seals)| Op::EnqueueBatch { members, seals }),
+        3 => any::<u8>().prop_map(Op::EnqueueInto),
+        3 => any::<u8>().prop_map(Op::Seal),
+        8 => (0..KEYS, any::<bool>(), any::<bool>())
+            .prop_map(|(key, later, keeps)| Op::Replace { key, later, keeps }),
         3 => any::<bool>().prop_map(|later| Op::Relay { later }),
         2 => any::<u8>().prop_map(Op::RelayAgain),
         14 => (worker.clone(), some.clone()).prop_map(|(by, most)| Op::Fetch(by, most)),

@@ -1,11 +1,16 @@
 //! The queue as it should be: its streams, the jobs beside them, and who lives.
 
+mod batches;
 mod cancel;
+mod keys;
 mod leases;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use queue::Priority;
+
+use self::batches::Batch;
+pub(super) use self::keys::Taken;
 
 /// Bits of an entry's place in its stream; those above say which stream.
 const STREAM: u32 = 48;
@@ -74,6 +79,10 @@ pub(super) struct Kind {
     pub(super) key: Option<u8>,
     pub(super) once: bool,
     pub(super) priority: Priority,
+    /// The job that follows it.
+    pub(super) next: Option<Number>,
+    /// What follows the batch of which it is a member.
+    pub(super) batch: Option<Number>,
 }
 
 /// The model.
@@ -88,6 +97,10 @@ pub(super) struct State {
     parked: BTreeSet<Number>,
     dead: Vec<Number>,
     locks: BTreeMap<u8, Lock>,
+    /// By their key: for whose end, and the job.
+    kept: BTreeMap<u8, (Number, Number)>,
+    /// By what follows them.
+    batches: BTreeMap<Number, Batch>,
     /// Once-jobs that a relay passes over.
     marked: BTreeSet<Number>,
     alive: BTreeMap<String, bool>,
@@ -161,6 +174,11 @@ impl State {
         self.kinds.len() - 1
     }
 
+    /// The first job is to be followed by the other.
+    pub(super) fn chain(&mut self, first: Number, next: Number) {
+        self.kinds[first].next = Some(next);
+    }
+
     pub(super) fn attempt(&self, job: Number) -> u16 {
         self.attempts[job]
     }
@@ -187,40 +205,6 @@ impl State {
 
     pub(super) fn delay(&mut self, job: Number) {
         self.delayed.insert(job, Due::Later);
-    }
-
-    /// Takes a key; the holder, when there is one.
-    pub(super) fn lock(&mut self, job: Number) -> Option<Number> {
-        let key = self.kinds[job].key?;
-        if let Some(lock) = self.locks.get_mut(&key) {
-            let waits = self.parked.contains(&lock.job) || self.delayed.contains_key(&lock.job);
-            lock.endless &= waits;
-            return Some(lock.job);
-        }
-        self.hold(job, false);
-        None
-    }
-
-    fn hold(&mut self, job: Number, endless: bool) {
-        if let Some(key) = self.kinds[job].key {
-            self.locks.insert(key, Lock { job, endless });
-        }
-    }
-
-    fn holder(&self, job: Number) -> Option<Number> {
-        let key = self.kinds[job].key?;
-        self.locks.get(&key).map(|lock| lock.job)
-    }
-
-    fn free(&mut self, job: Number) {
-        if self.holder(job) == Some(job) {
-            self.locks.retain(|_, lock| lock.job != job);
-        }
-    }
-
-    /// The safety expiry of a key.
-    pub(super) fn expire(&mut self, key: u8) {
-        self.locks.remove(&key);
     }
 
     /// A relay; false for a job that is known.
@@ -278,6 +262,9 @@ impl State {
         if let Some(entry) = self.entries.remove(&at)
             && let Some(job) = entry.job
         {
+            if let Some(next) = self.kinds[job].next {
+                self.add(next);
+            }
             self.free(job);
         }
     }

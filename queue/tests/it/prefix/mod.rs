@@ -12,6 +12,8 @@ use std::{
 use futures_util::{FutureExt, StreamExt, stream};
 use queue::{Envelope, JobId, testing};
 
+mod batches;
+mod replaces;
 mod scenarios;
 
 use self::scenarios::{SCENARIOS, prepare};

@@ -2,6 +2,7 @@
 
 use queue::{Envelope, JobId};
 
+use super::{batches, replaces};
 use crate::broker::{Broker, Call, SCHEDULE, job, unique};
 
 /// A slot that no test lives to see, in ms.
@@ -25,7 +26,7 @@ pub(super) struct Given {
 }
 
 impl Given {
-    fn new(call: Call) -> Self {
+    pub(super) fn new(call: Call) -> Self {
         Self {
             again: vec![call.clone()],
             call,
@@ -34,12 +35,12 @@ impl Given {
         }
     }
 
-    fn accepted(mut self, jobs: &[&Envelope]) -> Self {
+    pub(super) fn accepted(mut self, jobs: &[&Envelope]) -> Self {
         self.accepted = jobs.iter().map(|job| job.id).collect();
         self
     }
 
-    fn brings(mut self, jobs: &[&Envelope]) -> Self {
+    pub(super) fn brings(mut self, jobs: &[&Envelope]) -> Self {
         self.brought = jobs.iter().map(|job| job.id).collect();
         self
     }
@@ -53,12 +54,21 @@ impl Given {
 /// A script's file, and what it is about to do.
 pub(super) const SCENARIOS: &[(&str, &str)] = &[
     ("ask_slot.lua", "of a schedule that is known"),
+    ("batch.lua", "a new one, and sealed"),
+    ("batch.lua", "one whose members have ended"),
     ("beat.lua", "the first of all"),
     ("beat.lua", "one of many"),
     ("beat.lua", "after the clock was set back"),
     ("bounded.lua", "two jobs"),
     ("complete.lua", "a unique job that another follows"),
+    ("complete.lua", "the last of a batch"),
+    ("complete.lua", "a replaceable job"),
+    ("complete.lua", "a job for whose end another is kept"),
     ("complete.lua", "a job that is half done"),
+    ("complete.lua", "a job that leaves a result"),
+    ("cancel.lua", "the last of a batch"),
+    ("cancel.lua", "a replaceable job"),
+    ("cancel.lua", "a job for whose end another is kept"),
     ("cancel.lua", "a unique job that waits"),
     ("cancel.lua", "one that was handed back"),
     ("cancel.lua", "one that the caller ran"),
@@ -68,8 +78,14 @@ pub(super) const SCENARIOS: &[(&str, &str)] = &[
     ("cancel.lua", "one in other hands"),
     ("cron.lua", "two slots"),
     ("cron.lua", "a slot to pass over"),
+    ("dead.lua", "the last of a batch"),
+    ("dead.lua", "a replaceable job"),
+    ("dead.lua", "a job for whose end another is kept"),
     ("dead.lua", "a job of the outbox"),
     ("dead.lua", "a unique job"),
+    ("delete.lua", "the last of a batch"),
+    ("delete.lua", "a replaceable job"),
+    ("delete.lua", "a job for whose end another is kept"),
     ("delete.lua", "a ready job of the outbox"),
     ("delete.lua", "a unique job, handed back"),
     ("delete.lua", "a unique job, set aside"),
@@ -90,6 +106,12 @@ pub(super) const SCENARIOS: &[(&str, &str)] = &[
     ("reclaim.lua", "one that never fetched"),
     ("relay.lua", "now"),
     ("relay.lua", "later"),
+    ("replace.lua", "a ready job, now"),
+    ("replace.lua", "a ready job, later"),
+    ("replace.lua", "a delayed job"),
+    ("replace.lua", "a parked job, and one that was kept"),
+    ("replace.lua", "nothing, because a worker has the holder"),
+    ("replace.lua", "a job that is kept"),
     ("replay.lua", "a job"),
     ("replay.lua", "a unique job"),
     ("schedule.lua", "later"),
@@ -118,6 +140,12 @@ pub(super) async fn prepare(broker: &mut Broker, script: &str, what: &str) -> Gi
     }
     broker.end_grace().await;
     match script {
+        "batch.lua" => batches::enqueues(broker, what).await,
+        script if what == "the last of a batch" => batches::ends(broker, script).await,
+        "replace.lua" => replaces::replaces(broker, what).await,
+        script if what.contains("a replaceable job") || what.contains("is kept") => {
+            replaces::ends(broker, script, what).await
+        }
         "beat.lua" => {
             if what == "after the clock was set back" {
                 broker.beaten("peer", -SET_BACK).await;
@@ -371,6 +399,9 @@ async fn outcomes(broker: &mut Broker, script: &str, what: &str) -> Given {
         "complete.lua" if what == "a job that is half done" => {
             broker.delete(&held, &entry).await;
             return Given::new(broker.complete(&entry, &held));
+        }
+        "complete.lua" if what == "a job that leaves a result" => {
+            return Given::new(broker.complete_leaving(&entry, &held, "7"));
         }
         "complete.lua" => {
             let last = job();

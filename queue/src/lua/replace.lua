@@ -1,0 +1,63 @@
+#!lua
+-- Puts a job into the place of the one that holds its key, where that waits; or keeps it
+-- for the end of that one, where a worker has it in hand.
+--
+-- KEYS 1-3 streams: normal, high, low  4 payloads (HASH)  5 delayed (ZSET)
+--      6 lock (STRING)  7 meta (HASH)  8 parked (ZSET)  9 the job that is kept (HASH)
+-- ARGV 1 job id  2 envelope  3 'now', 'in' or 'at'  4 ms from now, or of the Unix epoch
+--      5 time to live of the lock in ms, from the job's time on
+--      6 id of the holder  7 where it was seen: its entry id, or 'aside'
+--      8 number of its stream, from 1 on  9 its member of parked
+--      10 '1' to keep the job while a worker has the holder in hand, else ''
+-- Returns 1 when it is in the holder's place; 0 when a worker has that in hand; 2 when it is
+--   kept, or the id of the job that was kept before and is not any more; or -1 when the
+--   holder is not there (any more).
+--
+-- Invariant: the new job is there, and holds the key, before the old one leaves, whose
+-- payload goes before its index. What has left is counted. At most one job is kept for a
+-- key, and it ends where its holder does. No allow-oom: a producer can wait.
+-- include streams.lua
+-- include place.lua
+local old, at = ARGV[6], ARGV[7]
+if redis.call('GET', KEYS[6]) ~= old then
+  return -1
+end
+local stream, owner = KEYS[tonumber(ARGV[8])], nil
+if at == 'aside' then
+  if redis.call('HEXISTS', KEYS[4], old) == 0 then
+    return -1
+  end
+else
+  if #redis.call('XRANGE', stream, at, at) == 0 then
+    return -1
+  end
+  -- Without a group nobody has fetched anything.
+  local pending = redis.pcall('XPENDING', stream, 'g', at, at, 1)
+  owner = pending[1] and pending[1][2]
+end
+local before = redis.call('HGET', KEYS[9], 'id')
+if owner and owner ~= '~' then
+  if ARGV[10] == '' then
+    return 0
+  end
+  redis.call('HSET', KEYS[9], 'of', old, 'id', ARGV[1], 'e', ARGV[2], 'ttl', ARGV[5])
+  if before then
+    redis.call('HINCRBY', KEYS[7], 'replaced', 1)
+  end
+  return before or 2
+end
+local keep = place(ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5])
+redis.call('SET', KEYS[6], ARGV[1], 'PX', keep)
+redis.call('HINCRBY', KEYS[7], 'replaced', before and 2 or 1)
+if before then
+  redis.call('DEL', KEYS[9])
+end
+if at ~= 'aside' then
+  redis.call('XDEL', stream, at)
+  redis.call('XACK', stream, 'g', at)
+else
+  redis.call('HDEL', KEYS[4], old)
+  redis.call('ZREM', KEYS[5], old)
+  redis.call('ZREM', KEYS[8], ARGV[9])
+end
+return 1

@@ -44,9 +44,13 @@ pub(crate) enum Event {
         unique: Option<String>,
         #[serde(default, skip_serializing_if = "Extras::is_none")]
         extras: Extras,
+        #[serde(default)]
+        ties: Ties,
     },
     /// The queue (or the commit) has said yes.
     Accepted { serial: Serial, id: JobId },
+    /// This job, which held the key, has given its place to the one that was accepted.
+    Replaced { serial: Serial, old: JobId },
     /// A unique job was passed over because this one holds its key.
     Duplicate { serial: Serial, of: JobId },
     /// The queue has said no; `certain` when that means that the job is not there.
@@ -113,7 +117,7 @@ pub(crate) enum Event {
     /// The queue is about to be resumed; when it has said that it is, the fault is healed.
     Resuming { queue: String },
     /// Where every job was at one instant.
-    Snapshot(Snapshot),
+    Snapshot(Box<Snapshot>),
     /// This machine did not run us in time; timing limits grow by as much.
     Stall { ms: u64 },
     /// No fault is begun any more; all are healed.
@@ -135,6 +139,9 @@ pub(crate) enum Kind {
     Scheduled,
     Versioned,
     Unknown,
+    Link,
+    Member,
+    Latest,
 }
 
 impl Kind {
@@ -143,6 +150,7 @@ impl Kind {
         match self {
             Self::Bounded => "limited",
             Self::Delayed | Self::Done | Self::Unique => "kept",
+            Self::Link | Self::Member | Self::Latest => "kept",
             _ => "default",
         }
     }
@@ -157,12 +165,36 @@ pub(crate) struct Extras {
     /// Which key its payload is encrypted with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) key: Option<u32>,
+    /// It belongs to a chain or a batch, and its envelope says so.
+    pub(crate) tied: bool,
+    /// Its key, and what it does to those that hold it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) latest: Option<(Mode, String)>,
 }
 
 impl Extras {
     pub(crate) fn is_none(&self) -> bool {
         *self == Self::default()
     }
+}
+
+/// What a job does to the one that holds its key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Mode {
+    Replace,
+    KeepLast,
+    Debounce,
+}
+
+/// To which other jobs one belongs, by the serials that their producer gave them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Ties {
+    /// The link of a chain before it.
+    pub(crate) after: Option<Serial>,
+    /// What follows its batch; that has its own serial here.
+    pub(crate) batch: Option<Serial>,
 }
 
 /// How soon a job starts.

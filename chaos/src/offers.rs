@@ -6,7 +6,7 @@ use fastrand::Rng;
 
 use crate::{
     brief::{Brief, SECRETS},
-    history::{Extras, Kind, Level, Release, Route, Serial},
+    history::{Extras, Kind, Level, Mode, Release, Route, Serial},
     jobs::{Failing, Task},
     worker::SCHEDULES,
 };
@@ -29,6 +29,14 @@ pub(crate) struct Offer {
     pub(crate) cancel: Option<Duration>,
     /// The transaction is rolled back, so the job must never be seen.
     pub(crate) rolled_back: bool,
+}
+
+/// The links of a chain, or the members of a batch with what follows them behind.
+pub(crate) struct Group {
+    pub(crate) kind: Kind,
+    pub(crate) tasks: Vec<Task>,
+    /// How long after its acceptance the first job is cancelled.
+    pub(crate) cancel: Option<Duration>,
 }
 
 /// Draws what to offer; the same for the same seed, whatever happens around it.
@@ -73,6 +81,23 @@ impl Draw {
         Some((kind, (0..jobs).map(|_| self.task(kind)).collect()))
     }
 
+    /// Now and then jobs that belong together; only this release has such.
+    pub(crate) fn group(&mut self) -> Option<Group> {
+        if self.release == Release::Old || self.rng.u8(..40) != 0 {
+            return None;
+        }
+        let (kind, most) = match self.rng.bool() {
+            true => (Kind::Link, 5),
+            false => (Kind::Member, 12),
+        };
+        let jobs = self.rng.u8(2..most);
+        Some(Group {
+            kind,
+            tasks: (0..jobs).map(|_| self.task(kind)).collect(),
+            cancel: self.cancel(kind, Route::Direct),
+        })
+    }
+
     pub(crate) fn offer(&mut self) -> Offer {
         let kind = self.kind();
         let route = match kind {
@@ -109,7 +134,9 @@ impl Draw {
     /// tokens, in Postgres.
     fn cancel(&mut self, kind: Kind, route: Route) -> Option<Duration> {
         let can_be = self.release == Release::New && route == Route::Direct;
-        if !can_be || kind == Kind::Poison || self.rng.u8(..12) != 0 {
+        // What is kept for the end of another cannot be cancelled.
+        let can_be = can_be && !matches!(kind, Kind::Poison | Kind::Latest);
+        if !can_be || self.rng.u8(..12) != 0 {
             return None;
         }
         let most = match self.rng.u8(..3) {
@@ -140,7 +167,17 @@ impl Draw {
             let (id, _) = SECRETS[self.rng.usize(..SECRETS.len())];
             id
         });
-        Extras { level, key }
+        let latest = (kind == Kind::Latest).then(|| {
+            let modes = [Mode::Replace, Mode::KeepLast, Mode::Debounce];
+            let mode = modes[self.rng.usize(..modes.len())];
+            (mode, format!("{mode:?}-{}", self.rng.u8(..2)))
+        });
+        Extras {
+            level,
+            key,
+            latest,
+            tied: false,
+        }
     }
 
     /// Now and then, the schedule of which a job is asked for besides.
@@ -161,6 +198,7 @@ impl Draw {
             (Kind::Once, if new { 500 } else { 0 }),
             (Kind::Unique, if new { 250 } else { 0 }),
             (Kind::Bounded, if new { 250 } else { 0 }),
+            (Kind::Latest, if new { 250 } else { 0 }),
             (Kind::Unknown, if new { 30 } else { 0 }),
             (Kind::Poison, u32::from(new)),
         ];
@@ -180,7 +218,7 @@ impl Draw {
         let ms = match kind {
             Kind::Long => 3 * u64::try_from(self.lease.as_millis()).unwrap_or(u64::MAX),
             // Long enough for others to want the same key.
-            Kind::Unique => self.rng.u64(20..600),
+            Kind::Unique | Kind::Latest => self.rng.u64(20..600),
             // Long enough for its queue to fill up.
             Kind::Bounded => self.rng.u64(100..1500),
             // Under way when a worker comes to doubt its lease: obeying then is what counts.

@@ -1,6 +1,8 @@
 //! A producer process: offers jobs to the queue, directly and through the outbox,
 //! and writes down what it was answered.
 
+mod groups;
+
 use std::{
     collections::BTreeMap,
     sync::Arc,
@@ -8,16 +10,16 @@ use std::{
 };
 
 use anyhow::Result;
-use queue::{Cancelled, EnqueueError, Enqueued, Job, JobId, Options, Queue, Run};
+use queue::{Cancelled, EnqueueError, Enqueued, Job, JobId, Options, Queue, Run, UniqueMode};
 use sqlx::PgPool;
 use tokio::{sync::Semaphore, task::JoinSet};
 
 use crate::{
     brief::Brief,
-    history::{CancelAnswer, Event, Extras, Kind, Release, Route, Serial},
+    history::{CancelAnswer, Event, Extras, Kind, Mode, Release, Route, Serial, Ties},
     jobs::{
-        Bounded, Delayed, Done, Long, Once, Plain, Poison, Scheduled, Task, Unique, Unknown,
-        Versioned, VersionedV1,
+        Bounded, Delayed, Done, Latest, Long, Once, Plain, Poison, Scheduled, Task, Unique,
+        Unknown, Versioned, VersionedV1,
     },
     journal::{Journal, micros},
     offers::{Draw, Offer},
@@ -70,6 +72,13 @@ pub(crate) async fn run(brief: Brief) -> Result<()> {
                 producer.ask(schedule).await;
                 drop(place);
             });
+        } else if let Some(group) = draw.group() {
+            offers.spawn(async move {
+                let cancel = group.cancel;
+                let made = producer.make_group(group).await;
+                drop(place);
+                producer.cancel_later(made, cancel).await;
+            });
         } else if let Some((kind, tasks)) = draw.burst() {
             offers.spawn(async move {
                 match kind {
@@ -84,10 +93,7 @@ pub(crate) async fn run(brief: Brief) -> Result<()> {
                 let cancel = offer.cancel;
                 let made = producer.make(offer).await;
                 drop(place);
-                if let (Some(after), Some((queue, id))) = (cancel, made) {
-                    tokio::time::sleep(after).await;
-                    producer.cancel(queue, id).await;
-                }
+                producer.cancel_later(made, cancel).await;
             });
         }
         while offers.try_join_next().is_some() {}
@@ -116,6 +122,35 @@ struct Way {
     unique: Option<String>,
     extras: Extras,
     rolled_back: bool,
+}
+
+/// After which the last of several jobs with a key runs.
+const QUIET: Duration = Duration::from_millis(700);
+
+impl Way {
+    fn options(&self) -> Options {
+        let options = Options {
+            run: self.run_at.map_or(Run::Now, Run::At),
+            unique: self.unique.clone(),
+            ..Options::default()
+        };
+        let options = match &self.extras.latest {
+            None => options,
+            Some((Mode::Debounce, key)) => Options::debounced(key, QUIET),
+            Some((mode, key)) => Options {
+                unique: Some(key.clone()),
+                mode: match mode {
+                    Mode::Replace => UniqueMode::Replace,
+                    _ => UniqueMode::KeepLast,
+                },
+                ..options
+            },
+        };
+        Options {
+            priority: self.extras.level.priority(),
+            ..options
+        }
+    }
 }
 
 /// Why an offer has no job.
@@ -156,6 +191,7 @@ impl Producer {
             due: way.run_at.map(micros),
             unique: way.unique.clone(),
             extras: way.extras.clone(),
+            ties: Ties::default(),
         });
         let answer = match kind {
             Kind::Long => self.send(&Long(task), &way).await,
@@ -173,10 +209,11 @@ impl Producer {
             Kind::Unique => self.send(&Unique(task), &way).await,
             Kind::Unknown => self.send(&Unknown(task), &way).await,
             Kind::Bounded => self.send(&Bounded(task), &way).await,
+            Kind::Latest => self.send(&Latest(task), &way).await,
             _ => self.send(&Plain(task), &way).await,
         };
         let made = match &answer {
-            Ok(Enqueued::New(id)) => Some((kind.queue(), *id)),
+            Ok(Enqueued::New(id) | Enqueued::Replaced { new: id, .. }) => Some((kind.queue(), *id)),
             _ => None,
         };
         self.answered(serial, answer);
@@ -192,6 +229,14 @@ impl Producer {
             schedule: of(),
             id: answer.ok(),
         });
+    }
+
+    /// Cancels a job that was made, if it shall be, so long after that.
+    async fn cancel_later(&self, made: Option<(&str, JobId)>, cancel: Option<Duration>) {
+        if let (Some(after), Some((queue, id))) = (cancel, made) {
+            tokio::time::sleep(after).await;
+            self.cancel(queue, id).await;
+        }
     }
 
     async fn cancel(&self, queue: &str, id: JobId) {
@@ -215,6 +260,7 @@ impl Producer {
                 due: None,
                 unique: None,
                 extras: Extras::default(),
+                ties: Ties::default(),
             });
         }
         let jobs: Vec<J> = tasks.into_iter().map(job).collect();
@@ -242,6 +288,9 @@ impl Producer {
     }
 
     fn answered(&self, serial: Serial, answer: Result<Enqueued, Refusal>) {
+        if let Ok(Enqueued::Replaced { old, .. }) = answer {
+            self.journal.write(Event::Replaced { serial, old });
+        }
         self.journal.write(match answer {
             Ok(Enqueued::New(id) | Enqueued::Replaced { new: id, .. }) => {
                 Event::Accepted { serial, id }
@@ -264,12 +313,7 @@ impl Producer {
         if way.route == Route::Outbox {
             return self.commit(job, way).await.map(Enqueued::New);
         }
-        let options = Options {
-            run: way.run_at.map_or(Run::Now, Run::At),
-            unique: way.unique.clone(),
-            priority: way.extras.level.priority(),
-            ..Options::default()
-        };
+        let options = way.options();
         let sealing = way.extras.key.and_then(|key| self.sealing.get(&key));
         let queue = sealing.unwrap_or(&self.queue);
         let sent = queue.enqueue_with(job, &options).await;

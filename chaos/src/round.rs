@@ -232,7 +232,7 @@ impl Round<'_> {
             match self.look(&mut view).await {
                 Ok(look) => {
                     progress.show(&look);
-                    self.journal.write(Event::Snapshot(look.snapshot));
+                    self.journal.write(Event::Snapshot(Box::new(look.snapshot)));
                 }
                 // Redis is away.
                 Err(_) => view = None,

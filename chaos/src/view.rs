@@ -32,6 +32,7 @@ type Seen = (
     Vec<(String, i64)>,
     Vec<String>,
     u64,
+    Vec<String>,
 );
 
 /// Connections of the conductor's own.
@@ -132,6 +133,7 @@ impl Look {
             keys,
             requests,
             cancelled,
+            kept,
         ) = seen;
         let depth = (stream.len() + delayed.len()) as u64;
         snapshot.depths.insert(queue.to_owned(), depth);
@@ -191,6 +193,9 @@ impl Look {
         for member in &parked {
             let field = member.rsplit(' ').next().unwrap_or_default();
             snapshot.parked.push(id(field)?);
+        }
+        for id in kept {
+            snapshot.kept.push(id.parse()?);
         }
         for (key, holder) in locks {
             snapshot.locks.push((key, holder.parse()?));

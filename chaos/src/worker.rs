@@ -15,8 +15,8 @@ use crate::{
     brief::{Brief, QUEUES},
     history::{Event, How, Kind, Micros, Release, Serial},
     jobs::{
-        Bounded, Delayed, Done, Failing, Long, Once, Plain, Poison, Scheduled, Task, Unique,
-        Unknown, Versioned, VersionedV1,
+        Bounded, Delayed, Done, Failing, Latest, Link, Long, Member, Once, Plain, Poison,
+        Scheduled, Task, Unique, Unknown, Versioned, VersionedV1,
     },
     journal::{Journal, micros},
     process, stall,
@@ -95,6 +95,9 @@ fn registry(brief: &Brief) -> Registry<App> {
         .register(|Delayed(task), cx| attempt(Kind::Delayed, None, task, cx))
         .register(|Unique(task), cx| attempt(Kind::Unique, None, task, cx))
         .register(|Bounded(task), cx| attempt(Kind::Bounded, None, task, cx))
+        .register(|Link(task), cx| attempt(Kind::Link, None, task, cx))
+        .register(|Member(task), cx| attempt(Kind::Member, None, task, cx))
+        .register(|Latest(task), cx| attempt(Kind::Latest, None, task, cx))
         .register(slot);
     if brief.release == Release::Old {
         return registry
@@ -155,6 +158,10 @@ async fn attempt(kind: Kind, version: Option<u16>, task: Task, cx: Context) -> O
 }
 
 async fn work(kind: Kind, task: &Task, cx: &Context, run: &mut Run) -> Outcome {
+    if kind == Kind::Plain && task.serial.is_multiple_of(8) {
+        cx.set_progress(&1)?;
+        cx.set_result(&task.serial, RESULTS_STAY)?;
+    }
     if !matches!(kind, Kind::Once | Kind::Done) {
         return run.follow(task, cx).await;
     }
@@ -268,6 +275,9 @@ impl Drop for Run {
         self.journal.write(self.end.clone());
     }
 }
+
+/// Longer than any round.
+const RESULTS_STAY: Duration = Duration::from_secs(3600);
 
 const INJECTED: &str = "as the task says";
 

@@ -22,6 +22,8 @@ pub(super) struct Evidence<'a> {
     pub(super) pauses: Vec<Pause>,
     /// Requests for a job of a schedule, in their order.
     pub(super) asks: Vec<Ask>,
+    /// Jobs that have given their place to others: when that was asked for, and answered.
+    pub(super) replaced: BTreeMap<JobId, Vec<(Micros, Micros)>>,
     pub(super) processes: BTreeMap<&'a str, Process<'a>>,
     /// Letters that are there at the end; Redis can lose them too.
     pub(super) dead: BTreeMap<JobId, Vec<&'a DeadJob>>,
@@ -74,6 +76,7 @@ impl<'a> Evidence<'a> {
             snapshots: Vec::new(),
             pauses: Vec::new(),
             asks: Vec::new(),
+            replaced: BTreeMap::new(),
             processes: BTreeMap::new(),
             dead: BTreeMap::new(),
             letters: BTreeMap::new(),
@@ -111,6 +114,7 @@ impl<'a> Evidence<'a> {
                 due,
                 unique,
                 extras,
+                ties,
             } => {
                 let offer = Offer {
                     at,
@@ -120,6 +124,7 @@ impl<'a> Evidence<'a> {
                     due: *due,
                     unique: unique.clone(),
                     extras: extras.clone(),
+                    ties: *ties,
                     answer: Answer::None,
                     answered: None,
                 };
@@ -128,6 +133,10 @@ impl<'a> Evidence<'a> {
             Event::Accepted { serial, id } => {
                 self.answer(*serial, at, Answer::Accepted(*id));
                 self.job(*id, *serial, Kind::Plain);
+            }
+            Event::Replaced { serial, old } => {
+                let since = self.offers.get(serial).map_or(at, |offer| offer.at);
+                self.replaced.entry(*old).or_default().push((since, at));
             }
             Event::Duplicate { serial, of } => self.answer(*serial, at, Answer::Duplicate(*of)),
             Event::Refused {
@@ -280,6 +289,24 @@ impl<'a> Evidence<'a> {
         let mut losses = self.faults.losses(job.since(), finished);
         let lost = losses.any(|loss| seen <= loss.to);
         !job.has_token() && (lost || self.was_undone(job, self.last))
+    }
+
+    /// From when on a job may have given its place to another: one that was told so, or one
+    /// with its key that was told nothing.
+    pub(super) fn replaced_from(&self, job: &Job) -> Micros {
+        let told = self.replaced.get(&job.id).into_iter().flatten();
+        let told = told.map(|(since, _)| *since);
+        let offer = job.offer.as_ref();
+        let latest = offer.and_then(|offer| offer.extras.latest.as_ref());
+        let untold = self.offers.values().filter(|other| {
+            let silent = matches!(
+                other.answer,
+                Answer::None | Answer::Refused { certain: false, .. }
+            );
+            latest.is_some() && silent && other.extras.latest.as_ref() == latest
+        });
+        let untold = untold.map(|other| other.at);
+        told.chain(untold).min().unwrap_or(Micros::MAX)
     }
 
     /// Whether a failover may have taken with it, until some moment, that a job was enqueued.

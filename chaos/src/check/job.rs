@@ -3,7 +3,7 @@
 use queue::JobId;
 
 use crate::{
-    history::{CancelAnswer, Extras, How, Kind, Level, Micros, Route, Serial},
+    history::{CancelAnswer, Extras, How, Kind, Level, Micros, Route, Serial, Ties},
     report::Violation,
 };
 
@@ -17,6 +17,7 @@ pub(super) struct Offer {
     pub(super) due: Option<Micros>,
     pub(super) unique: Option<String>,
     pub(super) extras: Extras,
+    pub(super) ties: Ties,
     pub(super) answer: Answer,
     /// When the answer came.
     pub(super) answered: Option<Micros>,

@@ -10,6 +10,7 @@ mod drain;
 mod evidence;
 mod faults;
 mod job;
+mod latest;
 mod limits;
 mod loss;
 mod once;
@@ -23,6 +24,7 @@ mod residue;
 mod sealed;
 mod spans;
 mod starts;
+mod ties;
 mod times;
 mod unique;
 mod versions;
@@ -40,7 +42,7 @@ pub(crate) use spans::{Span, spans};
 pub(crate) use starts::Causes;
 
 use crate::{
-    history::{Fault, Final, Kind, Record},
+    history::{Fault, Final, Kind, Micros, Record},
     report::{Figures, Report, Violation},
 };
 
@@ -65,6 +67,10 @@ const INVARIANTS: &[fn(&Evidence) -> Vec<Violation>] = &[
     asked::answers_become_jobs,
     asked::nothing_comes_unasked,
     unique::one_lives_per_key,
+    latest::the_replaced_stay_away,
+    latest::the_newest_runs_last,
+    ties::links_follow,
+    ties::batches_are_followed,
     unique::locks_end_with_their_jobs,
     unique::the_living_have_locks,
     residue::nothing_is_left,
@@ -138,7 +144,8 @@ fn count(evidence: &Evidence, records: &[Record]) -> Figures {
             .accepted()
             .filter(|job| {
                 let ended = job.done_at().is_some() || evidence.dead.contains_key(&job.id);
-                !ended && !job.may_be_cancelled() && evidence.may_be_lost(job)
+                let replaced = evidence.replaced_from(job) < Micros::MAX;
+                !ended && !replaced && !job.may_be_cancelled() && evidence.may_be_lost(job)
             })
             .count(),
         starts,

@@ -8,7 +8,7 @@ use super::check;
 use crate::{
     history::{
         CancelAnswer, DeadJob, Event, Extras, Fault, Final, How, Kind, Micros, Record, Release,
-        Route, Serial, Snapshot,
+        Route, Serial, Snapshot, Ties,
     },
     report::Report,
 };
@@ -112,6 +112,7 @@ impl Story {
             due: None,
             unique: None,
             extras: Extras::default(),
+            ties: Ties::default(),
         };
         change(&mut offered);
         let event = Event::Offer {
@@ -121,6 +122,7 @@ impl Story {
             due: offered.due.map(micros),
             unique: offered.unique.map(str::to_owned),
             extras: offered.extras,
+            ties: offered.ties,
         };
         self.write(ms, offered.by, event);
         job
@@ -264,7 +266,7 @@ impl Story {
             ..Snapshot::default()
         };
         fill(&mut snapshot);
-        self.write(ms + 1, "conductor", Event::Snapshot(snapshot));
+        self.write(ms + 1, "conductor", Event::Snapshot(Box::new(snapshot)));
     }
 
     pub(crate) fn report(&self) -> Report {
@@ -313,4 +315,5 @@ pub(crate) struct Offered {
     pub(crate) due: Option<u64>,
     pub(crate) unique: Option<&'static str>,
     pub(crate) extras: Extras,
+    pub(crate) ties: Ties,
 }

@@ -15,6 +15,9 @@ pub(crate) struct Snapshot {
     pub(crate) stream: Vec<(JobId, Option<String>)>,
     pub(crate) delayed: Vec<JobId>,
     pub(crate) parked: Vec<JobId>,
+    /// Kept until the one that holds their key has ended.
+    #[serde(default)]
+    pub(crate) kept: Vec<JobId>,
     /// Payloads of the delayed and parked.
     pub(crate) payloads: Vec<JobId>,
     pub(crate) dead: Vec<DeadJob>,
@@ -56,9 +59,11 @@ impl Snapshot {
         let stream = self.stream.iter().map(|(id, _)| (*id, "the stream"));
         let delayed = self.delayed.iter().map(|id| (*id, "the delayed"));
         let parked = self.parked.iter().map(|id| (*id, "the parked"));
+        let kept = self.kept.iter().map(|id| (*id, "the kept"));
         let dead = self.dead.iter();
         let dead = dead.map(|letter| (letter.id, "the dead letters"));
-        stream.chain(delayed).chain(parked).chain(dead)
+        let waiting = delayed.chain(parked).chain(kept);
+        stream.chain(waiting).chain(dead)
     }
 
     /// Adds what another partition of some queue has.
@@ -70,6 +75,7 @@ impl Snapshot {
         self.stream.extend(other.stream);
         self.delayed.extend(other.delayed);
         self.parked.extend(other.parked);
+        self.kept.extend(other.kept);
         self.payloads.extend(other.payloads);
         self.dead.extend(other.dead);
         self.locks.extend(other.locks);
@@ -89,7 +95,11 @@ impl Snapshot {
                 None => "the stream".to_owned(),
             });
         }
-        let lists = [(&self.delayed, "the delayed"), (&self.parked, "the parked")];
+        let lists = [
+            (&self.delayed, "the delayed"),
+            (&self.parked, "the parked"),
+            (&self.kept, "the kept"),
+        ];
         for (list, place) in lists {
             if list.contains(&job) {
                 places.push(place.to_owned());

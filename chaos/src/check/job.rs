@@ -77,9 +77,10 @@ impl Cancel {
 }
 
 impl Job {
-    /// Since when it may have been in the queue.
+    /// Since when it may have been in the queue: a schedule's job since its slot.
     pub(super) fn since(&self) -> Micros {
-        let ran = self.runs.first().map_or(Micros::MAX, |run| run.at);
+        let slot = |run: &Run| run.slot.as_ref().map_or(run.at, |(_, slot)| *slot);
+        let ran = self.runs.first().map_or(Micros::MAX, slot);
         self.offer.as_ref().map_or(ran, |offer| offer.at)
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use queue::{Chain, Envelope, Job, JobId, Packer};
+use queue::{Chain, Envelope, Job, JobId, KeyLimit, Packer};
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -54,6 +54,8 @@ pub struct Options<'a> {
     /// Packs the payload, so that nobody can read it in the database either; [`queue::Queue::packer`]
     /// has one. Without it the payload is JSON here, and the relay packs it on its way to Redis.
     pub packer: Option<&'a Packer>,
+    /// How many jobs with the same key run at once, as [`queue::Options::slot`].
+    pub slot: Option<&'a KeyLimit>,
 }
 
 /// Enqueues `job` as part of the caller's transaction, once and as soon as possible.
@@ -114,14 +116,14 @@ pub async fn enqueue_many<J: Job>(
 /// As [`enqueue`].
 pub async fn enqueue_chain(
     conn: &mut PgConnection,
-    mut chain: Chain,
+    chain: Chain,
     options: Options<'_>,
 ) -> Result<Vec<JobId>, Error> {
-    if let Some(packer) = options.packer {
-        chain.pack(packer);
-    }
     let ids = chain.ids();
     let mut first = chain.into_envelope()?;
+    if let Some(packer) = options.packer {
+        packer.pack(&mut first);
+    }
     first.once = options.delivery == Delivery::Once;
     let queue = first.queue.clone();
     insert(conn, &queue, &[first], options).await?;
@@ -142,6 +144,9 @@ pub async fn enqueue_many_with<J: Job>(
     for job in jobs {
         let mut envelope = Envelope::new(job)?;
         envelope.once = once;
+        if let Some(limit) = options.slot {
+            envelope = envelope.with_slot(limit);
+        }
         if let Some(packer) = options.packer {
             packer.pack(&mut envelope);
         }

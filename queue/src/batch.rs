@@ -263,7 +263,7 @@ impl Place<'_> {
         let keys = self.keys;
         let mut named = vec![keys.members(self.batch), keys.batch(self.batch)];
         named.extend_from_slice(&keys.streams);
-        named.push(keys.delayed.clone());
+        named.extend([keys.delayed.clone(), keys.blocked.clone()]);
         if self.new {
             named.extend(keys.batch_to_be());
         }

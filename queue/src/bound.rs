@@ -77,7 +77,10 @@ fn next_write<J: Job>(
 
 /// The script that adds the jobs whose envelopes are its further arguments.
 pub(crate) fn add_bounded(keys: &Keys, limit: u64) -> Cmd {
-    let mut cmd = scripts::call(&scripts::BOUNDED, &keys.with_streams(&[&keys.delayed]));
+    let mut cmd = scripts::call(
+        &scripts::BOUNDED,
+        &keys.with_streams(&[&keys.delayed, &keys.blocked]),
+    );
     cmd.arg(limit);
     cmd
 }

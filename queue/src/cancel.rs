@@ -12,6 +12,7 @@ use crate::{
     keys::Keys,
     queue::Partition,
     scripts,
+    slot::waiter,
 };
 
 /// How long a request to cancel is remembered, for a job that a worker has in hand.
@@ -90,7 +91,9 @@ impl Queue {
                 once: envelope.as_ref().is_some_and(|job| job.once),
             };
             let mut stream = keys.stream(Priority::Normal);
-            let (place, parked) = match seen.map(|seen| seen.place) {
+            // Where its member is, if it has one.
+            let mut index = &*keys.parked;
+            let (place, member) = match seen.map(|seen| seen.place) {
                 Some(Place::Dead { .. }) => return Ok(Cancelled::Gone),
                 Some(Place::Delayed { .. }) => ("aside".to_owned(), String::new()),
                 Some(Place::Parked {
@@ -98,6 +101,10 @@ impl Queue {
                 }) => {
                     let member = format!("{}{job}", reason.prefix());
                     ("aside".to_owned(), member)
+                }
+                Some(Place::Blocked { slot }) => {
+                    index = &keys.blocked;
+                    ("aside".to_owned(), waiter(slot, job))
                 }
                 Some(
                     Place::Ready { entry, priority }
@@ -112,7 +119,7 @@ impl Queue {
                 None | Some(Place::Parked { .. }) if all_seen => ("gone".to_owned(), String::new()),
                 None | Some(Place::Parked { .. }) => Default::default(),
             };
-            let cmd = command(keys, tuning, target, [stream, &place, &parked, ""]);
+            let cmd = command(keys, tuning, target, [stream, &place, index, &member, ""]);
             match keys.connection.one(&cmd).await? {
                 Value::Int(1) => return Ok(Cancelled::Removed),
                 Value::Int(0) => return Ok(Cancelled::Asked),
@@ -133,7 +140,7 @@ pub(crate) fn command(
     keys: &Keys,
     tuning: &Tuning,
     target: Target,
-    [stream, place, parked, consumer]: [&str; 4],
+    [stream, place, index, member, consumer]: [&str; 5],
 ) -> Cmd {
     let marker = keys.once(target.job);
     let (letters, held) = target.holds.named(keys);
@@ -141,7 +148,7 @@ pub(crate) fn command(
         stream,
         &keys.payloads,
         &keys.delayed,
-        &keys.parked,
+        index,
         &keys.requests,
         &keys.meta,
         &marker,
@@ -149,7 +156,7 @@ pub(crate) fn command(
     named.extend(held.iter().map(String::as_str));
     let mut cmd = scripts::call(&scripts::CANCEL, &named);
     cmd.arg(target.job.to_string());
-    cmd.arg(place).arg(parked).arg(consumer);
+    cmd.arg(place).arg(member).arg(consumer);
     match target.once {
         // As long as that of a dead letter.
         true => cmd.arg(whole_ms(tuning.dead_max_age)),

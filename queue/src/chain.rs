@@ -4,7 +4,7 @@
 //! chain is wherever its current job is, and moves with it: there is nothing beside it
 //! that could be lost, or stay behind.
 
-use crate::{EnqueueError, Envelope, Job, JobId, Options, Packer, Queue, queue::Shape};
+use crate::{EnqueueError, Envelope, Job, JobId, Options, Queue, queue::Shape};
 
 /// Jobs of one queue of which each is enqueued when the one before it is done.
 ///
@@ -38,6 +38,9 @@ pub enum LinkError {
     /// The end of a batch's member is not the end of what follows it.
     #[error("a link of a chain is no member of a batch")]
     Batch,
+    /// A key's slots are where the first job of the chain is, if it needs one of them.
+    #[error("a link of a chain needs the same key's slot as the first, or none")]
+    Slot,
     /// The job brings links of its own.
     #[error("a link of a chain is one job")]
     Chain,
@@ -71,7 +74,7 @@ impl Chain {
     /// # Errors
     /// [`EnqueueError::Envelope`] and [`EnqueueError::Link`].
     pub fn of_envelope(first: Envelope) -> Result<Self, EnqueueError> {
-        check_link(&first.queue, &first)?;
+        check_link(&first, &first)?;
         Ok(Self {
             first,
             links: Vec::new(),
@@ -91,18 +94,9 @@ impl Chain {
     /// # Errors
     /// [`EnqueueError::Envelope`] and [`EnqueueError::Link`].
     pub fn then_envelope(mut self, link: Envelope) -> Result<Self, EnqueueError> {
-        check_link(&self.first.queue, &link)?;
+        check_link(&self.first, &link)?;
         self.links.push(link);
         Ok(self)
-    }
-
-    /// Packs the payloads of all its jobs, where they are not; for the outbox, because
-    /// [`Queue::enqueue_chain`] does.
-    pub fn pack(&mut self, packer: &Packer) {
-        packer.pack(&mut self.first);
-        for link in &mut self.links {
-            packer.pack(link);
-        }
     }
 
     /// The ids of its jobs, in their order.
@@ -130,7 +124,7 @@ impl Chain {
 impl Queue {
     /// Enqueues the first job of a chain, which brings the others; returns the ids of all.
     ///
-    /// [`Options::run`] is the time of the first; a priority is that of all.
+    /// [`Options::run`] is the time of the first; a priority, and a slot, are those of all.
     ///
     /// # Errors
     /// As [`Queue::enqueue`], and [`EnqueueError::Link`]: a chain holds no unique key.
@@ -148,14 +142,22 @@ impl Queue {
                 link.priority = priority;
             }
         }
-        chain.pack(self.packer());
+        if let Some(limit) = &options.slot {
+            let slot = Some(limit.slot(&chain.first.queue));
+            chain.first.slot = slot;
+            for link in &mut chain.links {
+                link.slot = slot;
+            }
+        }
         let ids = chain.ids();
         let first = chain.into_envelope()?;
+        let bytes = self.packer().encode(&first);
         let shape = Shape {
             priority: first.priority,
             unique: None,
+            slot: first.slot,
         };
-        self.submit(&first.queue, first.id, &first.encode(), options.run, shape)
+        self.submit(&first.queue, first.id, &bytes, options.run, shape)
             .await?;
         Ok(ids)
     }
@@ -171,7 +173,7 @@ pub(crate) fn check_next(first: &Envelope) -> Result<(), EnqueueError> {
         if link.once {
             return Err(LinkError::Once.into());
         }
-        check_link(&first.queue, &link)?;
+        check_link(first, &link)?;
     }
     Ok(())
 }
@@ -184,19 +186,22 @@ fn check_rest(first: &Envelope) -> Result<(), LinkError> {
     Ok(())
 }
 
-fn check_link(first: &str, link: &Envelope) -> Result<(), EnqueueError> {
+fn check_link(first: &Envelope, link: &Envelope) -> Result<(), EnqueueError> {
     link.check()?;
+    let key = |job: &Envelope| job.slot.map(|slot| slot.key);
+    let slot = key(link);
     let rules = [
         (link.unique.is_none(), LinkError::Unique),
         (!link.once, LinkError::Once),
         (link.batch.is_none(), LinkError::Batch),
         (link.next.is_none(), LinkError::Chain),
+        (slot.is_none() || slot == key(first), LinkError::Slot),
     ];
     if let Some((_, broken)) = rules.into_iter().find(|(kept, _)| !kept) {
         return Err(broken.into());
     }
-    if link.queue != first {
-        let (queue, first) = (link.queue.clone(), first.to_owned());
+    if link.queue != first.queue {
+        let (queue, first) = (link.queue.clone(), first.queue.clone());
         return Err(LinkError::Queue { queue, first }.into());
     }
     Ok(())

@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use crate::{UniqueHash, envelope::Extras, keys::Keys};
+use crate::{Slot, UniqueHash, envelope::Extras, keys::Keys, slot};
 
 /// Names for scripts: `lua/include/release.lua` has the letters and what is done with them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub(crate) struct Holds {
     pub(crate) replaceable: bool,
     /// The batch of which it is a member.
     pub(crate) batch: Option<Uuid>,
+    /// The slot of a job whose key has a limit; it may be waiting for it still.
+    pub(crate) slot: Option<Slot>,
 }
 
 impl Holds {
@@ -21,6 +23,7 @@ impl Holds {
             unique: extras.unique,
             replaceable: extras.replaceable,
             batch: extras.batch,
+            slot: extras.slot,
         }
     }
 
@@ -28,8 +31,7 @@ impl Holds {
     pub(crate) fn of_key(unique: UniqueHash) -> Self {
         Self {
             unique: Some(unique),
-            replaceable: false,
-            batch: None,
+            ..Self::default()
         }
     }
 
@@ -48,6 +50,10 @@ impl Holds {
             letters.push('b');
             named.extend([keys.members(batch), keys.batch(batch)]);
             named.extend_from_slice(&keys.streams);
+        }
+        if let Some(slot) = self.slot {
+            letters.push('k');
+            named.extend(slot::keys(keys, slot));
         }
         (letters, named)
     }

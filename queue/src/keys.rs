@@ -30,7 +30,10 @@ pub(crate) struct Keys {
     ///
     /// All scores are equal, so the members of one kind are a lexical range.
     pub(crate) parked: String,
-    /// HASH job id → envelope of the jobs in `delayed` and `parked`.
+    /// ZSET of `key job-id limit` with score 0: jobs that wait for a slot of their key, in
+    /// the order of their ids, which is that of their making.
+    pub(crate) blocked: String,
+    /// HASH job id → envelope of the jobs in `delayed`, `parked` and `blocked`.
     pub(crate) payloads: String,
     /// ZSET consumer → end of its lease (ms of the server's clock).
     pub(crate) alive: String,
@@ -45,7 +48,8 @@ pub(crate) struct Keys {
     /// ZSET job id → about when it was asked to cancel it (ms of the server's clock).
     pub(crate) requests: String,
     /// HASH of the queue's own state: `beat`, `grace`, `life`, `tick`,
-    /// `dead_trimmed`, `cancelled`, `replaced`, and `paused` while it is.
+    /// `dead_trimmed`, `cancelled`, `replaced`, `paused` while it is, and of one with a gate
+    /// `turn` (priorities) and `tat` (rate, in µs of the server's clock).
     pub(crate) meta: String,
     tag: String,
 }
@@ -57,6 +61,7 @@ impl Keys {
             streams: std::array::from_fn(|level| format!("{tag}:s:{level}")),
             delayed: format!("{tag}:delayed"),
             parked: format!("{tag}:parked"),
+            blocked: format!("{tag}:blocked"),
             payloads: format!("{tag}:j"),
             alive: format!("{tag}:alive"),
             dead: format!("{tag}:dead"),
@@ -129,6 +134,12 @@ impl Keys {
         format!("{}:progress:{id}", self.tag)
     }
 
+    /// HASH job id → `LEVEL/ENTRY`: the jobs that have a slot of this key, and their
+    /// entries, with which the slots end.
+    pub(crate) fn slots(&self, key: [u8; 16]) -> String {
+        format!("{}:k:{:032x}", self.tag, u128::from_be_bytes(key))
+    }
+
     /// STRING, the id of the unique job that holds this key until it is done or dead.
     ///
     /// It has a time to live, but for a parked job's.
@@ -146,6 +157,7 @@ mod tests {
         let keys = Keys::new("slipway", "mail");
         let once = keys.once(JobId::new());
         let lock = keys.lock([0xab; 16]);
+        let slots = keys.slots([0xcd; 16]);
         let counters = keys.counters(29_000_000);
         let result = keys.result(JobId::new());
         let progress = keys.progress(JobId::new());
@@ -158,6 +170,7 @@ mod tests {
             keys.stream(Priority::High),
             &keys.delayed,
             &keys.parked,
+            &keys.blocked,
             &keys.payloads,
             &keys.alive,
             &keys.dead,
@@ -167,6 +180,7 @@ mod tests {
             &keys.meta,
             &once,
             &lock,
+            &slots,
             &counters,
             &result,
             &progress,

@@ -24,6 +24,7 @@ mod pause;
 mod priority;
 mod progress;
 mod queue;
+mod rate;
 mod registry;
 mod relay;
 mod reply;
@@ -32,6 +33,7 @@ mod schedule;
 mod scripts;
 mod servers;
 mod settings;
+mod slot;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod tls;
@@ -56,12 +58,14 @@ pub use crate::{
     parked::{Parked, Unknown},
     priority::{Priority, UnknownPriority},
     queue::Queue,
+    rate::Rate,
     registry::Registry,
     relay::Relayed,
     result::{Awaited, ReportError},
     schedule::{CatchUp, Schedule},
     servers::{Cluster, Sentinel, Servers},
     settings::{QueueSettings, Settings, Tuning, WorkerSettings},
+    slot::KeyLimit,
     tls::{Tls, TlsError},
     worker::Worker,
 };

@@ -1,7 +1,7 @@
 use std::time::{Duration, SystemTime};
 
 use crate::{
-    JobId, Priority,
+    JobId, KeyLimit, Priority,
     envelope::{epoch_ms, whole_ms},
 };
 
@@ -16,6 +16,8 @@ pub struct Options {
     pub mode: UniqueMode,
     /// How soon it starts; none: as its kind says, [`crate::Job::PRIORITY`].
     pub priority: Option<Priority>,
+    /// How many jobs with the same key run at once, and which key that is: the others wait.
+    pub slot: Option<KeyLimit>,
 }
 
 /// When to run a job, by the server's clock.
@@ -67,7 +69,7 @@ impl Options {
             run: Run::In(quiet),
             unique: Some(key.into()),
             mode: UniqueMode::KeepLast,
-            priority: None,
+            ..Self::default()
         }
     }
 }

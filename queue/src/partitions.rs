@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use crate::{JobId, UniqueHash, queue::Partition};
+use crate::{JobId, Slot, UniqueHash, queue::Partition};
 
 /// Most partitions of a queue: each costs a worker a connection, a heartbeat and a tick.
 pub(crate) const MOST: u16 = 64;
@@ -46,10 +46,15 @@ pub(crate) fn queue_of(name: &str) -> &str {
     name.split_once(':').map_or(name, |(queue, _)| queue)
 }
 
-/// What spreads a job: its key, which all jobs that it keeps apart must meet at one place, or
-/// else the random half of its id.
-pub(crate) fn bits_of(id: JobId, unique: Option<UniqueHash>) -> u64 {
-    match unique {
+/// The key of the jobs that must meet this one at one place: that of its slot, or else its
+/// own. One that has both meets only those of its own key that have its slot's, too.
+pub(crate) fn meeting(unique: Option<UniqueHash>, slot: Option<Slot>) -> Option<[u8; 16]> {
+    slot.map(|slot| slot.key).or(unique)
+}
+
+/// What spreads a job: the key of those that it must meet, or else the random half of its id.
+pub(crate) fn bits_of(id: JobId, key: Option<[u8; 16]>) -> u64 {
+    match key {
         Some([a, b, c, d, e, f, g, h, ..]) => u64::from_be_bytes([a, b, c, d, e, f, g, h]),
         None => id.as_uuid().as_u64_pair().1,
     }

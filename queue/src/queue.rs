@@ -14,13 +14,13 @@ pub(crate) use self::{
     partition::Partition,
 };
 use crate::{
-    EnqueueError, Enqueued, Envelope, Error, Job, JobId, Options, Packer, Priority, Run,
+    EnqueueError, Enqueued, Envelope, Error, Job, JobId, Options, Packer, Priority, Run, Slot,
     UniqueHash, UniqueMode,
     bound::{add_bounded, check_room},
     connection::Connections,
     envelope::{Extras, Sealer, unique_hash, whole_ms},
     keys::{ENVELOPE, Keys},
-    partitions::bits_of,
+    partitions::{bits_of, meeting},
     reply::parse,
     scripts,
     settings::Settings,
@@ -41,6 +41,7 @@ struct Inner {
 pub(crate) struct Shape {
     pub(crate) priority: Priority,
     pub(crate) unique: Option<UniqueHash>,
+    pub(crate) slot: Option<Slot>,
 }
 
 impl Shape {
@@ -49,6 +50,7 @@ impl Shape {
         Self {
             priority: J::PRIORITY,
             unique: None,
+            slot: None,
         }
     }
 }
@@ -122,15 +124,21 @@ impl Queue {
     ) -> Result<Enqueued, EnqueueError> {
         let key = options.unique.as_deref();
         let unique = key.map(|key| unique_hash(J::NAME, key));
+        let slot = options.slot.as_ref().map(|limit| limit.slot(J::QUEUE));
         let extras = Extras {
             unique,
             replaceable: unique.is_some() && options.mode == UniqueMode::KeepLast,
+            slot,
             ..Extras::default()
         };
         let priority = options.priority.unwrap_or(J::PRIORITY);
         let mut sealer = Sealer::new(priority, extras, self.packer());
         let (id, envelope) = sealer.seal(job)?;
-        let shape = Shape { priority, unique };
+        let shape = Shape {
+            priority,
+            unique,
+            slot,
+        };
         self.submit_as(J::QUEUE, id, envelope, options, shape).await
     }
 
@@ -146,6 +154,7 @@ impl Queue {
         let shape = Shape {
             priority: envelope.priority,
             unique: envelope.unique,
+            slot: envelope.slot,
         };
         self.submit(&envelope.queue, envelope.id, &bytes, Run::Now, shape)
             .await
@@ -195,7 +204,7 @@ impl Queue {
         run: Run,
         shape: Shape,
     ) -> Result<Enqueued, EnqueueError> {
-        let partition = self.place(queue, bits_of(id, shape.unique));
+        let partition = self.place(queue, bits_of(id, meeting(shape.unique, shape.slot)));
         let keys = &partition.keys;
         let (mode, ms) = run.words();
         let limit = partition.limit;
@@ -207,6 +216,7 @@ impl Queue {
                     let mut named = vec![&keys.payloads[..], &keys.delayed];
                     if limit.is_some() {
                         named.extend(keys.streams.iter().map(String::as_str));
+                        named.push(&keys.blocked);
                     }
                     let mut cmd = scripts::call(&scripts::SCHEDULE, &named);
                     cmd.arg(id.to_string()).arg(envelope).arg(mode).arg(ms);
@@ -226,7 +236,7 @@ impl Queue {
         let lock = keys.lock(unique);
         let mut cmd = scripts::call(
             &scripts::UNIQUE,
-            &keys.with_streams(&[&keys.payloads, &keys.delayed, &lock]),
+            &keys.with_streams(&[&keys.payloads, &keys.delayed, &lock, &keys.blocked]),
         );
         cmd.arg(id.to_string())
             .arg(envelope)

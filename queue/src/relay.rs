@@ -11,8 +11,8 @@ use redis::{Cmd, Pipeline, RedisError, Value};
 use crate::{
     EnqueueError, JobId, Queue, Servers,
     connection::{Connection, first_error},
-    envelope::{epoch_ms, whole_ms},
-    partitions::{bits_of, queue_of},
+    envelope::{epoch_ms, slot_of, whole_ms},
+    partitions::{bits_of, meeting, queue_of},
     queue::Partition,
     scripts,
 };
@@ -51,7 +51,8 @@ impl Queue {
     pub async fn relay(&self, jobs: &[Relayed]) -> Result<(), EnqueueError> {
         let mut queues: BTreeMap<String, (Arc<Partition>, Vec<&Relayed>)> = BTreeMap::new();
         for job in jobs {
-            let queue = self.place(&job.queue, bits_of(job.id, None));
+            let key = meeting(None, slot_of(&job.envelope));
+            let queue = self.place(&job.queue, bits_of(job.id, key));
             match queues.get_mut(&queue.name) {
                 Some((_, jobs)) => jobs.push(job),
                 None => {
@@ -125,7 +126,7 @@ impl Queue {
     fn relay_some(&self, keys: &Partition, jobs: &[&Relayed]) -> Cmd {
         let packer = self.packer();
         let markers: Vec<String> = jobs.iter().map(|job| keys.once(job.id)).collect();
-        let mut names = keys.with_streams(&[&keys.payloads, &keys.delayed]);
+        let mut names = keys.with_streams(&[&keys.payloads, &keys.delayed, &keys.blocked]);
         names.extend(markers.iter().map(String::as_str));
         let mut cmd = scripts::call(&scripts::RELAY, &names);
         cmd.arg(whole_ms(self.settings().tuning.marker_ttl));

@@ -28,12 +28,14 @@ macro_rules! includes {
 
 // One that includes another stands before it.
 includes![
+    "gate.lua",
     "keep.lua",
     "release.lua",
     "leave_batch.lua",
     "pass_on.lua",
     "place.lua",
     "room.lua",
+    "slots.lua",
     "streams.lua"
 ];
 
@@ -57,6 +59,7 @@ scripts! {
     DEAD = "dead.lua";
     DELETE = "delete.lua";
     ENROLL = "enroll.lua";
+    FETCH = "fetch.lua";
     FINISH = "finish.lua";
     FIRE_ASKED = "fire_asked.lua";
     HAND_BACK = "hand_back.lua";
@@ -67,6 +70,7 @@ scripts! {
     REPLAY = "replay.lua";
     SCHEDULE = "schedule.lua";
     SET_ASIDE = "set_aside.lua";
+    SLOT = "slot.lua";
     TICK = "tick.lua";
     TRIM = "trim.lua";
     UNIQUE = "unique.lua";

@@ -2,7 +2,7 @@ use std::{collections::BTreeMap, ops::RangeInclusive, time::Duration};
 
 use redis::{ConnectionAddr, ConnectionInfo};
 
-use crate::{Error, Packer, Servers, Tls, envelope, job::is_name, partitions::MOST};
+use crate::{Error, Packer, Rate, Servers, Tls, envelope, job::is_name, partitions::MOST};
 
 /// What Redis takes as an expiry, with room to spare: with 0 a script would stop
 /// half way, and its repeat double the job.
@@ -252,14 +252,19 @@ pub struct QueueSettings {
     pub name: String,
     /// Jobs of this queue at once in this process; `None`: as many as the worker runs.
     pub concurrency: Option<usize>,
+    /// Most of its jobs at once in all workers together, which shall all have the same
+    /// number. Not for a queue with several partitions.
+    pub most_at_once: Option<u64>,
+    /// Most of its jobs that all workers together start in a time; as `most_at_once`.
+    pub rate: Option<Rate>,
 }
 
 impl QueueSettings {
     /// The queue, with at most this many of its jobs at once in this process.
     pub fn limited(name: impl Into<String>, concurrency: usize) -> Self {
         Self {
-            name: name.into(),
             concurrency: Some(concurrency),
+            ..Self::from(&*name.into())
         }
     }
 }
@@ -269,6 +274,8 @@ impl From<&str> for QueueSettings {
         Self {
             name: name.to_owned(),
             concurrency: None,
+            most_at_once: None,
+            rate: None,
         }
     }
 }
@@ -309,6 +316,12 @@ impl WorkerSettings {
             }
             if queue.concurrency == Some(0) {
                 wrong.push(format!("queue {name:?}: concurrency: at least 1"));
+            }
+            if queue.most_at_once == Some(0) {
+                wrong.push(format!("queue {name:?}: most_at_once: at least 1"));
+            }
+            if queue.rate.is_some_and(|rate| !rate.is_possible()) {
+                wrong.push(format!("queue {name:?}: {}", Rate::RULE));
             }
         }
         if wrong.is_empty() {

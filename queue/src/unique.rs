@@ -10,10 +10,11 @@ use crate::{
     EnqueueError, Enqueued, Envelope, Error, JobId, Options, Priority, Queue, UniqueMode,
     envelope::whole_ms,
     inspect::{Place, Search},
-    partitions::bits_of,
+    partitions::{bits_of, meeting},
     queue::{Partition, Shape},
     reply::parse,
     scripts,
+    slot::{self, waiter},
 };
 
 /// Looks for a holder that moves meanwhile.
@@ -28,8 +29,8 @@ struct Holder {
     place: String,
     /// Whose stream its entry is in.
     priority: Priority,
-    /// Its member of the parked ones.
-    parked: String,
+    /// Its member of the parked ones, or of those that wait for a slot.
+    member: String,
 }
 
 impl Queue {
@@ -43,7 +44,7 @@ impl Queue {
         shape: Shape,
     ) -> Result<Enqueued, EnqueueError> {
         let run = options.run;
-        let keys = self.place(queue, bits_of(id, shape.unique));
+        let keys = self.place(queue, bits_of(id, meeting(shape.unique, shape.slot)));
         let mut enqueued = self.submit(queue, id, envelope, run, shape).await?;
         if options.mode == UniqueMode::Skip {
             return Ok(enqueued);
@@ -74,7 +75,7 @@ impl Queue {
         let Ok(envelope) = Envelope::decode(&found.envelope) else {
             return Ok(None);
         };
-        let (place, priority, parked) = match found.place {
+        let (place, priority, member) = match found.place {
             Place::Ready { entry, priority }
             | Place::InHand {
                 entry, priority, ..
@@ -84,6 +85,7 @@ impl Queue {
                 let member = format!("{}{id}", reason.prefix());
                 ("aside".to_owned(), Priority::Normal, member)
             }
+            Place::Blocked { slot } => ("aside".to_owned(), Priority::Normal, waiter(slot, id)),
             Place::Dead { .. } => return Ok(None),
         };
         Ok(Some(Holder {
@@ -91,7 +93,7 @@ impl Queue {
             envelope,
             place,
             priority,
-            parked,
+            member,
         }))
     }
 
@@ -108,14 +110,22 @@ impl Queue {
             return Ok(None);
         };
         let (lock, kept) = (keys.lock(unique), keys.kept(unique));
-        let named = [
+        // A member of a batch has no key, so this is all that it can hold besides.
+        let slot = holder.envelope.slot;
+        let index = match slot.map(|slot| waiter(slot, holder.id)) {
+            Some(member) if member == holder.member => &keys.blocked,
+            _ => &keys.parked,
+        };
+        let held = slot.map(|slot| slot::keys(keys, slot)).unwrap_or_default();
+        let mut named = vec![
             &*keys.payloads,
             &keys.delayed,
             &lock,
             &keys.meta,
-            &keys.parked,
+            index,
             &kept,
         ];
+        named.extend(held.iter().map(String::as_str));
         let (mode, ms) = options.run.words();
         let keeps = options.mode == UniqueMode::KeepLast && holder.envelope.replaceable;
         let mut cmd = scripts::call(&scripts::REPLACE, &keys.with_streams(&named));
@@ -123,7 +133,7 @@ impl Queue {
         cmd.arg(whole_ms(self.settings().tuning.unique_ttl));
         cmd.arg(holder.id.to_string()).arg(&holder.place);
         cmd.arg(holder.priority.level() + 1);
-        cmd.arg(&holder.parked);
+        cmd.arg(&holder.member);
         cmd.arg(if keeps { "1" } else { "" });
         let (old, new) = (holder.id, id);
         match keys.connection.one(&cmd).await? {

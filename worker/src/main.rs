@@ -12,7 +12,7 @@ use service::{database, telemetry};
 use sqlx::PgPool;
 use tokio::net::TcpListener;
 use worker::mail::Mailer;
-use worker::settings::{Settings, queue_settings};
+use worker::settings::{Settings, queue_settings, served_queues};
 use worker::{App, jobs};
 
 mod console;
@@ -66,7 +66,7 @@ async fn run() -> anyhow::Result<()> {
         public_url: settings.public_url,
     };
     let jobs = WorkerSettings {
-        queues: jobs::queues(),
+        queues: served_queues(jobs::queues(), &settings.worker)?,
         concurrency: settings.worker.concurrency,
         // The rest of the grace period is for handing back what did not finish.
         drain_timeout: settings.shutdown.grace.mul_f64(0.7),

@@ -1,6 +1,8 @@
 //! What `worker run` reads from the environment.
 
-use queue::{Cluster, Keyring, Packer, Sentinel, Servers, Tls, TlsError};
+use std::time::Duration;
+
+use queue::{Cluster, Keyring, Packer, QueueSettings, Rate, Sentinel, Servers, Tls, TlsError};
 use service::settings::{
     Database, Environment, Http, Mail, Queue, Reader, Redis, RedisServers, SettingsError, Shutdown,
     Telemetry, Worker,
@@ -75,4 +77,58 @@ pub fn queue_settings(redis: &Redis, queue: &Queue) -> Result<queue::Settings, T
         RedisServers::Cluster { nodes } => Servers::Cluster(Cluster { nodes }),
     };
     Ok(settings)
+}
+
+/// The queues with what is set for some of them.
+///
+/// # Errors
+/// The first queue named that is not among them: its jobs would not be held back.
+pub fn served_queues(
+    mut queues: Vec<QueueSettings>,
+    worker: &Worker,
+) -> Result<Vec<QueueSettings>, UnknownQueue> {
+    let named = worker.at_once.keys().chain(worker.rates.keys());
+    let unknown = |name: &&String| !queues.iter().any(|queue| queue.name == **name);
+    if let Some(name) = named.clone().find(unknown) {
+        return Err(UnknownQueue(name.clone()));
+    }
+    for queue in &mut queues {
+        queue.most_at_once = worker.at_once.get(&queue.name).copied();
+        queue.rate = worker.rates.get(&queue.name).map(|rate| Rate {
+            jobs: rate.jobs,
+            per: Duration::from_secs(rate.seconds.into()),
+            burst: rate.burst,
+        });
+    }
+    Ok(queues)
+}
+
+/// A setting is for a queue that the worker does not serve.
+#[derive(Debug, thiserror::Error)]
+#[error("WORKER_AT_ONCE, WORKER_RATES: this worker serves no queue {0:?}")]
+pub struct UnknownQueue(String);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_queues_that_are_served_can_be_held_back() {
+        let read = |pairs: &[(&'static str, &'static str)]| {
+            let reader = Reader::from_pairs(pairs.iter().copied());
+            reader.read(Worker::read).unwrap()
+        };
+        let queues = || vec![QueueSettings::from("default"), "mail".into()];
+        let gated = read(&[("WORKER_AT_ONCE", "mail=2"), ("WORKER_RATES", "mail=5/60")]);
+        let served = served_queues(queues(), &gated).unwrap();
+        assert_eq!(served[0], "default".into());
+        assert_eq!(served[1].most_at_once, Some(2));
+        let rate = served[1].rate.unwrap();
+        let expected = (5, Duration::from_secs(60), 1);
+        assert_eq!((rate.jobs, rate.per, rate.burst), expected);
+        for (name, value) in [("WORKER_AT_ONCE", "bills=1"), ("WORKER_RATES", "bills=1/1")] {
+            let wrong = read(&[(name, value)]);
+            assert!(served_queues(queues(), &wrong).is_err(), "{name}");
+        }
+    }
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use migrations::testing::database;
 use outbox::{Delivery, Error, Options};
-use queue::{Chain, EnqueueError, Envelope, JobId};
+use queue::{Chain, EnqueueError, Envelope, JobId, KeyLimit};
 use serde::{Deserialize, Serialize};
 
 use super::Count;
@@ -46,6 +46,28 @@ async fn a_commit_enqueues_what_was_asked_for() {
     );
     assert_eq!(envelope.payload, br#"{"number":7}"#);
     assert_eq!((queue.as_str(), once), ("default", true));
+}
+
+#[tokio::test]
+async fn a_job_goes_with_the_limit_of_its_key() {
+    let database = database().await;
+    let limit = KeyLimit::one("customer-7");
+    let options = Options {
+        slot: Some(&limit),
+        ..Options::default()
+    };
+    let mut conn = database.pool.acquire().await.unwrap();
+    outbox::enqueue_with(&mut conn, &Count { number: 7 }, options)
+        .await
+        .unwrap();
+    let envelope: Vec<u8> = sqlx::query_scalar("SELECT envelope FROM job_outbox")
+        .fetch_one(&mut *conn)
+        .await
+        .unwrap();
+    let expected = Envelope::new(&Count { number: 7 }).unwrap();
+    let expected = expected.with_slot(&limit).slot;
+    assert!(expected.is_some());
+    assert_eq!(Envelope::decode(&envelope).unwrap().slot, expected);
 }
 
 #[tokio::test]

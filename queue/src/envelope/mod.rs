@@ -13,7 +13,10 @@
 mod header;
 mod sealer;
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    num::NonZeroU16,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -24,7 +27,7 @@ pub(crate) use self::{
     sealer::Sealer,
 };
 use crate::{
-    DecodeError, EnqueueError, Job, JobId, Priority, chain, holds::Holds, job::is_name,
+    DecodeError, EnqueueError, Job, JobId, KeyLimit, Priority, chain, holds::Holds, job::is_name,
     packing::OVERHEAD, trace,
 };
 
@@ -97,7 +100,7 @@ pub struct Slot {
     /// Hash of the key.
     pub key: [u8; 16],
     /// Jobs with this key that may run at once.
-    pub limit: u16,
+    pub limit: NonZeroU16,
 }
 
 /// How a payload was packed, in this order.
@@ -160,6 +163,13 @@ impl Envelope {
     #[must_use]
     pub fn with_traceparent(mut self, traceparent: impl Into<String>) -> Self {
         self.traceparent = Some(traceparent.into());
+        self
+    }
+
+    /// Lets the job run only while it has a slot of this key.
+    #[must_use]
+    pub fn with_slot(mut self, limit: &KeyLimit) -> Self {
+        self.slot = Some(limit.slot(&self.queue));
         self
     }
 
@@ -278,6 +288,16 @@ fn check_size(size: usize) -> Result<(), EnqueueError> {
         return Err(EnqueueError::TooLarge { size, limit });
     }
     Ok(())
+}
+
+/// The slot that a job needs, of an envelope that this release can read.
+pub(crate) fn slot_of(envelope: &[u8]) -> Option<Slot> {
+    // No older version has room for one, so most need not be read.
+    if envelope.first() != Some(&EXTENDED) {
+        return None;
+    }
+    let (header, _) = Header::read(envelope, NEWEST).ok()?;
+    header.extras.slot
 }
 
 /// Whole milliseconds; all that fit where there are more.

@@ -11,7 +11,7 @@ prop_compose! {
         flags: (bool, bool),
         priority in proptest::sample::select(Priority::ALL.to_vec()),
         unique: Option<UniqueHash>,
-        slot: Option<([u8; 16], u16)>,
+        slot: Option<([u8; 16], NonZeroU16)>,
         batches: (Option<u128>, Option<u128>),
         next: Option<Vec<u8>>,
         packing: Option<(bool, Option<u32>)>,
@@ -111,7 +111,7 @@ fn the_bytes_of_each_version_stay_as_they_are() {
         replaceable: true,
         slot: Some(Slot {
             key: *b"0123456789abcdef",
-            limit: 300,
+            limit: NonZeroU16::new(300).unwrap(),
         }),
         batch: Some(Uuid::from_bytes(*b"0123456789ABCDEF")),
         follows: None,

@@ -1,6 +1,6 @@
 use std::{fmt, str::FromStr};
 
-use crate::{EntryId, Priority, parked::member};
+use crate::{EntryId, Priority, parked::member, slot::read_waiter};
 
 /// Where the next page begins; as a text, for an address or a command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +14,8 @@ pub(super) enum After {
     /// Due time in ms, and the job.
     Due(u64, String),
     Member(String),
+    /// The member of a job that waits for a slot.
+    Waiter(String),
     /// A page of a further partition, by its number; the beginning of it, or after this.
     In(u16, Option<Box<Self>>),
 }
@@ -37,7 +39,7 @@ impl fmt::Display for After {
             Self::Entry(Priority::Normal, id) => id.fmt(f),
             Self::Entry(priority, id) => write!(f, "{priority}:{id}"),
             Self::Due(due, id) => write!(f, "{due}/{id}"),
-            Self::Member(member) => f.write_str(member),
+            Self::Member(member) | Self::Waiter(member) => f.write_str(member),
         }
     }
 }
@@ -67,6 +69,9 @@ impl FromStr for Cursor {
         if let Some((due, id)) = s.split_once('/') {
             let due = due.parse().map_err(|_| InvalidCursor)?;
             return Ok(Self(After::Due(due, id.to_owned())));
+        }
+        if read_waiter(s).is_some() {
+            return Ok(Self(After::Waiter(s.to_owned())));
         }
         let known = member(s).ok_or(InvalidCursor)?;
         Ok(Self(After::Member(known.text)))
@@ -113,6 +118,7 @@ mod tests {
             "high:1700000000000-7",
             "1700000000000/0192",
             "task 1 0192",
+            "0192a0b1c2d3e4f50192a0b1c2d3e4f5 0192a0b1-c2d3-7000-8000-0192a0b1c2d3 1",
             "3:",
             "3:low:1700000000000-7",
             "3:1700000000000/0192",

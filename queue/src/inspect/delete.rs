@@ -3,6 +3,7 @@ use redis::Value;
 use super::{Located, Place, Search};
 use crate::{
     Envelope, Error, JobId, Queue, Unknown, envelope::whole_ms, queue::Partition, scripts,
+    slot::waiter,
 };
 
 /// How often a job that moves away is followed.
@@ -20,7 +21,7 @@ pub enum Deletion {
 }
 
 impl Queue {
-    /// Deletes a job that nobody runs: ready, delayed, parked, or a dead letter.
+    /// Deletes a job that nobody runs: ready, delayed, parked, blocked, or a dead letter.
     ///
     /// The outbox does not bring a job back that was deleted here: until its row is set
     /// aside it is known as one that has been relayed.
@@ -76,6 +77,7 @@ impl Queue {
                 let member = format!("{}{id}", reason.prefix());
                 (&*keys.parked, "set aside", member)
             }
+            Place::Blocked { slot } => (&*keys.blocked, "set aside", waiter(*slot, id)),
             Place::Dead { letter, .. } => (&*keys.dead, "letter", letter.to_string()),
         };
         let once = envelope.as_ref().is_ok_and(|job| job.once);

@@ -14,6 +14,7 @@ use crate::{
     envelope::{Header, NEWEST},
     queue::Partition,
     reply::number,
+    slot::waiter,
     worker::entry::Raw,
 };
 
@@ -48,7 +49,7 @@ impl Queue {
     /// Looks for a job by its id, with at most eighty reads of 25 entries for each
     /// priority that the queue has jobs of, in each of its partitions.
     ///
-    /// - A **delayed** or **parked** job is always found, unless it is parked in an
+    /// - A **delayed**, **parked** or **blocked** job is always found, unless it is parked in an
     ///   envelope that its worker could not read.
     /// - A **ready** or **running** job is found when it is among the 500 oldest or
     ///   the 500 newest entries of its priority, or its entry is one of the 500 before or
@@ -134,6 +135,7 @@ impl Queue {
         let Ok(job) = Envelope::decode(envelope) else {
             return Ok(None);
         };
+        let slot = job.slot;
         let kind = Unknown::Kind {
             name: job.name,
             version: job.version,
@@ -141,13 +143,19 @@ impl Queue {
         let key = job.packing.and_then(|packing| packing.key);
         let key = key.map(|id| Unknown::Key { id });
         for reason in [Some(kind), key].into_iter().flatten() {
-            let mut parked = redis::cmd("ZSCORE");
-            parked.arg(&keys.parked);
-            parked.arg(format!("{}{id}", reason.prefix()));
-            if keys.connection.one(&parked).await? != Value::Nil {
+            let member = format!("{}{id}", reason.prefix());
+            if self.has_member(keys, &keys.parked, &member).await? {
                 let place = Place::Parked { reason };
                 return Ok(Some(Located::new(keys, place, envelope.clone())));
             }
+        }
+        if let Some(slot) = slot
+            && self
+                .has_member(keys, &keys.blocked, &waiter(slot, id))
+                .await?
+        {
+            let place = Place::Blocked { slot };
+            return Ok(Some(Located::new(keys, place, envelope.clone())));
         }
         // On its way into the stream.
         Ok(None)
@@ -161,6 +169,12 @@ impl Queue {
         cmd.arg("LIMIT").arg(0).arg(1);
         let unread = keys.connection.one(&cmd).await?;
         Ok(unread != Value::Array(Vec::new()))
+    }
+
+    async fn has_member(&self, keys: &Partition, index: &str, member: &str) -> Result<bool, Error> {
+        let mut score = redis::cmd("ZSCORE");
+        score.arg(index).arg(member);
+        Ok(keys.connection.one(&score).await? != Value::Nil)
     }
 
     /// Looks in a stream: the entry with the job, or whether all were looked through.

@@ -44,7 +44,8 @@ impl Minute {
 /// The load of a queue: what an autoscaler goes by.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Load {
-    /// Jobs that wait for a worker, or lie between two.
+    /// Jobs that wait for a worker, or lie between two; not those that wait for a slot of
+    /// their key, which start no sooner for another worker.
     pub waiting: u64,
     /// How long one job takes, on average over the last minutes; zero while nothing
     /// has run within the hour.

@@ -3,6 +3,7 @@
 //! Each call reads a number, or a page of at most [`MAX_PAGE`] jobs, and none holds
 //! Redis up. They see a queue at work: between two of them jobs move on.
 
+mod aside;
 mod cursor;
 mod delete;
 mod find;
@@ -50,6 +51,8 @@ pub struct Counts {
     pub delayed: u64,
     /// Waiting for a worker that knows them.
     pub parked: u64,
+    /// Waiting for a slot of their key.
+    pub blocked: u64,
     /// Dead letters.
     pub dead: u64,
     /// Dead letters that were trimmed, since the queue began.
@@ -99,6 +102,7 @@ impl Queue {
             all.in_hand += one.in_hand;
             all.delayed += one.delayed;
             all.parked += one.parked;
+            all.blocked += one.blocked;
             all.dead += one.dead;
             all.dead_trimmed += one.dead_trimmed;
             all.cancelled += one.cancelled;
@@ -111,6 +115,7 @@ impl Queue {
         let mut pipeline = Pipeline::new();
         pipeline.cmd("ZCARD").arg(&keys.delayed);
         pipeline.cmd("ZCARD").arg(&keys.parked);
+        pipeline.cmd("ZCARD").arg(&keys.blocked);
         pipeline.cmd("XLEN").arg(&keys.dead);
         pipeline.cmd("HGET").arg(&keys.meta).arg("dead_trimmed");
         pipeline.cmd("HGET").arg(&keys.meta).arg("cancelled");
@@ -133,6 +138,7 @@ impl Queue {
         let [
             delayed,
             parked,
+            blocked,
             dead,
             trimmed,
             cancelled,
@@ -151,6 +157,7 @@ impl Queue {
             in_hand: pending,
             delayed: number(delayed),
             parked: number(parked),
+            blocked: number(blocked),
             dead: number(dead),
             dead_trimmed: number(trimmed),
             cancelled: number(cancelled),

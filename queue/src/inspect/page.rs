@@ -120,6 +120,7 @@ impl Queue {
                 let jobs = jobs.collect();
                 Ok(Page { jobs, next })
             }
+            State::Blocked => self.blocked(keys, after, limit).await,
             State::Dead => {
                 let newest = entry_after(after)?;
                 let newest = newest.map_or("+".to_owned(), |(_, id)| format!("({id}"));
@@ -235,15 +236,8 @@ impl Queue {
         let full = due.len() == limit;
         let next = due.last().filter(|_| full);
         let next = next.map(|(id, due)| Cursor(After::Due(*due, id.clone())));
-        if due.is_empty() {
-            return Ok(Page::default());
-        }
-        let ids: Vec<&str> = due.iter().map(|(id, _)| id.as_str()).collect();
-        let mut cmd = redis::cmd("HMGET");
-        cmd.arg(&keys.payloads).arg(ids);
-        let Value::Array(envelopes) = keys.connection.one(&cmd).await? else {
-            return Err(Error::Reply("HMGET"));
-        };
+        let ids = due.iter().map(|(id, _)| id.clone()).collect();
+        let envelopes = self.payloads(keys, ids).await?;
         let both = due.iter().zip(envelopes);
         let jobs = both.filter_map(|((_, due), envelope)| match envelope {
             Value::BulkString(envelope) => Some(Located::new(

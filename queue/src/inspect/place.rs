@@ -1,6 +1,8 @@
 use std::{fmt, str::FromStr, time::Duration};
 
-use crate::{EntryId, Envelope, JobId, Priority, Unknown, letters::DeadLetter, queue::Partition};
+use crate::{
+    EntryId, Envelope, JobId, Priority, Slot, Unknown, letters::DeadLetter, queue::Partition,
+};
 
 /// Where a job can be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -13,21 +15,25 @@ pub enum State {
     Delayed,
     /// Waiting for a worker that knows it, those of one kind together.
     Parked,
+    /// Waiting for a slot of its key, those of one key together, the next first.
+    Blocked,
     /// A dead letter, newest first.
     Dead,
 }
 
 impl State {
     /// All of them, in the order of a job's life.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Ready,
         Self::InHand,
         Self::Delayed,
         Self::Parked,
+        Self::Blocked,
         Self::Dead,
     ];
 
-    /// The state in one word: `ready`, `in-hand`, `delayed`, `parked`, `dead`.
+    /// The state in one word: `ready`, `in-hand`, `delayed`, `parked`,
+    /// `blocked`, `dead`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -35,6 +41,7 @@ impl State {
             Self::InHand => "in-hand",
             Self::Delayed => "delayed",
             Self::Parked => "parked",
+            Self::Blocked => "blocked",
             Self::Dead => "dead",
         }
     }
@@ -48,7 +55,7 @@ impl fmt::Display for State {
 
 /// A text is not the name of a state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("no state of a job: there are ready, in-hand, delayed, parked and dead")]
+#[error("no state of a job: there are ready, in-hand, delayed, parked, blocked and dead")]
 pub struct UnknownState;
 
 impl FromStr for State {
@@ -107,6 +114,11 @@ pub enum Place {
         /// What the others did not know.
         reason: Unknown,
     },
+    /// Waiting for a slot of its key.
+    Blocked {
+        /// The hash of the key, and how many of its jobs may run at once.
+        slot: Slot,
+    },
     /// A dead letter.
     Dead {
         /// Its place among the letters, for [`crate::Queue::replay`]; the time of death.
@@ -129,6 +141,7 @@ impl Place {
             Self::InHand { .. } => State::InHand,
             Self::Delayed { .. } => State::Delayed,
             Self::Parked { .. } => State::Parked,
+            Self::Blocked { .. } => State::Blocked,
             Self::Dead { .. } => State::Dead,
         }
     }

@@ -30,7 +30,7 @@ impl Queue {
             // Not to be remembered: it is looked at once.
             let partition = self.new_partition(&format!("{queue}:{number}"));
             let counts = self.counts_in(&partition).await?;
-            let moving = counts.ready + counts.in_hand + counts.delayed;
+            let moving = counts.ready + counts.in_hand + counts.delayed + counts.blocked;
             if moving + counts.parked + counts.dead == 0 {
                 continue;
             }

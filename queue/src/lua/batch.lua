@@ -2,9 +2,10 @@
 -- Enqueues jobs of a batch: all of them, or none; and seals it, if these are the last.
 --
 -- KEYS 1 members (SET)  2 batch (HASH)  3-5 streams: normal, high, low  6 delayed (ZSET)
---      7 members of a batch to be (SET)  8 a batch to be (HASH), both of a new batch only
+--      7 blocked (ZSET)
+--      8 members of a batch to be (SET)  9 a batch to be (HASH), both of a new batch only
 -- ARGV 1 envelope of the job that follows the batch, to seal it, or ''
---      2 most jobs that may be ready, running or delayed, or '' for any number
+--      2 most jobs that may be ready, running, blocked or delayed, or '' for any number
 --      3 time to live of the batch in s  4.. job id and envelope of each job
 -- Returns 1, 0 when there is not room for all, or -1 when there is no such batch (any
 --   more), or all of its members have ended.
@@ -17,19 +18,19 @@
 -- include room.lua
 -- include streams.lua
 local jobs = (#ARGV - 3) / 2
-if not KEYS[7] and redis.call('SCARD', KEYS[1]) == 0 then
+if not KEYS[8] and redis.call('SCARD', KEYS[1]) == 0 then
   return -1
 end
-if ARGV[2] ~= '' and ARGV[2] - unfinished(3, KEYS[6]) < jobs then
+if ARGV[2] ~= '' and ARGV[2] - unfinished(3, KEYS[6], KEYS[7]) < jobs then
   return 0
 end
-if KEYS[7] and redis.call('EXISTS', KEYS[1]) == 0 then
-  redis.call('HSET', KEYS[8], 'total', 0)
+if KEYS[8] and redis.call('EXISTS', KEYS[1]) == 0 then
+  redis.call('HSET', KEYS[9], 'total', 0)
+  redis.call('EXPIRE', KEYS[9], ARGV[3])
+  redis.call('RENAME', KEYS[9], KEYS[2])
+  redis.call('SADD', KEYS[8], '')
   redis.call('EXPIRE', KEYS[8], ARGV[3])
-  redis.call('RENAME', KEYS[8], KEYS[2])
-  redis.call('SADD', KEYS[7], '')
-  redis.call('EXPIRE', KEYS[7], ARGV[3])
-  redis.call('RENAME', KEYS[7], KEYS[1])
+  redis.call('RENAME', KEYS[8], KEYS[1])
 end
 for i = 4, #ARGV, 2 do
   if redis.call('SADD', KEYS[1], ARGV[i]) == 1 then

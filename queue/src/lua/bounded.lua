@@ -1,8 +1,8 @@
 #!lua
 -- Enqueues jobs into a queue that has a limit: all of them, or none.
 --
--- KEYS 1-3 streams: normal, high, low  4 delayed (ZSET)
--- ARGV 1 most jobs that may be ready, running or delayed  2.. envelopes
+-- KEYS 1-3 streams: normal, high, low  4 delayed (ZSET)  5 blocked (ZSET)
+-- ARGV 1 most jobs that may be ready, running, blocked or delayed  2.. envelopes
 -- Returns 1, or 0 when there is not room for all.
 --
 -- Invariant: the room is looked at before the first write, in the script that takes
@@ -10,7 +10,7 @@
 -- producer can wait.
 -- include streams.lua
 -- include room.lua
-if ARGV[1] - unfinished(1, KEYS[4]) < #ARGV - 1 then
+if ARGV[1] - unfinished(1, KEYS[4], KEYS[5]) < #ARGV - 1 then
   return 0
 end
 for i = 2, #ARGV do

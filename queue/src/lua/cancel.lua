@@ -2,12 +2,12 @@
 -- Cancels a job: removes it where nobody runs it, or where the caller has stopped it,
 -- and else remembers that it is to be cancelled.
 --
--- KEYS 1 stream  2 payloads (HASH)  3 delayed (ZSET)  4 parked (ZSET)
+-- KEYS 1 stream  2 payloads (HASH)  3 delayed (ZSET)  4 parked, or blocked (ZSET)
 --      5 requests (ZSET)  6 meta (HASH)  7 once marker (STRING)
 --      8.. what the job holds, as release.lua says
--- ARGV 1 job id  2 where the caller has seen it: its entry id, 'aside' for delayed or
---      parked, '' for nowhere in a part of the queue, or 'gone' for nowhere in all of it
---      3 its member of parked  4 consumer, of a worker only
+-- ARGV 1 job id  2 where the caller has seen it: its entry id, 'aside' for delayed,
+--      parked or blocked, '' for nowhere in a part of the queue, or 'gone' for nowhere in all of it
+--      3 its member of KEYS 4  4 consumer, of a worker only
 --      5 time to live of a once-job's marker in ms, else ''  6 what the job holds
 -- Returns 1 when it was removed, 0 when a worker has it in hand, -1 when it is aside,
 --   and the caller did not see it there, -2 when it is not where the caller saw it.
@@ -32,7 +32,7 @@ if waits or (aside and place == 'aside') then
   if ARGV[5] ~= '' and redis.call('PTTL', KEYS[7]) < tonumber(ARGV[5]) then
     redis.call('SET', KEYS[7], '1', 'PX', ARGV[5])
   end
-  release(ARGV[6], 8, id, 'cancelled')
+  release(ARGV[6], 8, id, 'cancelled', not waits)
   redis.call('HINCRBY', KEYS[6], 'cancelled', 1)
   if waits then
     redis.call('XDEL', KEYS[1], place)

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Deletes one job that nobody runs.
 --
--- KEYS 1 where it is: stream, delayed, parked (ZSETs) or dead letters (STREAM)
+-- KEYS 1 where it is: stream, delayed, parked, blocked (ZSETs) or dead letters (STREAM)
 --      2 payloads (HASH)  3 once marker (STRING)
 --      4.. what the job holds, as release.lua says
 -- ARGV 1 job id  2 'entry', 'set aside' or 'letter'  3 its entry, member or letter there
@@ -35,7 +35,7 @@ end
 if ARGV[4] ~= '' and redis.call('PTTL', KEYS[3]) < tonumber(ARGV[4]) then
   redis.call('SET', KEYS[3], '1', 'PX', ARGV[4])
 end
-release(ARGV[5], 4, id, 'cancelled')
+release(ARGV[5], 4, id, 'cancelled', kind == 'set aside')
 if kind == 'set aside' then
   redis.call('HDEL', KEYS[2], id)
   redis.call('ZREM', KEYS[1], at)

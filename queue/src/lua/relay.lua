@@ -2,9 +2,9 @@
 -- Takes jobs of one queue over from the outbox, but none that has been taken already.
 --
 -- KEYS 1-3 streams: normal, high, low  4 payloads (HASH)  5 delayed (ZSET)
---      6.. once marker of each job (STRING)
+--      6 blocked (ZSET)  7.. once marker of each job (STRING)
 -- ARGV 1 least time to live of a marker in ms, from the due time on
---      2 most jobs that may be ready, running or delayed, or '' for any number
+--      2 most jobs that may be ready, running, blocked or delayed, or '' for any number
 --      3.. for each job: id, envelope, due time in ms of the Unix epoch or '' for now,
 --          ms from then on until the outbox relays it again, which come on top
 -- Returns how many were not known; or, when the queue is full, -1 less the number of
@@ -21,10 +21,10 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local taken = 0
 local room = math.huge
 if ARGV[2] ~= '' then
-  room = ARGV[2] - unfinished(1, KEYS[5])
+  room = ARGV[2] - unfinished(1, KEYS[5], KEYS[6])
 end
-for job = 1, #KEYS - 5 do
-  local marker, id, envelope = KEYS[job + 5], ARGV[4 * job - 1], ARGV[4 * job]
+for job = 1, #KEYS - 6 do
+  local marker, id, envelope = KEYS[job + 6], ARGV[4 * job - 1], ARGV[4 * job]
   local due = math.max(tonumber(ARGV[4 * job + 1]) or 0, now)
   local left = redis.call('PTTL', marker)
   if left == -2 and redis.call('HEXISTS', KEYS[4], id) == 0 then

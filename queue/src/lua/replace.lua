@@ -3,21 +3,23 @@
 -- for the end of that one, where a worker has it in hand.
 --
 -- KEYS 1-3 streams: normal, high, low  4 payloads (HASH)  5 delayed (ZSET)
---      6 lock (STRING)  7 meta (HASH)  8 parked (ZSET)  9 the job that is kept (HASH)
+--      6 lock (STRING)  7 meta (HASH)  8 parked, or blocked (ZSET)
+--      9 the job that is kept (HASH)  10.. the holder's slot, if it needs one: as slots.lua says
 -- ARGV 1 job id  2 envelope  3 'now', 'in' or 'at'  4 ms from now, or of the Unix epoch
 --      5 time to live of the lock in ms, from the job's time on
 --      6 id of the holder  7 where it was seen: its entry id, or 'aside'
---      8 number of its stream, from 1 on  9 its member of parked
+--      8 number of its stream, from 1 on  9 its member of KEYS 8
 --      10 '1' to keep the job while a worker has the holder in hand, else ''
 -- Returns 1 when it is in the holder's place; 0 when a worker has that in hand; 2 when it is
 --   kept, or the id of the job that was kept before and is not any more; or -1 when the
 --   holder is not there (any more).
 --
 -- Invariant: the new job is there, and holds the key, before the old one leaves, whose
--- payload goes before its index. What has left is counted. At most one job is kept for a
+-- payload goes before its index; its slot is the next one's. What has left is counted. At most one job is kept for a
 -- key, and it ends where its holder does. No allow-oom: a producer can wait.
 -- include streams.lua
 -- include place.lua
+-- include slots.lua
 local old, at = ARGV[6], ARGV[7]
 if redis.call('GET', KEYS[6]) ~= old then
   return -1
@@ -51,6 +53,10 @@ redis.call('SET', KEYS[6], ARGV[1], 'PX', keep)
 redis.call('HINCRBY', KEYS[7], 'replaced', before and 2 or 1)
 if before then
   redis.call('DEL', KEYS[9])
+end
+if KEYS[10] then
+  redis.call('HDEL', KEYS[10], old)
+  let_in(10, at == 'aside' and old)
 end
 if at ~= 'aside' then
   redis.call('XDEL', stream, at)

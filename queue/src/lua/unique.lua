@@ -2,10 +2,10 @@
 -- Enqueues a job, unless another one holds its key, or the queue is full.
 --
 -- KEYS 1-3 streams: normal, high, low  4 payloads (HASH)  5 delayed (ZSET)
---      6 lock (STRING)
+--      6 lock (STRING)  7 blocked (ZSET)
 -- ARGV 1 job id  2 envelope  3 'now', 'in' or 'at'  4 ms from now, or of the Unix epoch
 --      5 time to live of the lock in ms, from the job's time on
---      6 most jobs that may be ready, running or delayed, of a queue with a limit only
+--      6 most jobs that may be ready, running, blocked or delayed, of a queue with a limit only
 -- Returns nothing, the id of the job that holds the key, or 0 when the queue is full.
 --
 -- Invariant: the lock is written last. Stopping before it can let another job
@@ -21,7 +21,7 @@ if holder then
   end
   return holder
 end
-if ARGV[6] and unfinished(1, KEYS[5]) >= tonumber(ARGV[6]) then
+if ARGV[6] and unfinished(1, KEYS[5], KEYS[7]) >= tonumber(ARGV[6]) then
   return 0
 end
 local keep = place(ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5])

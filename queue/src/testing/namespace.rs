@@ -217,6 +217,13 @@ impl Look {
                 }
                 // A batch that was to be; the next takes it over.
                 "b:new" | "b:new:m" => {}
+                "blocked" => {
+                    let members: Vec<String> = self.ask(&["ZRANGE", key, "0", "-1"]).await;
+                    found.counts.blocked += members.len() as u64;
+                    let ids = members.iter().filter_map(|member| member.split(' ').nth(1));
+                    indexed.extend(ids.map(ToOwned::to_owned));
+                }
+                slots if slots.starts_with("k:") => self.slots(key, found).await,
                 // Markers, counters of a minute, and what jobs have said.
                 passing if PASSING.iter().any(|kind| passing.starts_with(kind)) => {
                     let left: i64 = self.ask(&["PTTL", key]).await;
@@ -238,6 +245,20 @@ impl Look {
         for name in scheduled.difference(&specs) {
             let text = format!("the slot of {name}, which has no spec");
             found.residue.push(text);
+        }
+    }
+
+    /// Looks at the slots of a key: those of jobs that are in their streams may stay.
+    async fn slots(&mut self, key: &str, found: &mut Found) {
+        let (tag, _) = key.rsplit_once(":k:").expect("the key of slots");
+        let slots: HashMap<String, String> = self.ask(&["HGETALL", key]).await;
+        for (job, slot) in slots {
+            let (level, entry) = slot.split_once('/').expect("a level and an entry");
+            let stream = format!("{tag}:s:{level}");
+            let there: Vec<Value> = self.ask(&["XRANGE", &stream, entry, entry]).await;
+            if there.is_empty() {
+                found.residue.push(format!("{key}: the slot of {job}"));
+            }
         }
     }
 

@@ -48,7 +48,7 @@ impl Report {
     /// Whether all that ran is done, and nothing was parked, buried or cancelled unrun.
     #[must_use]
     pub fn all_done(&self) -> bool {
-        let others = self.left.parked + self.left.dead + self.left.cancelled;
+        let others = self.left.parked + self.left.blocked + self.left.dead + self.left.cancelled;
         self.done() == self.jobs.len() && others == 0
     }
 
@@ -87,6 +87,7 @@ impl fmt::Display for Report {
             in_hand,
             delayed,
             parked,
+            blocked,
             dead,
             cancelled,
             ..
@@ -94,7 +95,7 @@ impl fmt::Display for Report {
         write!(
             f,
             "left: {ready} ready, {in_hand} in hand, {delayed} delayed, {parked} parked, \
-             {dead} dead, {cancelled} cancelled"
+             {blocked} blocked, {dead} dead, {cancelled} cancelled"
         )
     }
 }

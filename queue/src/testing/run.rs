@@ -241,7 +241,7 @@ impl Run {
             // First, because a job goes from here to there: the other way round it could be missed.
             let wait = next_due(&self.queue, name).await?;
             let counts = self.queue.counts(name).await?;
-            if counts.ready + counts.in_hand > 0 {
+            if counts.ready + counts.in_hand + counts.blocked > 0 {
                 return Ok(Look::Busy);
             }
             if counts.parked > 0 && self.knows_parked(name).await? {
@@ -286,6 +286,7 @@ impl Run {
             all.in_hand += one.in_hand;
             all.delayed += one.delayed;
             all.parked += one.parked;
+            all.blocked += one.blocked;
             all.dead += one.dead;
             all.dead_trimmed += one.dead_trimmed;
             all.cancelled += one.cancelled;

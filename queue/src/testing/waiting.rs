@@ -54,7 +54,7 @@ impl<J: Job> Waiting<J> {
 
 /// The jobs of one kind that wait in its queue: the ready ones, then by their time.
 ///
-/// Not those that a worker has in hand, nor dead letters or parked jobs.
+/// Not those that a worker has in hand, nor dead letters, nor jobs that are parked or blocked.
 ///
 /// # Panics
 /// When Redis does not answer, or a payload does not fit the job.

@@ -234,6 +234,20 @@ impl Board {
         hand.room((free + window).div_ceil(lanes), look)
     }
 
+    /// How many jobs could start now in a lane that is alone in its queue, beyond those
+    /// that wait for it here.
+    pub(super) fn free(&self, lane: usize) -> usize {
+        let state = self.state();
+        let hand = &state.lanes[lane];
+        if hand.is_unconfirmed() {
+            return 0;
+        }
+        let free = self.concurrency.saturating_sub(state.running);
+        let share = &state.queues[hand.queue];
+        let free = free.min(share.limit.saturating_sub(share.running));
+        free.saturating_sub(hand.len())
+    }
+
     /// A fetch for a lane that asked for this has brought entries of these levels.
     pub(super) fn fetched(&self, lane: usize, asked: Room, brought: [bool; Priority::LEVELS]) {
         self.state().lanes[lane].fetched(asked, brought);

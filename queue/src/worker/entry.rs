@@ -31,6 +31,30 @@ pub(super) struct Entry {
     pub(super) since: Instant,
 }
 
+impl Entry {
+    /// Reads `[id, fields, deliveries, number of its stream in this order, from 1 on]`.
+    pub(super) fn read(
+        row: Value,
+        order: [Priority; Priority::LEVELS],
+        consumer: &Arc<str>,
+    ) -> Option<Self> {
+        let Value::Array(mut parts) = row else {
+            return None;
+        };
+        let number = usize::try_from(parse_number(&parts.pop()?)?).ok()?;
+        let deliveries = parse_number(&parts.pop()?)?;
+        let (id, envelope) = parse_entry(Value::Array(parts))?;
+        let priority = *order.get(number.checked_sub(1)?)?;
+        Some(Self {
+            id: EntryRef { id, priority },
+            deliveries: u32::try_from(deliveries).unwrap_or(u32::MAX),
+            consumer: Arc::clone(consumer),
+            envelope,
+            since: Instant::now(),
+        })
+    }
+}
+
 /// An entry as Redis sends it: its id and its envelope.
 pub(crate) type Raw = (EntryId, Vec<u8>);
 

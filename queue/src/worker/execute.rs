@@ -29,9 +29,10 @@ use super::{
     report::{Page, Report},
     requests::Requests,
     settle::Settlement,
+    slots,
 };
 use crate::{
-    JobContext, JobError, Registry, Unknown, UnpackError,
+    JobContext, JobError, Registry, Slot, Unknown, UnpackError,
     cancel::Target,
     envelope::Header,
     registry::{Kind, Outcome},
@@ -128,6 +129,11 @@ impl<C: Clone + Send + Sync + 'static> Runners<C> {
             Err(UnpackError::Key(id)) => return park(lane, &header, &entry, &Unknown::Key { id }),
             Err(error) => return bury(lane, &header, &entry, &error),
         };
+        if let Some(slot) = header.extras.slot
+            && !self.admits(lane, &header, slot, &entry).await
+        {
+            return;
+        }
         // At the highest level, so that a filter of `warn` or `error` leaves the ids in its lines.
         let span = tracing::error_span!(
             "job",
@@ -161,6 +167,18 @@ impl<C: Clone + Send + Sync + 'static> Runners<C> {
         match settlement {
             Some(settlement) => lane.settle(entry.id, &entry.consumer, settlement),
             None => lane.let_go([entry.id]),
+        }
+    }
+
+    /// Whether the job has its slot; a worker that ends does not wait to hear it.
+    async fn admits(&self, lane: &Lane, header: &Header<'_>, slot: Slot, entry: &Entry) -> bool {
+        tokio::select! {
+            biased;
+            admitted = slots::admits(lane, header, slot, entry) => admitted,
+            () = self.hurry.cancelled() => {
+                lane.settle(entry.id, &entry.consumer, Settlement::HandBack);
+                false
+            }
         }
     }
 

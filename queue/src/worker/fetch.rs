@@ -140,6 +140,10 @@ impl Reader<'_> {
             let what = "Redis does not know this worker yet, or has forgotten it";
             return Err((redis::ErrorKind::Client, what).into());
         }
+        if let Some(gate) = &self.lane.gate {
+            let bell = (connection, self.block_ms);
+            return gate.pass(self.lane, lease, room.most(), bell).await;
+        }
         let fetched = if room.is_for_all() {
             let cmd = self.wait_for_any(lease, room.most());
             connection.entries(&[cmd]).await?

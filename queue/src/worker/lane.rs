@@ -11,6 +11,7 @@ use tokio::sync::{Mutex, Notify, mpsc};
 use super::{
     board::{Board, Place, Room},
     entry::{Entry, EntryRef},
+    gate::Gate,
     lease::Tenure,
     report::Progress,
     requests::Requests,
@@ -37,6 +38,10 @@ pub(super) struct Lane {
     pub(super) pace: Pace,
     pub(super) tally: Tally,
     pub(super) progress: Arc<Progress>,
+    /// What the queue lets through, if it has a gate.
+    pub(super) gate: Option<Gate>,
+    /// Places behind the gate are free that this worker had.
+    pub(super) freed: Notify,
     /// Held while entries get an owner outside the reader: reclaim and reconcile.
     pub(super) intake: Mutex<()>,
     /// Something was claimed and its answer lost: look at the own entries soon.
@@ -131,6 +136,9 @@ impl Lane {
         if self.held.load(Ordering::Acquire) {
             return Room::default();
         }
+        if self.gate.is_some() {
+            return Room::even(self.board.free(self.number));
+        }
         let window = self.pace.window(self.settings.tuning.prefetch_max);
         self.board.room(self.number, window, look)
     }
@@ -144,10 +152,18 @@ impl Lane {
         self.board.claimable(self.number, window)
     }
 
+    /// Forgets entries whose outcome Redis has confirmed.
+    pub(super) fn release(&self, ids: impl IntoIterator<Item = EntryRef>) {
+        self.board.release(self.number, ids);
+        if self.gate.is_some() {
+            self.freed.notify_one();
+        }
+    }
+
     /// Forgets entries that went another way than to their end; one that has come
     /// back to this worker meanwhile was passed over, and is now taken up.
     pub(super) fn let_go(&self, ids: impl IntoIterator<Item = EntryRef>) {
-        self.board.release(self.number, ids);
+        self.release(ids);
         self.reconcile.store(true, Ordering::Release);
     }
 }

@@ -5,6 +5,7 @@ mod cron;
 pub(crate) mod entry;
 mod execute;
 mod fetch;
+mod gate;
 mod lane;
 mod lease;
 mod reconcile;
@@ -13,6 +14,7 @@ mod requests;
 mod running;
 mod scan;
 mod settle;
+mod slots;
 mod strays;
 mod tally;
 mod tick;
@@ -39,6 +41,7 @@ use self::{
     board::Board,
     cron::Schedules,
     execute::Runners,
+    gate::Gate,
     lane::{Lane, Pace, Pause},
     lease::{Heartbeat, Tenure},
     requests::Requests,
@@ -111,12 +114,31 @@ impl<C: Clone + Send + Sync + 'static> Worker<C> {
     /// Checks settings and schedules; all that is wrong is told at once.
     fn check(&self) -> Result<(), Error> {
         let mut wrong = Vec::new();
-        for checked in [self.settings.check(), self.registry.check()] {
+        let gates = self.gates_are_possible();
+        for checked in [self.settings.check(), self.registry.check(), gates] {
             match checked {
                 Err(Error::Settings(mistakes)) => wrong.extend(mistakes),
                 checked => checked?,
             }
         }
+        if wrong.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::Settings(wrong))
+        }
+    }
+
+    /// A gate sees one partition: what is in hand of the others it would not count.
+    fn gates_are_possible(&self) -> Result<(), Error> {
+        let queues = self.settings.queues.iter();
+        let several = |name: &str| self.queue.all_partitions(name).len() > 1;
+        let wrong = queues.filter(|queue| Gate::of(queue).is_some() && several(&queue.name));
+        let wrong: Vec<_> = wrong
+            .map(|queue| {
+                let name = &queue.name;
+                format!("queue {name:?}: most_at_once, rate: not with several partitions")
+            })
+            .collect();
         if wrong.is_empty() {
             Ok(())
         } else {
@@ -180,9 +202,12 @@ impl<C: Clone + Send + Sync + 'static> Worker<C> {
         };
         let partitions: Vec<_> = queues
             .iter()
-            .map(|queue| (limit_of(queue), self.queue.all_partitions(&queue.name)))
+            .map(|queue| {
+                let all = self.queue.all_partitions(&queue.name);
+                (limit_of(queue), Gate::of(queue), all)
+            })
             .collect();
-        let shares = partitions.iter().map(|(limit, all)| (*limit, all.len()));
+        let shares = partitions.iter().map(|(limit, _, all)| (*limit, all.len()));
         let board = Arc::new(Board::new(&shares.collect::<Vec<_>>(), concurrency));
         let known: Vec<String> = self
             .registry
@@ -197,10 +222,11 @@ impl<C: Clone + Send + Sync + 'static> Worker<C> {
             .collect();
         let mut lanes = Vec::new();
         let mut outcomes = Vec::new();
-        let partitions = partitions
-            .into_iter()
-            .flat_map(|(limit, all)| all.into_iter().map(move |partition| (partition, limit)));
-        for (number, (partition, limit)) in partitions.enumerate() {
+        let partitions = partitions.into_iter().flat_map(|(limit, gate, all)| {
+            let all = all.into_iter();
+            all.map(move |partition| (partition, limit, gate))
+        });
+        for (number, (partition, limit, gate)) in partitions.enumerate() {
             let queue = &partition.name;
             let (settle, settled) = mpsc::unbounded_channel();
             let keys = Arc::clone(&partition.keys);
@@ -214,6 +240,8 @@ impl<C: Clone + Send + Sync + 'static> Worker<C> {
                 board: Arc::clone(&board),
                 settle,
                 pace: Pace::new(limit),
+                gate,
+                freed: Notify::new(),
                 tally: Tally::default(),
                 progress: Arc::default(),
                 intake: Mutex::new(()),

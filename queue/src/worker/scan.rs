@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     board::Place,
-    entry::{Entry, EntryRef, parse_entry, parse_number},
+    entry::{Entry, parse_number},
     lane::{Lane, jittered},
     report,
     settle::Settlement,
@@ -116,6 +116,9 @@ async fn reclaim(lane: &Lane) -> RedisResult<Reclaimed> {
         .arg(tuning.quarantine_at)
         .arg(u8::from(lane.board.may_suspect()))
         .arg(tuning.poison_after);
+    if let Some(gate) = &lane.gate {
+        gate.tell(&mut cmd);
+    }
     let Value::Array(rows) = lane.connection.one(&cmd).await? else {
         return Ok(Reclaimed::All);
     };
@@ -124,23 +127,8 @@ async fn reclaim(lane: &Lane) -> RedisResult<Reclaimed> {
     }
     let taken = rows.len();
     tracing::info!(queue.name = lane.queue, entries = taken, "took over jobs");
-    let since = Instant::now();
-    let entries = rows.into_iter().filter_map(|row| {
-        let Value::Array(mut parts) = row else {
-            return None;
-        };
-        let number = usize::try_from(parse_number(&parts.pop()?)?).ok()?;
-        let deliveries = parse_number(&parts.pop()?)?;
-        let (id, envelope) = parse_entry(Value::Array(parts))?;
-        let priority = *order.get(number.checked_sub(1)?)?;
-        Some(Entry {
-            id: EntryRef { priority, id },
-            deliveries: u32::try_from(deliveries).unwrap_or(u32::MAX),
-            consumer: Arc::clone(&lease.consumer),
-            envelope,
-            since,
-        })
-    });
+    let rows = rows.into_iter();
+    let entries = rows.filter_map(|row| Entry::read(row, order, &lease.consumer));
     lane.admit(entries, Place::Front);
     // A full worker takes one handful per scan, so that others find some too.
     Ok(if taken >= room && lane.room(false).most() > 0 {

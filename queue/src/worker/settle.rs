@@ -161,7 +161,7 @@ pub(super) async fn settle_all(
                 if flushed.strayed {
                     lane.let_go(confirmed);
                 } else {
-                    lane.board.release(lane.number, confirmed);
+                    lane.release(confirmed);
                 }
                 pause.reset();
                 if failing {

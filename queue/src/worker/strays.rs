@@ -36,7 +36,7 @@ async fn warn(queue: &Queue, name: &str) {
         tracing::warn!(
             queue.name = name,
             partition = stray.partition,
-            jobs = counts.ready + counts.in_hand + counts.delayed + counts.parked,
+            jobs = counts.ready + counts.in_hand + counts.delayed + counts.parked + counts.blocked,
             dead = counts.dead,
             partitions = queue.partitions(name),
             "no worker serves this partition: run one with a higher number until it is drained"

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use queue::{
     Batch, Cancelled, Chain, Counts, EnqueueError, Envelope, Job, JobContext, JobError, JobId,
-    Keyring, LinkError, Options, Packer, Priority, Registry, Replay, Run,
+    Keyring, LinkError, Options, Packer, Priority, Queue, Registry, Relayed, Replay, Run,
     inspect::Deletion,
     testing::{Outcome, perform_envelope, run_until_empty},
 };
@@ -230,6 +230,20 @@ async fn a_link_performs_as_a_job_of_its_own() {
     log.assert_each_done_once(&[first.id]);
 }
 
+/// This job, and those behind it, are so many, and all encrypted.
+async fn assert_packed(queue: &Queue, first: JobId, jobs: usize) {
+    let found = queue.find("default", first).await.unwrap().found();
+    let mut link = Some(found.unwrap().envelope);
+    let mut seen = 0;
+    while let Some(bytes) = link {
+        let envelope = Envelope::decode(&bytes).unwrap();
+        assert_eq!(envelope.packing.and_then(|packing| packing.key), Some(7));
+        link = envelope.next;
+        seen += 1;
+    }
+    assert_eq!(seen, jobs);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_job_carries_is_packed_too() {
     let packing = Packer {
@@ -239,13 +253,21 @@ async fn what_a_job_carries_is_packed_too() {
     let fixture = Fixture::tuned(|settings| settings.packing = packing).await;
     let queue = &fixture.queue;
     let first = enqueue(&fixture, three(Act::Succeed)).await[0];
-    let found = queue.find("default", first).await.unwrap().found();
-    let mut link = Some(found.unwrap().envelope);
-    while let Some(bytes) = link {
-        let envelope = Envelope::decode(&bytes).unwrap();
-        assert_eq!(envelope.packing.and_then(|packing| packing.key), Some(7));
-        link = envelope.next;
-    }
+    assert_packed(queue, first, 3).await;
+    // From the outbox, where it may be JSON.
+    let plain = three(Act::Succeed).into_envelope().unwrap();
+    let relayed = Relayed {
+        envelope: plain.encode(),
+        id: plain.id,
+        queue: plain.queue.clone(),
+        run_at: None,
+        again_after: HOUR,
+    };
+    queue.relay(&[relayed]).await.unwrap();
+    assert_packed(queue, plain.id, 3).await;
+    let open = three(Act::Succeed).into_envelope().unwrap();
+    queue.enqueue_envelope(&open).await.unwrap();
+    assert_packed(queue, open.id, 3).await;
     let mut batch = Batch::followed_by(&quick()).unwrap();
     let member = batch.add(&quick()).unwrap();
     let id = queue.enqueue_batch(batch).await.unwrap();
@@ -259,6 +281,6 @@ async fn what_a_job_carries_is_packed_too() {
     }
     let ran = run_until_empty(queue, registry(), Arc::clone(&fixture.log)).await;
     ran.unwrap().assert_all_done();
-    assert_eq!(fixture.log.done_count(), 5);
+    assert_eq!(fixture.log.done_count(), 11);
     fixture.end().await;
 }

@@ -6,11 +6,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use queue::{Batch, Chain, Options, Priority, Queue, Settings, UniqueMode};
+use queue::{Batch, Chain, Options, Priority, Queue, QueueSettings, Settings, UniqueMode};
 
 use crate::harness::*;
 
 const CHILD_NAMESPACE: &str = "QUEUE_TEST_CHILD_NAMESPACE";
+/// Most jobs at once of all workers, if there is a limit.
+const CHILD_AT_ONCE: &str = "QUEUE_TEST_CHILD_AT_ONCE";
 
 /// The worker process that the tests kill: this test binary, run again.
 ///
@@ -24,16 +26,29 @@ async fn child_worker() {
     let mut settings = quick(queue::testing::settings());
     settings.namespace = namespace;
     let queue = Queue::connect(settings).await.unwrap();
-    start(&queue, &Arc::new(Log::default()), 4).ended().await;
+    #[expect(clippy::disallowed_methods, reason = "set by the tests below")]
+    let at_once = std::env::var(CHILD_AT_ONCE).unwrap_or_default();
+    let served = QueueSettings {
+        most_at_once: at_once.parse().ok(),
+        ..QueueSettings::from("default")
+    };
+    let worker = start_serving(&queue, &Arc::new(Log::default()), served, 4);
+    worker.ended().await;
 }
 
-struct Process(Child);
+pub(crate) struct Process(Child);
 
 impl Process {
-    fn start(settings: &Settings) -> Self {
+    pub(crate) fn start(settings: &Settings) -> Self {
+        Self::start_gated(settings, None)
+    }
+
+    pub(crate) fn start_gated(settings: &Settings, at_once: Option<u64>) -> Self {
+        let at_once = at_once.map_or_else(String::new, |most| most.to_string());
         let child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "crash::child_worker", "--nocapture"])
             .env(CHILD_NAMESPACE, &settings.namespace)
+            .env(CHILD_AT_ONCE, at_once)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -41,7 +56,7 @@ impl Process {
         Self(child)
     }
 
-    fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.0.kill().unwrap();
         self.0.wait().unwrap();
     }

@@ -13,7 +13,8 @@ use std::{
 };
 
 use queue::{
-    Counts, Job, JobContext, JobError, JobId, Queue, Registry, Settings, Worker, WorkerSettings,
+    Counts, Job, JobContext, JobError, JobId, Queue, QueueSettings, Registry, Settings, Worker,
+    WorkerSettings,
     redis::{aio::MultiplexedConnection, streams::StreamInfoConsumersReply},
     testing::{self, Namespace},
 };
@@ -292,6 +293,27 @@ pub(crate) fn start_with(
     }
 }
 
+/// A worker for everything in [`registry`] that serves this queue.
+pub(crate) fn start_serving(
+    queue: &Queue,
+    log: &Arc<Log>,
+    served: QueueSettings,
+    concurrency: usize,
+) -> Running {
+    let (shutdown, abort) = (CancellationToken::new(), CancellationToken::new());
+    let settings = WorkerSettings {
+        queues: vec![served],
+        concurrency,
+        drain_timeout: Duration::from_secs(5),
+    };
+    let worker = Worker::new(queue.clone(), registry(), Arc::clone(log), settings);
+    Running {
+        handle: tokio::spawn(worker.run(shutdown.clone(), abort.clone())),
+        shutdown,
+        abort,
+    }
+}
+
 pub(crate) fn task(act: Act) -> Task {
     Task { number: 0, act }
 }
@@ -356,9 +378,14 @@ pub(crate) async fn consumers(fixture: &Fixture) -> BTreeSet<String> {
     let mut connection = fixture.connection().await;
     let alive = ["ZRANGE", &fixture.key("alive"), "0", "-1"];
     let mut names: BTreeSet<String> = query(&mut connection, &alive).await;
-    let info = ["XINFO", "CONSUMERS", &fixture.key("s:0"), "g"];
-    let info: StreamInfoConsumersReply = query(&mut connection, &info).await;
-    names.extend(info.consumers.into_iter().map(|consumer| consumer.name));
+    for stream in ["s:0", "s:1", "s:2"] {
+        let mut cmd = queue::redis::cmd("XINFO");
+        cmd.arg(&["CONSUMERS", &fixture.key(stream), "g"]);
+        // A stream without a group has none.
+        let info = cmd.query_async::<StreamInfoConsumersReply>(&mut connection);
+        let info = info.await.map(|info| info.consumers).unwrap_or_default();
+        names.extend(info.into_iter().map(|consumer| consumer.name));
+    }
     names.remove("~");
     names
 }

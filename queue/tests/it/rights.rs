@@ -6,8 +6,8 @@ use std::{
 };
 
 use queue::{
-    Awaited, Batch, Cancelled, Chain, Envelope, JobId, Options, Queue, Registry, Relayed, Run,
-    Schedule, Settings, UniqueMode,
+    Awaited, Batch, Cancelled, Chain, Envelope, JobId, KeyLimit, Options, Queue, QueueSettings,
+    Rate, Registry, Relayed, Run, Schedule, Settings, UniqueMode,
     inspect::{Deletion, State},
     redis::{IntoConnectionInfo, Value},
     testing,
@@ -45,6 +45,7 @@ async fn the_users_rights_are_enough_for_all_that_the_queue_does() {
         ..Options::default()
     };
     queue.ping().await.unwrap();
+    through_gates(&queue).await;
     queue
         .enqueue_many(&[
             task(Act::FailTimes(1)),
@@ -166,10 +167,34 @@ async fn the_users_rights_are_enough_for_all_that_the_queue_does() {
     let batch = queue.batch("default", batch).await.unwrap();
     assert!(batch.unwrap().is_over());
     let rates = queue.rates("default").await.unwrap();
-    assert_eq!(rates.iter().map(|minute| minute.done).sum::<u64>(), 15);
+    assert_eq!(rates.iter().map(|minute| minute.done).sum::<u64>(), 19);
     let refused: Vec<Value> = query(&mut redis, &["ACL", "LOG"]).await;
     assert!(refused.is_empty(), "{refused:#?}");
     fixture.end_leaving(held(1)).await;
+}
+
+/// Jobs that need slots, through a gate.
+async fn through_gates(queue: &Queue) {
+    let options = Options {
+        slot: Some(KeyLimit::one("a")),
+        ..Options::default()
+    };
+    for _ in 0..4 {
+        let job = task(Act::FailTimes(1));
+        queue.enqueue_with(&job, &options).await.unwrap();
+    }
+    let served = QueueSettings {
+        most_at_once: Some(3),
+        rate: Some(Rate::per_second(1000)),
+        ..QueueSettings::from("default")
+    };
+    let log = Arc::default();
+    let worker = start_serving(queue, &log, served, 4);
+    until_done(&log, 4).await;
+    assert_settled(queue, 0).await;
+    // An empty queue is waited at.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    worker.stop().await;
 }
 
 /// All that `queue::inspect` does.

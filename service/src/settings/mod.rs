@@ -23,19 +23,24 @@
 mod forms;
 mod keys;
 mod queue;
+mod queues;
 mod reader;
 mod redis;
 mod variables;
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use email_address::EmailAddress;
 use secrecy::SecretString;
 
-use self::forms::{is_base_url, is_filter, is_loopback, is_origin};
+use self::{
+    forms::{is_base_url, is_filter, is_loopback, is_origin},
+    queues::{at_least_one, per_queue},
+};
 pub use self::{
     keys::QueueKeys,
     queue::Queue,
+    queues::{InvalidRate, QueueRate},
     reader::{Reader, SettingsError},
     redis::{Redis, RedisServers, RedisTls},
     variables::{VARIABLES, Variable},
@@ -117,10 +122,14 @@ pub struct Database {
 }
 
 /// The worker.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Worker {
     /// Jobs that run at once.
     pub concurrency: usize,
+    /// Jobs of each queue named that run at once in all workers.
+    pub at_once: BTreeMap<String, u64>,
+    /// How fast all workers start the jobs of each queue named.
+    pub rates: BTreeMap<String, QueueRate>,
     /// Where it answers probes, always on the loopback interface.
     pub health_addr: SocketAddr,
 }
@@ -262,6 +271,14 @@ impl Worker {
         let address = "a loopback address and a port, such as 127.0.0.1:8001";
         Self {
             concurrency: reader.number("WORKER_CONCURRENCY", 1..=10_000),
+            at_once: per_queue(reader, "WORKER_AT_ONCE", "limit", "4", at_least_one),
+            rates: per_queue(
+                reader,
+                "WORKER_RATES",
+                "rate, as jobs/seconds or jobs/seconds/burst",
+                "100/60",
+                |text| text.parse().ok(),
+            ),
             // The worker is no public service; its probes answer only on its own host.
             health_addr: reader.parsed("WORKER_HEALTH_ADDR", address, |text| {
                 let address: SocketAddr = text.parse().ok()?;

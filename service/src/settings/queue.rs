@@ -1,6 +1,9 @@
-use std::{collections::BTreeMap, ops::RangeInclusive, str::FromStr, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
-use super::{QueueKeys, Reader};
+use super::{
+    QueueKeys, Reader,
+    queues::{at_least_one, per_queue},
+};
 
 /// The queue, for those who fill it and for those who empty it.
 #[derive(Clone, Debug)]
@@ -29,13 +32,13 @@ impl Queue {
                 (text.len() <= 64 && text.chars().all(valid)).then(|| text.to_owned())
             }),
             lease: reader.seconds("QUEUE_LEASE_SECONDS", 2..=300),
-            limits: per_queue(reader, "QUEUE_LIMITS", 1..=u64::MAX, "limit", "100000"),
+            limits: per_queue(reader, "QUEUE_LIMITS", "limit", "100000", at_least_one),
             partitions: per_queue(
                 reader,
                 "QUEUE_PARTITIONS",
-                1..=64,
                 "partitions, 1 to 64",
                 "4",
+                |text| text.parse().ok().filter(|number| (1..=64).contains(number)),
             ),
             compress_above: reader.parsed(
                 "QUEUE_COMPRESS_ABOVE",
@@ -48,31 +51,4 @@ impl Queue {
             keys: QueueKeys::read(reader),
         }
     }
-}
-
-/// Reads `queue=number,queue=number`.
-fn per_queue<T: FromStr + PartialOrd>(
-    reader: &mut Reader,
-    name: &'static str,
-    range: RangeInclusive<T>,
-    what: &str,
-    example: &str,
-) -> BTreeMap<String, T> {
-    let mut numbers = BTreeMap::new();
-    for item in reader.list(name) {
-        match item
-            .split_once('=')
-            .map(|(queue, number)| (queue, number.parse()))
-        {
-            Some((queue, Ok(number))) if !queue.is_empty() && range.contains(&number) => {
-                numbers.insert(queue.to_owned(), number);
-            }
-            _ => {
-                let wrong =
-                    format!("{item:?} is not a queue and its {what}, such as default={example}");
-                reader.problem(name, wrong, "");
-            }
-        }
-    }
-    numbers
 }

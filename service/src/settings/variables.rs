@@ -105,6 +105,14 @@ pub const VARIABLES: &[Variable] = &[
         "16",
         "jobs that one worker runs at once",
     ),
+    optional(
+        "WORKER_AT_ONCE",
+        "jobs of a queue that run at once in all workers, as queue=jobs, separated by commas",
+    ),
+    optional(
+        "WORKER_RATES",
+        "how fast all workers start a queue's jobs, as queue=jobs/seconds or queue=jobs/seconds/burst",
+    ),
     with_default(
         "WORKER_HEALTH_ADDR",
         "127.0.0.1:8001",

@@ -128,6 +128,8 @@ fn a_dozen_mistakes_are_told_at_once_and_no_secret_with_them() {
         ("REDIS_SENTINELS", "one:26379,two"),
         ("REDIS_CA", "MIIB"),
         ("WORKER_HEALTH_ADDR", "0.0.0.0:8001"),
+        ("WORKER_AT_ONCE", "mail"),
+        ("WORKER_RATES", "mail=5/1/0"),
         ("QUEUE_NAMESPACE", "a{b}"),
         ("QUEUE_LIMITS", "mail=0,default=9"),
         ("QUEUE_PARTITIONS", "mail=65,default=64"),
@@ -139,7 +141,7 @@ fn a_dozen_mistakes_are_told_at_once_and_no_secret_with_them() {
     ])
     .unwrap_err();
     let lines: Vec<&str> = told.lines().collect();
-    assert_eq!(lines[0], "26 settings are wrong:", "{told}");
+    assert_eq!(lines[0], "28 settings are wrong:", "{told}");
     for expected in [
         r#"  APP_ENV                 "prod" is not development, staging or production"#,
         r#"  CORS_ORIGINS            "*" is not an origin"#,
@@ -155,6 +157,8 @@ fn a_dozen_mistakes_are_told_at_once_and_no_secret_with_them() {
         r#"  QUEUE_COMPRESS_ABOVE    "all" is not bytes, or off"#,
         "  QUEUE_KEYS              line 1 is no key; write an id, a space and 32 random bytes",
         "  REDIS_CA                names whom to trust, but REDIS_TLS is off; set REDIS_TLS to on",
+        r#"  WORKER_AT_ONCE          "mail" is not a queue and its limit, such as default=4"#,
+        r#"  WORKER_RATES            "mail=5/1/0" is not a queue and its rate"#,
         r#"  WORKER_HEALTH_ADDR      "0.0.0.0:8001" is not a loopback address"#,
         "  SMTP_USER               is set without a password; set SMTP_PASSWORD",
     ] {

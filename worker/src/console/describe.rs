@@ -85,6 +85,10 @@ fn circumstances(place: &Place) -> String {
         }
         Place::Delayed { due_ms } => format!("due {}", moment(*due_ms)),
         Place::Parked { reason } => reason.to_string(),
+        Place::Blocked { slot } => match slot.limit.get() {
+            1 => "until no other job with its key runs".to_owned(),
+            most => format!("until fewer than {most} jobs with its key run"),
+        },
         Place::Dead {
             letter, why, error, ..
         } => {
@@ -224,6 +228,7 @@ pub(super) fn document(job: &Located, packer: Option<&Packer>) -> Value {
         }),
         Place::Delayed { due_ms } => json!({ "due_ms": due_ms }),
         Place::Parked { reason } => json!({ "reason": reason.to_string() }),
+        Place::Blocked { slot } => json!({ "key_limit": slot.limit }),
         Place::Dead {
             letter,
             why,

@@ -32,6 +32,7 @@ impl Console {
                 cell(counts.in_hand.to_string()),
                 cell(counts.delayed.to_string()),
                 cell(counts.parked.to_string()).styled(YELLOW, counts.parked > 0),
+                cell(counts.blocked.to_string()),
                 cell(counts.dead.to_string()).styled(RED, counts.dead > 0),
                 cell(oldest),
                 cell(workers.to_string()),
@@ -42,16 +43,19 @@ impl Console {
                 "in_hand": counts.in_hand,
                 "delayed": counts.delayed,
                 "parked": counts.parked,
+                "blocked": counts.blocked,
                 "dead": counts.dead,
                 "dead_trimmed": counts.dead_trimmed,
                 "cancelled": counts.cancelled,
+                "replaced": counts.replaced,
                 "paused": seen.paused,
                 "oldest_seconds": seen.oldest.map(|age| age.as_secs_f64()),
                 "workers": workers,
             }));
         }
         let heading = [
-            "queue", "ready", "in-hand", "delayed", "parked", "dead", "oldest", "workers",
+            "queue", "ready", "in-hand", "delayed", "parked", "blocked", "dead", "oldest",
+            "workers",
         ];
         let text = table(&heading, &rows);
         self.print(&json!({ "queues": documents }), &text)

@@ -34,11 +34,12 @@ Examples:
   worker jobs load --target 300           workers that work off what waits in 5 min
   worker jobs list --json | jq '.queues[] | select(.dead > 0)'
 
-A job is in one of five states:
+A job is in one of six states:
   ready     waits for a worker
   in-hand   a worker runs it, or has fetched it ahead; or it is between two workers
   delayed   waits for its time: enqueued for later, or to be tried again
   parked    waits for a worker that knows it, as during a deployment
+  blocked   waits until fewer jobs with its key run
   dead      failed for good; it stays until it is retried, deleted or too old
 
 It exits with 1 when a job is not there, or was not changed.";
@@ -63,10 +64,11 @@ enum Verb {
     /// How many jobs are where, or the jobs in one state
     ///
     /// Dead letters come newest first, all others in the order in which it is their turn. JSON:
-    /// {"queues": [{"queue", "ready", "in_hand", "delayed", "parked", "dead", "dead_trimmed",
-    /// "cancelled", "paused", "oldest_seconds", "workers"}]}; with a state {"pages": [{"queue", "jobs": [...], "next"}]}.
+    /// {"queues": [{"queue", "ready", "in_hand", "delayed", "parked", "blocked", "dead",
+    /// "dead_trimmed", "cancelled", "replaced", "paused", "oldest_seconds", "workers"}]}; with a
+    /// state {"pages": [{"queue", "jobs": [...], "next"}]}.
     List {
-        /// ready, in-hand, delayed, parked or dead
+        /// ready, in-hand, delayed, parked, blocked or dead
         state: Option<State>,
         /// At most so many jobs of each queue, up to 100
         #[arg(long, default_value_t = 20, requires = "state")]

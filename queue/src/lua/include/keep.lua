@@ -1,6 +1,8 @@
 -- Keeps what a job holds that waits for another attempt, `delay` ms from now, or for a
--- worker that knows it, without one; named as in `release`. A lock lives for `ttl` ms from then on, or for good.
--- A lock is never taken from another job; one that has expired is taken again.
+-- worker that knows it, without one; named as in `release`. A lock lives for `ttl` ms from
+-- then on, or for good. A lock is never taken from another job; one that has expired is
+-- taken again. A slot is not kept: others may run meanwhile.
+-- include slots.lua
 local function keep(letters, at, job, delay, ttl)
   for letter in string.gmatch(letters, '.') do
     if letter == 'u' or letter == 'r' then
@@ -16,6 +18,10 @@ local function keep(letters, at, job, delay, ttl)
     elseif letter == 'b' then
       -- It stays a member.
       at = at + 5
+    elseif letter == 'k' then
+      redis.call('HDEL', KEYS[at], job)
+      let_in(at)
+      at = at + 6
     end
   end
 end

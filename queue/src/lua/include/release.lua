@@ -5,7 +5,10 @@
 --   u  its lock (STRING)
 --   r  its lock, and the job that is kept for its end (HASH), streams: normal, high, low
 --   b  its place in a batch: members (SET), batch (HASH), streams: normal, high, low
-local function release(letters, at, job, how)
+--   k  its slot: six keys, as slots.lua says; the next of its key take it. A job that
+--      `waits` for one itself is passed over.
+-- include slots.lua
+local function release(letters, at, job, how, waits)
   for letter in string.gmatch(letters, '.') do
     if letter == 'u' then
       if redis.call('GET', KEYS[at]) == job then
@@ -18,6 +21,10 @@ local function release(letters, at, job, how)
     elseif letter == 'b' then
       leave_batch(at, job, how)
       at = at + 5
+    elseif letter == 'k' then
+      redis.call('HDEL', KEYS[at], job)
+      let_in(at, waits and job)
+      at = at + 6
     end
   end
 end

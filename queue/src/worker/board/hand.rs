@@ -58,6 +58,12 @@ impl Hand {
         self.suspects.is_empty() && self.ready.iter().all(VecDeque::is_empty)
     }
 
+    /// How many wait here.
+    pub(super) fn len(&self) -> usize {
+        let ready = self.ready.iter().map(VecDeque::len);
+        ready.sum::<usize>() + self.suspects.len()
+    }
+
     /// Takes entries in, the suspects apart; returns how many were not held already.
     pub(super) fn put(&mut self, mut entries: Vec<Entry>, place: Place, suspect_at: u32) -> usize {
         entries.retain(|entry| self.held.insert(entry.id));
@@ -169,6 +175,14 @@ pub(in crate::worker) struct Room {
 }
 
 impl Room {
+    /// So many, of whatever level.
+    pub(in crate::worker) fn even(most: usize) -> Self {
+        Self {
+            levels: [most; Priority::LEVELS],
+            shared: false,
+        }
+    }
+
     /// Most entries of one level.
     pub(in crate::worker) fn most(&self) -> usize {
         self.levels.into_iter().max().unwrap_or(0)

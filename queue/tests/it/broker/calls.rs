@@ -2,26 +2,28 @@
 
 use queue::{BatchId, Envelope};
 
-use super::{Broker, kept, lock, stream};
+use super::{Broker, kept, lock, slots, stream, waiter};
 
 /// A minute, in ms: what a test leaves behind by mistake does not stay.
 const KEEP: u64 = 60_000;
 
 /// What the job holds, in letters.
 fn held(job: &Envelope) -> &'static str {
-    match (job.unique, job.batch) {
-        (Some(_), None) if job.replaceable => "r",
-        (Some(_), None) => "u",
-        (None, Some(_)) => "b",
-        (None, None) => "",
-        (Some(_), Some(_)) => panic!("no test has a unique member of a batch"),
+    match (job.unique, job.batch, job.slot) {
+        (Some(_), None, None) if job.replaceable => "r",
+        (Some(_), None, None) => "u",
+        (Some(_), None, Some(_)) => "uk",
+        (None, Some(_), None) => "b",
+        (None, None, Some(_)) => "k",
+        (None, None, None) => "",
+        _ => panic!("no test has such a job"),
     }
 }
 
-/// Which of the three streams a job goes to, from 1 on.
-fn number_of(job: &Envelope) -> usize {
+/// The number of its stream.
+fn level(job: &Envelope) -> usize {
     let streams = ["s:0", "s:1", "s:2"].into_iter();
-    streams.take_while(|other| *other != stream(job)).count() + 1
+    streams.take_while(|other| *other != stream(job)).count()
 }
 
 /// A script with its keys and arguments.
@@ -74,6 +76,9 @@ impl Broker {
             let names = names.chain(["s:0", "s:1", "s:2"]);
             call.keys.extend(names.map(|name| self.key(name)));
         }
+        if job.slot.is_some() {
+            call.keys.extend(self.slot_keys(job));
+        }
         call
     }
 
@@ -88,7 +93,7 @@ impl Broker {
         follows: Option<&Envelope>,
     ) -> Call {
         let (members, hash) = (format!("b:{batch}:m"), format!("b:{batch}"));
-        let names = [&*members, &hash, "s:0", "s:1", "s:2", "delayed"];
+        let names = [&*members, &hash, "s:0", "s:1", "s:2", "delayed", "blocked"];
         let to_be = if new { &["b:new:m", "b:new"][..] } else { &[] };
         let call = self.call("batch.lua", &[&names[..], to_be].concat());
         let call = call.bytes(&follows.map(Envelope::encode).unwrap_or_default());
@@ -97,10 +102,23 @@ impl Broker {
             .fold(call, |call, job| call.arg(job.id).bytes(&job.encode()))
     }
 
+    fn slot_keys(&self, job: &Envelope) -> Vec<String> {
+        let names = [&*slots(job), "blocked", "j", "s:0", "s:1", "s:2"];
+        names.iter().map(|name| self.key(name)).collect()
+    }
+
+    /// Asks for the slot of a job.
+    pub(crate) fn slot(&self, consumer: &str, entry: &str, job: &Envelope) -> Call {
+        let mut call = self.call("slot.lua", &[stream(job)]);
+        call.keys.extend(self.slot_keys(job));
+        let call = call.arg(consumer).arg(entry).arg(level(job)).arg(job.id);
+        call.arg(job.slot.unwrap().limit).bytes(&job.encode())
+    }
+
     /// Enqueues into a queue that may have this many unfinished jobs.
     pub(crate) fn bounded(&self, limit: usize, jobs: &[&Envelope]) -> Call {
         let call = self
-            .call("bounded.lua", &["s:0", "s:1", "s:2", "delayed"])
+            .call("bounded.lua", &["s:0", "s:1", "s:2", "delayed", "blocked"])
             .arg(limit);
         let jobs = jobs.iter();
         jobs.fold(call, |call, job| call.bytes(&job.encode()))
@@ -114,7 +132,9 @@ impl Broker {
 
     /// Enqueues a unique job; `mode` may be `now`, too.
     pub(crate) fn unique(&self, job: &Envelope, mode: &str, ms: u64) -> Call {
-        let call = self.call_for("unique.lua", &["s:0", "s:1", "s:2", "j", "delayed"], job);
+        let names = ["s:0", "s:1", "s:2", "j", "delayed"];
+        let mut call = self.call_for("unique.lua", &names, job);
+        call.keys.push(self.key("blocked"));
         let call = call.arg(job.id).bytes(&job.encode());
         call.arg(mode).arg(ms).arg(KEEP)
     }
@@ -133,12 +153,15 @@ impl Broker {
         let names = [
             "s:0", "s:1", "s:2", "j", "delayed", &lock, "m", "parked", &kept,
         ];
-        let call = self.call("replace.lua", &names).arg(job.id);
+        let mut call = self.call("replace.lua", &names).arg(job.id);
+        if holder.slot.is_some() {
+            call.keys.extend(self.slot_keys(holder));
+        }
         let call = call.bytes(&job.encode()).arg(mode).arg(ms).arg(KEEP);
         let member = format!("{} {} {}", holder.name, holder.version, holder.id);
         call.arg(holder.id)
             .arg(place)
-            .arg(number_of(holder))
+            .arg(1 + level(holder))
             .arg(&*member)
             .arg(keeps)
     }
@@ -146,7 +169,8 @@ impl Broker {
     /// With a due time in ms of the Unix epoch.
     pub(crate) fn relay(&self, job: &Envelope, due: Option<u64>) -> Call {
         let marker = format!("once:{}", job.id);
-        let call = self.call("relay.lua", &["s:0", "s:1", "s:2", "j", "delayed", &marker]);
+        let names = ["s:0", "s:1", "s:2", "j", "delayed", "blocked", &marker];
+        let call = self.call("relay.lua", &names);
         let due = due.map_or_else(String::new, |due| due.to_string());
         let call = call.arg(KEEP).arg("").arg(job.id).bytes(&job.encode());
         call.arg(&*due).arg(KEEP)
@@ -185,7 +209,7 @@ impl Broker {
         let result = format!("result:{}", job.id);
         let names = ["s:0", "s:1", "s:2", &result];
         let call = self.call_holding("complete.lua", &names, job);
-        let call = call.arg(number_of(job)).arg(entry).arg(job.id);
+        let call = call.arg(level(job) + 1).arg(entry).arg(job.id);
         let call = call.arg(held(job));
         call.bytes(job.next.as_deref().unwrap_or_default())
     }
@@ -244,13 +268,37 @@ impl Broker {
         call.arg(3).arg(suspects).arg(5)
     }
 
-    /// Cancels a job that was seen here: an entry, `aside`, or nowhere; `consumer` is the
+    /// Fetches through a gate of so many in hand.
+    pub(crate) fn fetch_through(&self, consumer: &str, most: usize, at_once: usize) -> Call {
+        let call = self.call("fetch.lua", &["s:1", "s:0", "s:2", "m"]);
+        call.arg(consumer).arg(most).arg(at_once).arg("").arg("")
+    }
+
+    /// The call with a rate in its last two arguments.
+    pub(crate) fn rated(mut call: Call) -> Call {
+        call.args.truncate(call.args.len() - 2);
+        call.arg(100_000).arg(10)
+    }
+
+    /// [`Broker::reclaim`] through a gate of so many in hand.
+    pub(crate) fn reclaim_through(&self, consumer: &str, most: usize, at_once: usize) -> Call {
+        let call = self.reclaim(consumer, most, 1);
+        call.arg(at_once).arg("").arg("")
+    }
+
+    /// Cancels a job that was seen here: an entry, `aside`, `blocked`, or nowhere; `consumer` is the
     /// worker that has stopped it, or empty.
     pub(crate) fn cancel(&self, job: &Envelope, place: &str, consumer: &str) -> Call {
         let marker = format!("once:{}", job.id);
-        let names = [stream(job), "j", "delayed", "parked", "cx", "m", &marker];
+        let (index, member, place) = match place {
+            "blocked" => ("blocked", waiter(job), "aside"),
+            place => {
+                let member = format!("{} {} {}", job.name, job.version, job.id);
+                ("parked", member, place)
+            }
+        };
+        let names = [stream(job), "j", "delayed", index, "cx", "m", &marker];
         let call = self.call_holding("cancel.lua", &names, job);
-        let member = format!("{} {} {}", job.name, job.version, job.id);
         let call = call.arg(job.id).arg(place).arg(&*member).arg(consumer);
         let call = call.arg(if job.once { "60000" } else { "" });
         call.arg(held(job))

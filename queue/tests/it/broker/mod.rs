@@ -3,10 +3,10 @@
 mod calls;
 mod stop;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, num::NonZeroU8};
 
 use queue::{
-    Envelope, JobId, Priority,
+    Envelope, JobId, KeyLimit, Priority,
     redis::{self, RedisResult, Value, aio::MultiplexedConnection},
 };
 
@@ -212,7 +212,11 @@ impl Broker {
             }
         }
         let parked = format!("{} {} {}", job.name, job.version, job.id);
-        for (index, member) in [("delayed", job.id.to_string()), ("parked", parked)] {
+        let mut aside = vec![("delayed", job.id.to_string()), ("parked", parked)];
+        if job.slot.is_some() {
+            aside.push(("blocked", waiter(job)));
+        }
+        for (index, member) in aside {
             let key = self.key(index);
             let score: Option<f64> = self.ask(&["ZSCORE", &key, &member]).await;
             if score.is_some() {
@@ -220,6 +224,21 @@ impl Broker {
             }
         }
         None
+    }
+
+    /// A job has a slot of this key, as is said, but no entry.
+    pub(crate) async fn haunt(&mut self, job: &Envelope) {
+        let slots = self.key(&slots(job));
+        let _: u64 = self.ask(&["HSET", &slots, "ghost", "0/1-1"]).await;
+    }
+
+    /// The job waits for a slot, as far as the index says.
+    pub(crate) async fn block(&mut self, job: &Envelope) {
+        let (blocked, payloads) = (self.key("blocked"), self.key("j"));
+        let _: u64 = self.ask(&["ZADD", &blocked, "0", &waiter(job)]).await;
+        let mut cmd = redis::cmd("HSET");
+        cmd.arg(payloads).arg(job.id.to_string()).arg(job.encode());
+        let _: u64 = cmd.query_async(&mut self.connection).await.unwrap();
     }
 
     /// The id of the oldest entry.
@@ -332,6 +351,23 @@ pub(crate) fn replaceable(key: u8) -> Envelope {
 pub(crate) fn kept(job: &Envelope) -> String {
     let hash = u128::from_be_bytes(job.unique.unwrap());
     format!("next:{hash:032x}")
+}
+
+/// The job, with a key of which so many may run at once.
+pub(crate) fn limited(most: u8) -> Envelope {
+    job().with_slot(&KeyLimit::new("customer", NonZeroU8::new(most).unwrap()))
+}
+
+/// The name of the slots of a job's key.
+pub(crate) fn slots(job: &Envelope) -> String {
+    let key = u128::from_be_bytes(job.slot.unwrap().key);
+    format!("k:{key:032x}")
+}
+
+/// The member of a job that waits for a slot.
+pub(crate) fn waiter(job: &Envelope) -> String {
+    let key = slots(job);
+    format!("{} {} {}", &key[2..], job.id, job.slot.unwrap().limit)
 }
 
 /// The name of a unique job's lock.

@@ -1,14 +1,35 @@
-//! Batches, in Redis and in the model.
+//! Jobs that follow others, in Redis and in the model.
 
 use queue::{BatchId, Envelope, JobId, redis::Value};
 
 use super::{
+    LATER,
     both::{Both, pick},
     state::Number,
 };
 use crate::broker::job;
 
 impl Both {
+    pub(super) async fn enqueue_chain(&mut self, later: bool) {
+        let last = self.some(job());
+        let first = Envelope {
+            next: Some(last.encode()),
+            ..self.some(job())
+        };
+        if later {
+            let call = self.broker.schedule(&first, "in", LATER);
+            self.run(&call).await;
+        } else {
+            self.broker.add(&first).await;
+        }
+        let (first, last) = (self.make(first), self.make(last));
+        self.state.chain(first, last);
+        match later {
+            true => self.state.delay(first),
+            false => self.state.add(first),
+        }
+    }
+
     fn batch_of(&self, follows: Number) -> BatchId {
         self.jobs[follows].follows.unwrap()
     }

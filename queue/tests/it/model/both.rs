@@ -13,7 +13,7 @@ use super::{
     state::{Kind, Number, State},
 };
 use crate::{
-    broker::{Broker, Call, SCHEDULE, job, unique},
+    broker::{Broker, Call, SCHEDULE, job, limited, unique},
     harness::*,
 };
 
@@ -87,6 +87,7 @@ impl Both {
             priority: envelope.priority,
             next: None,
             batch: None,
+            limit: envelope.slot.map(|slot| usize::from(slot.limit.get())),
         });
         self.numbers.insert(envelope.id, number);
         self.jobs.push(envelope);
@@ -132,10 +133,11 @@ impl Both {
             | Op::EnqueueLater
             | Op::EnqueueBounded(_)
             | Op::EnqueueUnique { .. }
-            | Op::EnqueueChain { .. }
+            | Op::EnqueueLimited(_)
             | Op::Relay { .. }
             | Op::RelayAgain(_)
             | Op::Replay(_) => self.produce(op).await,
+            Op::EnqueueChain { later } => self.enqueue_chain(later).await,
             Op::EnqueueBatch { members, seals } => self.enqueue_batch(members, seals).await,
             Op::Replace { key, later, keeps } => self.replace(key, later, keeps).await,
             Op::EnqueueInto(at) => self.enqueue_into(at).await,
@@ -150,8 +152,13 @@ impl Both {
             | Op::Bury(at)
             | Op::HandBack(at)
             | Op::Stop(at) => self.settle(&op, at).await,
+            Op::Need(at) => self.need(at).await,
             Op::Fetch(by, most) => self.fetch(by, most).await,
-            Op::Reclaim(by, most, suspects) => self.reclaim(by, most, suspects).await,
+            Op::FetchThrough(by, most, at_once) => self.fetch_through(by, most, at_once).await,
+            Op::ReclaimThrough(by, most, at_once) => {
+                self.reclaim(by, most, 1, Some(at_once)).await;
+            }
+            Op::Reclaim(by, most, suspects) => self.reclaim(by, most, suspects, None).await,
             Op::Beat(by) => self.beat(by).await,
             Op::Delete(at) => self.delete(at).await,
             Op::Cancel(at) => self.cancel(at).await,
@@ -196,6 +203,12 @@ impl Both {
                 let job = self.make(job);
                 self.state.add(job);
             }
+            Op::EnqueueLimited(most) => {
+                let job = self.some(limited(most));
+                self.broker.add(&job).await;
+                let job = self.make(job);
+                self.state.add(job);
+            }
             Op::EnqueueLater => {
                 let job = self.some(job());
                 let call = self.broker.schedule(&job, "in", LATER);
@@ -229,25 +242,6 @@ impl Both {
                     (Some(_), _) => {}
                     (None, false) => self.state.add(job),
                     (None, true) => self.state.delay(job),
-                }
-            }
-            Op::EnqueueChain { later } => {
-                let last = self.some(job());
-                let first = Envelope {
-                    next: Some(last.encode()),
-                    ..self.some(job())
-                };
-                if later {
-                    let call = self.broker.schedule(&first, "in", LATER);
-                    self.run(&call).await;
-                } else {
-                    self.broker.add(&first).await;
-                }
-                let (first, last) = (self.make(first), self.make(last));
-                self.state.chain(first, last);
-                match later {
-                    true => self.state.delay(first),
-                    false => self.state.add(first),
                 }
             }
             Op::Relay { later } => {
@@ -293,6 +287,7 @@ impl Both {
         let envelope = self.jobs[job].clone();
         let place = match self.broker.entry_for(&envelope).await {
             Some(entry) => entry,
+            None if self.state.seen().blocked.contains(&job) => "blocked".to_owned(),
             None if self.state.seen().payloads.contains(&job) => "aside".to_owned(),
             None => String::new(),
         };
@@ -389,6 +384,7 @@ impl Both {
             for at in mine {
                 let found = self.deliveries.iter().rposition(|it| it.at == at);
                 self.deliveries.swap(0, found.unwrap());
+                self.step(Op::Need(0)).await;
                 self.step(Op::Done(0)).await;
             }
             if self.state.is_idle() && self.state.leases().len() == 1 {

@@ -32,14 +32,22 @@ impl Both {
                 self.state.done(at);
                 (self.broker.finish(&entry, &now), there)
             }
-            Op::Done(_) if now.next.is_some() || now.batch.is_some() || now.replaceable => {
+            Op::Done(_)
+                if now.next.is_some()
+                    || now.batch.is_some()
+                    || now.replaceable
+                    || now.slot.is_some() =>
+            {
                 let there = self.state.seen_at(at);
                 self.state.done(at);
                 (self.broker.complete(&entry, &now), there)
             }
             // Of these this is one script, which has no half.
             Op::HalfDone(_)
-                if now.unique.is_some() || now.next.is_some() || now.batch.is_some() =>
+                if now.unique.is_some()
+                    || now.next.is_some()
+                    || now.batch.is_some()
+                    || now.slot.is_some() =>
             {
                 return;
             }
@@ -78,6 +86,24 @@ impl Both {
             }
         };
         assert_eq!(self.number(&call).await == 1, expected, "{op:?}");
+    }
+
+    /// A worker asks for the slot of a job, before it runs it.
+    pub(super) async fn need(&mut self, at: u8) {
+        let Some(delivery) = pick(&self.deliveries, at) else {
+            return;
+        };
+        let (by, entry) = (delivery.by.clone(), delivery.entry.clone());
+        let (at, job) = (delivery.at, delivery.job);
+        if self.jobs[job].slot.is_none() {
+            return;
+        }
+        let now = self.envelope(job, self.state.attempt(job));
+        let call = self.broker.slot(&by, &entry, &now);
+        let Some(answer) = self.run(&call).await else {
+            return;
+        };
+        assert_eq!(answer, Value::Int(self.state.ask(&by, at, job)));
     }
 
     pub(super) async fn delete(&mut self, at: u8) {
@@ -127,15 +153,47 @@ impl Both {
         }
     }
 
-    pub(super) async fn reclaim(&mut self, by: usize, most: usize, suspects: usize) {
+    pub(super) async fn fetch_through(&mut self, by: usize, most: usize, at_once: usize) {
+        let by = self.workers[by].name.clone();
+        let call = self.broker.fetch_through(&by, most, at_once);
+        let Some(answer) = self.run(&call).await else {
+            self.broker.make_group().await;
+            self.state.group = true;
+            return;
+        };
+        let Value::Array(mut parts) = answer else {
+            panic!("no answer")
+        };
+        let rows = taken(parts.swap_remove(0));
+        let expected = self.state.fetch_through(&by, most, at_once);
+        let numbers: Vec<_> = rows.iter().map(|(_, id, _)| self.numbers[id]).collect();
+        let jobs: Vec<_> = expected.iter().map(|(_, job)| *job).collect();
+        assert_eq!(numbers, jobs, "fetched in turn");
+        for ((entry, ..), (at, job)) in rows.into_iter().zip(expected) {
+            let by = by.clone();
+            self.deliveries.push(Delivery { by, entry, at, job });
+        }
+    }
+
+    /// Through a gate, it takes up so many in hand.
+    pub(super) async fn reclaim(
+        &mut self,
+        by: usize,
+        most: usize,
+        suspects: usize,
+        at_once: Option<usize>,
+    ) {
         if self.workers[by].life.1.is_none() {
             // No worker takes anything before its first beat.
             return;
         }
         let by = self.workers[by].name.clone();
-        let call = self.broker.reclaim(&by, most, suspects);
+        let call = match at_once {
+            None => self.broker.reclaim(&by, most, suspects),
+            Some(at_once) => self.broker.reclaim_through(&by, most, at_once),
+        };
         let rows = taken(self.run(&call).await.unwrap());
-        let expected = self.state.reclaim(&by, most, suspects);
+        let expected = self.state.reclaim(&by, most, suspects, at_once);
         let numbers: Vec<_> = rows
             .iter()
             .map(|(_, id, deliveries)| (self.numbers[id], *deliveries))

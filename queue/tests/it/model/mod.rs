@@ -54,11 +54,17 @@ enum Op {
         later: bool,
         keeps: bool,
     },
+    /// A job of the one key that has slots: so many, as this job says.
+    EnqueueLimited(u8),
+    /// A worker is about to run a job.
+    Need(u8),
     Relay {
         later: bool,
     },
     RelayAgain(u8),
     Fetch(usize, usize),
+    /// Through a gate of so many in hand.
+    FetchThrough(usize, usize, usize),
     Done(u8),
     HalfDone(u8),
     Retry(u8),
@@ -81,6 +87,7 @@ enum Op {
     Silence,
     GraceEnds,
     Reclaim(usize, usize, usize),
+    ReclaimThrough(usize, usize, usize),
     Leave(usize),
     Crash(usize),
     /// Tells of the schedule.
@@ -116,9 +123,13 @@ fn op() -> impl Strategy<Value = Op> {
         3 => any::<u8>().prop_map(Op::Seal),
         8 => (0..KEYS, any::<bool>(), any::<bool>())
             .prop_map(|(key, later, keeps)| Op::Replace { key, later, keeps }),
+        6 => (1..3u8).prop_map(Op::EnqueueLimited),
+        10 => any::<u8>().prop_map(Op::Need),
         3 => any::<bool>().prop_map(|later| Op::Relay { later }),
         2 => any::<u8>().prop_map(Op::RelayAgain),
         14 => (worker.clone(), some.clone()).prop_map(|(by, most)| Op::Fetch(by, most)),
+        6 => (worker.clone(), some.clone(), 1..8usize)
+            .prop_map(|(by, most, at_once)| Op::FetchThrough(by, most, at_once)),
         8 => any::<u8>().prop_map(Op::Done),
         2 => any::<u8>().prop_map(Op::HalfDone),
         8 => any::<u8>().prop_map(Op::Retry),
@@ -138,6 +149,8 @@ fn op() -> impl Strategy<Value = Op> {
         4 => Just(Op::GraceEnds),
         8 => (worker.clone(), some, 0..2usize)
             .prop_map(|(by, most, suspects)| Op::Reclaim(by, most, suspects)),
+        4 => (worker.clone(), 1..4usize, 1..8usize)
+            .prop_map(|(by, most, at_once)| Op::ReclaimThrough(by, most, at_once)),
         2 => worker.clone().prop_map(Op::Leave),
         2 => worker.prop_map(Op::Crash),
         2 => Just(Op::Enroll),

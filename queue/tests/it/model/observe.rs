@@ -1,6 +1,6 @@
 //! Redis, as the model sees it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use queue::{
     EntryId, Envelope, JobId,
@@ -12,7 +12,7 @@ use super::{
     both::Both,
     state::{Due, Entry, Lock, Number, Pending, Seen},
 };
-use crate::broker::{SCHEDULE, STREAMS, lock, unique};
+use crate::broker::{SCHEDULE, STREAMS, limited, lock, slots, unique};
 
 /// Times that have come are counted from 1, others are by the clock.
 const PAST: f64 = 1e9;
@@ -30,7 +30,7 @@ impl Both {
             let range = pipe.cmd("XRANGE").arg(self.broker.key(key));
             range.arg(&["-", "+"]);
         }
-        for key in ["delayed", "parked", "alive"] {
+        for key in ["delayed", "parked", "blocked", "alive"] {
             let range = pipe.cmd("ZRANGE").arg(self.broker.key(key));
             range.arg(&["0", "-1", "WITHSCORES"]);
         }
@@ -50,8 +50,8 @@ impl Both {
         let mut all = all.into_iter();
         let streams: [StreamRangeReply; 3] = [next(&mut all), next(&mut all), next(&mut all)];
         let dead: StreamRangeReply = next(&mut all);
-        let [delayed, parked, alive]: [Scores; 3] =
-            [next(&mut all), next(&mut all), next(&mut all)];
+        let [delayed, parked, blocked, alive]: [Scores; 4] =
+            std::array::from_fn(|_| next(&mut all));
         let payloads: Payloads = next(&mut all);
         let locks: Vec<Option<String>> = next(&mut all);
         let time: (f64, f64) = next(&mut all);
@@ -97,6 +97,11 @@ impl Both {
             let id = member.rsplit(' ').next().unwrap();
             seen.parked.insert(self.number_of(id));
         }
+        for (member, _) in blocked {
+            let id = member.split(' ').nth(1).unwrap();
+            seen.blocked.insert(self.number_of(id));
+        }
+        seen.slots = self.slots(&streams).await;
         let now = time.0 * 1e3 + time.1 / 1e3;
         let alive = alive.into_iter().map(|(name, ends)| (name, ends >= now));
         seen.alive = alive.collect();
@@ -110,6 +115,23 @@ impl Both {
             }
         }
         seen
+    }
+
+    /// Jobs that have a slot, and their entries with them.
+    async fn slots(&mut self, streams: &[StreamRangeReply; 3]) -> BTreeSet<Number> {
+        let slots = self.broker.key(&slots(&limited(1)));
+        let slots: BTreeMap<String, String> = self.broker.ask(&["HGETALL", &slots]).await;
+        let mut valid = BTreeSet::new();
+        for (name, stream) in STREAMS.into_iter().zip(streams) {
+            let level = name.trim_start_matches("s:");
+            for (entry, envelope) in envelopes(stream) {
+                let slot = slots.get(&envelope.id.to_string());
+                if slot == Some(&format!("{level}/{entry}")) {
+                    valid.insert(self.number_of(&envelope.id.to_string()));
+                }
+            }
+        }
+        valid
     }
 
     /// The pending entries of a stream, with or without a body.

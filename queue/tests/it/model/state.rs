@@ -2,15 +2,22 @@
 
 mod batches;
 mod cancel;
+mod gate;
 mod keys;
 mod leases;
+mod seen;
+mod settle;
+mod slots;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use queue::Priority;
 
 use self::batches::Batch;
-pub(super) use self::keys::Taken;
+pub(super) use self::{
+    keys::Taken,
+    seen::{Due, Entry, Lock, Pending, Seen},
+};
 
 /// Bits of an entry's place in its stream; those above say which stream.
 const STREAM: u32 = 48;
@@ -21,63 +28,13 @@ pub(super) type Number = usize;
 /// The consumer that owns what was handed back.
 pub(super) const BACK: &str = "~";
 
-/// Who owns an entry, and how often it was delivered.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Pending {
-    pub(super) by: String,
-    pub(super) deliveries: u32,
-}
-
-/// An entry of the stream, or what is left of one in the list of pending entries.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Entry {
-    /// None, when it was deleted and not acknowledged.
-    pub(super) job: Option<Number>,
-    pub(super) pending: Option<Pending>,
-}
-
-/// When a delayed job is due.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Due {
-    /// In the past; the smaller, the longer.
-    Since(u64),
-    Later,
-}
-
-/// Who holds a key, and whether without an end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Lock {
-    pub(super) job: Number,
-    pub(super) endless: bool,
-}
-
-/// Everything that can be seen in Redis.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Seen {
-    /// In their order.
-    pub(super) entries: Vec<Entry>,
-    pub(super) delayed: BTreeMap<Number, Due>,
-    pub(super) parked: BTreeSet<Number>,
-    /// In their order.
-    pub(super) dead: Vec<Number>,
-    /// Attempt of each job that is anywhere.
-    pub(super) attempts: BTreeMap<Number, u16>,
-    /// Jobs whose payload is beside the stream.
-    pub(super) payloads: BTreeSet<Number>,
-    pub(super) locks: BTreeMap<u8, Lock>,
-    /// Consumers with a lease, and whether it still runs.
-    pub(super) alive: BTreeMap<String, bool>,
-    /// The next slot of the schedule.
-    pub(super) slot: Option<u64>,
-    /// The slot of it that was asked for.
-    pub(super) asked: Option<u64>,
-}
-
 /// What is known of a job for ever.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Kind {
     pub(super) key: Option<u8>,
     pub(super) once: bool,
+    /// Jobs of the key with slots that may run at once, if it has this key.
+    pub(super) limit: Option<usize>,
     pub(super) priority: Priority,
     /// The job that follows it.
     pub(super) next: Option<Number>,
@@ -95,6 +52,9 @@ pub(super) struct State {
     next: u64,
     delayed: BTreeMap<Number, Due>,
     parked: BTreeSet<Number>,
+    blocked: BTreeSet<Number>,
+    /// Those that have a slot, and the places of their entries.
+    slots: BTreeMap<Number, u64>,
     dead: Vec<Number>,
     locks: BTreeMap<u8, Lock>,
     /// By their key: for whose end, and the job.
@@ -117,6 +77,8 @@ pub(super) struct State {
     /// Names the data, once somebody has beaten.
     life: Option<u32>,
     lives: u32,
+    /// Whose turn it is behind a gate.
+    turn: usize,
     /// Somebody has beaten within half a lease.
     fresh: bool,
     grace: bool,
@@ -143,6 +105,7 @@ impl State {
         let places = places
             .chain(self.delayed.keys().copied())
             .chain(self.parked.iter().copied())
+            .chain(self.blocked.iter().copied())
             .chain(self.dead.iter().copied());
         let mut attempts = BTreeMap::new();
         for job in places {
@@ -153,9 +116,14 @@ impl State {
             entries: self.entries.values().cloned().collect(),
             delayed: self.delayed.clone(),
             parked: self.parked.clone(),
+            blocked: self.blocked.clone(),
+            slots: self.valid_slots(),
             dead: self.dead.clone(),
             attempts,
-            payloads: self.delayed.keys().chain(&self.parked).copied().collect(),
+            payloads: {
+                let aside = self.delayed.keys().chain(&self.parked);
+                aside.chain(&self.blocked).copied().collect()
+            },
             locks: self.locks.clone(),
             alive: self.alive.clone(),
             slot: self.slot,
@@ -165,7 +133,8 @@ impl State {
 
     /// Whether nothing is left to do.
     pub(super) fn is_idle(&self) -> bool {
-        self.entries.is_empty() && self.delayed.is_empty() && self.parked.is_empty()
+        let aside = self.delayed.is_empty() && self.parked.is_empty() && self.blocked.is_empty();
+        self.entries.is_empty() && aside
     }
 
     pub(super) fn make(&mut self, kind: Kind) -> Number {
@@ -200,7 +169,8 @@ impl State {
     /// Jobs that are ready, running or delayed.
     pub(super) fn unfinished(&self) -> usize {
         let entries = self.entries.values();
-        entries.filter(|entry| entry.job.is_some()).count() + self.delayed.len()
+        let entries = entries.filter(|entry| entry.job.is_some()).count();
+        entries + self.delayed.len() + self.blocked.len()
     }
 
     pub(super) fn delay(&mut self, job: Number) {
@@ -225,17 +195,7 @@ impl State {
     pub(super) fn fetch(&mut self, by: &str, most: usize) -> Vec<(u64, Number)> {
         let mut fetched = Vec::new();
         for stream in 0..3 {
-            let new = self
-                .entries
-                .range_mut(stream << STREAM..(stream + 1) << STREAM);
-            let new = new.filter(|(_, entry)| entry.pending.is_none()).take(most);
-            fetched.extend(new.filter_map(|(&at, entry)| {
-                entry.pending = Some(Pending {
-                    by: by.to_owned(),
-                    deliveries: 1,
-                });
-                Some((at, entry.job?))
-            }));
+            fetched.extend(self.fetch_of(stream, by, most));
         }
         fetched
     }
@@ -276,62 +236,6 @@ impl State {
         }
     }
 
-    /// Another attempt, later; false when the consumer does not own the entry.
-    pub(super) fn retry(&mut self, by: &str, at: u64, job: Number) -> bool {
-        if !self.owns(by, at) {
-            return false;
-        }
-        self.entries.remove(&at);
-        self.attempts[job] += 1;
-        self.delay(job);
-        if self.holder(job).is_none_or(|holder| holder == job) {
-            self.hold(job, false);
-        }
-        true
-    }
-
-    pub(super) fn park(&mut self, by: &str, at: u64, job: Number) -> bool {
-        if !self.owns(by, at) {
-            return false;
-        }
-        self.entries.remove(&at);
-        self.parked.insert(job);
-        if self.holder(job).is_none_or(|holder| holder == job) {
-            self.hold(job, true);
-        }
-        true
-    }
-
-    pub(super) fn bury(&mut self, by: &str, at: u64, job: Number) -> bool {
-        if !self.owns(by, at) {
-            return false;
-        }
-        self.entries.remove(&at);
-        self.dead.push(job);
-        self.free(job);
-        if self.kinds[job].once {
-            self.marked.insert(job);
-        }
-        true
-    }
-
-    pub(super) fn hand_back(&mut self, by: &str, at: u64) -> bool {
-        if !self.owns(by, at) {
-            return false;
-        }
-        let Some(entry) = self.entries.get_mut(&at) else {
-            return false;
-        };
-        if entry.job.is_none() {
-            // Whoever claims what is deleted drops it.
-            self.entries.remove(&at);
-        } else if let Some(pending) = &mut entry.pending {
-            pending.deliveries -= 1;
-            BACK.clone_into(&mut pending.by);
-        }
-        true
-    }
-
     pub(super) fn dead(&self) -> &[Number] {
         &self.dead
     }
@@ -353,6 +257,7 @@ impl State {
         self.entries.values().any(|entry| entry.job == Some(job))
             || self.delayed.contains_key(&job)
             || self.parked.contains(&job)
+            || self.blocked.contains(&job)
             || self.dead.contains(&job)
     }
 
@@ -369,6 +274,7 @@ impl State {
         }
         self.delayed.remove(&job);
         self.parked.remove(&job);
+        self.blocked.remove(&job);
         self.dead.retain(|letter| *letter != job);
         self.free(job);
         if self.kinds[job].once {

@@ -13,10 +13,13 @@ use futures_util::{FutureExt, StreamExt, stream};
 use queue::{Envelope, JobId, testing};
 
 mod batches;
+mod list;
+mod owners;
 mod replaces;
 mod scenarios;
+mod slots;
 
-use self::scenarios::{SCENARIOS, prepare};
+use self::{list::SCENARIOS, scenarios::prepare};
 use crate::{
     broker::{Broker, Stopped},
     harness::*,
@@ -88,7 +91,8 @@ async fn settled(fixture: &Fixture, stopped: Option<Stopped>) {
             let Ok(counts) = fixture.queue.counts("default").await else {
                 return false;
             };
-            let jobs = counts.ready + counts.in_hand + counts.delayed + counts.parked;
+            let jobs =
+                counts.ready + counts.in_hand + counts.delayed + counts.parked + counts.blocked;
             let consumers = consumers(fixture).await;
             jobs == 0 && !consumers.contains("me") && !consumers.contains("peer")
         },

@@ -2,13 +2,13 @@
 
 use queue::{Envelope, JobId};
 
-use super::{batches, replaces};
+use super::{batches, owners, replaces, slots};
 use crate::broker::{Broker, Call, SCHEDULE, job, unique};
 
 /// A slot that no test lives to see, in ms.
 const FAR: i64 = 9_000_000_000_000;
 /// From now on, in ms; no preparation takes as long.
-const SOON: u64 = 60_000;
+pub(super) const SOON: u64 = 60_000;
 /// By how much a clock is set back, in ms.
 const SET_BACK: i64 = 3_600_000;
 /// A key, hashed.
@@ -51,83 +51,6 @@ impl Given {
     }
 }
 
-/// A script's file, and what it is about to do.
-pub(super) const SCENARIOS: &[(&str, &str)] = &[
-    ("ask_slot.lua", "of a schedule that is known"),
-    ("batch.lua", "a new one, and sealed"),
-    ("batch.lua", "one whose members have ended"),
-    ("beat.lua", "the first of all"),
-    ("beat.lua", "one of many"),
-    ("beat.lua", "after the clock was set back"),
-    ("bounded.lua", "two jobs"),
-    ("complete.lua", "a unique job that another follows"),
-    ("complete.lua", "the last of a batch"),
-    ("complete.lua", "a replaceable job"),
-    ("complete.lua", "a job for whose end another is kept"),
-    ("complete.lua", "a job that is half done"),
-    ("complete.lua", "a job that leaves a result"),
-    ("cancel.lua", "the last of a batch"),
-    ("cancel.lua", "a replaceable job"),
-    ("cancel.lua", "a job for whose end another is kept"),
-    ("cancel.lua", "a unique job that waits"),
-    ("cancel.lua", "one that was handed back"),
-    ("cancel.lua", "one that the caller ran"),
-    ("cancel.lua", "a job of the outbox"),
-    ("cancel.lua", "a unique job for later"),
-    ("cancel.lua", "a job to park"),
-    ("cancel.lua", "one in other hands"),
-    ("cron.lua", "two slots"),
-    ("cron.lua", "a slot to pass over"),
-    ("dead.lua", "the last of a batch"),
-    ("dead.lua", "a replaceable job"),
-    ("dead.lua", "a job for whose end another is kept"),
-    ("dead.lua", "a job of the outbox"),
-    ("dead.lua", "a unique job"),
-    ("delete.lua", "the last of a batch"),
-    ("delete.lua", "a replaceable job"),
-    ("delete.lua", "a job for whose end another is kept"),
-    ("delete.lua", "a ready job of the outbox"),
-    ("delete.lua", "a unique job, handed back"),
-    ("delete.lua", "a unique job, set aside"),
-    ("delete.lua", "a dead letter"),
-    ("enroll.lua", "a new schedule"),
-    ("enroll.lua", "another rule"),
-    ("enroll.lua", "beside one that is gone"),
-    ("enroll.lua", "beside one that is gone and was asked for"),
-    ("enroll.lua", "beside a request for none"),
-    ("finish.lua", "a unique job"),
-    ("fire_asked.lua", "a job"),
-    ("hand_back.lua", "two entries"),
-    ("leave.lua", "with nothing in hand"),
-    ("leave.lua", "with an entry in hand"),
-    ("reclaim.lua", "entries of a dead worker"),
-    ("reclaim.lua", "what was handed back"),
-    ("reclaim.lua", "a dead worker without entries"),
-    ("reclaim.lua", "one that never fetched"),
-    ("relay.lua", "now"),
-    ("relay.lua", "later"),
-    ("replace.lua", "a ready job, now"),
-    ("replace.lua", "a ready job, later"),
-    ("replace.lua", "a delayed job"),
-    ("replace.lua", "a parked job, and one that was kept"),
-    ("replace.lua", "nothing, because a worker has the holder"),
-    ("replace.lua", "a job that is kept"),
-    ("replay.lua", "a job"),
-    ("replay.lua", "a unique job"),
-    ("schedule.lua", "later"),
-    ("set_aside.lua", "a retry"),
-    ("set_aside.lua", "a retry of a unique job"),
-    ("set_aside.lua", "a job to park"),
-    ("set_aside.lua", "a unique job to park"),
-    ("tick.lua", "two jobs that are due"),
-    ("tick.lua", "a request of long ago"),
-    ("trim.lua", "more letters than shall stay"),
-    ("unique.lua", "now"),
-    ("unique.lua", "later"),
-    ("unique.lua", "a key whose job was parked"),
-    ("unpark.lua", "two jobs"),
-];
-
 /// Brings about what a scenario asks for; the caller is the worker `me`.
 pub(super) async fn prepare(broker: &mut Broker, script: &str, what: &str) -> Given {
     if (script, what) == ("beat.lua", "the first of all") {
@@ -140,12 +63,15 @@ pub(super) async fn prepare(broker: &mut Broker, script: &str, what: &str) -> Gi
     }
     broker.end_grace().await;
     match script {
+        _ if what.contains("slot another") => slots::frees(broker, script).await,
         "batch.lua" => batches::enqueues(broker, what).await,
         script if what == "the last of a batch" => batches::ends(broker, script).await,
         "replace.lua" => replaces::replaces(broker, what).await,
         script if what.contains("a replaceable job") || what.contains("is kept") => {
             replaces::ends(broker, script, what).await
         }
+        "slot.lua" => slots::takes(broker, what).await,
+        _ if what.contains("for a slot") => slots::removes_waiting(broker, script).await,
         "beat.lua" => {
             if what == "after the clock was set back" {
                 broker.beaten("peer", -SET_BACK).await;
@@ -160,7 +86,9 @@ pub(super) async fn prepare(broker: &mut Broker, script: &str, what: &str) -> Gi
         "bounded.lua" | "relay.lua" | "schedule.lua" | "unique.lua" => {
             produce(broker, script, what).await
         }
-        "hand_back.lua" | "leave.lua" | "reclaim.lua" => owners(broker, script, what).await,
+        "fetch.lua" | "hand_back.lua" | "leave.lua" | "reclaim.lua" => {
+            owners::owners(broker, script, what).await
+        }
         "delete.lua" => deletes(broker, what).await,
         "cancel.lua" => cancels(broker, what).await,
         "tick.lua" | "unpark.lua" | "trim.lua" => moves(broker, script, what).await,
@@ -233,44 +161,6 @@ async fn produce(broker: &mut Broker, script: &str, what: &str) -> Given {
             Given::new(broker.unique(&unique(KEY), "now", 0)).accepted(&[&alone])
         }
         _ => Given::new(broker.schedule(&plain, "at", soon)).brings(&[&plain]),
-    }
-}
-
-async fn owners(broker: &mut Broker, script: &str, what: &str) -> Given {
-    match (script, what) {
-        ("hand_back.lua", _) => {
-            let (first, one) = broker.entry_of("me", job()).await;
-            let (second, two) = broker.entry_of("me", job()).await;
-            Given::new(broker.hand_back("me", &one, &[first, second])).accepted(&[&one, &two])
-        }
-        ("leave.lua", "with nothing in hand") => {
-            broker.done_by("me").await;
-            Given::new(broker.leave("me"))
-        }
-        ("leave.lua", _) => {
-            let (_, held) = broker.entry_of("me", job()).await;
-            Given::new(broker.leave("me")).accepted(&[&held])
-        }
-        (_, "entries of a dead worker") => {
-            let (_, one) = broker.entry_of("peer", job()).await;
-            let (_, two) = broker.entry_of("peer", job()).await;
-            broker.expire("peer").await;
-            Given::new(broker.reclaim("me", 100, 1)).accepted(&[&one, &two])
-        }
-        (_, "what was handed back") => {
-            let (entry, back) = broker.entry_of("peer", job()).await;
-            let call = broker.hand_back("peer", &back, &[entry]);
-            broker.run(&call).await.unwrap();
-            Given::new(broker.reclaim("me", 100, 1)).accepted(&[&back])
-        }
-        (_, what) => {
-            if what == "a dead worker without entries" {
-                broker.done_by("peer").await;
-            }
-            let (_, held) = broker.entry_of("me", job()).await;
-            broker.expire("peer").await;
-            Given::new(broker.reclaim("me", 100, 1)).accepted(&[&held])
-        }
     }
 }
 

@@ -147,7 +147,7 @@ async fn dead_letters_are_told_with_their_attempts() {
     for part in [
         &format!("task {fails} in default\n  again after 30.0ms (panicked: told to panic)\n"),
         "  dead: attempts (panicked: told to panic)\n",
-        "left: 0 ready, 0 in hand, 0 delayed, 0 parked, 1 dead, 0 cancelled",
+        "left: 0 ready, 0 in hand, 0 delayed, 0 parked, 0 blocked, 1 dead, 0 cancelled",
     ] {
         assert!(text.contains(part), "{part}\n{text}");
     }

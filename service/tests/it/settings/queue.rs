@@ -11,6 +11,14 @@ fn limits_are_told_queue_by_queue() {
     let partitions = read(&[("QUEUE_PARTITIONS", "default=4")]).unwrap();
     let expected = [("default".to_owned(), 4)];
     assert_eq!(partitions.queue.partitions, expected.into());
+    let gated = [
+        ("WORKER_AT_ONCE", "mail=2"),
+        ("WORKER_RATES", "mail=100/60"),
+    ];
+    let worker = read(&gated).unwrap().worker;
+    assert_eq!(worker.at_once, [("mail".to_owned(), 2)].into());
+    let rate = worker.rates["mail"];
+    assert_eq!((rate.jobs, rate.seconds, rate.burst), (100, 60, 1));
 }
 
 #[test]

@@ -10,7 +10,8 @@ impl State {
         if let Some(at) = at.next().map(|(at, _)| *at) {
             return self.stop(by, at, job);
         }
-        if self.delayed.remove(&job).is_some() || self.parked.remove(&job) {
+        let aside = self.delayed.remove(&job).is_some() || self.parked.remove(&job);
+        if aside || self.blocked.remove(&job) {
             self.forget(job);
             return 1;
         }

@@ -51,6 +51,7 @@ impl State {
             }
         }
         self.leave_batch(job);
+        self.free_slot(job);
     }
 
     /// The safety expiry of a key.

@@ -52,11 +52,14 @@ impl State {
         me: &str,
         room: usize,
         mut suspects: usize,
+        at_once: Option<usize>,
     ) -> Vec<(u64, Number, u32)> {
         let mut taken = Vec::new();
         if !self.group || !self.alive.contains_key(me) {
             return taken;
         }
+        let (all, back) = self.in_hand();
+        let mut free = at_once.map_or(usize::MAX, |most| most.saturating_sub(all - back));
         let guarded = !self.fresh || self.grace;
         let streams = (0..3u64).flat_map(|stream| {
             let owners = self.owners(stream).into_iter();
@@ -80,7 +83,8 @@ impl State {
                 let pending = entry.pending.as_mut().unwrap();
                 let deliveries = pending.deliveries + 1;
                 let doubtful = SUSPECT.contains(&deliveries);
-                if taken.len() >= room || (doubtful && suspects == 0) {
+                let held = name == BACK && free == 0;
+                if taken.len() >= room || held || (doubtful && suspects == 0) {
                     continue;
                 }
                 let Some(job) = entry.job else {
@@ -90,6 +94,7 @@ impl State {
                 me.clone_into(&mut pending.by);
                 pending.deliveries = deliveries;
                 suspects -= usize::from(doubtful);
+                free -= usize::from(name == BACK);
                 taken.push((at, job, deliveries));
             }
         }

@@ -9,18 +9,19 @@ use serde::{Deserialize, Serialize};
 use sqlx::{PgPool, postgres::PgPoolOptions};
 
 use crate::{
-    history::{Kind, Release},
+    history::{Gate, Kind, Release},
     journal::Journal,
 };
 
 /// Prefix of all keys in Redis.
 pub(crate) const NAMESPACE: &str = "chaos";
 
-/// The queues, each on another node of a Cluster of three.
-pub(crate) const QUEUES: [&str; 3] = ["default", "limited", "kept"];
+/// The queues, the first three each on another node of a Cluster of three.
+pub(crate) const QUEUES: [&str; 4] = ["default", "limited", "kept", "gated"];
 
 /// All partitions of the queues, by their own names: `kept` is on another two nodes.
-pub(crate) const PARTITIONS: [&str; 5] = ["default", "limited", "kept", "kept:1", "kept:2"];
+pub(crate) const PARTITIONS: [&str; 6] =
+    ["default", "limited", "kept", "kept:1", "kept:2", "gated"];
 
 /// Most unfinished jobs of [`Kind::Bounded`]: few, so that the queue is often full.
 pub(crate) const LIMIT: u64 = 40;
@@ -31,6 +32,13 @@ pub(crate) const SECRETS: [(u32, [u8; 32]); 2] = [(1, [1; 32]), (2, [2; 32])];
 
 /// The slot among the workers that has but the first key.
 const ONE_KEY: u64 = 2;
+
+/// What is let through of [`Kind::Gated`]: a little more than is offered.
+pub(crate) const GATE: Gate = Gate {
+    most: 5,
+    per_second: 12,
+    burst: 4,
+};
 
 /// What the Sentinels call the servers.
 pub(crate) const SET: &str = "primary";

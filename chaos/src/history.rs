@@ -142,6 +142,8 @@ pub(crate) enum Kind {
     Link,
     Member,
     Latest,
+    Keyed,
+    Gated,
 }
 
 impl Kind {
@@ -149,6 +151,7 @@ impl Kind {
     pub(crate) const fn queue(self) -> &'static str {
         match self {
             Self::Bounded => "limited",
+            Self::Gated => "gated",
             Self::Delayed | Self::Done | Self::Unique => "kept",
             Self::Link | Self::Member | Self::Latest => "kept",
             _ => "default",
@@ -165,6 +168,9 @@ pub(crate) struct Extras {
     /// Which key its payload is encrypted with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) key: Option<u32>,
+    /// Its key, of whose jobs so many run at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) slot: Option<(String, u8)>,
     /// It belongs to a chain or a batch, and its envelope says so.
     pub(crate) tied: bool,
     /// Its key, and what it does to those that hold it.
@@ -318,9 +324,22 @@ pub(crate) struct Final {
     /// Most unfinished jobs of the queues that have a limit.
     #[serde(default)]
     pub(crate) limits: BTreeMap<String, u64>,
+    /// What is let through of the queues that have a gate.
+    #[serde(default)]
+    pub(crate) gates: BTreeMap<String, Gate>,
     /// The schedules that workers of this release follow.
     #[serde(default)]
     pub(crate) schedules: Vec<Planned>,
+}
+
+/// What all workers together let through of a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Gate {
+    /// Runs at once.
+    pub(crate) most: u64,
+    /// Starts in a second, and how many of them may come at once.
+    pub(crate) per_second: u32,
+    pub(crate) burst: u32,
 }
 
 /// A schedule with slots at the multiples of its period.

@@ -156,7 +156,7 @@ impl Draw {
             return Extras::default();
         }
         // Priorities matter where jobs wait for each other.
-        let slow = kind == Kind::Bounded;
+        let slow = matches!(kind, Kind::Bounded | Kind::Gated);
         let level = match self.rng.u8(..if slow { 3 } else { 8 }) {
             0 => Level::High,
             1 => Level::Low,
@@ -167,6 +167,10 @@ impl Draw {
             let (id, _) = SECRETS[self.rng.usize(..SECRETS.len())];
             id
         });
+        let slot = (kind == Kind::Keyed).then(|| {
+            let most = self.rng.u8(1..4);
+            (format!("slot-{most}"), most)
+        });
         let latest = (kind == Kind::Latest).then(|| {
             let modes = [Mode::Replace, Mode::KeepLast, Mode::Debounce];
             let mode = modes[self.rng.usize(..modes.len())];
@@ -176,6 +180,7 @@ impl Draw {
             level,
             key,
             latest,
+            slot,
             tied: false,
         }
     }
@@ -199,6 +204,8 @@ impl Draw {
             (Kind::Unique, if new { 250 } else { 0 }),
             (Kind::Bounded, if new { 250 } else { 0 }),
             (Kind::Latest, if new { 250 } else { 0 }),
+            (Kind::Keyed, if new { 150 } else { 0 }),
+            (Kind::Gated, if new { 250 } else { 0 }),
             (Kind::Unknown, if new { 30 } else { 0 }),
             (Kind::Poison, u32::from(new)),
         ];
@@ -218,6 +225,8 @@ impl Draw {
         let ms = match kind {
             Kind::Long => 3 * u64::try_from(self.lease.as_millis()).unwrap_or(u64::MAX),
             // Long enough for others to want the same key.
+            // A little more than their slots, or their gate, would take.
+            Kind::Keyed | Kind::Gated => self.rng.u64(50..500),
             Kind::Unique | Kind::Latest => self.rng.u64(20..600),
             // Long enough for its queue to fill up.
             Kind::Bounded => self.rng.u64(100..1500),

@@ -5,12 +5,15 @@ mod groups;
 
 use std::{
     collections::BTreeMap,
+    num::NonZeroU8,
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use anyhow::Result;
-use queue::{Cancelled, EnqueueError, Enqueued, Job, JobId, Options, Queue, Run, UniqueMode};
+use queue::{
+    Cancelled, EnqueueError, Enqueued, Job, JobId, KeyLimit, Options, Queue, Run, UniqueMode,
+};
 use sqlx::PgPool;
 use tokio::{sync::Semaphore, task::JoinSet};
 
@@ -18,8 +21,8 @@ use crate::{
     brief::Brief,
     history::{CancelAnswer, Event, Extras, Kind, Mode, Release, Route, Serial, Ties},
     jobs::{
-        Bounded, Delayed, Done, Latest, Long, Once, Plain, Poison, Scheduled, Task, Unique,
-        Unknown, Versioned, VersionedV1,
+        Bounded, Delayed, Done, Gated, Keyed, Latest, Long, Once, Plain, Poison, Scheduled, Task,
+        Unique, Unknown, Versioned, VersionedV1,
     },
     journal::{Journal, micros},
     offers::{Draw, Offer},
@@ -148,6 +151,10 @@ impl Way {
         };
         Options {
             priority: self.extras.level.priority(),
+            slot: self.extras.slot.as_ref().map(|(key, most)| {
+                let most = NonZeroU8::new(*most).unwrap_or(NonZeroU8::MIN);
+                KeyLimit::new(key, most)
+            }),
             ..options
         }
     }
@@ -209,6 +216,8 @@ impl Producer {
             Kind::Unique => self.send(&Unique(task), &way).await,
             Kind::Unknown => self.send(&Unknown(task), &way).await,
             Kind::Bounded => self.send(&Bounded(task), &way).await,
+            Kind::Keyed => self.send(&Keyed(task), &way).await,
+            Kind::Gated => self.send(&Gated(task), &way).await,
             Kind::Latest => self.send(&Latest(task), &way).await,
             _ => self.send(&Plain(task), &way).await,
         };

@@ -5,7 +5,8 @@
 -- ARGV 1 what all keys of the queue begin with
 -- Returns {entries, pending (both of all streams, with ids that begin with the stream's
 -- number), delayed, parked, payloads, dead, locks, consumers, keys with their times to live,
--- requests to cancel, how many jobs were cancelled, the kept}.
+-- requests to cancel, how many jobs were cancelled, {the kept, those
+-- that wait for a slot}}.
 local q = ARGV[1]
 local function of_group(...)
   local answer = redis.pcall(...)
@@ -20,7 +21,7 @@ for _, key in ipairs(redis.call('KEYS', q .. '*')) do
     locks[#locks + 1] = {name, redis.call('GET', key)}
   end
   if string.sub(name, 1, 5) == 'next:' then
-    kept[#kept + 1] = redis.call('HGET', key, 'id')
+    kept[#kept + 1] = redis.call('HGET', key, 'e')
   end
   local sort = string.match(name, '^%l+:')
   local passes = sort == 'once:' or sort == 'st:' or sort == 'b:' or sort == 'result:' or sort == 'progress:'
@@ -55,5 +56,5 @@ return {
   keys,
   redis.call('ZRANGE', q .. 'cx', 0, -1),
   tonumber(redis.call('HGET', q .. 'm', 'cancelled') or 0),
-  kept,
+  {kept, redis.call('ZRANGE', q .. 'blocked', 0, -1)},
 }

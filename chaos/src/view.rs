@@ -32,7 +32,7 @@ type Seen = (
     Vec<(String, i64)>,
     Vec<String>,
     u64,
-    Vec<String>,
+    (Vec<Vec<u8>>, Vec<String>),
 );
 
 /// Connections of the conductor's own.
@@ -133,9 +133,9 @@ impl Look {
             keys,
             requests,
             cancelled,
-            kept,
+            (kept, blocked),
         ) = seen;
-        let depth = (stream.len() + delayed.len()) as u64;
+        let depth = (stream.len() + delayed.len() + blocked.len()) as u64;
         snapshot.depths.insert(queue.to_owned(), depth);
         snapshot.cancelled += cancelled;
         let owners: HashMap<&str, (&String, u64)> = pending
@@ -194,8 +194,18 @@ impl Look {
             let field = member.rsplit(' ').next().unwrap_or_default();
             snapshot.parked.push(id(field)?);
         }
-        for id in kept {
-            snapshot.kept.push(id.parse()?);
+        // Key, job, limit.
+        for member in &blocked {
+            let id = member.split(' ').nth(1);
+            let id = id.context("a blocked job has an id")?;
+            snapshot.blocked.push(id.parse()?);
+        }
+        for envelope in kept {
+            let envelope = Envelope::decode(&envelope)?;
+            if is_sealed(&envelope) {
+                snapshot.sealed.insert(envelope.id);
+            }
+            snapshot.kept.push(envelope.id);
         }
         for (key, holder) in locks {
             snapshot.locks.push((key, holder.parse()?));

@@ -5,18 +5,19 @@ use std::{future::Future, time::Duration};
 
 use anyhow::Result;
 use queue::{
-    CatchUp, JobContext, JobError, Queue, QueueSettings, Registry, Schedule, Worker, WorkerSettings,
+    CatchUp, JobContext, JobError, Queue, QueueSettings, Rate, Registry, Schedule, Worker,
+    WorkerSettings,
 };
 use rustix::process::{Signal, getpid, kill_process};
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    brief::{Brief, QUEUES},
+    brief::{Brief, GATE, QUEUES},
     history::{Event, How, Kind, Micros, Release, Serial},
     jobs::{
-        Bounded, Delayed, Done, Failing, Latest, Link, Long, Member, Once, Plain, Poison,
-        Scheduled, Task, Unique, Unknown, Versioned, VersionedV1,
+        Bounded, Delayed, Done, Failing, Gated, Keyed, Latest, Link, Long, Member, Once, Plain,
+        Poison, Scheduled, Task, Unique, Unknown, Versioned, VersionedV1,
     },
     journal::{Journal, micros},
     process, stall,
@@ -73,14 +74,26 @@ pub(crate) async fn run(brief: Brief) -> Result<()> {
 }
 
 /// A queue with a limit is served slowly, so that it fills up; not by the release before, which
-/// would park what it cannot read, and what was parked comes back on top of the limit.
+/// would park what it cannot read, and what was parked comes back on top of the limit. Nor does
+/// that know of gates.
 fn queues(release: Release) -> Vec<QueueSettings> {
-    let slow = Kind::Bounded.queue();
-    let mut queues = vec![QueueSettings::limited(slow, 4)];
+    let (slow, gated) = (Kind::Bounded.queue(), Kind::Gated.queue());
+    let gate = QueueSettings {
+        most_at_once: Some(GATE.most),
+        rate: Some(Rate {
+            jobs: GATE.per_second,
+            per: Duration::from_secs(1),
+            burst: GATE.burst,
+        }),
+        ..gated.into()
+    };
+    let mut queues = vec![QueueSettings::limited(slow, 4), gate];
     if release == Release::Old {
         queues.clear();
     }
-    let others = QUEUES.into_iter().filter(|queue| *queue != slow);
+    let others = QUEUES
+        .into_iter()
+        .filter(|queue| ![slow, gated].contains(queue));
     queues.extend(others.map(QueueSettings::from));
     queues
 }
@@ -98,6 +111,8 @@ fn registry(brief: &Brief) -> Registry<App> {
         .register(|Link(task), cx| attempt(Kind::Link, None, task, cx))
         .register(|Member(task), cx| attempt(Kind::Member, None, task, cx))
         .register(|Latest(task), cx| attempt(Kind::Latest, None, task, cx))
+        .register(|Keyed(task), cx| attempt(Kind::Keyed, None, task, cx))
+        .register(|Gated(task), cx| attempt(Kind::Gated, None, task, cx))
         .register(slot);
     if brief.release == Release::Old {
         return registry

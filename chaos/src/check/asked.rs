@@ -1,7 +1,7 @@
 //! I11 for schedules that are run now: each answer becomes one job, beside the usual ones.
 
 use super::{
-    evidence::{Ask, Evidence, Run, runs},
+    evidence::{Ask, Evidence, Job, Run, runs},
     times::can_fire,
 };
 use crate::{history::Micros, report::Violation};
@@ -11,13 +11,17 @@ const ROUNDED: Micros = 1000;
 
 /// Whether a run is of a slot that somebody asked for: its schedule has none at that time, or
 /// its job was promised.
-pub(super) fn is_asked(evidence: &Evidence, run: &Run) -> bool {
+pub(super) fn is_asked(evidence: &Evidence, job: &Job, run: &Run) -> bool {
     let Some((name, slot)) = &run.slot else {
         return false;
     };
     let mut planned = evidence.end.schedules.iter();
     let planned = planned.find(|planned| planned.name == *name);
     planned.is_some_and(|planned| slot % (planned.every_ms * 1000) != 0)
+        || evidence
+            .asks
+            .iter()
+            .any(|ask| ask.answer.is_some_and(|(_, id)| id == Some(job.id)))
 }
 
 /// I11: each id that was answered becomes one job, for a time until the answer, which had not
@@ -62,7 +66,7 @@ pub(super) fn answers_become_jobs(evidence: &Evidence) -> Vec<Violation> {
 /// I11: a job beside the usual slots of a schedule is one that somebody asked for. No excuses.
 pub(super) fn nothing_comes_unasked(evidence: &Evidence) -> Vec<Violation> {
     let mut found = Vec::new();
-    for (job, run) in runs(evidence).filter(|(_, run)| is_asked(evidence, run)) {
+    for (job, run) in runs(evidence).filter(|(job, run)| is_asked(evidence, job, run)) {
         let Some((name, slot)) = &run.slot else {
             continue;
         };

@@ -298,6 +298,16 @@ impl<'a> Evidence<'a> {
         let told = told.map(|(since, _)| *since);
         let offer = job.offer.as_ref();
         let latest = offer.and_then(|offer| offer.extras.latest.as_ref());
+        // Who takes the place of one that waits for another attempt takes that of the one too
+        // which was kept for its end.
+        let with_it = self.replaced.iter().filter_map(|(old, times)| {
+            let old = self.jobs.get(old)?.offer.as_ref()?;
+            let (since, answered) = *times.first()?;
+            let kept = latest.is_some()
+                && old.extras.latest.as_ref() == latest
+                && offer.is_some_and(|offer| old.at < offer.at && offer.at <= answered);
+            kept.then_some(since)
+        });
         let untold = self.offers.values().filter(|other| {
             let silent = matches!(
                 other.answer,
@@ -306,7 +316,10 @@ impl<'a> Evidence<'a> {
             latest.is_some() && silent && other.extras.latest.as_ref() == latest
         });
         let untold = untold.map(|other| other.at);
-        told.chain(untold).min().unwrap_or(Micros::MAX)
+        told.chain(with_it)
+            .chain(untold)
+            .min()
+            .unwrap_or(Micros::MAX)
     }
 
     /// Whether a failover may have taken with it, until some moment, that a job was enqueued.

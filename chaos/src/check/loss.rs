@@ -143,6 +143,7 @@ pub(super) fn jobs_are_in_one_place(evidence: &Evidence) -> Vec<Violation> {
             .delayed
             .iter()
             .chain(&snapshot.parked)
+            .chain(&snapshot.blocked)
             .copied()
             .collect();
         let payloads: BTreeSet<JobId> = snapshot.payloads.iter().copied().collect();

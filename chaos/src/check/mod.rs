@@ -22,6 +22,7 @@ mod priorities;
 mod recovery;
 mod residue;
 mod sealed;
+mod slots;
 mod spans;
 mod starts;
 mod ties;
@@ -78,6 +79,10 @@ const INVARIANTS: &[fn(&Evidence) -> Vec<Violation>] = &[
     versions::unknown_jobs_wait,
     sealed::runners_have_the_key,
     sealed::payloads_stay_sealed,
+    slots::limits_of_keys_are_kept,
+    slots::gates_are_kept,
+    slots::rates_are_kept,
+    slots::free_slots_are_taken,
     pause::paused_queues_start_nothing,
     priorities::each_level_has_its_share,
     pause::resumed_queues_start_again,

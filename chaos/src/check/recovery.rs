@@ -39,7 +39,8 @@ pub(super) fn recovery_is_quick(evidence: &Evidence) -> (Vec<Violation>, Recover
         for (job, again) in orphans(evidence, process, death) {
             let took = again - death.at;
             let key = job.offer.as_ref().and_then(|offer| offer.extras.key);
-            let slow = job.kind == Kind::Bounded || key.is_some();
+            let slow =
+                matches!(job.kind, Kind::Bounded | Kind::Gated | Kind::Keyed) || key.is_some();
             if slow
                 || !is_alone(evidence, process, death, again)
                 || is_suspect(evidence, job, death)

@@ -34,7 +34,7 @@ pub(super) fn slots_fire_once(evidence: &Evidence) -> Vec<Violation> {
             let sentence = format!("of {name} started {} us before its slot", slot - run.at);
             found.push(job.violates("I11", run.at, sentence));
         }
-        if asked::is_asked(evidence, run) {
+        if asked::is_asked(evidence, job, run) {
             continue;
         }
         let first = *fired.entry((name, *slot)).or_insert(job.id);
@@ -58,11 +58,11 @@ pub(super) fn slots_fire_once(evidence: &Evidence) -> Vec<Violation> {
 /// a loss. So are the slots around a failover.
 pub(super) fn slots_are_fired(evidence: &Evidence) -> Vec<Violation> {
     let mut fired: BTreeMap<&str, BTreeSet<Micros>> = BTreeMap::new();
-    for (_, run) in runs(evidence) {
+    for (job, run) in runs(evidence) {
         if let Some((name, slot)) = run
             .slot
             .as_ref()
-            .filter(|_| !asked::is_asked(evidence, run))
+            .filter(|_| !asked::is_asked(evidence, job, run))
         {
             fired.entry(name).or_default().insert(*slot);
         }

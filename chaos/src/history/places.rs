@@ -15,6 +15,9 @@ pub(crate) struct Snapshot {
     pub(crate) stream: Vec<(JobId, Option<String>)>,
     pub(crate) delayed: Vec<JobId>,
     pub(crate) parked: Vec<JobId>,
+    /// Waiting for a slot of their key.
+    #[serde(default)]
+    pub(crate) blocked: Vec<JobId>,
     /// Kept until the one that holds their key has ended.
     #[serde(default)]
     pub(crate) kept: Vec<JobId>,
@@ -62,7 +65,8 @@ impl Snapshot {
         let kept = self.kept.iter().map(|id| (*id, "the kept"));
         let dead = self.dead.iter();
         let dead = dead.map(|letter| (letter.id, "the dead letters"));
-        let waiting = delayed.chain(parked).chain(kept);
+        let blocked = self.blocked.iter().map(|id| (*id, "the blocked"));
+        let waiting = delayed.chain(parked).chain(kept).chain(blocked);
         stream.chain(waiting).chain(dead)
     }
 
@@ -76,6 +80,7 @@ impl Snapshot {
         self.delayed.extend(other.delayed);
         self.parked.extend(other.parked);
         self.kept.extend(other.kept);
+        self.blocked.extend(other.blocked);
         self.payloads.extend(other.payloads);
         self.dead.extend(other.dead);
         self.locks.extend(other.locks);
@@ -99,6 +104,7 @@ impl Snapshot {
             (&self.delayed, "the delayed"),
             (&self.parked, "the parked"),
             (&self.kept, "the kept"),
+            (&self.blocked, "the blocked"),
         ];
         for (list, place) in lists {
             if list.contains(&job) {

@@ -35,9 +35,9 @@ const ONE_KEY: u64 = 2;
 
 /// What is let through of [`Kind::Gated`]: a little more than is offered.
 pub(crate) const GATE: Gate = Gate {
-    most: 5,
-    per_second: 12,
-    burst: 4,
+    most: 2,
+    per_second: 6,
+    burst: 3,
 };
 
 /// What the Sentinels call the servers.

@@ -205,7 +205,7 @@ impl Draw {
             (Kind::Bounded, if new { 250 } else { 0 }),
             (Kind::Latest, if new { 250 } else { 0 }),
             (Kind::Keyed, if new { 150 } else { 0 }),
-            (Kind::Gated, if new { 250 } else { 0 }),
+            (Kind::Gated, if new { 150 } else { 0 }),
             (Kind::Unknown, if new { 30 } else { 0 }),
             (Kind::Poison, u32::from(new)),
         ];
@@ -228,6 +228,8 @@ impl Draw {
             // A little more than their slots, or their gate, would take.
             Kind::Keyed | Kind::Gated => self.rng.u64(50..500),
             Kind::Unique | Kind::Latest => self.rng.u64(20..600),
+            // Of different lengths, so that one is the last.
+            Kind::Member => self.rng.u64(1..600),
             // Long enough for its queue to fill up.
             Kind::Bounded => self.rng.u64(100..1500),
             // Under way when a worker comes to doubt its lease: obeying then is what counts.

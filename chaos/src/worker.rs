@@ -87,7 +87,7 @@ fn queues(release: Release) -> Vec<QueueSettings> {
         }),
         ..gated.into()
     };
-    let mut queues = vec![QueueSettings::limited(slow, 4), gate];
+    let mut queues = vec![QueueSettings::limited(slow, 2), gate];
     if release == Release::Old {
         queues.clear();
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use redis::{Cmd, Value};
 
 use crate::{
-    Envelope, Error, JobId, Priority, Queue, Tuning, Unknown,
+    EntryId, Envelope, Error, JobId, Priority, Queue, Tuning, Unknown,
     envelope::{Header, whole_ms},
     holds::Holds,
     inspect::{Place, Search},
@@ -33,7 +33,7 @@ pub enum Cancelled {
 }
 
 /// A job to cancel, with what goes when it goes.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Target {
     pub(crate) job: JobId,
     pub(crate) holds: Holds,
@@ -79,9 +79,17 @@ impl Queue {
 
     async fn cancel_in(&self, keys: &Partition, job: JobId) -> Result<Cancelled, Error> {
         let tuning = &self.settings().tuning;
-        for _ in 0..LOOKS {
+        for look in 1..=LOOKS {
+            let before = self.newest(keys).await?;
             let search = self.find_in(keys, job).await?;
-            let all_seen = search == Search::Absent;
+            let mut all_seen = search == Search::Absent;
+            if all_seen && self.newest(keys).await? != before {
+                // What went aside and came back meanwhile was seen at neither place.
+                all_seen = false;
+                if look < LOOKS {
+                    continue;
+                }
+            }
             let seen = search.found();
             let envelope = seen.as_ref().map(|seen| Envelope::decode(&seen.envelope));
             let envelope = envelope.and_then(Result::ok);
@@ -119,7 +127,7 @@ impl Queue {
                 None | Some(Place::Parked { .. }) if all_seen => ("gone".to_owned(), String::new()),
                 None | Some(Place::Parked { .. }) => Default::default(),
             };
-            let cmd = command(keys, tuning, target, [stream, &place, index, &member, ""]);
+            let cmd = command(keys, tuning, &target, [stream, &place, index, &member, ""]);
             match keys.connection.one(&cmd).await? {
                 Value::Int(1) => return Ok(Cancelled::Removed),
                 Value::Int(0) => return Ok(Cancelled::Asked),
@@ -134,12 +142,24 @@ impl Queue {
     }
 }
 
+impl Queue {
+    /// The newest entry of each stream.
+    async fn newest(&self, keys: &Partition) -> Result<Vec<Option<EntryId>>, Error> {
+        let mut newest = Vec::with_capacity(keys.streams.len());
+        for stream in &keys.streams {
+            let entries = self.entries("XREVRANGE", keys, stream, ["+", "-"], 1);
+            newest.push(entries.await?.first().map(|(id, _)| *id));
+        }
+        Ok(newest)
+    }
+}
+
 /// The script's call for a job that was seen there; `consumer` is the worker that has
 /// stopped it.
 pub(crate) fn command(
     keys: &Keys,
     tuning: &Tuning,
-    target: Target,
+    target: &Target,
     [stream, place, index, member, consumer]: [&str; 5],
 ) -> Cmd {
     let marker = keys.once(target.job);

@@ -51,11 +51,17 @@ impl Extras<'_> {
 
     /// Whether there are none but for a key.
     pub(crate) fn is_unique_only(&self) -> bool {
-        let unique = Extras {
-            unique: self.unique,
-            ..Extras::default()
-        };
-        *self == unique
+        let Extras {
+            unique: _,
+            replaceable,
+            slot,
+            batch,
+            follows,
+            packing,
+            next,
+        } = self;
+        let neither = slot.is_none() && batch.is_none() && follows.is_none();
+        !replaceable && neither && packing.is_none() && next.is_none()
     }
 
     /// The oldest version of the envelope that can express a job.

@@ -157,7 +157,7 @@ fn command(lane: &Lane, settled: &Settled) -> Option<Cmd> {
         Settlement::Cancelled(target) => {
             let entry = settled.id.to_string();
             let place = [stream, &entry, &keys.parked, "", &settled.consumer];
-            cancel::command(keys, tuning, *target, place)
+            cancel::command(keys, tuning, target, place)
         }
         Settlement::Retry {
             job,

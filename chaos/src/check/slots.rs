@@ -106,7 +106,8 @@ pub(super) fn rates_are_kept(evidence: &Evidence) -> Vec<Violation> {
 /// I14: no job waits for a slot of its key while there is one.
 ///
 /// In no snapshot of calm times are there jobs of a key that wait, and less of it in the stream,
-/// which alone can have slots, than it says; nor is it so at the end, whatever was done.
+/// which alone can have slots, than it says. Those that are parked count too: who cannot read a
+/// job does not know of its slot, which ends when the next asks for one.
 pub(super) fn free_slots_are_taken(evidence: &Evidence) -> Vec<Violation> {
     let slot = |id| {
         let offer = evidence.jobs.get(id)?.offer.as_ref()?;
@@ -122,8 +123,9 @@ pub(super) fn free_slots_are_taken(evidence: &Evidence) -> Vec<Violation> {
         }
         for id in &snapshot.blocked {
             let Some(key) = slot(id) else { continue };
-            let ready = snapshot.stream.iter();
-            let ready = ready.filter(|(other, _)| slot(other) == Some(key)).count();
+            let ready = snapshot.stream.iter().map(|(other, _)| other);
+            let ready = ready.chain(&snapshot.parked);
+            let ready = ready.filter(|other| slot(other) == Some(key)).count();
             if ready < usize::from(key.1) {
                 let sentence = format!("waits for a slot of {}, of which {ready} are taken", key.0);
                 found.push(Violation::new("I14", sentence).at(at).job(*id));

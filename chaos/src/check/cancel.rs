@@ -16,17 +16,11 @@ const GRACE: Micros = 1_300_000;
 /// I1: a job that was removed, or was gone, does not start afterwards, and is nowhere.
 ///
 /// Excused are starts by a process that had stood still: the job was its own once; and what
-/// comes after a failover that may have undone it. A job
-/// that is gone may be a dead letter, one with a slot may leave its stream and come back while
-/// it is looked for, so that it is said to be gone and is not, and a unique one may have been parked by the release
-/// before, which could not read its id.
+/// comes after a failover that may have undone it. A job that is gone may be a dead letter.
 pub(super) fn removed_jobs_stay_away(evidence: &Evidence) -> Vec<Violation> {
     let mut found = Vec::new();
     for (job, gone, at) in answered(evidence) {
         let asked = job.cancel.map_or(at, |cancel| cancel.at);
-        if gone == CancelAnswer::Gone && job.kind == Kind::Keyed {
-            continue;
-        }
         for run in job.runs.iter().filter(|run| run.at > at) {
             let undone = evidence.faults.undone((asked, at), run.at);
             if !undone && !evidence.faults.was_frozen(&run.by, run.at) {

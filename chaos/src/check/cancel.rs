@@ -6,7 +6,7 @@ use super::{
     starts::outcome_may_be_lost,
 };
 use crate::{
-    history::{CancelAnswer, How, Kind, Micros},
+    history::{CancelAnswer, How, Micros},
     report::Violation,
 };
 

@@ -5,10 +5,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -51,7 +48,6 @@ impl Progress {
 #[derive(Debug)]
 pub(crate) struct Page {
     lanes: Arc<[Arc<Progress>]>,
-    written: AtomicBool,
     result: Mutex<Option<Kept>>,
 }
 
@@ -68,7 +64,6 @@ impl Page {
     fn of(lanes: Arc<[Arc<Progress>]>) -> Arc<Self> {
         Arc::new(Self {
             lanes,
-            written: AtomicBool::new(false),
             result: Mutex::new(None),
         })
     }
@@ -78,16 +73,15 @@ impl Page {
     /// A context that lives on, in a task of the handler's own, keeps its page to itself:
     /// what is said there later is of no job any more.
     pub(super) fn turn(page: &mut Arc<Self>) -> Option<Kept> {
-        let mut left = None;
-        if page.written.load(Ordering::Acquire) {
-            page.written.store(false, Ordering::Release);
-            let mut result = page.result.lock().unwrap_or_else(PoisonError::into_inner);
-            left = result.take();
+        // First: only who is alone with the page can know that nobody writes on it any more.
+        if let Some(alone) = Arc::get_mut(page) {
+            let result = alone.result.get_mut();
+            return result.unwrap_or_else(PoisonError::into_inner).take();
         }
-        if Arc::strong_count(page) > 1 {
-            *page = Self::of(Arc::clone(&page.lanes));
-        }
-        left
+        let new = Self::of(Arc::clone(&page.lanes));
+        let old = std::mem::replace(page, new);
+        let mut result = old.result.lock().unwrap_or_else(PoisonError::into_inner);
+        result.take()
     }
 }
 
@@ -102,7 +96,6 @@ impl Report {
     pub(crate) fn keep(&self, kept: Kept) {
         let page = &self.page;
         *page.result.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept);
-        page.written.store(true, Ordering::Release);
     }
 
     pub(crate) fn progress(&self, job: JobId, json: Vec<u8>) {
@@ -160,6 +153,12 @@ mod tests {
         drop(first);
         assert_eq!(Page::turn(&mut page), Some(kept("2")));
         detached.keep(kept("3"));
+        let second = report(&page);
+        second.keep(kept("4"));
+        detached.keep(kept("5"));
+        drop(second);
+        assert_eq!(Page::turn(&mut page), Some(kept("4")), "the next job's own");
+        detached.keep(kept("6"));
         assert_eq!(Page::turn(&mut page), None, "said after the job's end");
         let before = Arc::as_ptr(&page);
         assert_eq!(Page::turn(&mut page), None);

@@ -53,6 +53,9 @@ impl Settings {
 ///
 /// # Errors
 /// When the certificates to trust are damaged.
+///
+/// # Panics
+/// When the key that encrypts is none of the keys, which no [`Queue::read`] returns.
 pub fn queue_settings(redis: &Redis, queue: &Queue) -> Result<queue::Settings, TlsError> {
     let mut settings = queue::Settings::new(redis.connection(), &queue.namespace);
     settings.lease = queue.lease;
@@ -60,7 +63,8 @@ pub fn queue_settings(redis: &Redis, queue: &Queue) -> Result<queue::Settings, T
     settings.partitions.clone_from(&queue.partitions);
     settings.packing = Packer {
         compress_above: queue.compress_above,
-        keys: Keyring::new(queue.keys.current, queue.keys.secrets()),
+        keys: Keyring::new(queue.keys.current, queue.keys.secrets())
+            .expect("the first of the keys encrypts, or none"),
     };
     let tls = redis.tls.as_ref();
     settings.tls = tls.map(|tls| Tls::new(tls.ca.as_deref())).transpose()?;

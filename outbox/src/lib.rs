@@ -109,17 +109,20 @@ pub async fn enqueue_many<J: Job>(
 /// Enqueues a chain as part of the caller's transaction; returns the ids of all its jobs.
 ///
 /// The choice in `options` is for the first job, which has the row and the token, but for the
-/// packer, which is for all. The others come when it is done: they run at least once, and are
+/// packer and the slot, which are for all. The others come when it is done: they run at least once, and are
 /// only as durable as Redis.
 ///
 /// # Errors
 /// As [`enqueue`].
 pub async fn enqueue_chain(
     conn: &mut PgConnection,
-    chain: Chain,
+    mut chain: Chain,
     options: Options<'_>,
 ) -> Result<Vec<JobId>, Error> {
     let ids = chain.ids();
+    if let Some(limit) = options.slot {
+        chain = chain.with_slot(limit);
+    }
     let mut first = chain.into_envelope()?;
     if let Some(packer) = options.packer {
         packer.pack(&mut first);

@@ -4,7 +4,7 @@
 //! chain is wherever its current job is, and moves with it: there is nothing beside it
 //! that could be lost, or stay behind.
 
-use crate::{EnqueueError, Envelope, Job, JobId, Options, Queue, queue::Shape};
+use crate::{EnqueueError, Envelope, Job, JobId, KeyLimit, Options, Priority, Queue, queue::Shape};
 
 /// Jobs of one queue of which each is enqueued when the one before it is done.
 ///
@@ -99,6 +99,29 @@ impl Chain {
         Ok(self)
     }
 
+    /// With this priority for all of its jobs, whatever theirs was.
+    #[must_use]
+    pub fn with_priority(mut self, priority: Priority) -> Self {
+        for job in self.jobs_mut() {
+            job.priority = priority;
+        }
+        self
+    }
+
+    /// With this limit for all of its jobs: each needs one of the key's slots while it runs.
+    #[must_use]
+    pub fn with_slot(mut self, limit: &KeyLimit) -> Self {
+        let slot = Some(limit.slot(&self.first.queue));
+        for job in self.jobs_mut() {
+            job.slot = slot;
+        }
+        self
+    }
+
+    fn jobs_mut(&mut self) -> impl Iterator<Item = &mut Envelope> {
+        std::iter::once(&mut self.first).chain(&mut self.links)
+    }
+
     /// The ids of its jobs, in their order.
     #[must_use]
     pub fn ids(&self) -> Vec<JobId> {
@@ -137,17 +160,10 @@ impl Queue {
             return Err(LinkError::Unique.into());
         }
         if let Some(priority) = options.priority {
-            chain.first.priority = priority;
-            for link in &mut chain.links {
-                link.priority = priority;
-            }
+            chain = chain.with_priority(priority);
         }
         if let Some(limit) = &options.slot {
-            let slot = Some(limit.slot(&chain.first.queue));
-            chain.first.slot = slot;
-            for link in &mut chain.links {
-                link.slot = slot;
-            }
+            chain = chain.with_slot(limit);
         }
         let ids = chain.ids();
         let first = chain.into_envelope()?;

@@ -54,7 +54,7 @@ pub use crate::{
     job::{Job, JobContext, JobError, JobId},
     letters::{DeadLetter, Replay},
     options::{Enqueued, Options, Run, UniqueMode},
-    packing::{Keyring, Packer, UnpackError},
+    packing::{Keyring, MissingKey, Packer, UnpackError},
     parked::{Parked, Unknown},
     priority::{Priority, UnknownPriority},
     queue::Queue,

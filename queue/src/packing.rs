@@ -14,7 +14,7 @@ use std::borrow::Cow;
 
 use lz4_flex::block;
 
-pub use self::keyring::Keyring;
+pub use self::keyring::{Keyring, MissingKey};
 use crate::{
     Envelope, Packing,
     envelope::{Header, NEWEST},

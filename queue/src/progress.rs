@@ -16,8 +16,8 @@ impl<C> JobContext<C> {
     /// Says how far the job is: a percentage, or any value, for [`Queue::progress`].
     ///
     /// The latest counts. A worker writes it about once a second, with that of its other
-    /// jobs, so a call costs no round trip, and of a job that ends sooner nothing may be
-    /// seen. It can be read for a day, also when the job has ended.
+    /// jobs, so a call costs no round trip. What Redis refuses is dropped. It can be read
+    /// for a day, also when the job has ended.
     ///
     /// # Errors
     /// See [`ReportError`].

@@ -107,10 +107,6 @@ impl Settings {
                 "partitions: 1 to 64, of a queue with a name of a-z, 0-9, '_', '-', '.'",
             ),
             (
-                self.packing.keys.has_current(),
-                "packing: the key that encrypts is none of the keys",
-            ),
-            (
                 (SHORTEST..self.lease).contains(&tuning.scan),
                 "scan: at least 10 ms, and shorter than the lease",
             ),

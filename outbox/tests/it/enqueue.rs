@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use migrations::testing::database;
 use outbox::{Delivery, Error, Options};
-use queue::{Chain, EnqueueError, Envelope, JobId, KeyLimit};
+use queue::{Chain, EnqueueError, Envelope, JobId, KeyLimit, Packer};
 use serde::{Deserialize, Serialize};
 
 use super::Count;
@@ -90,6 +90,42 @@ async fn of_a_chain_the_first_job_has_the_row() {
     let next = Envelope::decode(&first.next.unwrap()).unwrap();
     assert_eq!((first.id, first.once), (ids[0], true));
     assert_eq!((next.id, next.once), (ids[1], false));
+}
+
+#[tokio::test]
+async fn all_jobs_of_a_chain_go_with_the_limit_of_its_key() {
+    let database = database().await;
+    let mut conn = database.pool.acquire().await.unwrap();
+    let limit = KeyLimit::one("customer-7");
+    let packer = Packer {
+        compress_above: Some(0),
+        ..Packer::default()
+    };
+    let options = Options {
+        packer: Some(&packer),
+        slot: Some(&limit),
+        ..Options::default()
+    };
+    let mut chain = Chain::of(&Count { number: 1 }).unwrap();
+    for number in 2..=3 {
+        chain = chain.then(&Count { number }).unwrap();
+    }
+    let ids = outbox::enqueue_chain(&mut conn, chain, options);
+    let ids = ids.await.unwrap();
+    let first: Vec<u8> = sqlx::query_scalar("SELECT envelope FROM job_outbox")
+        .fetch_one(&mut *conn)
+        .await
+        .unwrap();
+    let expected = Envelope::new(&Count { number: 1 }).unwrap();
+    let expected = expected.with_slot(&limit).slot;
+    let (mut link, mut found) = (Some(first), Vec::new());
+    while let Some(bytes) = link {
+        let job = Envelope::decode(&bytes).unwrap();
+        assert_eq!(job.slot, expected);
+        found.push(job.id);
+        link = job.next;
+    }
+    assert_eq!(found, ids);
 }
 
 #[tokio::test]

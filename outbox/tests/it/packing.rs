@@ -15,7 +15,7 @@ fn packer(ids: [u32; 2]) -> Packer {
     let keys = secrets.iter().map(|(id, secret)| (*id, secret));
     Packer {
         compress_above: None,
-        keys: Keyring::new(Some(ids[0]), keys),
+        keys: Keyring::new(Some(ids[0]), keys).unwrap(),
     }
 }
 

@@ -6,7 +6,7 @@
 --      8 members of a batch to be (SET)  9 a batch to be (HASH), both of a new batch only
 -- ARGV 1 envelope of the job that follows the batch, to seal it, or ''
 --      2 most jobs that may be ready, running, blocked or delayed, or '' for any number
---      3 time to live of the batch in s  4.. job id and envelope of each job
+--      3 time to live of the batch in s, from now on  4.. job id and envelope of each job
 -- Returns 1, 0 when there is not room for all, or -1 when there is no such batch (any
 --   more), or all of its members have ended.
 --
@@ -32,6 +32,8 @@ if KEYS[8] and redis.call('EXISTS', KEYS[1]) == 0 then
   redis.call('EXPIRE', KEYS[8], ARGV[3])
   redis.call('RENAME', KEYS[8], KEYS[1])
 end
+redis.call('EXPIRE', KEYS[2], ARGV[3])
+redis.call('EXPIRE', KEYS[1], ARGV[3])
 for i = 4, #ARGV, 2 do
   if redis.call('SADD', KEYS[1], ARGV[i]) == 1 then
     redis.call('HINCRBY', KEYS[2], 'total', 1)

@@ -16,23 +16,29 @@ pub struct Keyring {
     keys: BTreeMap<u32, Arc<XChaCha20Poly1305>>,
 }
 
+/// The key that is to encrypt is none of the keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("key {0} is to encrypt, and is none of the keys")]
+pub struct MissingKey(pub u32);
+
 impl Keyring {
     /// A keyring that decrypts with all of these keys and encrypts with that of the id
     /// `current`; with none, it does not encrypt.
     ///
-    /// An id stands for one secret for ever. [`crate::Settings::check`] refuses a current key
-    /// that is not among the keys.
+    /// An id stands for one secret for ever.
+    ///
+    /// # Errors
+    /// [`MissingKey`]: what was to be encrypted must not go out in the clear.
     pub fn new<'a>(
         current: Option<u32>,
         keys: impl IntoIterator<Item = (u32, &'a [u8; 32])>,
-    ) -> Self {
+    ) -> Result<Self, MissingKey> {
         let cipher = |secret: &[u8; 32]| Arc::new(XChaCha20Poly1305::new(secret.into()));
-        Self {
-            current,
-            keys: keys
-                .into_iter()
-                .map(|(id, secret)| (id, cipher(secret)))
-                .collect(),
+        let keys = keys.into_iter();
+        let keys: BTreeMap<_, _> = keys.map(|(id, secret)| (id, cipher(secret))).collect();
+        match current {
+            Some(id) if !keys.contains_key(&id) => Err(MissingKey(id)),
+            _ => Ok(Self { current, keys }),
         }
     }
 
@@ -45,11 +51,6 @@ impl Keyring {
     /// The ids of all keys.
     pub fn ids(&self) -> impl Iterator<Item = u32> {
         self.keys.keys().copied()
-    }
-
-    /// Whether it has the key that is to encrypt, if there is one.
-    pub(crate) fn has_current(&self) -> bool {
-        self.current.is_none_or(|id| self.keys.contains_key(&id))
     }
 
     /// A nonce of its own, and behind it the text, encrypted; none without a current key.

@@ -19,7 +19,7 @@ impl Job for Text {
 fn keyring(current: Option<u32>, ids: &[u32]) -> Keyring {
     let secret = |id: u32| std::array::from_fn(|at| at as u8 ^ (id - 7) as u8);
     let secrets: Vec<(u32, [u8; 32])> = ids.iter().map(|id| (*id, secret(*id))).collect();
-    Keyring::new(current, secrets.iter().map(|(id, secret)| (*id, secret)))
+    Keyring::new(current, secrets.iter().map(|(id, secret)| (*id, secret))).unwrap()
 }
 
 fn packer(compress_above: Option<usize>, key: Option<u32>) -> Packer {

@@ -1,5 +1,4 @@
 use super::*;
-use crate::Keyring;
 use redis::IntoConnectionInfo;
 
 #[test]
@@ -14,7 +13,6 @@ fn all_mistakes_are_told_at_once() {
     let redis = "redis://127.0.0.1".into_connection_info().unwrap();
     let mut settings = Settings::new(redis, "a{b");
     settings.lease = Duration::from_millis(1);
-    settings.packing.keys = Keyring::new(Some(2), [(1, &[7; 32])]);
     settings.limits = BTreeMap::from([("mail".to_owned(), 0), ("B".to_owned(), 1)]);
     settings.partitions = BTreeMap::from([("mail".to_owned(), 65)]);
     settings.tuning.marker_ttl = Duration::ZERO;
@@ -24,7 +22,7 @@ fn all_mistakes_are_told_at_once() {
     let Err(Error::Settings(wrong)) = settings.check() else {
         panic!("accepted");
     };
-    assert_eq!(wrong.len(), 11, "{wrong:?}");
+    assert_eq!(wrong.len(), 10, "{wrong:?}");
 }
 
 #[test]

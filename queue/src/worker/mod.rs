@@ -56,7 +56,7 @@ use crate::{
     parked::{envelope_prefix, key_prefix, kind_prefix},
 };
 
-/// How long the last counters may take.
+/// How long the last counters may take, and the last that jobs have said.
 const TELL_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Runs jobs until it is told to stop.
@@ -273,6 +273,7 @@ impl<C: Clone + Send + Sync + 'static> Worker<C> {
             let schedules = Schedules::new(plans.collect());
             intake.spawn(tick::tick_until(Arc::clone(lane), schedules, stop.clone()));
             intake.spawn(follow_lease(Arc::clone(lane), stop.clone()));
+            settling.spawn(report::tell_until(Arc::clone(lane), finish.clone()));
             let (lane, finish) = (Arc::clone(lane), finish.clone());
             settling.spawn(async move {
                 settle::settle_all(Arc::clone(&lane), settled, finish).await;

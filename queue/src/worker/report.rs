@@ -5,17 +5,19 @@
 
 use std::{
     collections::HashMap,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use redis::{Pipeline, RedisResult};
+use redis::{Pipeline, RedisResult, Value};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
 
-use super::lane::Lane;
+use super::{TELL_TIMEOUT, lane::Lane};
 use crate::{JobId, connection::first_error, envelope::whole_ms, progress};
+
+/// How often jobs' progress is told.
+const TELL_EVERY: Duration = Duration::from_millis(900);
 
 /// A job's result, and how long it is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,12 +40,24 @@ impl Progress {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// What could not be written; a job may have said more meanwhile.
-    fn put_back(&self, taken: HashMap<JobId, Vec<u8>>) {
+    /// Keeps what was to be written for the next time, if Redis did not answer.
+    ///
+    /// What it refuses is gone: it may refuse for long, and jobs come and go meanwhile.
+    fn written(
+        &self,
+        taken: HashMap<JobId, Vec<u8>>,
+        answers: RedisResult<Vec<Value>>,
+    ) -> RedisResult<()> {
+        let unanswered = match answers {
+            Ok(answers) => return first_error(&answers),
+            Err(error) => error,
+        };
         let mut jobs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for (job, json) in taken {
+            // It may have said more meanwhile.
             jobs.entry(job).or_insert(json);
         }
+        Err(unanswered)
     }
 }
 
@@ -51,7 +65,6 @@ impl Progress {
 #[derive(Debug)]
 pub(crate) struct Page {
     lanes: Arc<[Arc<Progress>]>,
-    written: AtomicBool,
     result: Mutex<Option<Kept>>,
 }
 
@@ -68,7 +81,6 @@ impl Page {
     fn of(lanes: Arc<[Arc<Progress>]>) -> Arc<Self> {
         Arc::new(Self {
             lanes,
-            written: AtomicBool::new(false),
             result: Mutex::new(None),
         })
     }
@@ -78,16 +90,15 @@ impl Page {
     /// A context that lives on, in a task of the handler's own, keeps its page to itself:
     /// what is said there later is of no job any more.
     pub(super) fn turn(page: &mut Arc<Self>) -> Option<Kept> {
-        let mut left = None;
-        if page.written.load(Ordering::Acquire) {
-            page.written.store(false, Ordering::Release);
-            let mut result = page.result.lock().unwrap_or_else(PoisonError::into_inner);
-            left = result.take();
+        // First: only who is alone with the page can know that nobody writes on it any more.
+        if let Some(alone) = Arc::get_mut(page) {
+            let result = alone.result.get_mut();
+            return result.unwrap_or_else(PoisonError::into_inner).take();
         }
-        if Arc::strong_count(page) > 1 {
-            *page = Self::of(Arc::clone(&page.lanes));
-        }
-        left
+        let new = Self::of(Arc::clone(&page.lanes));
+        let old = std::mem::replace(page, new);
+        let mut result = old.result.lock().unwrap_or_else(PoisonError::into_inner);
+        result.take()
     }
 }
 
@@ -102,7 +113,6 @@ impl Report {
     pub(crate) fn keep(&self, kept: Kept) {
         let page = &self.page;
         *page.result.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept);
-        page.written.store(true, Ordering::Release);
     }
 
     pub(crate) fn progress(&self, job: JobId, json: Vec<u8>) {
@@ -113,31 +123,53 @@ impl Report {
     }
 }
 
-/// Writes how far jobs are; what cannot be written is kept for the next time.
-pub(super) async fn tell(lane: &Lane) {
+/// Tells how far jobs are, also while the worker drains, and once more at `finish`.
+pub(super) async fn tell_until(lane: Arc<Lane>, finish: CancellationToken) {
+    let telling = async {
+        loop {
+            let last = timeout(TELL_EVERY, finish.cancelled()).await.is_ok();
+            tell(&lane).await;
+            if last {
+                return;
+            }
+        }
+    };
+    // Nobody waits for it where Redis does not answer.
+    let late = async {
+        finish.cancelled().await;
+        sleep(TELL_TIMEOUT).await;
+    };
+    tokio::select! {
+        () = telling => {}
+        () = late => {}
+    }
+}
+
+async fn tell(lane: &Lane) {
     let said = lane.progress.take();
     if said.is_empty() {
         return;
     }
-    if let Err(error) = write(lane, &said).await {
+    let answers = write(lane, &said).await;
+    if let Err(error) = lane.progress.written(said, answers) {
         tracing::debug!(queue.name = lane.queue, %error, "progress was not written");
-        lane.progress.put_back(said);
     }
 }
 
-async fn write(lane: &Lane, said: &HashMap<JobId, Vec<u8>>) -> RedisResult<()> {
+async fn write(lane: &Lane, said: &HashMap<JobId, Vec<u8>>) -> RedisResult<Vec<Value>> {
     let mut pipeline = Pipeline::with_capacity(said.len());
     let ttl = whole_ms(progress::KEPT);
     for (job, json) in said {
         let set = pipeline.cmd("SET").arg(lane.keys.progress(*job));
         set.arg(&json[..]).arg("PX").arg(ttl);
     }
-    first_error(&lane.connection.all(&pipeline).await?)
+    lane.connection.all(&pipeline).await
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use redis::ErrorKind;
 
     fn kept(json: &str) -> Kept {
         Kept {
@@ -160,6 +192,12 @@ mod tests {
         drop(first);
         assert_eq!(Page::turn(&mut page), Some(kept("2")));
         detached.keep(kept("3"));
+        let second = report(&page);
+        second.keep(kept("4"));
+        detached.keep(kept("5"));
+        drop(second);
+        assert_eq!(Page::turn(&mut page), Some(kept("4")), "the next job's own");
+        detached.keep(kept("6"));
         assert_eq!(Page::turn(&mut page), None, "said after the job's end");
         let before = Arc::as_ptr(&page);
         assert_eq!(Page::turn(&mut page), None);
@@ -174,8 +212,21 @@ mod tests {
         progress.say(two, b"1".to_vec());
         let taken = progress.take();
         progress.say(two, b"2".to_vec());
-        progress.put_back(taken);
+        let lost = (ErrorKind::Io, "connection lost").into();
+        progress.written(taken, Err(lost)).unwrap_err();
         let left = progress.take();
         assert_eq!((&left[&one][..], &left[&two][..]), (&b"1"[..], &b"2"[..]));
+    }
+
+    #[test]
+    fn what_redis_refuses_is_not_kept() {
+        let progress = Progress::default();
+        for _ in 0..2 {
+            progress.say(JobId::new(), b"1".to_vec());
+        }
+        let refused = redis::parse_redis_value(b"-OOM no memory\r\n").unwrap();
+        let answers = vec![Value::Okay, refused];
+        progress.written(progress.take(), Ok(answers)).unwrap_err();
+        assert!(progress.take().is_empty());
     }
 }

@@ -1,6 +1,6 @@
 //! Once a second: dead workers' jobs, parked jobs that are known now, jobs that
-//! wait here while others could run them, dead letters that are too old, what was done
-//! meanwhile, and how far jobs are.
+//! wait here while others could run them, dead letters that are too old, and what was
+//! done meanwhile.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -14,7 +14,6 @@ use super::{
     board::Place,
     entry::{Entry, parse_number},
     lane::{Lane, jittered},
-    report,
     settle::Settlement,
     slots, tally,
 };
@@ -77,7 +76,6 @@ pub(super) async fn scan_until(lane: Arc<Lane>, known: Vec<String>, stop: Cancel
         if told.elapsed() >= TELL_EVERY {
             told = Instant::now();
             tally::tell(&lane).await;
-            report::tell(&lane).await;
         }
     }
 }

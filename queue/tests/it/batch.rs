@@ -218,6 +218,37 @@ async fn a_batch_that_nobody_seals_runs_and_is_followed_by_nothing() {
     fixture.end().await;
 }
 
+#[tokio::test]
+async fn the_time_of_a_batch_begins_anew_with_each_that_adds() {
+    use crate::broker::{Broker, job};
+    let fixture = Fixture::new().await;
+    let mut broker = Broker::new(&fixture, 60_000).await;
+    let batch = BatchId::from(JobId::new());
+    let member = || queue::Envelope {
+        batch: Some(batch),
+        ..job()
+    };
+    let keys = [format!("b:{batch}"), format!("b:{batch}:m")].map(|key| fixture.key(&key));
+    let call = broker.batch(batch, true, "", &[&member()], None);
+    broker.run(&call).await.unwrap();
+    let follows = job();
+    for sealed_by in [None, Some(&follows)] {
+        for key in &keys {
+            let _: u64 = broker.ask(&["EXPIRE", key, "30"]).await;
+        }
+        let call = broker.batch(batch, false, "", &[&member()], sealed_by);
+        broker.run(&call).await.unwrap();
+        for key in &keys {
+            let left: u64 = broker.ask(&["TTL", key]).await;
+            assert!(left > 30, "{key} ends in {left} s");
+        }
+    }
+    drop(broker);
+    let ran = run_until_empty(&fixture.queue, registry(), Arc::clone(&fixture.log)).await;
+    ran.unwrap().assert_all_done();
+    fixture.end().await;
+}
+
 #[test]
 fn a_job_of_another_queue_is_no_member() {
     let (mut batch, _) = batch_of(&[]);

@@ -248,7 +248,7 @@ async fn assert_packed(queue: &Queue, first: JobId, jobs: usize) {
 async fn what_a_job_carries_is_packed_too() {
     let packing = Packer {
         compress_above: None,
-        keys: Keyring::new(Some(7), [(7, &[7; 32])]),
+        keys: Keyring::new(Some(7), [(7, &[7; 32])]).unwrap(),
     };
     let fixture = Fixture::tuned(|settings| settings.packing = packing).await;
     let queue = &fixture.queue;

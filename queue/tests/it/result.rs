@@ -187,6 +187,41 @@ async fn the_latest_progress_is_seen_while_the_job_runs() {
     fixture.end().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn progress_is_seen_while_a_worker_drains_and_the_last_of_it_afterwards() {
+    let fixture = Fixture::new().await;
+    let queue = &fixture.queue;
+    let drains = Arc::new(AtomicBool::new(false));
+    let go = Arc::new(AtomicBool::new(false));
+    let gates = [Arc::clone(&drains), Arc::clone(&go)];
+    let registry = Registry::<Arc<Log>>::new().register::<Careless, _, _>(move |_, cx| {
+        let gates = gates.clone();
+        async move {
+            cx.set_progress(&0)?;
+            for (gate, percent) in gates.iter().zip([50, 100]) {
+                while !gate.load(Ordering::SeqCst) {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+                cx.set_progress(&percent)?;
+            }
+            Ok(())
+        }
+    });
+    let job = queue.enqueue(&Careless).await.unwrap();
+    let worker = start_with(queue, registry, &fixture.log, 1, MINUTE);
+    let progress = || queue.progress::<u8>("default", job);
+    until("it runs", async || progress().await.unwrap() == Some(0)).await;
+    let shutdown = worker.shutdown.clone();
+    let ended = tokio::spawn(worker.stop());
+    shutdown.cancelled().await;
+    drains.store(true, Ordering::SeqCst);
+    until("it is seen", async || progress().await.unwrap() == Some(50)).await;
+    go.store(true, Ordering::SeqCst);
+    ended.await.unwrap();
+    assert_eq!(progress().await.unwrap(), Some(100));
+    fixture.end().await;
+}
+
 #[tokio::test]
 async fn what_is_too_large_or_kept_for_no_time_is_refused() {
     let registry = Registry::<()>::new().register::<Careless, _, _>(|_, cx| async move {

@@ -164,7 +164,7 @@ async fn a_payload_is_shown_where_its_key_is() {
     let mut settings = console.namespace.settings().clone();
     settings.packing = Packer {
         compress_above: Some(0),
-        keys: Keyring::new(Some(7), [(7, &[7; 32])]),
+        keys: Keyring::new(Some(7), [(7, &[7; 32])]).unwrap(),
     };
     let queue = Queue::connect(settings).await.unwrap();
     let to = "nowhere".repeat(20);

@@ -316,6 +316,9 @@ async fn limits_differ_and_the_first_comes_first() {
     worker.stop().await;
     let done = fixture.log.done.lock().unwrap().clone();
     assert!([alone, third, fourth].iter().all(|job| done.contains(job)));
+    let starts = fixture.log.starts.lock().unwrap().clone();
+    let place = |id| starts.iter().position(|(job, _)| *job == id);
+    assert!(place(alone) < place(third) && place(alone) < place(fourth));
     fixture.end().await;
 }
 

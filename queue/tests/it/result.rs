@@ -97,7 +97,9 @@ async fn only_a_job_that_is_done_leaves_a_result() {
     };
     let app = Arc::clone(&fixture.log);
     let ran = queue::testing::run_until_empty_with(queue, squares(), app, options).await;
-    drop(ran);
+    assert_eq!(ran.unwrap().left.delayed, 1, "it has failed, and waits");
+    let none: Option<u64> = queue.result("default", job).await.unwrap();
+    assert_eq!(none, None);
     let dead = Square {
         number: 2,
         fails: 99,

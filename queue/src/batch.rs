@@ -148,7 +148,8 @@ impl Queue {
     /// What follows the batch waits for them, too.
     ///
     /// # Errors
-    /// As [`Queue::enqueue_batch`], and [`BatchError::Over`] as [`EnqueueError::Batch`].
+    /// As [`Queue::enqueue_batch`], and [`BatchError::Over`] as [`EnqueueError::Batch`]: of
+    /// more than 512 jobs, those of the writes before it were taken, and have ended.
     pub async fn enqueue_into_batch<J: Job>(
         &self,
         batch: BatchId,

@@ -7,6 +7,7 @@ use std::{
 
 use foldhash::fast::RandomState;
 use futures_util::{FutureExt, future::BoxFuture};
+use serde_json::error::Category;
 
 use crate::{Error, Job, JobContext, JobError, Schedule, job::is_name, schedule::Plan};
 
@@ -22,11 +23,32 @@ pub(crate) type Outcome = Result<(), JobError>;
 pub(crate) enum Misfit {
     #[error("the payload does not fit the job: {0}")]
     Shape(#[from] serde_json::Error),
+    /// Of a secret payload, of which serde's own words quote a part.
+    #[error("the payload does not fit the job: {category:?} at line {line}, column {column}")]
+    Secret {
+        category: Category,
+        line: usize,
+        column: usize,
+    },
     #[error("the payload cannot be lifted from version {from}: {source}")]
     Upcast {
         from: u16,
         source: Box<dyn StdError + Send + Sync>,
     },
+}
+
+impl Misfit {
+    /// Without a part of the payload.
+    pub(crate) fn of_secret(self) -> Self {
+        match self {
+            Self::Shape(error) => Self::Secret {
+                category: error.classify(),
+                line: error.line(),
+                column: error.column(),
+            },
+            other => other,
+        }
+    }
 }
 
 /// One kind of job and what runs it.

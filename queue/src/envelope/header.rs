@@ -64,6 +64,11 @@ impl Extras<'_> {
         !replaceable && neither && packing.is_none() && next.is_none()
     }
 
+    /// Whether the payload is, or was, a secret.
+    pub(crate) fn is_encrypted(&self) -> bool {
+        self.packing.is_some_and(|packing| packing.key.is_some())
+    }
+
     /// The oldest version of the envelope that can express a job.
     fn version(&self, priority: Priority) -> u8 {
         if priority != Priority::Normal || !self.is_unique_only() {

@@ -21,7 +21,7 @@ local jobs = (#ARGV - 3) / 2
 if not KEYS[8] and redis.call('SCARD', KEYS[1]) == 0 then
   return -1
 end
-if ARGV[2] ~= '' and ARGV[2] - unfinished(3, KEYS[6], KEYS[7]) < jobs then
+if jobs > 0 and ARGV[2] ~= '' and ARGV[2] - unfinished(3, KEYS[6], KEYS[7]) < jobs then
   return 0
 end
 if KEYS[8] and redis.call('EXISTS', KEYS[1]) == 0 then

@@ -216,6 +216,10 @@ impl<C: Clone + Send + Sync + 'static> Runners<C> {
             };
             match (kind.run)(header.version, json, context) {
                 Ok(handler) => Contained(handler).await,
+                // What was encrypted must not stand in a dead letter, or in logs.
+                Err(misfit) if header.extras.is_encrypted() => {
+                    Err(JobError::discard(misfit.of_secret()))
+                }
                 Err(misfit) => Err(JobError::discard(misfit)),
             }
         };

@@ -163,6 +163,31 @@ async fn a_batch_that_finds_no_room_runs_as_far_as_it_was_taken() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_adds_no_job_needs_no_room() {
+    let fixture = Fixture::tuned(|settings| {
+        settings.limits.insert("default".to_owned(), 1);
+    })
+    .await;
+    let mut settings = fixture.settings().clone();
+    settings.limits.clear();
+    let unlimited = Queue::connect(settings).await.unwrap();
+    let (batch, members) = batch_of(&vec![Act::Succeed; 2]);
+    let follower = batch.follower();
+    let batch = unlimited.enqueue_batch(batch).await.unwrap();
+    let queue = &fixture.queue;
+    let none = queue.enqueue_into_batch::<Task>(batch, &[]).await.unwrap();
+    assert_eq!(none, []);
+    let (empty, _) = batch_of(&[]);
+    let alone = empty.follower();
+    queue.enqueue_batch(empty).await.unwrap();
+    let ran = run_until_empty(queue, registry(), Arc::clone(&fixture.log)).await;
+    ran.unwrap().assert_all_done();
+    let all = [&members[..], &[follower, alone]].concat();
+    fixture.log.assert_each_done_once(&all);
+    fixture.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn members_may_add_members_while_they_run() {
     let fixture = Fixture::new().await;
     let queue = &fixture.queue;

@@ -16,6 +16,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+mod refusals;
+
 use crate::harness::*;
 
 /// What must not be seen in Redis.
@@ -329,44 +331,6 @@ async fn retries_letters_and_replays_keep_the_bytes() {
         queue.delete("default", id).await.unwrap(),
         Deletion::Deleted
     );
-    fixture.end().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_forged_payload_is_a_dead_letter_and_frees_what_the_job_held() {
-    let fixture = encrypting().await;
-    let (queue, sent) = (&fixture.queue, Sent::default());
-    let mut mine = Envelope::new(&letter(0)).unwrap();
-    queue.packer().pack(&mut mine);
-    let mut forged = Envelope::new(&letter(0)).unwrap();
-    (forged.packing, forged.payload) = (mine.packing, mine.payload);
-    forged.unique = Some([7; 16]);
-    queue.enqueue_envelope(&forged).await.unwrap();
-    let mut bomb = Envelope::new(&letter(0)).unwrap();
-    bomb.packing = Some(queue::Packing {
-        compressed: true,
-        key: None,
-    });
-    bomb.payload = u32::MAX.to_le_bytes().to_vec();
-    queue.enqueue_envelope(&bomb).await.unwrap();
-    let worker = Working::start(queue, registry(), &sent);
-    assert_settled(queue, 2).await;
-    worker.stop().await;
-    let letters = queue.dead_letters("default", 9).await.unwrap();
-    for letter in &letters {
-        assert_eq!(letter.why, "envelope");
-        let (id, error) = match Envelope::decode(&letter.envelope).unwrap().id {
-            id if id == forged.id => (id, "damaged, or not encrypted for this job with key 7"),
-            id => (id, "the compressed payload is damaged"),
-        };
-        assert!([forged.id, bomb.id].contains(&id));
-        assert_eq!(letter.error, error);
-    }
-    let again = queue.enqueue_envelope(&forged).await.unwrap();
-    assert_eq!(again, Enqueued::New(forged.id), "its lock is free");
-    assert!(sent.lock().unwrap().is_empty());
-    let ran = run_until_empty(queue, registry(), sent).await.unwrap();
-    assert_eq!(ran.left.dead, 1);
     fixture.end().await;
 }
 

@@ -96,8 +96,14 @@ async fn only_a_job_that_is_done_leaves_a_result() {
         ..Default::default()
     };
     let app = Arc::clone(&fixture.log);
-    let ran = queue::testing::run_until_empty_with(queue, squares(), app, options).await;
-    drop(ran);
+    let fails = registry().register::<Square, _, _>(async |job: Square, cx| {
+        cx.set_result(&job.number, MINUTE)?;
+        Err(JobError::retry_after("told to fail", 60 * MINUTE))
+    });
+    let ran = queue::testing::run_until_empty_with(queue, fails, app, options).await;
+    assert_eq!(ran.unwrap().left.delayed, 1, "it has failed, and waits");
+    let none: Option<u64> = queue.result("default", job).await.unwrap();
+    assert_eq!(none, None);
     let dead = Square {
         number: 2,
         fails: 99,

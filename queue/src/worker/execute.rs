@@ -8,6 +8,7 @@ pub(super) mod perform;
 use std::{
     any::Any,
     panic::AssertUnwindSafe,
+    pin::pin,
     sync::Arc,
     task::Poll,
     time::{Duration, Instant},
@@ -156,7 +157,8 @@ impl<C: Clone + Send + Sync + 'static> Runners<C> {
                 lane: lane.number,
             },
         };
-        let run = self.attempt(kind, &header, &json, around, started);
+        // In its place: what goes around it would move it, and it is large.
+        let run = pin!(self.attempt(kind, &header, &json, around, started));
         let run = trace::inherit(header.traceparent, run);
         let end = run.instrument(span.clone()).await;
         let took = started.elapsed();

@@ -67,7 +67,7 @@ impl Broker {
     fn call_holding(&self, script: &'static str, keys: &[&str], job: &Envelope) -> Call {
         let mut call = self.call_for(script, keys, job);
         if job.replaceable {
-            let names = [&*kept(job), "s:0", "s:1", "s:2"];
+            let names = [&*kept(job), "s:0", "s:1", "s:2", "delayed", "j"];
             call.keys.extend(names.map(|name| self.key(name)));
         }
         if let Some(batch) = job.batch {

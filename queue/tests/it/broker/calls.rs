@@ -134,7 +134,8 @@ impl Broker {
     pub(crate) fn unique(&self, job: &Envelope, mode: &str, ms: u64) -> Call {
         let names = ["s:0", "s:1", "s:2", "j", "delayed"];
         let mut call = self.call_for("unique.lua", &names, job);
-        call.keys.push(self.key("blocked"));
+        let names = ["blocked", &*kept(job), "m"];
+        call.keys.extend(names.map(|name| self.key(name)));
         let call = call.arg(job.id).bytes(&job.encode());
         call.arg(mode).arg(ms).arg(KEEP)
     }
@@ -164,6 +165,7 @@ impl Broker {
             .arg(1 + level(holder))
             .arg(&*member)
             .arg(keeps)
+            .arg(KEEP)
     }
 
     /// With a due time in ms of the Unix epoch.

@@ -91,5 +91,6 @@ pub(super) const SCENARIOS: &[(&str, &str)] = &[
     ("unique.lua", "now"),
     ("unique.lua", "later"),
     ("unique.lua", "a key whose job was parked"),
+    ("unique.lua", "a key that is free, with a job that is kept"),
     ("unpark.lua", "two jobs"),
 ];

@@ -74,6 +74,17 @@ pub(super) async fn replaces(broker: &mut Broker, what: &str) -> Given {
     }
 }
 
+/// The holder has lost its key, so nobody sees its end.
+pub(super) async fn enqueues(broker: &mut Broker) -> Given {
+    let (held, entry) = holder(broker, "now").await;
+    broker.fetch("peer", 1).await.unwrap();
+    keep(broker, "now", &held, &entry).await;
+    broker.unlock(&held).await;
+    let new = replaceable(KEY);
+    let call = broker.unique(&new, "now", 0);
+    Given::new(call).accepted(&[&held]).brings(&[&new])
+}
+
 /// However the holder ends, what was kept is enqueued.
 pub(super) async fn ends(broker: &mut Broker, script: &str, what: &str) -> Given {
     let (held, entry) = holder(broker, "now").await;

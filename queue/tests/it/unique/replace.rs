@@ -277,6 +277,40 @@ async fn a_burst_that_begins_while_one_runs_waits_until_it_is_over_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_kept_for_one_that_nobody_sees_end_gives_way_to_the_next() {
+    let bench = Bench::new().await;
+    let mut broker = Broker::new(&bench.fixture, 60_000).await;
+    let put = || bench.put(Act::Succeed, UniqueMode::KeepLast, Run::Now);
+    let holder = put().await;
+    broker.fetch("peer", 1).await.unwrap();
+    let kept = put().await;
+    assert!(matches!(kept, Enqueued::New(_)), "{kept:?}");
+    let named: Vec<String> = broker.ask(&["KEYS", &broker.key("next:*")]).await;
+    let ttl: i64 = broker.ask(&["TTL", &named[0]]).await;
+    assert!(ttl > 29 * 24 * 3600, "it ends in {ttl} s");
+    // Redis has lost the holder, its lock, and nothing else.
+    let entry = broker.first_entry().await;
+    broker.delete(&job(), &entry).await;
+    broker.acknowledge(&job(), &entry).await;
+    let leave = broker.leave("peer");
+    broker.run(&leave).await.unwrap();
+    let locks: Vec<String> = broker.ask(&["KEYS", &broker.key("u:*")]).await;
+    for lock in locks {
+        let _: u64 = broker.ask(&["DEL", &lock]).await;
+    }
+    let next = put().await;
+    assert_eq!(next, Enqueued::New(next.id()));
+    assert_ne!(next.id(), holder.id());
+    let worker = bench.fixture.start(1);
+    until_done(&bench.log, 1).await;
+    bench.until_counts(replaced(1)).await;
+    worker.stop().await;
+    bench.log.assert_each_done_once(&[next.id()]);
+    drop(broker);
+    bench.over().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn of_many_at_once_one_is_left_and_all_others_are_accounted_for() {
     const JOBS: u64 = 40;
     let bench = Bench::new().await;

@@ -20,6 +20,7 @@ impl State {
             lock.endless &= waits;
             return Some(lock.job);
         }
+        self.kept.remove(&key);
         self.hold(job, false);
         None
     }

@@ -3,24 +3,42 @@
 use std::{path::PathBuf, time::Duration};
 
 use anyhow::Result;
-use queue::{Cluster, Sentinel, Servers};
+use queue::{Cluster, Keyring, Packer, Sentinel, Servers};
 use redis::{IntoConnectionInfo, RedisConnectionInfo};
 use serde::{Deserialize, Serialize};
 use sqlx::{PgPool, postgres::PgPoolOptions};
 
 use crate::{
-    history::{Kind, Release},
+    history::{Gate, Kind, Release},
     journal::Journal,
 };
 
 /// Prefix of all keys in Redis.
 pub(crate) const NAMESPACE: &str = "chaos";
 
-/// The queues, each on another node of a Cluster of three.
-pub(crate) const QUEUES: [&str; 3] = ["default", "limited", "kept"];
+/// The queues, the first three each on another node of a Cluster of three.
+pub(crate) const QUEUES: [&str; 4] = ["default", "limited", "kept", "gated"];
+
+/// All partitions of the queues, by their own names: `kept` is on another two nodes.
+pub(crate) const PARTITIONS: [&str; 6] =
+    ["default", "limited", "kept", "kept:1", "kept:2", "gated"];
 
 /// Most unfinished jobs of [`Kind::Bounded`]: few, so that the queue is often full.
 pub(crate) const LIMIT: u64 = 40;
+
+/// Keys that payloads are encrypted with, by their ids. One worker has but the first, and those
+/// of the release before have none.
+pub(crate) const SECRETS: [(u32, [u8; 32]); 2] = [(1, [1; 32]), (2, [2; 32])];
+
+/// The slot among the workers that has but the first key.
+const ONE_KEY: u64 = 2;
+
+/// What is let through of [`Kind::Gated`]: a little more than is offered.
+pub(crate) const GATE: Gate = Gate {
+    most: 2,
+    per_second: 6,
+    burst: 3,
+};
 
 /// What the Sentinels call the servers.
 pub(crate) const SET: &str = "primary";
@@ -96,6 +114,10 @@ impl Brief {
         settings.servers = servers;
         let limited = Kind::Bounded.queue().to_owned();
         settings.limits.insert(limited, LIMIT);
+        for queue in QUEUES {
+            let number = u16::try_from(partitions_of(queue).count())?;
+            settings.partitions.insert(queue.to_owned(), number);
+        }
         let tuning = &mut settings.tuning;
         tuning.scan = scan(self.lease);
         tuning.connect_timeout = self.lease / 4;
@@ -106,6 +128,30 @@ impl Brief {
             Release::New => settings,
             Release::Old => queue::testing::release_before(settings),
         })
+    }
+
+    /// The ids of the keys that this process has.
+    pub(crate) fn keys(&self) -> Vec<u32> {
+        let known = match self.release {
+            Release::Old => 0,
+            Release::New if self.label.starts_with('w') && self.slot == ONE_KEY => 1,
+            Release::New => SECRETS.len(),
+        };
+        SECRETS.iter().take(known).map(|(id, _)| *id).collect()
+    }
+
+    /// The queue with all payloads encrypted by one of our keys, or by none.
+    pub(crate) fn sealing(&self, current: Option<u32>) -> Result<queue::Settings> {
+        let mut settings = self.queue()?;
+        let ours = self.keys();
+        let ours = SECRETS.iter().filter(|(id, _)| ours.contains(id));
+        let keys = Keyring::new(current, ours.map(|(id, secret)| (*id, secret)));
+        // Payloads of which some are smaller, and some are larger.
+        settings.packing = Packer {
+            compress_above: current.map(|_| 80),
+            keys,
+        };
+        Ok(settings)
     }
 
     /// Connects when it is first used; `most` connections.
@@ -132,6 +178,19 @@ pub(crate) struct Drain {
     pub(crate) timeout: Duration,
     /// For the whole process, after SIGTERM.
     pub(crate) exit: Duration,
+}
+
+/// The queue of a partition.
+pub(crate) fn queue_of(partition: &str) -> &str {
+    partition
+        .split_once(':')
+        .map_or(partition, |(queue, _)| queue)
+}
+
+/// The partitions of a queue.
+pub(crate) fn partitions_of(queue: &str) -> impl Iterator<Item = &'static str> {
+    let all = PARTITIONS.into_iter();
+    all.filter(move |partition| queue_of(partition) == queue)
 }
 
 /// How often ended leases are looked for.

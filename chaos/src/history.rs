@@ -3,10 +3,14 @@
 //! One line of JSON per record, appended with one `write`, so that it outlives a
 //! SIGKILL of its writer. All clocks are this machine's.
 
+mod places;
+
 use std::collections::BTreeMap;
 
-use queue::JobId;
+use queue::{JobId, Priority};
 use serde::{Deserialize, Serialize};
+
+pub(crate) use self::places::{DeadJob, Snapshot};
 
 /// Microseconds since the Unix epoch.
 pub(crate) type Micros = u64;
@@ -38,9 +42,15 @@ pub(crate) enum Event {
         due: Option<Micros>,
         /// Its key, for a unique job.
         unique: Option<String>,
+        #[serde(default, skip_serializing_if = "Extras::is_none")]
+        extras: Extras,
+        #[serde(default)]
+        ties: Ties,
     },
     /// The queue (or the commit) has said yes.
     Accepted { serial: Serial, id: JobId },
+    /// This job, which held the key, has given its place to the one that was accepted.
+    Replaced { serial: Serial, old: JobId },
     /// A unique job was passed over because this one holds its key.
     Duplicate { serial: Serial, of: JobId },
     /// The queue has said no; `certain` when that means that the job is not there.
@@ -56,6 +66,10 @@ pub(crate) enum Event {
     Cancel { id: JobId },
     /// What it was told.
     Cancelled { id: JobId, answer: CancelAnswer },
+    /// A producer is about to ask for a job of a schedule now.
+    Ask { schedule: String },
+    /// The id that the job will have, if the answer was one.
+    Asked { schedule: String, id: Option<JobId> },
     /// A handler begins.
     Start {
         serial: Serial,
@@ -75,7 +89,13 @@ pub(crate) enum Event {
         how: How,
     },
     /// A worker or producer process is up; `release` is `new` or `old`.
-    Up { pid: u32, release: Release },
+    Up {
+        pid: u32,
+        release: Release,
+        /// The keys that it can decrypt with.
+        #[serde(default)]
+        keys: Vec<u32>,
+    },
     /// A process has ended by itself, with this exit code.
     Exited {
         process: String,
@@ -97,7 +117,7 @@ pub(crate) enum Event {
     /// The queue is about to be resumed; when it has said that it is, the fault is healed.
     Resuming { queue: String },
     /// Where every job was at one instant.
-    Snapshot(Snapshot),
+    Snapshot(Box<Snapshot>),
     /// This machine did not run us in time; timing limits grow by as much.
     Stall { ms: u64 },
     /// No fault is begun any more; all are healed.
@@ -119,6 +139,11 @@ pub(crate) enum Kind {
     Scheduled,
     Versioned,
     Unknown,
+    Link,
+    Member,
+    Latest,
+    Keyed,
+    Gated,
 }
 
 impl Kind {
@@ -126,8 +151,75 @@ impl Kind {
     pub(crate) const fn queue(self) -> &'static str {
         match self {
             Self::Bounded => "limited",
-            Self::Delayed | Self::Done => "kept",
+            Self::Gated => "gated",
+            Self::Delayed | Self::Done | Self::Unique => "kept",
+            Self::Link | Self::Member | Self::Latest => "kept",
             _ => "default",
+        }
+    }
+}
+
+/// What an offer has besides: with any of it, it has an envelope that the release before
+/// cannot read.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Extras {
+    pub(crate) level: Level,
+    /// Which key its payload is encrypted with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) key: Option<u32>,
+    /// Its key, of whose jobs so many run at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) slot: Option<(String, u8)>,
+    /// It belongs to a chain or a batch, and its envelope says so.
+    pub(crate) tied: bool,
+    /// Its key, and what it does to those that hold it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) latest: Option<(Mode, String)>,
+}
+
+impl Extras {
+    pub(crate) fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// What a job does to the one that holds its key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Mode {
+    Replace,
+    KeepLast,
+    Debounce,
+}
+
+/// To which other jobs one belongs, by the serials that their producer gave them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Ties {
+    /// The link of a chain before it.
+    pub(crate) after: Option<Serial>,
+    /// What follows its batch; that has its own serial here.
+    pub(crate) batch: Option<Serial>,
+}
+
+/// How soon a job starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Level {
+    High,
+    #[default]
+    Normal,
+    Low,
+}
+
+impl Level {
+    /// As the queue has it; what is usual is not said.
+    pub(crate) fn priority(self) -> Option<Priority> {
+        match self {
+            Self::High => Some(Priority::High),
+            Self::Normal => None,
+            Self::Low => Some(Priority::Low),
         }
     }
 }
@@ -209,42 +301,6 @@ pub(crate) enum Fault {
     ReplicaRestart,
 }
 
-/// Every place where a job can be, at one instant for each queue.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub(crate) struct Snapshot {
-    /// Ready or running: entries of the stream, with the owner if there is one.
-    pub(crate) stream: Vec<(JobId, Option<String>)>,
-    pub(crate) delayed: Vec<JobId>,
-    pub(crate) parked: Vec<JobId>,
-    /// Payloads of the delayed and parked.
-    pub(crate) payloads: Vec<JobId>,
-    pub(crate) dead: Vec<DeadJob>,
-    /// Unique locks: key and holder.
-    pub(crate) locks: Vec<(String, JobId)>,
-    /// Entries that were delivered more than once, and how often.
-    #[serde(default)]
-    pub(crate) delivered: Vec<(JobId, u64)>,
-    /// Jobs of each queue that count against its limit.
-    #[serde(default)]
-    pub(crate) depths: BTreeMap<String, u64>,
-    /// Requests to cancel that are remembered.
-    #[serde(default)]
-    pub(crate) requests: Vec<JobId>,
-    /// How many jobs were cancelled, by the count of all queues.
-    #[serde(default)]
-    pub(crate) cancelled: u64,
-    /// When it was asked for; `at` of the record is when the answer was there.
-    pub(crate) asked: Micros,
-}
-
-/// A dead letter.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct DeadJob {
-    pub(crate) id: JobId,
-    pub(crate) why: String,
-    pub(crate) attempts: u32,
-}
-
 /// The state after all workers have ended.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct Final {
@@ -268,9 +324,22 @@ pub(crate) struct Final {
     /// Most unfinished jobs of the queues that have a limit.
     #[serde(default)]
     pub(crate) limits: BTreeMap<String, u64>,
+    /// What is let through of the queues that have a gate.
+    #[serde(default)]
+    pub(crate) gates: BTreeMap<String, Gate>,
     /// The schedules that workers of this release follow.
     #[serde(default)]
     pub(crate) schedules: Vec<Planned>,
+}
+
+/// What all workers together let through of a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Gate {
+    /// Runs at once.
+    pub(crate) most: u64,
+    /// Starts in a second, and how many of them may come at once.
+    pub(crate) per_second: u32,
+    pub(crate) burst: u32,
 }
 
 /// A schedule with slots at the multiples of its period.
@@ -280,41 +349,4 @@ pub(crate) struct Planned {
     pub(crate) every_ms: u64,
     /// Whether every slot has a job, however late; else the latest of a gap has one.
     pub(crate) all: bool,
-}
-
-impl Snapshot {
-    /// Each job with each place where it is.
-    pub(crate) fn places(&self) -> impl Iterator<Item = (JobId, &'static str)> {
-        let stream = self.stream.iter().map(|(id, _)| (*id, "the stream"));
-        let delayed = self.delayed.iter().map(|id| (*id, "the delayed"));
-        let parked = self.parked.iter().map(|id| (*id, "the parked"));
-        let dead = self.dead.iter();
-        let dead = dead.map(|letter| (letter.id, "the dead letters"));
-        stream.chain(delayed).chain(parked).chain(dead)
-    }
-
-    /// Where a job is, in words.
-    pub(crate) fn place_of(&self, job: JobId) -> String {
-        let mut places = Vec::new();
-        for (_, owner) in self.stream.iter().filter(|(id, _)| *id == job) {
-            places.push(match owner {
-                Some(owner) => format!("the stream, owned by {owner}"),
-                None => "the stream".to_owned(),
-            });
-        }
-        let lists = [(&self.delayed, "the delayed"), (&self.parked, "the parked")];
-        for (list, place) in lists {
-            if list.contains(&job) {
-                places.push(place.to_owned());
-            }
-        }
-        for letter in self.dead.iter().filter(|letter| letter.id == job) {
-            let DeadJob { why, attempts, .. } = letter;
-            places.push(format!("the dead letters ({why}, {attempts})"));
-        }
-        if places.is_empty() {
-            places.push("nothing".to_owned());
-        }
-        places.join(" and ")
-    }
 }

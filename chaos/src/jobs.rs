@@ -71,6 +71,16 @@ kinds! {
     Bounded: Bounded = "bounded", attempts 4;
     /// Known to the last workers alone.
     Unknown: Unknown = "unknown", attempts 4;
+    /// Of a chain.
+    Link: Link = "link", attempts 4;
+    /// Of a batch, or what follows it.
+    Member: Member = "member", attempts 4;
+    /// Takes the place of those with its key.
+    Latest: Latest = "latest", attempts 4;
+    /// Runs beside so many with its key.
+    Keyed: Keyed = "keyed", attempts 4;
+    /// Of a queue with a gate.
+    Gated: Gated = "gated", attempts 4;
     /// As the release before writes it, and reads it.
     VersionedV1: Versioned = "versioned", attempts 4;
 }

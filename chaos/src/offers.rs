@@ -5,9 +5,10 @@ use std::time::Duration;
 use fastrand::Rng;
 
 use crate::{
-    brief::Brief,
-    history::{Kind, Release, Route, Serial},
+    brief::{Brief, SECRETS},
+    history::{Extras, Kind, Level, Mode, Release, Route, Serial},
     jobs::{Failing, Task},
+    worker::SCHEDULES,
 };
 
 /// Mean time between two offers of this release's producer; the older one takes three times that.
@@ -23,10 +24,19 @@ pub(crate) struct Offer {
     /// Not before this long from now.
     pub(crate) delay: Option<Duration>,
     pub(crate) unique: Option<String>,
+    pub(crate) extras: Extras,
     /// How long after its acceptance it is cancelled.
     pub(crate) cancel: Option<Duration>,
     /// The transaction is rolled back, so the job must never be seen.
     pub(crate) rolled_back: bool,
+}
+
+/// The links of a chain, or the members of a batch with what follows them behind.
+pub(crate) struct Group {
+    pub(crate) kind: Kind,
+    pub(crate) tasks: Vec<Task>,
+    /// How long after its acceptance the first job is cancelled.
+    pub(crate) cancel: Option<Duration>,
 }
 
 /// Draws what to offer; the same for the same seed, whatever happens around it.
@@ -71,6 +81,23 @@ impl Draw {
         Some((kind, (0..jobs).map(|_| self.task(kind)).collect()))
     }
 
+    /// Now and then jobs that belong together; only this release has such.
+    pub(crate) fn group(&mut self) -> Option<Group> {
+        if self.release == Release::Old || self.rng.u8(..40) != 0 {
+            return None;
+        }
+        let (kind, most) = match self.rng.bool() {
+            true => (Kind::Link, 5),
+            false => (Kind::Member, 12),
+        };
+        let jobs = self.rng.u8(2..most);
+        Some(Group {
+            kind,
+            tasks: (0..jobs).map(|_| self.task(kind)).collect(),
+            cancel: self.cancel(kind, Route::Direct),
+        })
+    }
+
     pub(crate) fn offer(&mut self) -> Offer {
         let kind = self.kind();
         let route = match kind {
@@ -88,12 +115,14 @@ impl Draw {
             _ => false,
         };
         let cancel = self.cancel(kind, route);
+        let extras = self.extras(kind, route);
         Offer {
             kind,
             route,
             task: self.task(kind),
             delay: delayed.then(|| Duration::from_millis(self.rng.u64(200..6000))),
             unique: (kind == Kind::Unique).then(|| format!("key-{}", self.rng.u8(..KEYS))),
+            extras,
             cancel,
             rolled_back: route == Route::Outbox && self.rng.u8(..20) == 0,
         }
@@ -105,7 +134,9 @@ impl Draw {
     /// tokens, in Postgres.
     fn cancel(&mut self, kind: Kind, route: Route) -> Option<Duration> {
         let can_be = self.release == Release::New && route == Route::Direct;
-        if !can_be || kind == Kind::Poison || self.rng.u8(..12) != 0 {
+        // What is kept for the end of another cannot be cancelled.
+        let can_be = can_be && !matches!(kind, Kind::Poison | Kind::Latest);
+        if !can_be || self.rng.u8(..12) != 0 {
             return None;
         }
         let most = match self.rng.u8(..3) {
@@ -114,6 +145,50 @@ impl Draw {
             _ => 4000,
         };
         Some(Duration::from_millis(self.rng.u64(..most)))
+    }
+
+    /// What only this release has, and not in the outbox.
+    ///
+    /// Nor has poison: the release before parks what it cannot read, and what comes back from
+    /// there is as if it had never been delivered.
+    fn extras(&mut self, kind: Kind, route: Route) -> Extras {
+        if self.release == Release::Old || route == Route::Outbox || kind == Kind::Poison {
+            return Extras::default();
+        }
+        // Priorities matter where jobs wait for each other.
+        let slow = matches!(kind, Kind::Bounded | Kind::Gated);
+        let level = match self.rng.u8(..if slow { 3 } else { 8 }) {
+            0 => Level::High,
+            1 => Level::Low,
+            _ => Level::Normal,
+        };
+        // What is parked comes back on top of its queue's limit.
+        let key = (!slow && self.rng.u8(..12) == 0).then(|| {
+            let (id, _) = SECRETS[self.rng.usize(..SECRETS.len())];
+            id
+        });
+        let slot = (kind == Kind::Keyed).then(|| {
+            let most = self.rng.u8(1..4);
+            (format!("slot-{most}"), most)
+        });
+        let latest = (kind == Kind::Latest).then(|| {
+            let modes = [Mode::Replace, Mode::KeepLast, Mode::Debounce];
+            let mode = modes[self.rng.usize(..modes.len())];
+            (mode, format!("{mode:?}-{}", self.rng.u8(..2)))
+        });
+        Extras {
+            level,
+            key,
+            latest,
+            slot,
+            tied: false,
+        }
+    }
+
+    /// Now and then, the schedule of which a job is asked for besides.
+    pub(crate) fn ask(&mut self) -> Option<&'static str> {
+        let (name, ..) = SCHEDULES[self.rng.usize(..SCHEDULES.len())];
+        (self.release == Release::New && self.rng.u8(..50) == 0).then_some(name)
     }
 
     fn kind(&mut self) -> Kind {
@@ -128,6 +203,9 @@ impl Draw {
             (Kind::Once, if new { 500 } else { 0 }),
             (Kind::Unique, if new { 250 } else { 0 }),
             (Kind::Bounded, if new { 250 } else { 0 }),
+            (Kind::Latest, if new { 250 } else { 0 }),
+            (Kind::Keyed, if new { 150 } else { 0 }),
+            (Kind::Gated, if new { 150 } else { 0 }),
             (Kind::Unknown, if new { 30 } else { 0 }),
             (Kind::Poison, u32::from(new)),
         ];
@@ -147,7 +225,11 @@ impl Draw {
         let ms = match kind {
             Kind::Long => 3 * u64::try_from(self.lease.as_millis()).unwrap_or(u64::MAX),
             // Long enough for others to want the same key.
-            Kind::Unique => self.rng.u64(20..600),
+            // A little more than their slots, or their gate, would take.
+            Kind::Keyed | Kind::Gated => self.rng.u64(50..500),
+            Kind::Unique | Kind::Latest => self.rng.u64(20..600),
+            // Of different lengths, so that one is the last.
+            Kind::Member => self.rng.u64(1..600),
             // Long enough for its queue to fill up.
             Kind::Bounded => self.rng.u64(100..1500),
             // Under way when a worker comes to doubt its lease: obeying then is what counts.

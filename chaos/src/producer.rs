@@ -1,22 +1,28 @@
 //! A producer process: offers jobs to the queue, directly and through the outbox,
 //! and writes down what it was answered.
 
+mod groups;
+
 use std::{
+    collections::BTreeMap,
+    num::NonZeroU8,
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use anyhow::Result;
-use queue::{Cancelled, EnqueueError, Enqueued, Job, JobId, Options, Queue, Run};
+use queue::{
+    Cancelled, EnqueueError, Enqueued, Job, JobId, KeyLimit, Options, Queue, Run, UniqueMode,
+};
 use sqlx::PgPool;
 use tokio::{sync::Semaphore, task::JoinSet};
 
 use crate::{
     brief::Brief,
-    history::{CancelAnswer, Event, Kind, Release, Route, Serial},
+    history::{CancelAnswer, Event, Extras, Kind, Mode, Release, Route, Serial, Ties},
     jobs::{
-        Bounded, Delayed, Done, Long, Once, Plain, Poison, Task, Unique, Unknown, Versioned,
-        VersionedV1,
+        Bounded, Delayed, Done, Gated, Keyed, Latest, Long, Once, Plain, Poison, Scheduled, Task,
+        Unique, Unknown, Versioned, VersionedV1,
     },
     journal::{Journal, micros},
     offers::{Draw, Offer},
@@ -36,10 +42,17 @@ pub(crate) async fn run(brief: Brief) -> Result<()> {
     journal.write(Event::Up {
         pid: std::process::id(),
         release: brief.release,
+        keys: brief.keys(),
     });
+    let mut sealing = BTreeMap::new();
+    for key in brief.keys() {
+        let queue = Queue::connect(brief.sealing(Some(key))?).await?;
+        sealing.insert(key, queue);
+    }
     let producer = Arc::new(Producer {
         journal,
         queue: Queue::connect(brief.queue()?).await?,
+        sealing,
         pool: brief.database(8)?,
         release: brief.release,
     });
@@ -57,7 +70,19 @@ pub(crate) async fn run(brief: Brief) -> Result<()> {
             } => place?,
         };
         let producer = Arc::clone(&producer);
-        if let Some((kind, tasks)) = draw.burst() {
+        if let Some(schedule) = draw.ask() {
+            offers.spawn(async move {
+                producer.ask(schedule).await;
+                drop(place);
+            });
+        } else if let Some(group) = draw.group() {
+            offers.spawn(async move {
+                let cancel = group.cancel;
+                let made = producer.make_group(group).await;
+                drop(place);
+                producer.cancel_later(made, cancel).await;
+            });
+        } else if let Some((kind, tasks)) = draw.burst() {
             offers.spawn(async move {
                 match kind {
                     Kind::Bounded => producer.make_many(kind, tasks, Bounded).await,
@@ -71,10 +96,7 @@ pub(crate) async fn run(brief: Brief) -> Result<()> {
                 let cancel = offer.cancel;
                 let made = producer.make(offer).await;
                 drop(place);
-                if let (Some(after), Some((queue, id))) = (cancel, made) {
-                    tokio::time::sleep(after).await;
-                    producer.cancel(queue, id).await;
-                }
+                producer.cancel_later(made, cancel).await;
             });
         }
         while offers.try_join_next().is_some() {}
@@ -90,6 +112,8 @@ pub(crate) async fn run(brief: Brief) -> Result<()> {
 struct Producer {
     journal: Journal,
     queue: Queue,
+    /// By the key that payloads are encrypted with.
+    sealing: BTreeMap<u32, Queue>,
     pool: PgPool,
     release: Release,
 }
@@ -99,7 +123,41 @@ struct Way {
     route: Route,
     run_at: Option<SystemTime>,
     unique: Option<String>,
+    extras: Extras,
     rolled_back: bool,
+}
+
+/// After which the last of several jobs with a key runs.
+const QUIET: Duration = Duration::from_millis(700);
+
+impl Way {
+    fn options(&self) -> Options {
+        let options = Options {
+            run: self.run_at.map_or(Run::Now, Run::At),
+            unique: self.unique.clone(),
+            ..Options::default()
+        };
+        let options = match &self.extras.latest {
+            None => options,
+            Some((Mode::Debounce, key)) => Options::debounced(key, QUIET),
+            Some((mode, key)) => Options {
+                unique: Some(key.clone()),
+                mode: match mode {
+                    Mode::Replace => UniqueMode::Replace,
+                    _ => UniqueMode::KeepLast,
+                },
+                ..options
+            },
+        };
+        Options {
+            priority: self.extras.level.priority(),
+            slot: self.extras.slot.as_ref().map(|(key, most)| {
+                let most = NonZeroU8::new(*most).unwrap_or(NonZeroU8::MIN);
+                KeyLimit::new(key, most)
+            }),
+            ..options
+        }
+    }
 }
 
 /// Why an offer has no job.
@@ -130,6 +188,7 @@ impl Producer {
             route: offer.route,
             run_at: offer.delay.map(in_whole_ms),
             unique: offer.unique,
+            extras: offer.extras,
             rolled_back: offer.rolled_back,
         };
         self.journal.write(Event::Offer {
@@ -138,6 +197,8 @@ impl Producer {
             route: way.route,
             due: way.run_at.map(micros),
             unique: way.unique.clone(),
+            extras: way.extras.clone(),
+            ties: Ties::default(),
         });
         let answer = match kind {
             Kind::Long => self.send(&Long(task), &way).await,
@@ -155,14 +216,36 @@ impl Producer {
             Kind::Unique => self.send(&Unique(task), &way).await,
             Kind::Unknown => self.send(&Unknown(task), &way).await,
             Kind::Bounded => self.send(&Bounded(task), &way).await,
+            Kind::Keyed => self.send(&Keyed(task), &way).await,
+            Kind::Gated => self.send(&Gated(task), &way).await,
+            Kind::Latest => self.send(&Latest(task), &way).await,
             _ => self.send(&Plain(task), &way).await,
         };
         let made = match &answer {
-            Ok(Enqueued::New(id)) => Some((kind.queue(), *id)),
+            Ok(Enqueued::New(id) | Enqueued::Replaced { new: id, .. }) => Some((kind.queue(), *id)),
             _ => None,
         };
         self.answered(serial, answer);
         made
+    }
+
+    /// Asks for a job of a schedule, beside those of its rule.
+    async fn ask(&self, schedule: &str) {
+        let of = || schedule.to_owned();
+        self.journal.write(Event::Ask { schedule: of() });
+        let answer = self.queue.run_schedule(Scheduled::QUEUE, schedule).await;
+        self.journal.write(Event::Asked {
+            schedule: of(),
+            id: answer.ok(),
+        });
+    }
+
+    /// Cancels a job that was made, if it shall be, so long after that.
+    async fn cancel_later(&self, made: Option<(&str, JobId)>, cancel: Option<Duration>) {
+        if let (Some(after), Some((queue, id))) = (cancel, made) {
+            tokio::time::sleep(after).await;
+            self.cancel(queue, id).await;
+        }
     }
 
     async fn cancel(&self, queue: &str, id: JobId) {
@@ -185,6 +268,8 @@ impl Producer {
                 route: Route::Direct,
                 due: None,
                 unique: None,
+                extras: Extras::default(),
+                ties: Ties::default(),
             });
         }
         let jobs: Vec<J> = tasks.into_iter().map(job).collect();
@@ -212,6 +297,9 @@ impl Producer {
     }
 
     fn answered(&self, serial: Serial, answer: Result<Enqueued, Refusal>) {
+        if let Ok(Enqueued::Replaced { old, .. }) = answer {
+            self.journal.write(Event::Replaced { serial, old });
+        }
         self.journal.write(match answer {
             Ok(Enqueued::New(id) | Enqueued::Replaced { new: id, .. }) => {
                 Event::Accepted { serial, id }
@@ -234,12 +322,10 @@ impl Producer {
         if way.route == Route::Outbox {
             return self.commit(job, way).await.map(Enqueued::New);
         }
-        let options = Options {
-            run: way.run_at.map_or(Run::Now, Run::At),
-            unique: way.unique.clone(),
-            ..Options::default()
-        };
-        let sent = self.queue.enqueue_with(job, &options).await;
+        let options = way.options();
+        let sealing = way.extras.key.and_then(|key| self.sealing.get(&key));
+        let queue = sealing.unwrap_or(&self.queue);
+        let sent = queue.enqueue_with(job, &options).await;
         sent.map_err(|error| Refusal::of(&error, 1))
     }
 

@@ -15,7 +15,7 @@ use tokio::{sync::Mutex, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    brief::{Brief, LIMIT, scan},
+    brief::{Brief, GATE, LIMIT, scan},
     check,
     faults::Storms,
     fleet::{Fleet, Role},
@@ -232,7 +232,7 @@ impl Round<'_> {
             match self.look(&mut view).await {
                 Ok(look) => {
                     progress.show(&look);
-                    self.journal.write(Event::Snapshot(look.snapshot));
+                    self.journal.write(Event::Snapshot(Box::new(look.snapshot)));
                 }
                 // Redis is away.
                 Err(_) => view = None,
@@ -273,6 +273,8 @@ impl Round<'_> {
                 + usize::try_from(look.pending).unwrap_or(usize::MAX)
                 + seen.delayed.len()
                 + seen.parked.len()
+                + seen.blocked.len()
+                + seen.kept.len()
                 + outbox.iter().filter(waits).count()
                 + look.consumers.iter().filter(|name| !lives(name)).count();
             if left == 0 {
@@ -314,6 +316,7 @@ impl Round<'_> {
             poison_after: self.brief.queue()?.tuning.poison_after,
             drain_ms: ms(self.brief.drain().exit),
             limits: [(Kind::Bounded.queue().to_owned(), LIMIT)].into(),
+            gates: [(Kind::Gated.queue().to_owned(), GATE)].into(),
             schedules: worker::SCHEDULES
                 .iter()
                 .map(|(name, seconds, policy)| Planned {

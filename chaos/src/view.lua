@@ -5,21 +5,26 @@
 -- ARGV 1 what all keys of the queue begin with
 -- Returns {entries, pending (both of all streams, with ids that begin with the stream's
 -- number), delayed, parked, payloads, dead, locks, consumers, keys with their times to live,
--- requests to cancel, how many jobs were cancelled}.
+-- requests to cancel, how many jobs were cancelled, {the kept, those
+-- that wait for a slot}}.
 local q = ARGV[1]
 local function of_group(...)
   local answer = redis.pcall(...)
   -- No group yet: nobody has fetched since Redis began.
   return answer.err and {} or answer
 end
-local locks, keys = {}, {}
+local locks, keys, kept = {}, {}, {}
 for _, key in ipairs(redis.call('KEYS', q .. '*')) do
   local name = string.sub(key, #q + 1)
   local ttl = redis.call('PTTL', key)
   if string.sub(name, 1, 2) == 'u:' then
     locks[#locks + 1] = {name, redis.call('GET', key)}
   end
-  local passes = string.sub(name, 1, 5) == 'once:' or string.sub(name, 1, 3) == 'st:'
+  if string.sub(name, 1, 5) == 'next:' then
+    kept[#kept + 1] = redis.call('HGET', key, 'e')
+  end
+  local sort = string.match(name, '^%l+:')
+  local passes = sort == 'once:' or sort == 'st:' or sort == 'b:' or sort == 'result:' or sort == 'progress:'
   if not passes or ttl < 0 then
     keys[#keys + 1] = {name, ttl}
   end
@@ -51,4 +56,5 @@ return {
   keys,
   redis.call('ZRANGE', q .. 'cx', 0, -1),
   tonumber(redis.call('HGET', q .. 'm', 'cancelled') or 0),
+  {kept, redis.call('ZRANGE', q .. 'blocked', 0, -1)},
 }

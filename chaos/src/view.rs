@@ -3,11 +3,11 @@
 use std::{collections::HashMap, time::Duration};
 
 use anyhow::{Context, Result};
-use queue::{Envelope, JobId};
+use queue::Envelope;
 use redis::{AsyncConnectionConfig, InfoDict, Value, aio::MultiplexedConnection};
 
 use crate::{
-    brief::{Address, NAMESPACE, QUEUES},
+    brief::{Address, NAMESPACE, PARTITIONS},
     history::{DeadJob, Snapshot},
     journal::now,
     servers::node_of,
@@ -32,11 +32,12 @@ type Seen = (
     Vec<(String, i64)>,
     Vec<String>,
     u64,
+    (Vec<Vec<u8>>, Vec<String>),
 );
 
 /// Connections of the conductor's own.
 pub(crate) struct View {
-    /// Each queue, and the server that it is on.
+    /// Each partition of the queues, and the server that it is on.
     queues: Vec<(&'static str, MultiplexedConnection)>,
 }
 
@@ -59,7 +60,7 @@ impl View {
             .set_connection_timeout(Some(PATIENCE))
             .set_response_timeout(Some(PATIENCE));
         let mut queues = Vec::new();
-        for queue in QUEUES {
+        for queue in PARTITIONS {
             let url = format!("redis://127.0.0.1:{}", node_of(redis, queue).await?);
             let client = redis::Client::open(url)?;
             let connection = client.get_multiplexed_async_connection_with_config(&config);
@@ -68,7 +69,7 @@ impl View {
         Ok(Self { queues })
     }
 
-    /// Where every job is now, one queue after the other: no job goes from one to another.
+    /// Where every job is now, one partition after the other: no job goes from one to another.
     pub(crate) async fn look(&mut self) -> Result<Look> {
         let mut look = Look::default();
         look.snapshot.asked = now();
@@ -80,7 +81,9 @@ impl View {
                 .arg(format!("{{{NAMESPACE}:{queue}}}:"))
                 .query_async(connection)
                 .await?;
-            look.take(queue, seen)?;
+            let mut partition = Snapshot::default();
+            look.take(queue, &mut partition, seen)?;
+            look.snapshot.add(queue, partition);
         }
         Ok(look)
     }
@@ -116,8 +119,8 @@ impl View {
 }
 
 impl Look {
-    /// Adds what was seen of one queue.
-    fn take(&mut self, queue: &'static str, seen: Seen) -> Result<()> {
+    /// Adds what was seen of one partition: its jobs to this snapshot, the rest to us.
+    fn take(&mut self, queue: &'static str, snapshot: &mut Snapshot, seen: Seen) -> Result<()> {
         let (
             stream,
             pending,
@@ -130,9 +133,9 @@ impl Look {
             keys,
             requests,
             cancelled,
+            (kept, blocked),
         ) = seen;
-        let snapshot = &mut self.snapshot;
-        let depth = (stream.len() + delayed.len()) as u64;
+        let depth = (stream.len() + delayed.len() + blocked.len()) as u64;
         snapshot.depths.insert(queue.to_owned(), depth);
         snapshot.cancelled += cancelled;
         let owners: HashMap<&str, (&String, u64)> = pending
@@ -140,7 +143,11 @@ impl Look {
             .map(|(entry, owner, _, times)| (entry.as_str(), (owner, *times)))
             .collect();
         for (entry, fields) in &stream {
-            let id = job(fields)?;
+            let envelope = job(fields)?;
+            let id = envelope.id;
+            if is_sealed(&envelope) {
+                snapshot.sealed.insert(id);
+            }
             let owner = owners.get(entry.as_str());
             let name = owner.map(|(owner, _)| (*owner).clone());
             snapshot.stream.push((id, name));
@@ -153,8 +160,12 @@ impl Look {
                 let bytes = fields.get(field).map(Vec::as_slice).unwrap_or_default();
                 String::from_utf8_lossy(bytes).into_owned()
             };
+            let envelope = job(fields)?;
+            if is_sealed(&envelope) {
+                snapshot.sealed.insert(envelope.id);
+            }
             snapshot.dead.push(DeadJob {
-                id: job(fields)?,
+                id: envelope.id,
                 why: text("why"),
                 attempts: text("n").parse().context("a dead letter has a number")?,
             });
@@ -162,7 +173,11 @@ impl Look {
         // The field of a payload is an entry's id where the worker could not read the job's.
         let mut ids = HashMap::new();
         for (field, envelope) in &payloads {
-            let id = Envelope::decode(envelope)?.id;
+            let envelope = Envelope::decode(envelope)?;
+            let id = envelope.id;
+            if is_sealed(&envelope) {
+                snapshot.sealed.insert(id);
+            }
             ids.insert(field.as_str(), id);
             snapshot.payloads.push(id);
         }
@@ -178,6 +193,19 @@ impl Look {
         for member in &parked {
             let field = member.rsplit(' ').next().unwrap_or_default();
             snapshot.parked.push(id(field)?);
+        }
+        // Key, job, limit.
+        for member in &blocked {
+            let id = member.split(' ').nth(1);
+            let id = id.context("a blocked job has an id")?;
+            snapshot.blocked.push(id.parse()?);
+        }
+        for envelope in kept {
+            let envelope = Envelope::decode(&envelope)?;
+            if is_sealed(&envelope) {
+                snapshot.sealed.insert(envelope.id);
+            }
+            snapshot.kept.push(envelope.id);
         }
         for (key, holder) in locks {
             snapshot.locks.push((key, holder.parse()?));
@@ -197,7 +225,13 @@ impl Look {
     }
 }
 
-fn job(fields: &HashMap<String, Vec<u8>>) -> Result<JobId> {
+fn job(fields: &HashMap<String, Vec<u8>>) -> Result<Envelope> {
     let envelope = fields.get("e").context("an entry has an envelope")?;
-    Ok(Envelope::decode(envelope)?.id)
+    Ok(Envelope::decode(envelope)?)
+}
+
+/// Whether the payload shows nothing of what is in each of ours.
+fn is_sealed(envelope: &Envelope) -> bool {
+    let payload = String::from_utf8_lossy(&envelope.payload);
+    !["serial", "slot"].iter().any(|word| payload.contains(word))
 }

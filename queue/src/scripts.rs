@@ -64,6 +64,7 @@ scripts! {
     FIRE_ASKED = "fire_asked.lua";
     HAND_BACK = "hand_back.lua";
     LEAVE = "leave.lua";
+    LET_IN = "let_in.lua";
     RECLAIM = "reclaim.lua";
     RELAY = "relay.lua";
     REPLACE = "replace.lua";

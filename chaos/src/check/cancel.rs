@@ -16,9 +16,7 @@ const GRACE: Micros = 1_300_000;
 /// I1: a job that was removed, or was gone, does not start afterwards, and is nowhere.
 ///
 /// Excused are starts by a process that had stood still: the job was its own once; and what
-/// comes after a failover that may have undone it. A job
-/// that is gone may be a dead letter, and a unique one may have been parked by the release
-/// before, which could not read its id.
+/// comes after a failover that may have undone it. A job that is gone may be a dead letter.
 pub(super) fn removed_jobs_stay_away(evidence: &Evidence) -> Vec<Violation> {
     let mut found = Vec::new();
     for (job, gone, at) in answered(evidence) {

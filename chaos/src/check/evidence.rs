@@ -20,7 +20,11 @@ pub(super) struct Evidence<'a> {
     pub(super) snapshots: Vec<(Micros, &'a Snapshot)>,
     /// In the order of their beginnings.
     pub(super) pauses: Vec<Pause>,
-    pub(super) processes: BTreeMap<&'a str, Process>,
+    /// Requests for a job of a schedule, in their order.
+    pub(super) asks: Vec<Ask>,
+    /// Jobs that have given their place to others: when that was asked for, and answered.
+    pub(super) replaced: BTreeMap<JobId, Vec<(Micros, Micros)>>,
+    pub(super) processes: BTreeMap<&'a str, Process<'a>>,
     /// Letters that are there at the end; Redis can lose them too.
     pub(super) dead: BTreeMap<JobId, Vec<&'a DeadJob>>,
     /// Every letter that was ever seen, with the time when it first was.
@@ -43,12 +47,22 @@ pub(super) struct Pause {
     pub(super) resumed: Micros,
 }
 
+/// A request for a job of a schedule, and what was answered when.
+#[derive(Debug, Clone)]
+pub(super) struct Ask {
+    pub(super) at: Micros,
+    pub(super) by: String,
+    pub(super) schedule: String,
+    pub(super) answer: Option<(Micros, Option<JobId>)>,
+}
+
 /// One life of a worker or producer.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Process {
+pub(super) struct Process<'a> {
     pub(super) up: Micros,
     pub(super) pid: u32,
     pub(super) release: Release,
+    pub(super) keys: &'a [u32],
 }
 
 impl<'a> Evidence<'a> {
@@ -61,6 +75,8 @@ impl<'a> Evidence<'a> {
             jobs: BTreeMap::new(),
             snapshots: Vec::new(),
             pauses: Vec::new(),
+            asks: Vec::new(),
+            replaced: BTreeMap::new(),
             processes: BTreeMap::new(),
             dead: BTreeMap::new(),
             letters: BTreeMap::new(),
@@ -97,6 +113,8 @@ impl<'a> Evidence<'a> {
                 route,
                 due,
                 unique,
+                extras,
+                ties,
             } => {
                 let offer = Offer {
                     at,
@@ -105,6 +123,8 @@ impl<'a> Evidence<'a> {
                     route: *route,
                     due: *due,
                     unique: unique.clone(),
+                    extras: extras.clone(),
+                    ties: *ties,
                     answer: Answer::None,
                     answered: None,
                 };
@@ -113,6 +133,10 @@ impl<'a> Evidence<'a> {
             Event::Accepted { serial, id } => {
                 self.answer(*serial, at, Answer::Accepted(*id));
                 self.job(*id, *serial, Kind::Plain);
+            }
+            Event::Replaced { serial, old } => {
+                let since = self.offers.get(serial).map_or(at, |offer| offer.at);
+                self.replaced.entry(*old).or_default().push((since, at));
             }
             Event::Duplicate { serial, of } => self.answer(*serial, at, Answer::Duplicate(*of)),
             Event::Refused {
@@ -133,6 +157,21 @@ impl<'a> Evidence<'a> {
                 let job = self.jobs.get_mut(id);
                 if let Some(cancel) = job.and_then(|job| job.cancel.as_mut()) {
                     cancel.answer = Some((at, *answer));
+                }
+            }
+            Event::Ask { schedule } => self.asks.push(Ask {
+                at,
+                by: record.by.clone(),
+                schedule: schedule.clone(),
+                answer: None,
+            }),
+            Event::Asked { schedule, id } => {
+                let mut asks = self.asks.iter_mut();
+                let ask = asks.find(|ask| {
+                    ask.by == record.by && ask.schedule == *schedule && ask.answer.is_none()
+                });
+                if let Some(ask) = ask {
+                    ask.answer = Some((at, *id));
                 }
             }
             Event::Paused { queue } => self.pauses.push(Pause {
@@ -181,11 +220,12 @@ impl<'a> Evidence<'a> {
                     run.end = Some((at, *how));
                 }
             }
-            Event::Up { pid, release } => {
+            Event::Up { pid, release, keys } => {
                 let process = Process {
                     up: at,
                     pid: *pid,
                     release: *release,
+                    keys,
                 };
                 self.processes.entry(&record.by).or_insert(process);
             }
@@ -251,6 +291,37 @@ impl<'a> Evidence<'a> {
         !job.has_token() && (lost || self.was_undone(job, self.last))
     }
 
+    /// From when on a job may have given its place to another: one that was told so, or one
+    /// with its key that was told nothing.
+    pub(super) fn replaced_from(&self, job: &Job) -> Micros {
+        let told = self.replaced.get(&job.id).into_iter().flatten();
+        let told = told.map(|(since, _)| *since);
+        let offer = job.offer.as_ref();
+        let latest = offer.and_then(|offer| offer.extras.latest.as_ref());
+        // Who takes the place of one that waits for another attempt takes that of the one too
+        // which was kept for its end.
+        let with_it = self.replaced.iter().filter_map(|(old, times)| {
+            let old = self.jobs.get(old)?.offer.as_ref()?;
+            let (since, answered) = *times.first()?;
+            let kept = latest.is_some()
+                && old.extras.latest.as_ref() == latest
+                && offer.is_some_and(|offer| old.at < offer.at && offer.at <= answered);
+            kept.then_some(since)
+        });
+        let untold = self.offers.values().filter(|other| {
+            let silent = matches!(
+                other.answer,
+                Answer::None | Answer::Refused { certain: false, .. }
+            );
+            latest.is_some() && silent && other.extras.latest.as_ref() == latest
+        });
+        let untold = untold.map(|other| other.at);
+        told.chain(with_it)
+            .chain(untold)
+            .min()
+            .unwrap_or(Micros::MAX)
+    }
+
     /// Whether a failover may have taken with it, until some moment, that a job was enqueued.
     pub(super) fn was_undone(&self, job: &Job, until: Micros) -> bool {
         self.faults.undone(job.enqueued(), until)
@@ -262,7 +333,7 @@ impl<'a> Evidence<'a> {
     }
 
     /// Names of all workers.
-    pub(super) fn workers(&self) -> impl Iterator<Item = (&'a str, &Process)> {
+    pub(super) fn workers(&self) -> impl Iterator<Item = (&'a str, &Process<'a>)> {
         let processes = self.processes.iter();
         processes
             .filter(|(label, _)| label.starts_with('w'))

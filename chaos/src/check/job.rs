@@ -3,7 +3,7 @@
 use queue::JobId;
 
 use crate::{
-    history::{CancelAnswer, How, Kind, Micros, Route, Serial},
+    history::{CancelAnswer, Extras, How, Kind, Level, Micros, Route, Serial, Ties},
     report::Violation,
 };
 
@@ -16,6 +16,8 @@ pub(super) struct Offer {
     pub(super) route: Route,
     pub(super) due: Option<Micros>,
     pub(super) unique: Option<String>,
+    pub(super) extras: Extras,
+    pub(super) ties: Ties,
     pub(super) answer: Answer,
     /// When the answer came.
     pub(super) answered: Option<Micros>,
@@ -75,9 +77,10 @@ impl Cancel {
 }
 
 impl Job {
-    /// Since when it may have been in the queue.
+    /// Since when it may have been in the queue: a schedule's job since its slot.
     pub(super) fn since(&self) -> Micros {
-        let ran = self.runs.first().map_or(Micros::MAX, |run| run.at);
+        let slot = |run: &Run| run.slot.as_ref().map_or(run.at, |(_, slot)| *slot);
+        let ran = self.runs.first().map_or(Micros::MAX, slot);
         self.offer.as_ref().map_or(ran, |offer| offer.at)
     }
 
@@ -138,7 +141,7 @@ impl Job {
     pub(super) fn may_be_cancelled(&self) -> bool {
         let moves = self.offer.as_ref().is_some_and(|offer| offer.due.is_some())
             || self.ended(&[How::Fail, How::Panic]).next().is_some()
-            || matches!(self.kind, Kind::Unknown | Kind::Versioned | Kind::Unique);
+            || self.may_be_parked();
         let cancel = self.cancel.as_ref();
         cancel.is_some_and(|cancel| moves || cancel.told(CancelAnswer::Gone).is_none())
     }
@@ -147,6 +150,19 @@ impl Job {
     pub(super) fn cancelled_from(&self) -> Micros {
         let cancel = self.cancel.filter(|_| self.may_be_cancelled());
         cancel.map_or(Micros::MAX, |cancel| cancel.at)
+    }
+
+    /// Whether it is newer than the release before: its kind, its payload or its envelope.
+    pub(super) fn may_be_parked(&self) -> bool {
+        let extras = self.offer.as_ref().map(|offer| &offer.extras);
+        matches!(self.kind, Kind::Unknown | Kind::Versioned)
+            || self.kind == Kind::Unique
+            || extras.is_some_and(|extras| !extras.is_none())
+    }
+
+    pub(super) fn level(&self) -> Level {
+        let offer = self.offer.as_ref();
+        offer.map_or(Level::Normal, |offer| offer.extras.level)
     }
 
     pub(super) fn route(&self) -> Route {

@@ -13,7 +13,7 @@ use crate::{
     report::Violation,
 };
 
-/// I1: every accepted job ends done, dead or cancelled.
+/// I1: every accepted job ends done, dead, cancelled or replaced.
 ///
 /// Accepted is what the queue, or the commit, has said yes to, and what was ever seen
 /// to run. Done is a handler that succeeded, or effects in Postgres whose worker died before
@@ -34,6 +34,7 @@ pub(super) fn every_job_ends(evidence: &Evidence) -> Vec<Violation> {
             && !evidence.dead.contains_key(&job.id)
             && !evidence.may_be_lost(job)
             && !job.may_be_cancelled()
+            && evidence.replaced_from(job) == Micros::MAX
     };
     let jobs = evidence.accepted().filter(unfinished);
     jobs.map(|job| {
@@ -142,6 +143,7 @@ pub(super) fn jobs_are_in_one_place(evidence: &Evidence) -> Vec<Violation> {
             .delayed
             .iter()
             .chain(&snapshot.parked)
+            .chain(&snapshot.blocked)
             .copied()
             .collect();
         let payloads: BTreeSet<JobId> = snapshot.payloads.iter().copied().collect();
@@ -160,7 +162,7 @@ pub(super) fn jobs_are_in_one_place(evidence: &Evidence) -> Vec<Violation> {
     found
 }
 
-/// I20: in every snapshot, each job that is accepted and neither done nor cancelled is in
+/// I20: in every snapshot, each job that is accepted and not done, cancelled or replaced is in
 /// some place.
 ///
 /// Looked for are jobs that were in Redis before the snapshot was asked for (those
@@ -181,6 +183,7 @@ pub(super) fn jobs_are_somewhere(evidence: &Evidence) -> Vec<Violation> {
             let gone = job.done_at().is_none_or(|done| done > at)
                 && job.cancelled_from() > at
                 && !present.contains(&job.id)
+                && evidence.replaced_from(job) > at
                 && evidence.faults.losses(job.since(), at).next().is_none()
                 && !evidence.was_undone(job, at);
             if gone {

@@ -3,22 +3,29 @@
 //! Each invariant is a function from the evidence to its violations. The numbers are
 //! those of the design's list; each function says what it looks at and what it excuses.
 
+mod asked;
 mod cancel;
 mod cut_short;
 mod drain;
 mod evidence;
 mod faults;
 mod job;
+mod latest;
 mod limits;
 mod loss;
 mod once;
 mod overlap;
+mod partitions;
 mod pause;
 mod poison;
+mod priorities;
 mod recovery;
 mod residue;
+mod sealed;
+mod slots;
 mod spans;
 mod starts;
+mod ties;
 mod times;
 mod unique;
 mod versions;
@@ -36,7 +43,7 @@ pub(crate) use spans::{Span, spans};
 pub(crate) use starts::Causes;
 
 use crate::{
-    history::{Fault, Final, Kind, Record},
+    history::{Fault, Final, Kind, Micros, Record},
     report::{Figures, Report, Violation},
 };
 
@@ -49,6 +56,7 @@ const INVARIANTS: &[fn(&Evidence) -> Vec<Violation>] = &[
     once::outbox_is_empty,
     cut_short::cancellations_have_causes,
     loss::jobs_are_in_one_place,
+    partitions::jobs_stay_in_their_partitions,
     overlap::runs_do_not_overlap,
     overlap::the_doubtful_do_nothing,
     overlap::runners_own_their_jobs,
@@ -57,13 +65,26 @@ const INVARIANTS: &[fn(&Evidence) -> Vec<Violation>] = &[
     times::slots_fire_once,
     times::slots_are_fired,
     times::none_is_early,
+    asked::answers_become_jobs,
+    asked::nothing_comes_unasked,
     unique::one_lives_per_key,
+    latest::the_replaced_stay_away,
+    latest::the_newest_runs_last,
+    ties::links_follow,
+    ties::batches_are_followed,
     unique::locks_end_with_their_jobs,
     unique::the_living_have_locks,
     residue::nothing_is_left,
     versions::old_workers_run_what_they_know,
     versions::unknown_jobs_wait,
+    sealed::runners_have_the_key,
+    sealed::payloads_stay_sealed,
+    slots::limits_of_keys_are_kept,
+    slots::gates_are_kept,
+    slots::rates_are_kept,
+    slots::free_slots_are_taken,
     pause::paused_queues_start_nothing,
+    priorities::each_level_has_its_share,
     pause::resumed_queues_start_again,
     pause::deliveries_have_causes,
     limits::limits_are_kept,
@@ -128,7 +149,8 @@ fn count(evidence: &Evidence, records: &[Record]) -> Figures {
             .accepted()
             .filter(|job| {
                 let ended = job.done_at().is_some() || evidence.dead.contains_key(&job.id);
-                !ended && !job.may_be_cancelled() && evidence.may_be_lost(job)
+                let replaced = evidence.replaced_from(job) < Micros::MAX;
+                !ended && !replaced && !job.may_be_cancelled() && evidence.may_be_lost(job)
             })
             .count(),
         starts,

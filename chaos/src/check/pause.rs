@@ -98,6 +98,7 @@ fn waited(evidence: &Evidence, pause: &Pause) -> usize {
         let due = job.offer.as_ref().and_then(|offer| offer.due);
         matches!(job.kind, Kind::Plain | Kind::Done | Kind::Bounded)
             && job.kind.queue() == pause.queue
+            && !job.may_be_parked()
             && ready
             && due.is_none()
             && job.cancelled_from() > pause.resumed

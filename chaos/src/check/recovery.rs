@@ -23,7 +23,8 @@ const SETTLED: Micros = 1_000_000;
 /// may last, until the start: without Postgres, too, all slots may be taken, by jobs that wait
 /// for it. Faults of Redis' memory and of its scripts do not matter, nor do workers that died
 /// or were told to end before. Not judged are jobs that
-/// whose queue has few slots, which may all be taken, and those that
+/// whose queue has few slots, which may all be taken, those with a key that several workers
+/// lack, and those that
 /// have seen such a loss before: they become suspects, and wait for their turn. A job that the
 /// older release does not know has one scan more, because it may be parked on the way. What
 /// this machine stood still is added. Every recovery is in the histogram, judged or not.
@@ -37,7 +38,9 @@ pub(super) fn recovery_is_quick(evidence: &Evidence) -> (Vec<Violation>, Recover
         }
         for (job, again) in orphans(evidence, process, death) {
             let took = again - death.at;
-            let slow = job.kind == Kind::Bounded;
+            let key = job.offer.as_ref().and_then(|offer| offer.extras.key);
+            let slow =
+                matches!(job.kind, Kind::Bounded | Kind::Gated | Kind::Keyed) || key.is_some();
             if slow
                 || !is_alone(evidence, process, death, again)
                 || is_suspect(evidence, job, death)
@@ -46,10 +49,7 @@ pub(super) fn recovery_is_quick(evidence: &Evidence) -> (Vec<Violation>, Recover
                 continue;
             }
             recovery.alone.push(took);
-            let parked = match job.kind {
-                Kind::Versioned | Kind::Unique => limits.scan,
-                _ => 0,
-            };
+            let parked = if job.may_be_parked() { limits.scan } else { 0 };
             let stalled = evidence.faults.stalled(death.at, again);
             let limit = limits.lease + limits.scan + SLACK + parked + stalled;
             if took > limit {

@@ -35,11 +35,13 @@ pub(super) fn nothing_is_left(evidence: &Evidence) -> Vec<Violation> {
     let stream = left.stream.iter().map(|(id, _)| (*id, "the stream"));
     let delayed = left.delayed.iter().map(|id| (*id, "the delayed"));
     let parked = left.parked.iter().map(|id| (*id, "the parked"));
+    let blocked = left.blocked.iter().map(|id| (*id, "the blocked"));
     let payloads = left.payloads.iter().map(|id| (*id, "the payloads"));
     let locks = left.locks.iter().map(|(_, id)| (*id, "the locks"));
     let places = stream
         .chain(delayed)
         .chain(parked)
+        .chain(blocked)
         .chain(payloads)
         .chain(locks);
     for (id, place) in places {

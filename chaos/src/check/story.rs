@@ -7,8 +7,8 @@ use queue::JobId;
 use super::check;
 use crate::{
     history::{
-        CancelAnswer, DeadJob, Event, Fault, Final, How, Kind, Micros, Record, Release, Route,
-        Serial, Snapshot,
+        CancelAnswer, DeadJob, Event, Extras, Fault, Final, How, Kind, Micros, Record, Release,
+        Route, Serial, Snapshot, Ties,
     },
     report::Report,
 };
@@ -79,7 +79,11 @@ impl Story {
     pub(crate) fn up(&mut self, ms: u64, label: &str, release: Release) {
         // As many as there are records: no two are the same.
         let pid = u32::try_from(self.records.len()).unwrap_or(u32::MAX);
-        self.write(ms, label, Event::Up { pid, release });
+        let keys = match release {
+            Release::New => vec![1],
+            Release::Old => Vec::new(),
+        };
+        self.write(ms, label, Event::Up { pid, release, keys });
     }
 
     /// The number of a process, as its consumers' names hold it.
@@ -107,6 +111,8 @@ impl Story {
             },
             due: None,
             unique: None,
+            extras: Extras::default(),
+            ties: Ties::default(),
         };
         change(&mut offered);
         let event = Event::Offer {
@@ -115,6 +121,8 @@ impl Story {
             route: offered.route,
             due: offered.due.map(micros),
             unique: offered.unique.map(str::to_owned),
+            extras: offered.extras,
+            ties: offered.ties,
         };
         self.write(ms, offered.by, event);
         job
@@ -258,7 +266,7 @@ impl Story {
             ..Snapshot::default()
         };
         fill(&mut snapshot);
-        self.write(ms + 1, "conductor", Event::Snapshot(snapshot));
+        self.write(ms + 1, "conductor", Event::Snapshot(Box::new(snapshot)));
     }
 
     pub(crate) fn report(&self) -> Report {
@@ -306,4 +314,6 @@ pub(crate) struct Offered {
     pub(crate) route: Route,
     pub(crate) due: Option<u64>,
     pub(crate) unique: Option<&'static str>,
+    pub(crate) extras: Extras,
+    pub(crate) ties: Ties,
 }

@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use queue::JobId;
 
-use super::evidence::{Evidence, Job, runs};
+use super::{
+    asked,
+    evidence::{Evidence, Job, runs},
+};
 use crate::{
     history::{Kind, Micros, Release},
     report::Violation,
@@ -31,6 +34,9 @@ pub(super) fn slots_fire_once(evidence: &Evidence) -> Vec<Violation> {
             let sentence = format!("of {name} started {} us before its slot", slot - run.at);
             found.push(job.violates("I11", run.at, sentence));
         }
+        if asked::is_asked(evidence, job, run) {
+            continue;
+        }
         let first = *fired.entry((name, *slot)).or_insert(job.id);
         if first != job.id {
             let sentence = format!("is a second job for one slot of {name}, beside {first}");
@@ -52,8 +58,12 @@ pub(super) fn slots_fire_once(evidence: &Evidence) -> Vec<Violation> {
 /// a loss. So are the slots around a failover.
 pub(super) fn slots_are_fired(evidence: &Evidence) -> Vec<Violation> {
     let mut fired: BTreeMap<&str, BTreeSet<Micros>> = BTreeMap::new();
-    for (_, run) in runs(evidence) {
-        if let Some((name, slot)) = &run.slot {
+    for (job, run) in runs(evidence) {
+        if let Some((name, slot)) = run
+            .slot
+            .as_ref()
+            .filter(|_| !asked::is_asked(evidence, job, run))
+        {
             fired.entry(name).or_default().insert(*slot);
         }
     }
@@ -109,7 +119,7 @@ fn waited_for_loss(evidence: &Evidence, slot: Micros) -> bool {
 }
 
 /// Whether some worker was there to fire a slot before this time.
-fn can_fire(evidence: &Evidence, slot: Micros, until: Micros) -> bool {
+pub(super) fn can_fire(evidence: &Evidence, slot: Micros, until: Micros) -> bool {
     let moments = (slot + TICKS / 2..until.saturating_sub(TICKS * 3 / 2)).step_by(100_000);
     moments.into_iter().any(|from| {
         evidence.workers().any(|(process, life)| {
@@ -148,7 +158,8 @@ pub(super) fn few_are_late(evidence: &Evidence) -> (Vec<Violation>, Option<Micro
         .filter_map(|job| {
             let offer = job.offer.as_ref()?;
             let (due, run) = (offer.due?, job.runs.first()?);
-            let known = matches!(job.kind, Kind::Delayed | Kind::Once | Kind::Plain);
+            let known = matches!(job.kind, Kind::Delayed | Kind::Once | Kind::Plain)
+                && !job.may_be_parked();
             let judged =
                 known && offer.answered? + IN_GOOD_TIME <= due && evidence.faults.calm(due, run.at);
             let late = run.at.saturating_sub(due);

@@ -9,7 +9,7 @@ use crate::{
 /// I19: a job starts only where its payload and its envelope are known.
 ///
 /// On a worker of the release before neither the second version of a payload nor a
-/// job with a key (whose envelope is a newer one) ever starts. The handler sees the
+/// job whose envelope is a newer one (it has a key, or a priority) ever starts. The handler sees the
 /// version that the producer's release wrote. That newer jobs are done by newer
 /// workers, and older ones by both, is I1.
 pub(super) fn old_workers_run_what_they_know(evidence: &Evidence) -> Vec<Violation> {
@@ -29,7 +29,11 @@ pub(super) fn old_workers_run_what_they_know(evidence: &Evidence) -> Vec<Violati
                 .is_some_and(|process| process.release == Release::Old);
             let newer = run.version.is_some_and(|version| version > 1)
                 || run.kind == Kind::Versioned && written == Some(2)
-                || run.kind == Kind::Unique;
+                || run.kind == Kind::Unique
+                || job
+                    .offer
+                    .as_ref()
+                    .is_some_and(|offer| !offer.extras.is_none());
             if old && newer {
                 let sentence = format!("is of a newer version, and started on {}", run.by);
                 found.push(job.violates("I19", run.at, sentence));

@@ -7,7 +7,7 @@ use queue::JobId;
 use super::{Ink, Violation};
 use crate::{
     check::{Span, spans},
-    history::{Event, Micros, Record, Serial},
+    history::{Event, Micros, Record, Serial, Ties},
 };
 
 /// How long before a job's first record a fault still belongs to its history.
@@ -133,10 +133,18 @@ fn about(event: &Event, violation: &Violation, serial: Option<Serial>) -> Option
             route,
             due,
             unique,
+            extras,
+            ties,
         } if of_serial(serial) => {
             let mut what = format!("offers it: {kind:?}, {route:?}, serial {serial}");
             if let Some(due) = due {
                 what += &format!(", due {due}");
+            }
+            if *ties != Ties::default() {
+                what += &format!(", {ties:?}");
+            }
+            if !extras.is_none() {
+                what += &format!(", {extras:?}");
             }
             if let Some(key) = unique {
                 what += &format!(", key {key}");
@@ -155,6 +163,9 @@ fn about(event: &Event, violation: &Violation, serial: Option<Serial>) -> Option
         } if of_serial(serial) => {
             let sure = if *certain { "surely" } else { "perhaps" };
             Some(format!("is told that it is {sure} refused: {error}"))
+        }
+        Event::Replaced { serial, old } if of_job(old) || of_serial(serial) => {
+            Some(format!("is told that serial {serial} has replaced {old}"))
         }
         Event::Cancel { id } if of_job(id) => Some("asks to cancel it".to_owned()),
         Event::Cancelled { id, answer } if of_job(id) => {

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 
 use super::{Programs, find::node_of, free_port, node::Node, wait_until};
-use crate::brief::{Address, QUEUES, SET};
+use crate::brief::{Address, PARTITIONS, SET};
 
 /// After so long a silence others take a primary for dead.
 const SILENCE: Duration = Duration::from_secs(1);
@@ -173,7 +173,7 @@ impl Redis {
 
     /// Waits until the queues of a primary that is gone are on another one.
     pub(crate) async fn promoted(&self, gone: usize) -> Result<()> {
-        for queue in QUEUES {
+        for queue in PARTITIONS {
             wait_until("a new primary", async || {
                 let place = self.place_of(queue).await?;
                 if place == gone {

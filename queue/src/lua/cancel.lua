@@ -27,8 +27,10 @@ if entry then
   local pending = redis.pcall('XPENDING', KEYS[1], 'g', place, place, 1)
   owner = pending[1] and pending[1][2]
 end
+local seen = aside and place == 'aside'
+  and (redis.call('ZSCORE', KEYS[3], id) or (ARGV[3] ~= '' and redis.call('ZSCORE', KEYS[4], ARGV[3])))
 local waits = entry and (not owner or owner == '~' or owner == ARGV[4])
-if waits or (aside and place == 'aside') then
+if waits or seen then
   if ARGV[5] ~= '' and redis.call('PTTL', KEYS[7]) < tonumber(ARGV[5]) then
     redis.call('SET', KEYS[7], '1', 'PX', ARGV[5])
   end

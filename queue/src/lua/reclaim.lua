@@ -14,7 +14,7 @@
 -- gap of the beats, and for half a lease after it, nobody is declared dead. A caller
 -- without a lease, because Redis has lost it, takes nothing: it would look dead too.
 -- A dead worker's entries are in hand already, so a gate does not hold them up, but those
--- of `~` it does. All are paid for, because they start once more.
+-- of `~` it does. The former are paid for, because they start once more; the latter were.
 -- include gate.lua
 -- Entries of a consumer looked at in one go, and in all: suspects that must wait
 -- shall not hide what stands behind them, and Redis not be blocked for long.
@@ -23,7 +23,7 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local me, room = ARGV[1], tonumber(ARGV[2])
 local suspect, suspects, poison = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
-local taken, free = {}, math.huge
+local taken, restarts, free = {}, 0, math.huge
 if not redis.call('ZSCORE', KEYS[1], me) then
   return taken
 end
@@ -52,6 +52,8 @@ local function take(stream, name, number)
           end
           if name == '~' then
             free = free - 1
+          else
+            restarts = restarts + 1
           end
         end
       end
@@ -91,9 +93,9 @@ if not guarded then
     end
   end
 end
-if (ARGV[8] or '') ~= '' and #taken > 0 then
+if (ARGV[8] or '') ~= '' and restarts > 0 then
   local interval, burst = tonumber(ARGV[8]), tonumber(ARGV[9])
   local _, _, tat = starts(KEYS[2], interval, burst)
-  pay(KEYS[2], tat, #taken, interval)
+  pay(KEYS[2], tat, restarts, interval)
 end
 return taken

@@ -27,7 +27,9 @@ if redis.call('GET', KEYS[6]) ~= old then
 end
 local stream, owner = KEYS[tonumber(ARGV[8])], nil
 if at == 'aside' then
-  if redis.call('HEXISTS', KEYS[4], old) == 0 then
+  local there = redis.call('ZSCORE', KEYS[5], old)
+    or (ARGV[9] ~= '' and redis.call('ZSCORE', KEYS[8], ARGV[9]))
+  if not there or redis.call('HEXISTS', KEYS[4], old) == 0 then
     return -1
   end
 else

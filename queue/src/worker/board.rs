@@ -235,7 +235,8 @@ impl Board {
     }
 
     /// How many jobs could start now in a lane that is alone in its queue, beyond those
-    /// that wait for it here.
+    /// that wait for it here; one in any case where none waits: it has the lane's next turn,
+    /// or others that have more at hand would always have it.
     pub(super) fn free(&self, lane: usize) -> usize {
         let state = self.state();
         let hand = &state.lanes[lane];
@@ -244,8 +245,9 @@ impl Board {
         }
         let free = self.concurrency.saturating_sub(state.running);
         let share = &state.queues[hand.queue];
-        let free = free.min(share.limit.saturating_sub(share.running));
-        free.saturating_sub(hand.len())
+        let queue_free = share.limit.saturating_sub(share.running);
+        let next = usize::from(hand.is_empty() && queue_free > 0);
+        free.min(queue_free).saturating_sub(hand.len()).max(next)
     }
 
     /// A fetch for a lane that asked for this has brought entries of these levels.

@@ -129,10 +129,14 @@ impl<C: Clone + Send + Sync + 'static> Runners<C> {
             Err(UnpackError::Key(id)) => return park(lane, &header, &entry, &Unknown::Key { id }),
             Err(error) => return bury(lane, &header, &entry, &error),
         };
-        if let Some(slot) = header.extras.slot
-            && !self.admits(lane, &header, slot, &entry).await
-        {
-            return;
+        if let Some(slot) = header.extras.slot {
+            if !self.admits(lane, &header, slot, &entry).await {
+                return;
+            }
+            // The answer took its time: it may not be ours to run any more.
+            if !lane.may_start() {
+                return lane.settle(entry.id, &entry.consumer, Settlement::HandBack);
+            }
         }
         // At the highest level, so that a filter of `warn` or `error` leaves the ids in its lines.
         let span = tracing::error_span!(

@@ -148,6 +148,9 @@ impl Lane {
         if self.held.load(Ordering::Acquire) {
             return 0;
         }
+        if self.gate.is_some() {
+            return self.board.free(self.number);
+        }
         let window = self.pace.window(self.settings.tuning.prefetch_max);
         self.board.claimable(self.number, window)
     }

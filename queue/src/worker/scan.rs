@@ -15,7 +15,7 @@ use super::{
     entry::{Entry, parse_number},
     lane::{Lane, jittered},
     settle::Settlement,
-    tally,
+    slots, tally,
 };
 use crate::{Priority, envelope::whole_ms, scripts};
 
@@ -37,6 +37,8 @@ pub(super) async fn scan_until(lane: Arc<Lane>, known: Vec<String>, stop: Cancel
     let scan = lane.settings.tuning.scan;
     let mut pause = jittered(scan);
     let mut backlog = Backlog::default();
+    // The key with slots that was looked at last.
+    let mut looked_at = None;
     let mut told = Instant::now();
     loop {
         tokio::select! {
@@ -63,6 +65,10 @@ pub(super) async fn scan_until(lane: Arc<Lane>, known: Vec<String>, stop: Cancel
             Ok(left) if backlog.shrinks(left) => pause = MORE,
             Ok(_) => {}
             Err(error) => tracing::debug!(queue.name = lane.queue, %error, "unpark failed"),
+        }
+        match slots::let_in(&lane, looked_at).await {
+            Ok(key) => looked_at = key,
+            Err(error) => tracing::debug!(queue.name = lane.queue, %error, "let in failed"),
         }
         if let Err(error) = trim(&lane).await {
             tracing::debug!(queue.name = lane.queue, %error, "trimming dead letters failed");

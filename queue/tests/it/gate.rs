@@ -324,3 +324,37 @@ async fn a_queue_with_several_partitions_has_no_gate() {
     );
     fixture.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_busy_queue_does_not_keep_a_gated_one_from_its_turn() {
+    let fixture = Fixture::new().await;
+    let (queue, log) = (&fixture.queue, &fixture.log);
+    let backlog = vec![task(Act::Sleep(5)); 300];
+    queue.enqueue_many(&backlog).await.unwrap();
+    let gated = QueueSettings {
+        rate: Some(Rate::per_second(1000)),
+        ..QueueSettings::from("gated")
+    };
+    let settings = WorkerSettings {
+        queues: vec!["default".into(), gated],
+        concurrency: 1,
+        ..WorkerSettings::default()
+    };
+    let (shutdown, abort) = (CancellationToken::new(), CancellationToken::new());
+    let worker = Worker::new(queue.clone(), registry(), Arc::clone(log), settings);
+    let worker = tokio::spawn(worker.run(shutdown.clone(), abort));
+    until_done(log, 5).await;
+    let mut envelope = job();
+    "gated".clone_into(&mut envelope.queue);
+    queue.enqueue_envelope(&envelope).await.unwrap();
+    until("it has run", async || {
+        log.done.lock().unwrap().contains(&envelope.id)
+    })
+    .await;
+    let before = log.done_count();
+    assert!(before < 250, "{before} of the backlog came first");
+    until_done(log, 301).await;
+    shutdown.cancel();
+    worker.await.unwrap().unwrap();
+    fixture.end().await;
+}

@@ -248,3 +248,35 @@ async fn a_newer_envelope_is_parked_and_damaged_bytes_are_kept() {
     };
     fixture.end_leaving(left).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_that_nobody_can_read_are_kept_apart() {
+    let fixture = Fixture::new().await;
+    let queue = &fixture.queue;
+    let mut connection = fixture.connection().await;
+    let mut newer = Envelope::new(&task(Act::Succeed)).unwrap().encode();
+    newer[0] = 200;
+    // Jobs of several priorities that were written within one millisecond.
+    for stream in ["s:0", "s:1", "s:2"] {
+        let () = queue::redis::cmd("XADD")
+            .arg(fixture.key(stream))
+            .arg("7-0")
+            .arg("e")
+            .arg(&newer)
+            .query_async(&mut connection)
+            .await
+            .unwrap();
+    }
+    let worker = fixture.start(2);
+    let left = Counts {
+        parked: 3,
+        ..Counts::default()
+    };
+    until("all are parked", async || {
+        queue.counts("default").await.unwrap() == left
+    })
+    .await;
+    worker.stop().await;
+    assert_eq!(queue.parked("default", 10).await.unwrap().len(), 3);
+    fixture.end_leaving(left).await;
+}

@@ -107,6 +107,13 @@ impl Broker {
         names.iter().map(|name| self.key(name)).collect()
     }
 
+    /// Lets in those that wait for a slot of a job's key.
+    pub(crate) fn let_in(&self, job: &Envelope) -> Call {
+        let mut call = self.call("let_in.lua", &[]);
+        call.keys.extend(self.slot_keys(job));
+        call
+    }
+
     /// Asks for the slot of a job.
     pub(crate) fn slot(&self, consumer: &str, entry: &str, job: &Envelope) -> Call {
         let mut call = self.call("slot.lua", &[stream(job)]);

@@ -7,7 +7,7 @@ mod both;
 mod delivered;
 mod observe;
 mod replaces;
-mod slots;
+mod schedules;
 mod state;
 
 use proptest::prelude::*;

@@ -44,6 +44,12 @@ pub(super) async fn owners(broker: &mut Broker, script: &str, what: &str) -> Giv
             let call = broker.reclaim_through("me", 100, 1);
             Given::new(Broker::rated(call)).accepted(&[&back])
         }
+        (_, "an entry of a dead worker, through a gate") => {
+            let (_, held) = broker.entry_of("peer", job()).await;
+            broker.expire("peer").await;
+            let call = broker.reclaim_through("me", 100, 1);
+            Given::new(Broker::rated(call)).accepted(&[&held])
+        }
         (_, "what was handed back") => {
             let (entry, back) = broker.entry_of("peer", job()).await;
             let call = broker.hand_back("peer", &back, &[entry]);

@@ -71,7 +71,7 @@ pub(super) async fn prepare(broker: &mut Broker, script: &str, what: &str) -> Gi
         script if what.contains("a replaceable job") || what.contains("is kept") => {
             replaces::ends(broker, script, what).await
         }
-        "slot.lua" => slots::takes(broker, what).await,
+        "slot.lua" | "let_in.lua" => slots::takes(broker, what).await,
         _ if what.contains("for a slot") => slots::removes_waiting(broker, script).await,
         "beat.lua" => {
             if what == "after the clock was set back" {

@@ -47,6 +47,12 @@ pub(super) async fn takes(broker: &mut Broker, what: &str) -> Given {
         broker.block(&job).await;
         return Given::new(broker.slot("me", &entry, &job)).accepted(&[&job]);
     }
+    if what == "one behind another that vanished" {
+        let next = limited(1);
+        broker.block(&next).await;
+        broker.haunt(&next).await;
+        return Given::new(broker.let_in(&next)).accepted(&[&next]);
+    }
     let first = limited(1);
     broker.block(&first).await;
     broker.haunt(&first).await;

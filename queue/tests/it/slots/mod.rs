@@ -15,7 +15,11 @@ use queue::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{crash::Process, harness::*};
+use crate::{
+    broker::{Broker, limited},
+    crash::Process,
+    harness::*,
+};
 
 /// A job with a key of which so many may run at once.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -312,6 +316,9 @@ async fn limits_differ_and_the_first_comes_first() {
     worker.stop().await;
     let done = fixture.log.done.lock().unwrap().clone();
     assert!([alone, third, fourth].iter().all(|job| done.contains(job)));
+    let starts = fixture.log.starts.lock().unwrap().clone();
+    let place = |id| starts.iter().position(|(job, _)| *job == id);
+    assert!(place(alone) < place(third) && place(alone) < place(fourth));
     fixture.end().await;
 }
 
@@ -327,5 +334,20 @@ async fn a_test_runs_all_that_wait() {
     };
     let ran = testing::run_until_empty_with(&fixture.queue, registry(), Arc::default(), options);
     ran.await.unwrap().assert_all_done();
+    fixture.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_for_a_job_that_vanished_is_let_in() {
+    let fixture = Fixture::new().await;
+    let mut broker = Broker::new(&fixture, 60_000).await;
+    let waits = limited(1);
+    broker.block(&waits).await;
+    broker.haunt(&waits).await;
+    // Nobody of its key comes, or ends.
+    let worker = fixture.start(1);
+    until_done(&fixture.log, 1).await;
+    worker.stop().await;
+    fixture.log.assert_each_done_once(&[waits.id]);
     fixture.end().await;
 }

@@ -145,7 +145,7 @@ impl Brief {
         let mut settings = self.queue()?;
         let ours = self.keys();
         let ours = SECRETS.iter().filter(|(id, _)| ours.contains(id));
-        let keys = Keyring::new(current, ours.map(|(id, secret)| (*id, secret)));
+        let keys = Keyring::new(current, ours.map(|(id, secret)| (*id, secret)))?;
         // Payloads of which some are smaller, and some are larger.
         settings.packing = Packer {
             compress_above: current.map(|_| 80),

@@ -4,7 +4,10 @@
 //! chain is wherever its current job is, and moves with it: there is nothing beside it
 //! that could be lost, or stay behind.
 
-use crate::{EnqueueError, Envelope, Job, JobId, KeyLimit, Options, Priority, Queue, queue::Shape};
+use crate::{
+    EnqueueError, Envelope, Job, JobId, KeyLimit, Options, Packing, Priority, Queue,
+    packing::OVERHEAD, queue::Shape,
+};
 
 /// Jobs of one queue of which each is enqueued when the one before it is done.
 ///
@@ -58,7 +61,7 @@ pub enum LinkError {
 }
 
 impl Chain {
-    /// Largest size in bytes of all links but the first, encoded.
+    /// Largest size in bytes of all links but the first, encoded, before they are packed.
     pub const MAX_REST: usize = Envelope::MAX_PAYLOAD;
 
     /// A chain that begins with this job.
@@ -139,7 +142,7 @@ impl Chain {
             next = Some(Envelope { next, ..link }.encode());
         }
         let first = Envelope { next, ..self.first };
-        check_rest(&first)?;
+        check_rest(&first, 0)?;
         Ok(first)
     }
 }
@@ -181,7 +184,7 @@ impl Queue {
 
 /// Checks what comes behind a job, because the fields of an envelope are open to all.
 pub(crate) fn check_next(first: &Envelope) -> Result<(), EnqueueError> {
-    check_rest(first)?;
+    let mut packed = 0;
     let mut next = first.next.clone();
     while let Some(bytes) = next {
         let mut link = Envelope::decode(&bytes).map_err(|_| LinkError::Unreadable)?;
@@ -190,12 +193,22 @@ pub(crate) fn check_next(first: &Envelope) -> Result<(), EnqueueError> {
             return Err(LinkError::Once.into());
         }
         check_link(first, &link)?;
+        packed += link.packing.map_or(0, most_added);
     }
-    Ok(())
+    Ok(check_rest(first, packed)?)
 }
 
-fn check_rest(first: &Envelope) -> Result<(), LinkError> {
-    let (size, limit) = (first.next.as_ref().map_or(0, Vec::len), Chain::MAX_REST);
+/// Most bytes that packing has added to a link.
+fn most_added(packing: Packing) -> usize {
+    // The fields of version 3, with a key's id, and a longer length of what follows.
+    const FIELDS: usize = 16;
+    FIELDS + packing.key.map_or(0, |_| OVERHEAD)
+}
+
+/// The limit is that of links that are not packed, of whose bytes packing has added some.
+fn check_rest(first: &Envelope, packed: usize) -> Result<(), LinkError> {
+    let size = first.next.as_ref().map_or(0, Vec::len);
+    let (size, limit) = (size.saturating_sub(packed), Chain::MAX_REST);
     if size > limit {
         return Err(LinkError::TooLarge { size, limit });
     }

@@ -55,6 +55,7 @@ impl Holds {
             if held.replaceable {
                 named.push(keys.kept(unique));
                 named.extend_from_slice(&keys.streams);
+                named.extend([keys.delayed.clone(), keys.payloads.clone()]);
             }
         }
         if let Some(batch) = held.batch {

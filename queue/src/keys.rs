@@ -97,8 +97,9 @@ impl Keys {
         format!("{}:st:{minute}", self.tag)
     }
 
-    /// HASH of the unique job that is kept until the one which holds this key has ended: that
-    /// one's id in `of`, its own in `id`, its envelope in `e`, and the `ttl` of its lock.
+    /// HASH with a time to live: the unique job that is kept until the one which holds this key has ended: that
+    /// one's id in `of`, its own in `id`, its envelope in `e`, when it is `due` (ms of the
+    /// server's clock, 0 for at once), and the `ttl` of its lock from then on.
     pub(crate) fn kept(&self, unique: UniqueHash) -> String {
         format!("{}:next:{:032x}", self.tag, u128::from_be_bytes(unique))
     }

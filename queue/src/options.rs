@@ -55,14 +55,16 @@ pub enum UniqueMode {
     /// enqueued.
     Replace,
     /// It takes the other's place while that waits. While a worker has that in hand it is
-    /// kept, in the place of one that was kept before, and runs when the other has ended.
+    /// kept, in the place of one that was kept before, until the other has ended, and then
+    /// until its own time has come.
     KeepLast,
 }
 
 impl Options {
     /// To run the last of many jobs with a key, when none has come for this long.
     ///
-    /// It is [`UniqueMode::KeepLast`] with a delay, which each job begins anew.
+    /// It is [`UniqueMode::KeepLast`] with a delay, which each job begins anew, also while
+    /// a worker has one of them in hand.
     #[must_use]
     pub fn debounced(key: impl Into<String>, quiet: Duration) -> Self {
         Self {

@@ -233,11 +233,16 @@ impl Queue {
             self.settings().newest_envelope > crate::envelope::PLAIN,
             "the release before knows no unique jobs"
         );
-        let lock = keys.lock(unique);
-        let mut cmd = scripts::call(
-            &scripts::UNIQUE,
-            &keys.with_streams(&[&keys.payloads, &keys.delayed, &lock, &keys.blocked]),
-        );
+        let (lock, kept) = (keys.lock(unique), keys.kept(unique));
+        let named = [
+            &keys.payloads[..],
+            &keys.delayed,
+            &lock,
+            &keys.blocked,
+            &kept,
+            &keys.meta,
+        ];
+        let mut cmd = scripts::call(&scripts::UNIQUE, &keys.with_streams(&named));
         cmd.arg(id.to_string())
             .arg(envelope)
             .arg(mode)

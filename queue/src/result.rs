@@ -51,8 +51,11 @@ pub enum Awaited<T> {
         /// The last error with its sources.
         error: String,
     },
-    /// It is not in the queue, and somebody has cancelled it while a worker had it. One that
-    /// was removed where it waited is [`Awaited::Absent`].
+    /// It is not in the queue, and somebody has asked within a day to cancel it while a worker
+    /// had it.
+    ///
+    /// So looks, too, one that was done all the same and has left no result. One that was
+    /// removed where it waited is [`Awaited::Absent`].
     Cancelled,
     /// It waits or runs, or may: not all of a long queue was looked through.
     Unfinished,

@@ -4,6 +4,8 @@
 //! wants its place looks for it, as who cancels a job does, and a script sees whether it
 //! is still there. A worker that has it in hand is never asked.
 
+use std::time::Duration;
+
 use redis::Value;
 
 use crate::{
@@ -17,6 +19,8 @@ use crate::{
     slot::{self, waiter},
 };
 
+/// How long a job is kept for the end of another one.
+const KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// Looks for a holder that moves meanwhile.
 const LOOKS: usize = 5;
 
@@ -134,7 +138,7 @@ impl Queue {
         cmd.arg(holder.id.to_string()).arg(&holder.place);
         cmd.arg(holder.priority.level() + 1);
         cmd.arg(&holder.member);
-        cmd.arg(if keeps { "1" } else { "" });
+        cmd.arg(if keeps { "1" } else { "" }).arg(whole_ms(KEPT));
         let (old, new) = (holder.id, id);
         match keys.connection.one(&cmd).await? {
             Value::Int(1) => Ok(Some(Enqueued::Replaced { old, new })),

@@ -10,13 +10,14 @@
 --      6 id of the holder  7 where it was seen: its entry id, or 'aside'
 --      8 number of its stream, from 1 on  9 its member of KEYS 8
 --      10 '1' to keep the job while a worker has the holder in hand, else ''
+--      11 time to live of a job that is kept, in ms, from now on
 -- Returns 1 when it is in the holder's place; 0 when a worker has that in hand; 2 when it is
---   kept, or the id of the job that was kept before and is not any more; or -1 when the
+--   kept, with the time when it is due, or the id of the job that was kept before and is not any more; or -1 when the
 --   holder is not there (any more).
 --
 -- Invariant: the new job is there, and holds the key, before the old one leaves, whose
--- payload goes before its index; its slot is the next one's. What has left is counted. At most one job is kept for a
--- key, and it ends where its holder does. No allow-oom: a producer can wait.
+-- payload goes before its index; its slot is the next one's. What has left is counted. At
+-- most one job is kept for a key, and its wait ends where its holder does. No allow-oom: a producer can wait.
 -- include streams.lua
 -- include place.lua
 -- include slots.lua
@@ -44,7 +45,11 @@ if owner and owner ~= '~' then
   if ARGV[10] == '' then
     return 0
   end
-  redis.call('HSET', KEYS[9], 'of', old, 'id', ARGV[1], 'e', ARGV[2], 'ttl', ARGV[5])
+  local due = ARGV[3] == 'now' and 0 or due_at(ARGV[3], ARGV[4])
+  redis.call('HSET', KEYS[9], 'of', old, 'id', ARGV[1], 'e', ARGV[2], 'ttl', ARGV[5],
+    'due', string.format('%.0f', due))
+  -- A holder whose end nobody sees must not leave it for ever.
+  redis.call('PEXPIRE', KEYS[9], ARGV[11])
   if before then
     redis.call('HINCRBY', KEYS[7], 'replaced', 1)
   end

@@ -2,14 +2,16 @@
 -- Enqueues a job, unless another one holds its key, or the queue is full.
 --
 -- KEYS 1-3 streams: normal, high, low  4 payloads (HASH)  5 delayed (ZSET)
---      6 lock (STRING)  7 blocked (ZSET)
+--      6 lock (STRING)  7 blocked (ZSET)  8 the job that is kept (HASH)  9 meta (HASH)
 -- ARGV 1 job id  2 envelope  3 'now', 'in' or 'at'  4 ms from now, or of the Unix epoch
 --      5 time to live of the lock in ms, from the job's time on
 --      6 most jobs that may be ready, running, blocked or delayed, of a queue with a limit only
 -- Returns nothing, the id of the job that holds the key, or 0 when the queue is full.
 --
--- Invariant: the lock is written last. Stopping before it can let another job
--- with this key in, but a key that is held without a job would keep all out.
+-- Invariant: the lock is written behind the job. Stopping before it can let another job
+-- with this key in, but a key that is held without a job would keep all out. A job that is
+-- kept for the end of one that has lost the key is older than this one: it is replaced, and
+-- that is counted, when this one is there.
 -- include streams.lua
 -- include place.lua
 -- include room.lua
@@ -26,4 +28,8 @@ if ARGV[6] and unfinished(1, KEYS[5], KEYS[7]) >= tonumber(ARGV[6]) then
 end
 local keep = place(ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5])
 redis.call('SET', KEYS[6], ARGV[1], 'PX', keep)
+if redis.call('EXISTS', KEYS[8]) == 1 then
+  redis.call('HINCRBY', KEYS[9], 'replaced', 1)
+  redis.call('DEL', KEYS[8])
+end
 return false

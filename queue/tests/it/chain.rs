@@ -221,6 +221,50 @@ async fn what_cannot_be_a_link_is_refused() {
     fixture.end().await;
 }
 
+/// A chain of a hundred links, each with a payload of so many bytes.
+fn hundred(bytes: usize) -> Result<Envelope, EnqueueError> {
+    let mut chain = Chain::of(&quick()).unwrap();
+    for _ in 0..100 {
+        let link = Envelope {
+            payload: vec![b' '; bytes],
+            ..Envelope::new(&quick()).unwrap()
+        };
+        chain = chain.then_envelope(link).unwrap();
+    }
+    chain.into_envelope()
+}
+
+#[tokio::test]
+async fn what_packing_adds_is_not_counted_against_the_limit() {
+    let fixture = Fixture::new().await;
+    let queue = &fixture.queue;
+    let some = hundred(2000).unwrap().next.unwrap().len();
+    let largest = hundred(2000 + (Chain::MAX_REST - some) / 100).unwrap();
+    for compress_above in [None, Some(0)] {
+        let packer = Packer {
+            compress_above,
+            keys: Keyring::new(Some(7), [(7, &[7; 32])]).unwrap(),
+        };
+        let mut packed = largest.clone();
+        packer.pack(&mut packed);
+        queue.enqueue_envelope(&packed).await.unwrap();
+        let deletion = queue.delete("default", packed.id).await.unwrap();
+        assert_eq!(deletion, Deletion::Deleted);
+    }
+    let mut beyond = hundred(3000).unwrap_err();
+    assert!(matches!(why(&beyond), LinkError::TooLarge { .. }));
+    let mut large = largest;
+    let link = Envelope {
+        payload: vec![b' '; Envelope::MAX_PAYLOAD],
+        next: large.next.take(),
+        ..Envelope::new(&quick()).unwrap()
+    };
+    large.next = Some(link.encode());
+    beyond = queue.enqueue_envelope(&large).await.unwrap_err();
+    assert!(matches!(why(&beyond), LinkError::TooLarge { .. }));
+    fixture.end().await;
+}
+
 #[tokio::test]
 async fn a_link_performs_as_a_job_of_its_own() {
     let log = Arc::<Log>::default();

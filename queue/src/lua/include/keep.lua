@@ -14,7 +14,7 @@ local function keep(letters, at, job, delay, ttl)
       elseif ours then
         redis.call('SET', KEYS[at], job)
       end
-      at = at + (letter == 'u' and 1 or 5)
+      at = at + (letter == 'u' and 1 or 7)
     elseif letter == 'b' then
       -- It stays a member.
       at = at + 5

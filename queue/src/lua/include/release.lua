@@ -3,7 +3,8 @@
 -- What a job holds besides its place in the queue: `letters` names it, and its keys
 -- stand from KEYS[at] on, in that order. `how` it ends: done, dead or cancelled.
 --   u  its lock (STRING)
---   r  its lock, and the job that is kept for its end (HASH), streams: normal, high, low
+--   r  its lock, and the job that is kept for its end (HASH), streams: normal, high, low,
+--      delayed (ZSET), payloads (HASH)
 --   b  its place in a batch: members (SET), batch (HASH), streams: normal, high, low
 --   k  its slot: six keys, as slots.lua says; the next of its key take it. A job that
 --      `waits` for one itself is passed over.
@@ -17,7 +18,7 @@ local function release(letters, at, job, how, waits)
       at = at + 1
     elseif letter == 'r' then
       pass_on(at, job)
-      at = at + 5
+      at = at + 7
     elseif letter == 'b' then
       leave_batch(at, job, how)
       at = at + 5

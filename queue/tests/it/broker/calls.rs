@@ -67,7 +67,7 @@ impl Broker {
     fn call_holding(&self, script: &'static str, keys: &[&str], job: &Envelope) -> Call {
         let mut call = self.call_for(script, keys, job);
         if job.replaceable {
-            let names = [&*kept(job), "s:0", "s:1", "s:2"];
+            let names = [&*kept(job), "s:0", "s:1", "s:2", "delayed", "j"];
             call.keys.extend(names.map(|name| self.key(name)));
         }
         if let Some(batch) = job.batch {
@@ -141,7 +141,8 @@ impl Broker {
     pub(crate) fn unique(&self, job: &Envelope, mode: &str, ms: u64) -> Call {
         let names = ["s:0", "s:1", "s:2", "j", "delayed"];
         let mut call = self.call_for("unique.lua", &names, job);
-        call.keys.push(self.key("blocked"));
+        let names = ["blocked", &*kept(job), "m"];
+        call.keys.extend(names.map(|name| self.key(name)));
         let call = call.arg(job.id).bytes(&job.encode());
         call.arg(mode).arg(ms).arg(KEEP)
     }
@@ -171,6 +172,7 @@ impl Broker {
             .arg(1 + level(holder))
             .arg(&*member)
             .arg(keeps)
+            .arg(KEEP)
     }
 
     /// With a due time in ms of the Unix epoch.

@@ -186,8 +186,13 @@ impl Broker {
         let _: u64 = self.ask(&["ZADD", &delayed, &since.to_string(), id]).await;
     }
 
-    /// The time of all delayed jobs has come.
+    /// The time of all delayed jobs has come, and of those that are kept.
     pub(crate) async fn all_come(&mut self) {
+        let kept = format!("{}next:*", self.tag);
+        let kept: Vec<String> = self.ask(&["KEYS", &kept]).await;
+        for key in kept {
+            let _: u64 = self.ask(&["HSET", &key, "due", "1"]).await;
+        }
         let delayed = self.key("delayed");
         let ids: Vec<String> = self.ask(&["ZRANGE", &delayed, "0", "-1"]).await;
         for id in ids {

@@ -42,6 +42,14 @@ pub(super) struct Kind {
     pub(super) batch: Option<Number>,
 }
 
+/// A job that is kept for the end of another one.
+#[derive(Debug, Clone, Copy)]
+struct Kept {
+    of: Number,
+    job: Number,
+    later: bool,
+}
+
 /// The model.
 #[derive(Debug, Default)]
 pub(super) struct State {
@@ -57,8 +65,8 @@ pub(super) struct State {
     slots: BTreeMap<Number, u64>,
     dead: Vec<Number>,
     locks: BTreeMap<u8, Lock>,
-    /// By their key: for whose end, and the job.
-    kept: BTreeMap<u8, (Number, Number)>,
+    /// By their key.
+    kept: BTreeMap<u8, Kept>,
     /// By what follows them.
     batches: BTreeMap<Number, Batch>,
     /// Once-jobs that a relay passes over.

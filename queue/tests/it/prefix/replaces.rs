@@ -20,9 +20,9 @@ async fn holder(broker: &mut Broker, mode: &str) -> (Envelope, String) {
 }
 
 /// A job that is kept for the end of the holder, which `peer` has in hand.
-async fn keep(broker: &mut Broker, holder: &Envelope, entry: &str) -> Envelope {
+async fn keep(broker: &mut Broker, mode: &str, holder: &Envelope, entry: &str) -> Envelope {
     let kept = replaceable(KEY);
-    let call = broker.replace(&kept, ["now", "1"], 0, holder, entry);
+    let call = broker.replace(&kept, [mode, "1"], SOON, holder, entry);
     broker.run(&call).await.unwrap();
     kept
 }
@@ -52,14 +52,18 @@ pub(super) async fn replaces(broker: &mut Broker, what: &str) -> Given {
             Given::new(call).brings(&[&new])
         }
         "a parked job, and one that was kept" => {
-            keep(broker, &old, &entry).await;
+            keep(broker, "now", &old, &entry).await;
             let call = broker.park("peer", &entry, &old);
             broker.run(&call).await.unwrap();
             let call = broker.replace(&new, ["now", ""], 0, &old, "aside");
             Given::new(call).brings(&[&new])
         }
+        "a job that is kept, later" => {
+            let call = broker.replace(&new, ["in", "1"], SOON, &old, &entry);
+            Given::new(call).accepted(&[&old]).brings(&[&new])
+        }
         "a job that is kept" => {
-            keep(broker, &old, &entry).await;
+            keep(broker, "now", &old, &entry).await;
             let call = broker.replace(&new, ["now", "1"], 0, &old, &entry);
             Given::new(call).accepted(&[&old]).brings(&[&new])
         }
@@ -70,12 +74,26 @@ pub(super) async fn replaces(broker: &mut Broker, what: &str) -> Given {
     }
 }
 
+/// The holder has lost its key, so nobody sees its end.
+pub(super) async fn enqueues(broker: &mut Broker) -> Given {
+    let (held, entry) = holder(broker, "now").await;
+    broker.fetch("peer", 1).await.unwrap();
+    keep(broker, "now", &held, &entry).await;
+    broker.unlock(&held).await;
+    let new = replaceable(KEY);
+    let call = broker.unique(&new, "now", 0);
+    Given::new(call).accepted(&[&held]).brings(&[&new])
+}
+
 /// However the holder ends, what was kept is enqueued.
 pub(super) async fn ends(broker: &mut Broker, script: &str, what: &str) -> Given {
     let (held, entry) = holder(broker, "now").await;
     broker.fetch("me", 1).await.unwrap();
     let kept = match what.contains("is kept") {
-        true => Some(keep(broker, &held, &entry).await),
+        true => {
+            let mode = if what.contains("later") { "in" } else { "now" };
+            Some(keep(broker, mode, &held, &entry).await)
+        }
         false => None,
     };
     if matches!(script, "delete.lua" | "cancel.lua") {

@@ -67,6 +67,7 @@ pub(super) async fn prepare(broker: &mut Broker, script: &str, what: &str) -> Gi
         "batch.lua" => batches::enqueues(broker, what).await,
         script if what == "the last of a batch" => batches::ends(broker, script).await,
         "replace.lua" => replaces::replaces(broker, what).await,
+        "unique.lua" if what.contains("is kept") => replaces::enqueues(broker).await,
         script if what.contains("a replaceable job") || what.contains("is kept") => {
             replaces::ends(broker, script, what).await
         }

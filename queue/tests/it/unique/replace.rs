@@ -180,7 +180,7 @@ async fn whatever_ends_the_holder_what_was_kept_gets_the_key_and_runs() {
         // In the hands of a worker that has not begun.
         broker.fetch("peer", 1).await.unwrap();
         let kept = bench
-            .put(Act::Sleep(50), UniqueMode::KeepLast, Run::In(HOUR))
+            .put(Act::Sleep(50), UniqueMode::KeepLast, Run::Now)
             .await;
         assert!(matches!(kept, Enqueued::New(_)), "{kept:?}");
         let entry = broker.first_entry().await;
@@ -224,6 +224,89 @@ async fn a_burst_runs_once_when_it_is_over() {
     ran.unwrap().assert_all_done();
     bench.until_counts(replaced(19)).await;
     bench.log.assert_each_done_once(&[last.unwrap()]);
+    bench.over().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_burst_that_begins_while_one_runs_waits_until_it_is_over_too() {
+    let bench = Bench::new().await;
+    let mut broker = Broker::new(&bench.fixture, 60_000).await;
+    let quiet = Options::debounced("a", HOUR);
+    let put = async || {
+        let enqueued = bench.queue.enqueue_with(&task(Act::Succeed), &quiet).await;
+        enqueued.unwrap()
+    };
+    let first = bench
+        .put(Act::Succeed, UniqueMode::KeepLast, Run::Now)
+        .await;
+    broker.fetch("peer", 1).await.unwrap();
+    let kept = put().await;
+    assert_eq!(kept, Enqueued::New(kept.id()));
+    let newer = put().await;
+    let (old, new) = (kept.id(), newer.id());
+    assert_eq!(newer, Enqueued::Replaced { old, new });
+    let entry = broker.first_entry().await;
+    for call in [
+        broker.hand_back("peer", &job(), &[entry]),
+        broker.leave("peer"),
+    ] {
+        broker.run(&call).await.unwrap();
+    }
+    let worker = bench.fixture.start(1);
+    until_done(&bench.log, 1).await;
+    let waits = Counts {
+        delayed: 1,
+        ..replaced(1)
+    };
+    bench.until_counts(waits).await;
+    worker.stop().await;
+    // It holds the key, for as long as any delayed job does, and the burst goes on.
+    let locks: Vec<String> = broker.ask(&["KEYS", &broker.key("u:*")]).await;
+    let ttl: u64 = broker.ask(&["PTTL", &locks[0]]).await;
+    let alone = bench.fixture.settings().tuning.unique_ttl;
+    assert!(u128::from(ttl) > alone.as_millis(), "{ttl} ms");
+    let last = put().await;
+    let (old, new) = (newer.id(), last.id());
+    assert_eq!(last, Enqueued::Replaced { old, new });
+    let ran = testing::run_until_empty(&bench.queue, registry(), Arc::clone(&bench.log)).await;
+    ran.unwrap().assert_all_done();
+    assert_eq!(*bench.log.done.lock().unwrap(), [first.id(), last.id()]);
+    drop(broker);
+    bench.until_counts(replaced(2)).await;
+    bench.over().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_kept_for_one_that_nobody_sees_end_gives_way_to_the_next() {
+    let bench = Bench::new().await;
+    let mut broker = Broker::new(&bench.fixture, 60_000).await;
+    let put = || bench.put(Act::Succeed, UniqueMode::KeepLast, Run::Now);
+    let holder = put().await;
+    broker.fetch("peer", 1).await.unwrap();
+    let kept = put().await;
+    assert!(matches!(kept, Enqueued::New(_)), "{kept:?}");
+    let named: Vec<String> = broker.ask(&["KEYS", &broker.key("next:*")]).await;
+    let ttl: i64 = broker.ask(&["TTL", &named[0]]).await;
+    assert!(ttl > 29 * 24 * 3600, "it ends in {ttl} s");
+    // Redis has lost the holder, its lock, and nothing else.
+    let entry = broker.first_entry().await;
+    broker.delete(&job(), &entry).await;
+    broker.acknowledge(&job(), &entry).await;
+    let leave = broker.leave("peer");
+    broker.run(&leave).await.unwrap();
+    let locks: Vec<String> = broker.ask(&["KEYS", &broker.key("u:*")]).await;
+    for lock in locks {
+        let _: u64 = broker.ask(&["DEL", &lock]).await;
+    }
+    let next = put().await;
+    assert_eq!(next, Enqueued::New(next.id()));
+    assert_ne!(next.id(), holder.id());
+    let worker = bench.fixture.start(1);
+    until_done(&bench.log, 1).await;
+    bench.until_counts(replaced(1)).await;
+    worker.stop().await;
+    bench.log.assert_each_done_once(&[next.id()]);
+    drop(broker);
     bench.over().await;
 }
 

@@ -1,6 +1,6 @@
 //! Keys of unique jobs: who holds one, and who is to have it next.
 
-use super::{BACK, Lock, Number, State};
+use super::{BACK, Kept, Lock, Number, State};
 
 /// What a job has got that wanted another one's place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +20,7 @@ impl State {
             lock.endless &= waits;
             return Some(lock.job);
         }
+        self.kept.remove(&key);
         self.hold(job, false);
         None
     }
@@ -42,12 +43,15 @@ impl State {
             self.locks.retain(|_, lock| lock.job != job);
         }
         let key = self.kinds[job].key;
-        if let Some(key) = key.filter(|key| self.kept.get(key).is_some_and(|(of, _)| *of == job))
-            && let Some((_, next)) = self.kept.remove(&key)
+        if let Some(key) = key.filter(|key| self.kept.get(key).is_some_and(|kept| kept.of == job))
+            && let Some(next) = self.kept.remove(&key)
         {
-            self.add(next);
+            match next.later {
+                true => self.delay(next.job),
+                false => self.add(next.job),
+            }
             if holds {
-                self.hold(next, false);
+                self.hold(next.job, false);
             }
         }
         self.leave_batch(job);
@@ -76,8 +80,9 @@ impl State {
                 if !keeps {
                     return Taken::Nothing;
                 }
-                let before = self.kept.insert(key, (old, new));
-                return Taken::Kept(before.map(|(_, before)| before));
+                let (of, job) = (old, new);
+                let before = self.kept.insert(key, Kept { of, job, later });
+                return Taken::Kept(before.map(|before| before.job));
             }
             self.entries.remove(&at);
         }

@@ -84,12 +84,8 @@ pub(crate) struct Log {
 
 impl Log {
     pub(crate) fn starts_of(&self, id: JobId) -> usize {
-        self.starts
-            .lock()
-            .unwrap()
-            .iter()
-            .filter(|(other, _)| *other == id)
-            .count()
+        let starts = self.starts.lock().unwrap();
+        starts.iter().filter(|(other, _)| *other == id).count()
     }
 
     pub(crate) fn done_count(&self) -> usize {
@@ -365,9 +361,9 @@ pub(crate) fn held(jobs: u64) -> Counts {
 }
 
 /// This many jobs that wait for their time.
-pub(crate) fn delayed(jobs: u64) -> Counts {
+pub(crate) fn delayed(delayed: u64) -> Counts {
     Counts {
-        delayed: jobs,
+        delayed,
         ..Counts::default()
     }
 }

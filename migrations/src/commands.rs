@@ -93,7 +93,7 @@ pub(crate) async fn run(mut conn: PgConnection, wait: u64) -> anyhow::Result<Exi
             took.as_secs_f64()
         );
     }
-    conn.close().await?;
+    end(conn).await?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -178,7 +178,7 @@ pub(crate) async fn revert(
     let took = conn.revert(&MIGRATOR.table_name, down).await;
     let took = took.with_context(|| format!("reverting {} failed", title(down)))?;
     println!("reverted {} in {:.2} s", title(down), took.as_secs_f64());
-    conn.close().await?;
+    end(conn).await?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -252,6 +252,16 @@ async fn lock(conn: &mut PgConnection, wait: u64) -> anyhow::Result<()> {
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
+}
+
+/// Lets the next migrator begin at once: the server would give up the lock of a closed
+/// connection some time after this process has ended.
+async fn end(mut conn: PgConnection) -> sqlx::Result<()> {
+    sqlx::query("SELECT pg_advisory_unlock($1)")
+        .bind(LOCK)
+        .execute(&mut conn)
+        .await?;
+    conn.close().await
 }
 
 async fn lock_timeout(conn: &mut PgConnection, migration: &Migration) -> sqlx::Result<()> {

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use redis::{Cmd, Value};
+use redis::{Cmd, Pipeline, Value};
 
 use crate::{
-    EntryId, Envelope, Error, JobId, Priority, Queue, Tuning, Unknown,
+    Envelope, Error, JobId, Priority, Queue, Tuning, Unknown,
+    connection::first_error,
     envelope::{Header, whole_ms},
     holds::Holds,
     inspect::{Place, Search},
@@ -80,10 +81,10 @@ impl Queue {
     async fn cancel_in(&self, keys: &Partition, job: JobId) -> Result<Cancelled, Error> {
         let tuning = &self.settings().tuning;
         for look in 1..=LOOKS {
-            let before = self.newest(keys).await?;
+            let before = newest(keys).await?;
             let search = self.find_in(keys, job).await?;
             let mut all_seen = search == Search::Absent;
-            if all_seen && self.newest(keys).await? != before {
+            if all_seen && newest(keys).await? != before {
                 // What went aside and came back meanwhile was seen at neither place.
                 all_seen = false;
                 if look < LOOKS {
@@ -142,16 +143,16 @@ impl Queue {
     }
 }
 
-impl Queue {
-    /// The newest entry of each stream.
-    async fn newest(&self, keys: &Partition) -> Result<Vec<Option<EntryId>>, Error> {
-        let mut newest = Vec::with_capacity(keys.streams.len());
-        for stream in &keys.streams {
-            let entries = self.entries("XREVRANGE", keys, stream, ["+", "-"], 1);
-            newest.push(entries.await?.first().map(|(id, _)| *id));
-        }
-        Ok(newest)
+/// The newest entry of each stream.
+async fn newest(keys: &Partition) -> Result<Vec<Value>, Error> {
+    let mut pipeline = Pipeline::with_capacity(keys.streams.len());
+    for stream in &keys.streams {
+        let newest = pipeline.cmd("XREVRANGE").arg(stream);
+        newest.arg("+").arg("-").arg("COUNT").arg(1);
     }
+    let newest = keys.connection.all(&pipeline).await?;
+    first_error(&newest)?;
+    Ok(newest)
 }
 
 /// The script's call for a job that was seen there; `consumer` is the worker that has

@@ -13,7 +13,7 @@ mod place;
 mod schedules;
 mod strays;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, ops::AddAssign, time::Duration};
 
 use redis::{Pipeline, Value};
 
@@ -63,6 +63,20 @@ pub struct Counts {
     pub replaced: u64,
 }
 
+impl AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        self.ready += other.ready;
+        self.in_hand += other.in_hand;
+        self.delayed += other.delayed;
+        self.parked += other.parked;
+        self.blocked += other.blocked;
+        self.dead += other.dead;
+        self.dead_trimmed += other.dead_trimmed;
+        self.cancelled += other.cancelled;
+        self.replaced += other.replaced;
+    }
+}
+
 /// A queue at a glance.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Overview {
@@ -97,16 +111,7 @@ impl Queue {
     pub async fn counts(&self, queue: &str) -> Result<Counts, Error> {
         let mut all = Counts::default();
         for keys in self.all_partitions(queue) {
-            let one = self.counts_in(&keys).await?;
-            all.ready += one.ready;
-            all.in_hand += one.in_hand;
-            all.delayed += one.delayed;
-            all.parked += one.parked;
-            all.blocked += one.blocked;
-            all.dead += one.dead;
-            all.dead_trimmed += one.dead_trimmed;
-            all.cancelled += one.cancelled;
-            all.replaced += one.replaced;
+            all += self.counts_in(&keys).await?;
         }
         Ok(all)
     }

@@ -293,7 +293,7 @@ impl Queue {
     }
 
     /// Entries of a stream, by `XRANGE` or `XREVRANGE`.
-    pub(crate) async fn entries(
+    pub(super) async fn entries(
         &self,
         command: &'static str,
         keys: &Partition,

@@ -281,16 +281,7 @@ impl Run {
     async fn counts(&self) -> Result<Counts, Error> {
         let mut all = Counts::default();
         for name in &self.names {
-            let one = self.queue.counts(name).await?;
-            all.ready += one.ready;
-            all.in_hand += one.in_hand;
-            all.delayed += one.delayed;
-            all.parked += one.parked;
-            all.blocked += one.blocked;
-            all.dead += one.dead;
-            all.dead_trimmed += one.dead_trimmed;
-            all.cancelled += one.cancelled;
-            all.replaced += one.replaced;
+            all += self.queue.counts(name).await?;
         }
         Ok(all)
     }

@@ -172,32 +172,17 @@ impl Reader<'_> {
 
     /// The one command of a usual turn.
     fn wait_for_any(&self, lease: &Lease, room: usize) -> Cmd {
-        let mut cmd = Cmd::with_capacity(15, 256);
-        cmd.arg("XREADGROUP")
-            .arg("GROUP")
-            .arg(GROUP)
-            .arg(&*lease.consumer)
-            .arg("COUNT")
-            .arg(room.min(MAX_BATCH))
-            .arg("BLOCK")
-            .arg(self.block_ms)
-            .arg("STREAMS")
-            .arg(&self.lane.keys.streams)
-            .arg(&[">"; Priority::LEVELS]);
+        let mut cmd = read_group(lease, room);
+        cmd.arg("BLOCK").arg(self.block_ms).arg("STREAMS");
+        cmd.arg(&self.lane.keys.streams);
+        cmd.arg(&[">"; Priority::LEVELS]);
         cmd
     }
 
     fn look_for(&self, lease: &Lease, priority: Priority, room: usize) -> Cmd {
-        let mut cmd = Cmd::with_capacity(9, 192);
-        cmd.arg("XREADGROUP")
-            .arg("GROUP")
-            .arg(GROUP)
-            .arg(&*lease.consumer)
-            .arg("COUNT")
-            .arg(room.min(MAX_BATCH))
-            .arg("STREAMS")
-            .arg(self.lane.keys.stream(priority))
-            .arg(">");
+        let mut cmd = read_group(lease, room);
+        cmd.arg("STREAMS").arg(self.lane.keys.stream(priority));
+        cmd.arg(">");
         cmd
     }
 
@@ -254,6 +239,14 @@ impl Reader<'_> {
         }
         true
     }
+}
+
+fn read_group(lease: &Lease, room: usize) -> Cmd {
+    let mut cmd = Cmd::with_capacity(15, 256);
+    cmd.arg("XREADGROUP").arg("GROUP").arg(GROUP);
+    cmd.arg(&*lease.consumer);
+    cmd.arg("COUNT").arg(room.min(MAX_BATCH));
+    cmd
 }
 
 /// Ends a blocking read under way; harmless when there is none.

@@ -89,10 +89,8 @@ pub(super) fn commands<'a>(lane: &Lane, pending: &'a [Settled]) -> (Pipeline, Ve
     for settled in pending {
         if matches!(settled.what, Settlement::HandBack) {
             let (priority, consumer) = (settled.id.priority, &settled.consumer);
-            let known = hand_backs.iter();
-            let known = known
-                .clone()
-                .position(|(of, by, _)| (*of, *by) == (priority, consumer));
+            let mut known = hand_backs.iter();
+            let known = known.position(|(of, by, _)| (*of, *by) == (priority, consumer));
             let at = known.unwrap_or_else(|| {
                 let mut cmd = scripts::call(&scripts::HAND_BACK, &[lane.keys.stream(priority)]);
                 cmd.arg(&**consumer);

@@ -36,6 +36,8 @@ pub(crate) enum Act {
     Discard,
     Panic,
     Hang,
+    /// Ends when the test says so, with [`Log::let_go`].
+    Hold,
     /// Waits for its token, then fails as a polite handler does.
     AwaitCancel,
     /// Leaves this number, and says it is so far.
@@ -71,6 +73,18 @@ impl Job for Quick {
     const TIMEOUT: Duration = Duration::from_millis(100);
 }
 
+/// Like [`Task`], with much.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Patient {
+    pub(crate) act: Act,
+}
+
+impl Job for Patient {
+    const NAME: &'static str = "patient";
+    const MAX_ATTEMPTS: u16 = 3;
+    const TIMEOUT: Duration = Duration::from_secs(60);
+}
+
 /// What has happened, for the asserts.
 #[derive(Default)]
 pub(crate) struct Log {
@@ -78,6 +92,8 @@ pub(crate) struct Log {
     pub(crate) starts: Mutex<Vec<(JobId, u16)>>,
     pub(crate) done: Mutex<Vec<JobId>>,
     pub(crate) cancelled: AtomicUsize,
+    /// Ends every [`Act::Hold`].
+    pub(crate) let_go: CancellationToken,
     pub(crate) running: AtomicUsize,
     pub(crate) most_at_once: AtomicUsize,
 }
@@ -109,6 +125,13 @@ pub(crate) async fn run_task(task: Task, cx: JobContext<Arc<Log>>) -> Result<(),
     act(task.act, &cx).await
 }
 
+pub(crate) async fn run_patient(
+    patient: Patient,
+    cx: JobContext<Arc<Log>>,
+) -> Result<(), JobError> {
+    act(patient.act, &cx).await
+}
+
 pub(crate) async fn run_quick(quick: Quick, cx: JobContext<Arc<Log>>) -> Result<(), JobError> {
     act(quick.act, &cx).await
 }
@@ -135,6 +158,7 @@ async fn act(act: Act, cx: &JobContext<Arc<Log>>) -> Result<(), JobError> {
         }
         Act::Discard => return Err(JobError::discard("told to discard")),
         Act::Panic => panic!("told to panic"),
+        Act::Hold => log.let_go.cancelled().await,
         Act::Hang => std::future::pending().await,
         Act::AwaitCancel => {
             cx.cancel.cancelled().await;
@@ -155,6 +179,7 @@ pub(crate) fn registry() -> Registry<Arc<Log>> {
     Registry::new()
         .register::<Task, _, _>(run_task)
         .register::<Quick, _, _>(run_quick)
+        .register::<Patient, _, _>(run_patient)
 }
 
 /// Settings with a short lease.

@@ -107,16 +107,18 @@ async fn a_job_outlives_an_outage_longer_than_the_lease() {
     let fixture = Fixture::at(&server.url()).await;
     let (queue, log) = (&fixture.queue, &fixture.log);
     let workers = [fixture.start(1), fixture.start(1)];
-    let outage = LEASE * 2;
-    let long = u64::try_from(outage.as_millis()).unwrap() + 1500;
+    let hold = Patient { act: Act::Hold };
     let ids = [
-        queue.enqueue(&task(Act::Sleep(long))).await.unwrap(),
-        queue.enqueue(&task(Act::Sleep(long))).await.unwrap(),
+        queue.enqueue(&hold).await.unwrap(),
+        queue.enqueue(&hold).await.unwrap(),
     ];
     until("both run", async || log.running.load(Ordering::SeqCst) == 2).await;
     server.kill();
-    tokio::time::sleep(outage).await;
+    tokio::time::sleep(LEASE * 2).await;
     server.resume();
+    // Time enough for each to find its own lease gone, and the other's.
+    tokio::time::sleep(LEASE).await;
+    log.let_go.cancel();
     until_done(log, 2).await;
     assert_settled(queue, 0).await;
     log.assert_each_done_once(&ids);
@@ -214,15 +216,18 @@ async fn no_worker_gives_its_jobs_up_when_redis_loses_its_data() {
     let fixture = Fixture::at(&server.url()).await;
     let (queue, log) = (&fixture.queue, &fixture.log);
     let workers = [fixture.start(1), fixture.start(1)];
-    let long = u64::try_from((LEASE * 2).as_millis()).unwrap();
+    let hold = Patient { act: Act::Hold };
+    // One worker may have fetched both: until it has handed the second back, they wait.
     let ids = [
-        queue.enqueue(&task(Act::Sleep(long))).await.unwrap(),
-        queue.enqueue(&task(Act::Sleep(long))).await.unwrap(),
+        queue.enqueue(&hold).await.unwrap(),
+        queue.enqueue(&hold).await.unwrap(),
     ];
     until("both run", async || log.running.load(Ordering::SeqCst) == 2).await;
     // From here on they are nowhere but in their workers.
     let mut connection = fixture.connection().await;
     let () = query(&mut connection, &["FLUSHALL"]).await;
+    tokio::time::sleep(LEASE * 2).await;
+    log.let_go.cancel();
     until_done(log, 2).await;
     assert_settled(queue, 0).await;
     log.assert_each_done_once(&ids);

@@ -34,3 +34,15 @@ pub enum Mail {
 impl queue::Job for SendEmail {
     const NAME: &'static str = "send_email";
 }
+
+/// Tells one endpoint of one event.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeliverWebhook {
+    /// Which event and which endpoint stands in the delivery's row.
+    pub delivery_id: Uuid,
+}
+
+impl queue::Job for DeliverWebhook {
+    const NAME: &'static str = "deliver_webhook";
+    const QUEUE: &'static str = "webhooks";
+}

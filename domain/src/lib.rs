@@ -9,6 +9,7 @@
 pub mod accounts;
 pub mod jobs;
 mod token;
+pub mod webhooks;
 
 pub use token::{InvalidToken, Token};
 

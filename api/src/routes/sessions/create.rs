@@ -1,27 +1,59 @@
 use axum::{Json, extract::State};
 use domain::accounts::{self, Email, LogInError, Password};
 use serde::Serialize;
+use utoipa::ToSchema;
 
-use crate::{App, body::Fields, problem::Problem, token};
+use crate::{
+    App,
+    body::Body,
+    fields::{Fields, FromFields, text},
+    problem::Problem,
+    schema, token,
+};
 
-/// The answer to a log-in, named as in OAuth 2.0 (RFC 6749, section 5.1).
-#[derive(Serialize)]
-pub(in crate::routes) struct Tokens {
+#[derive(ToSchema)]
+pub(super) struct LogIn {
+    #[schema(schema_with = schema::email)]
+    email: Email,
+    #[schema(schema_with = schema::password)]
+    password: Password,
+}
+
+impl FromFields for LogIn {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        let email = fields.required("email", text(Email::parse));
+        let password = fields.required("password", text(|text| Password::parse(text)));
+        Some(Self {
+            email: email?,
+            password: password?,
+        })
+    }
+}
+
+/// What a log-in gives, named as in OAuth 2.0 (RFC 6749, section 5.1).
+#[derive(Serialize, ToSchema)]
+pub(super) struct Tokens {
+    /// For `Authorization: Bearer`.
     access_token: String,
+    /// Buys the next access token, once.
+    #[schema(schema_with = schema::token)]
     refresh_token: String,
     /// Seconds until the access token ends.
+    #[schema(example = 900)]
     expires_in: u64,
+    #[schema(example = "Bearer")]
     token_type: &'static str,
 }
 
-/// `POST /v1/sessions`: log in.
-pub(in crate::routes) async fn create(
+/// Log in
+#[utoipa::path(post, path = "/v1/sessions", tag = "sessions", request_body = LogIn, responses(
+    (status = 200, description = "Logged in.", body = Tokens),
+    (status = 401, description = "No account has this address, proven, and this password."),
+))]
+pub(super) async fn create(
     State(app): State<App>,
-    mut fields: Fields,
+    Body(LogIn { email, password }): Body<LogIn>,
 ) -> Result<Json<Tokens>, Problem> {
-    let email = fields.text("email", Email::parse);
-    let password = fields.text("password", |text| Password::parse(text));
-    let (email, password) = fields.finish(email.zip(password))?;
     let session = match accounts::log_in(&app.pool, &email, password).await {
         Ok(session) => session,
         Err(LogInError::InvalidCredentials) => return Err(Problem::wrong_credentials()),

@@ -1,3 +1,9 @@
 mod create;
 
-pub(super) use self::create::create;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::App;
+
+pub(super) fn router() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(create::create))
+}

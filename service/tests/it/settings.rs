@@ -209,7 +209,7 @@ fn what_only_a_developer_may_leave_as_it_is_is_refused_elsewhere() {
 
         let told = told(&[("PUBLIC_URL", ""), ("SMTP_HOST", ""), ("SMTP_TLS", "none")]);
         let told = told.unwrap_err();
-        assert!(told.starts_with("4 settings are wrong:"), "{told}");
+        assert!(told.starts_with("3 settings are wrong:"), "{told}");
         for (name, advice) in [
             ("PUBLIC_URL", "set it to the address that users reach"),
             ("SMTP_HOST", "set it to the name of a mail server"),

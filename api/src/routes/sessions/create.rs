@@ -1,14 +1,17 @@
-use axum::{Json, extract::State};
-use domain::accounts::{self, Email, LogInError, Password};
-use serde::Serialize;
+use axum::{Json, extract::State, http::HeaderMap};
+use domain::{
+    accounts::{Email, Password},
+    sessions::{self, LogInError},
+};
 use utoipa::ToSchema;
 
+use super::{Tokens, user_agent};
 use crate::{
     App,
     body::Body,
     fields::{Fields, FromFields, text},
     problem::Problem,
-    schema, token,
+    schema,
 };
 
 #[derive(ToSchema)]
@@ -30,21 +33,6 @@ impl FromFields for LogIn {
     }
 }
 
-/// What a log-in gives, named as in OAuth 2.0 (RFC 6749, section 5.1).
-#[derive(Serialize, ToSchema)]
-pub(super) struct Tokens {
-    /// For `Authorization: Bearer`.
-    access_token: String,
-    /// Buys the next access token, once.
-    #[schema(schema_with = schema::token)]
-    refresh_token: String,
-    /// Seconds until the access token ends.
-    #[schema(example = 900)]
-    expires_in: u64,
-    #[schema(example = "Bearer")]
-    token_type: &'static str,
-}
-
 /// Log in
 #[utoipa::path(post, path = "/v1/sessions", tag = "sessions", request_body = LogIn, responses(
     (status = 200, description = "Logged in.", body = Tokens),
@@ -52,22 +40,12 @@ pub(super) struct Tokens {
 ))]
 pub(super) async fn create(
     State(app): State<App>,
+    headers: HeaderMap,
     Body(LogIn { email, password }): Body<LogIn>,
 ) -> Result<Json<Tokens>, Problem> {
-    let session = match accounts::log_in(&app.pool, &email, password).await {
-        Ok(session) => session,
-        Err(LogInError::InvalidCredentials) => return Err(Problem::wrong_credentials()),
-        Err(LogInError::Internal(error)) => return Err(error.into()),
-    };
-    let access_token = app.tokens.issue(session.account.id, session.id);
-    let access_token = access_token.map_err(|error| {
-        tracing::error!(%error, "cannot sign an access token");
-        Problem::internal()
-    })?;
-    Ok(Json(Tokens {
-        access_token,
-        refresh_token: session.refresh_token.expose().to_owned(),
-        expires_in: token::LIFETIME.as_secs(),
-        token_type: "Bearer",
-    }))
+    match sessions::log_in(&app.pool, &email, password, &user_agent(&headers)).await {
+        Ok(issued) => Tokens::answer(&app, &issued),
+        Err(LogInError::InvalidCredentials) => Err(Problem::wrong_credentials()),
+        Err(LogInError::Internal(error)) => Err(error.into()),
+    }
 }

@@ -5,6 +5,7 @@
 mod accounts;
 mod app;
 mod binary;
+mod openapi;
 mod outage;
 mod problems;
 mod protocol;

@@ -51,7 +51,8 @@ pub async fn log_in(
     password: Password,
 ) -> Result<Session, LogInError> {
     let found = sqlx::query!(
-        r#"SELECT id, email, password_hash, role AS "role: Role", verified_at, created_at
+        r#"SELECT id, email, name, password_hash, role AS "role: Role", version, verified_at,
+                  created_at
            FROM accounts WHERE email_key = $1"#,
         email.key()
     )
@@ -62,7 +63,9 @@ pub async fn log_in(
             let account = Account {
                 id: row.id,
                 email: row.email,
+                name: row.name,
                 role: row.role,
+                version: row.version,
                 verified_at: row.verified_at,
                 created_at: row.created_at,
             };

@@ -26,6 +26,7 @@ pub mod token;
 use std::sync::Arc;
 
 use axum::Router;
+use domain::webhooks::{Keys, Targets};
 use queue::Queue;
 use service::{health::Health, settings::Http, telemetry::chain};
 use sqlx::PgPool;
@@ -41,6 +42,10 @@ pub struct App {
     pub pool: PgPool,
     /// Signs and checks access tokens.
     pub tokens: Arc<AccessTokens>,
+    /// Make the signing secrets of webhooks.
+    pub webhook_keys: Arc<Keys>,
+    /// Where webhooks may lead.
+    pub webhook_targets: Targets,
     health: Health,
     http: Arc<Http>,
 }
@@ -57,6 +62,12 @@ impl App {
             health: health(pool.clone(), queue, draining),
             pool,
             tokens: Arc::new(AccessTokens::new(&settings.auth, &settings.http.public_url)),
+            webhook_keys: Arc::new(Keys::new(&settings.webhooks.keys)),
+            webhook_targets: if settings.webhooks.allow_private {
+                Targets::Any
+            } else {
+                Targets::Public
+            },
             http: Arc::new(settings.http.clone()),
         }
     }

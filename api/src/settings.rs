@@ -3,7 +3,7 @@
 use queue::{Cluster, Keyring, Packer, Sentinel, Servers, Tls, TlsError};
 use service::settings::{
     Auth, Database, Environment, Http, Queue, Reader, Redis, RedisServers, SettingsError, Shutdown,
-    Telemetry,
+    Telemetry, Webhooks,
 };
 
 /// All settings of `api serve`.
@@ -19,6 +19,8 @@ pub struct Settings {
     pub http: Http,
     /// The key of access tokens.
     pub auth: Auth,
+    /// The keys and targets of webhooks.
+    pub webhooks: Webhooks,
     /// Postgres.
     pub database: Database,
     /// Redis.
@@ -41,6 +43,7 @@ impl Settings {
                 shutdown: Shutdown::read(reader),
                 http: Http::read(reader, environment),
                 auth: Auth::read(reader),
+                webhooks: Webhooks::read(reader, environment),
                 database: Database::read(reader),
                 redis: Redis::read(reader),
                 queue: Queue::read(reader),

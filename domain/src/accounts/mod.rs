@@ -1,9 +1,9 @@
-//! Accounts: sign-up by e-mail, verification of the address, log-in, and what an owner changes.
+//! Accounts: sign-up by e-mail, verification of the address, and what an owner changes.
 //!
 //! Nobody learns here whether an address has an account. Sign-up does the same work and has the
-//! same answer for every address, and the truth goes to the address itself by mail; log-in checks
-//! a password even where there is no account. A resend, a reset and a change of the address do not
-//! even look: the worker does, and it answers by mail alone.
+//! same answer for every address, and the truth goes to the address itself by mail; log-in, in
+//! [`sessions`](crate::sessions), checks a password even where there is no account. A resend, a
+//! reset and a change of the address do not even look: the worker does, and answers by mail alone.
 //!
 //! A password belongs to the sign-up it was typed in, and becomes the account's when the link of
 //! that sign-up's mail is followed. So it makes no difference who signs up first or last with an
@@ -22,7 +22,6 @@ mod deletion;
 mod email;
 mod email_change;
 mod list;
-mod log_in;
 mod name;
 mod owner;
 mod password;
@@ -41,7 +40,6 @@ pub use email_change::{
     request_email_change,
 };
 pub use list::{find_by_email, list};
-pub use log_in::{LogInError, REFRESH_TOKEN_DAYS, Session, log_in};
 pub use name::{InvalidName, NAME_LENGTH, Name};
 pub use owner::OwnerError;
 pub use password::{InvalidPassword, Password};

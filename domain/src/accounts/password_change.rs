@@ -4,8 +4,8 @@ use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::{OwnerError, Password, owner};
-use crate::Error;
 use crate::jobs::{Mail, SendEmail};
+use crate::{Error, sessions};
 
 /// Changes the password, and tells the owner by mail.
 ///
@@ -47,7 +47,7 @@ pub(super) async fn replace(
     )
     .fetch_one(&mut *conn)
     .await?;
-    end_sessions(conn, account_id, keep).await?;
+    sessions::revoke_all(conn, account_id, keep).await?;
     end_resets(conn, account_id).await?;
     end_email_changes(conn, account_id).await?;
     let mail = SendEmail {
@@ -78,22 +78,6 @@ pub(super) async fn end_email_changes(
     sqlx::query!(
         "DELETE FROM email_changes WHERE account_id = $1 AND completed_at IS NULL",
         account_id
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
-async fn end_sessions(
-    conn: &mut PgConnection,
-    account_id: Uuid,
-    keep: Option<Uuid>,
-) -> Result<(), Error> {
-    sqlx::query!(
-        "UPDATE sessions SET revoked_at = now()
-         WHERE account_id = $1 AND revoked_at IS NULL AND id IS DISTINCT FROM $2",
-        account_id,
-        keep,
     )
     .execute(conn)
     .await?;

@@ -10,3 +10,4 @@ mod people;
 mod profile;
 mod resend;
 mod roles;
+mod sessions;

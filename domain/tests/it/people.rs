@@ -2,10 +2,11 @@
 
 use domain::Token;
 use domain::accounts::{
-    Email, LogInError, Password, issue_password_reset, issue_verification, log_in,
-    request_email_change, sign_up, verify,
+    Email, Password, issue_password_reset, issue_verification, request_email_change, sign_up,
+    verify,
 };
 use domain::jobs::{Mail, SendEmail};
+use domain::sessions::{LogInError, log_in};
 use sqlx::PgPool;
 use uuid::Uuid;
 
@@ -65,13 +66,13 @@ pub(crate) async fn verified(pool: &PgPool, address: &str) -> Uuid {
 
 /// A session of this account, opened with its password.
 pub(crate) async fn session(pool: &PgPool, address: &str, text: &str) -> Uuid {
-    let opened = log_in(pool, &email(address), password(text)).await;
-    opened.unwrap().id
+    let opened = log_in(pool, &email(address), password(text), "Browser/1.0").await;
+    opened.unwrap().session_id
 }
 
 /// Whether this address and this password let anybody in.
 pub(crate) async fn opens(pool: &PgPool, address: &str, text: &str) -> bool {
-    match log_in(pool, &email(address), password(text)).await {
+    match log_in(pool, &email(address), password(text), "Browser/1.0").await {
         Ok(_) => true,
         Err(LogInError::InvalidCredentials) => false,
         Err(error) => panic!("{error:?}"),

@@ -11,3 +11,4 @@ mod profile;
 mod resend;
 mod roles;
 mod sessions;
+mod webhooks;

@@ -14,8 +14,10 @@
 
 pub mod body;
 pub mod caller;
+pub mod client;
 mod failure;
 mod layers;
+pub mod limit;
 pub mod problem;
 pub mod request;
 pub mod routes;
@@ -32,7 +34,7 @@ use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
 pub use self::server::{CutOff, Drain, serve};
-use self::{settings::Settings, token::AccessTokens};
+use self::{limit::Limits, settings::Settings, token::AccessTokens};
 
 /// What handlers share.
 #[derive(Clone)]
@@ -41,6 +43,8 @@ pub struct App {
     pub pool: PgPool,
     /// Signs and checks access tokens.
     pub tokens: Arc<AccessTokens>,
+    /// How often a client may try what could be guessed.
+    pub limits: Limits,
     health: Health,
     http: Arc<Http>,
 }
@@ -54,6 +58,7 @@ impl App {
         draining: CancellationToken,
     ) -> Self {
         Self {
+            limits: Limits::new(&queue, settings.limits.clone()),
             health: health(pool.clone(), queue, draining),
             pool,
             tokens: Arc::new(AccessTokens::new(&settings.auth, &settings.http.public_url)),

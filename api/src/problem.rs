@@ -1,6 +1,6 @@
 //! Errors as clients see them: RFC 9457 problem documents.
 
-use std::fmt::Display;
+use std::{fmt::Display, time::Duration};
 
 use axum::{
     extract::Request,
@@ -25,6 +25,7 @@ pub struct Problem {
     kind: Option<Kind>,
     detail: String,
     errors: Vec<FieldError>,
+    retry_after: Option<HeaderValue>,
 }
 
 /// What is wrong with one field of a request's body.
@@ -42,6 +43,7 @@ enum Kind {
     InvalidFields,
     WrongCredentials,
     InvalidVerificationToken,
+    QuotaExceeded,
 }
 
 impl Kind {
@@ -54,6 +56,7 @@ impl Kind {
                 "invalid-verification-token",
                 "The verification token is not valid",
             ),
+            Self::QuotaExceeded => ("quota-exceeded", "There were too many such requests"),
         }
     }
 }
@@ -66,6 +69,7 @@ impl Problem {
             kind: None,
             detail: detail.into(),
             errors: Vec::new(),
+            retry_after: (status == StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY_AFTER),
         }
     }
 
@@ -118,6 +122,21 @@ impl Problem {
         )
     }
 
+    /// 429: a limit is used up, and one request more of it will be free after this time.
+    ///
+    /// It does not say which one, whether it is the client's alone, or whether there is such an
+    /// account.
+    pub fn too_many_requests(retry_after: Duration) -> Self {
+        // At once would be refused again.
+        let seconds = retry_after.as_millis().div_ceil(1000).max(1);
+        let detail = format!("Wait for {seconds} s before you try this again.");
+        let seconds = u64::try_from(seconds).unwrap_or(u64::MAX);
+        Self {
+            retry_after: Some(HeaderValue::from(seconds)),
+            ..Self::of_kind(StatusCode::TOO_MANY_REQUESTS, Kind::QuotaExceeded, detail)
+        }
+    }
+
     /// 500: a fault of the service. What it was stands in the log, not here.
     pub fn internal() -> Self {
         Self::new(
@@ -159,10 +178,10 @@ impl IntoResponse for Problem {
                 let challenge = HeaderValue::from_static("Bearer realm=\"slipway\"");
                 headers.insert(header::WWW_AUTHENTICATE, challenge);
             }
-            StatusCode::SERVICE_UNAVAILABLE => {
-                headers.insert(header::RETRY_AFTER, RETRY_AFTER);
-            }
             _ => {}
+        }
+        if let Some(time) = self.retry_after.clone() {
+            headers.insert(header::RETRY_AFTER, time);
         }
         response.extensions_mut().insert(self);
         response

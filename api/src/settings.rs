@@ -6,6 +6,8 @@ use service::settings::{
     Telemetry,
 };
 
+use crate::limit::Quotas;
+
 /// All settings of `api serve`.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -17,6 +19,8 @@ pub struct Settings {
     pub shutdown: Shutdown,
     /// Address and limits.
     pub http: Http,
+    /// How often a client may try what could be guessed.
+    pub limits: Quotas,
     /// The key of access tokens.
     pub auth: Auth,
     /// Postgres.
@@ -40,6 +44,7 @@ impl Settings {
                 telemetry: Telemetry::read(reader),
                 shutdown: Shutdown::read(reader),
                 http: Http::read(reader, environment),
+                limits: Quotas::read(reader),
                 auth: Auth::read(reader),
                 database: Database::read(reader),
                 redis: Redis::read(reader),

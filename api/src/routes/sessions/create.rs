@@ -2,7 +2,7 @@ use axum::{Json, extract::State};
 use domain::accounts::{self, Email, LogInError, Password};
 use serde::Serialize;
 
-use crate::{App, body::Fields, problem::Problem, token};
+use crate::{App, body::Fields, client::Client, problem::Problem, token};
 
 /// The answer to a log-in, named as in OAuth 2.0 (RFC 6749, section 5.1).
 #[derive(Serialize)]
@@ -17,11 +17,13 @@ pub(in crate::routes) struct Tokens {
 /// `POST /v1/sessions`: log in.
 pub(in crate::routes) async fn create(
     State(app): State<App>,
+    client: Client,
     mut fields: Fields,
 ) -> Result<Json<Tokens>, Problem> {
     let email = fields.text("email", Email::parse);
     let password = fields.text("password", |text| Password::parse(text));
     let (email, password) = fields.finish(email.zip(password))?;
+    app.limits.log_in(&client, &email).await?;
     let session = match accounts::log_in(&app.pool, &email, password).await {
         Ok(session) => session,
         Err(LogInError::InvalidCredentials) => return Err(Problem::wrong_credentials()),

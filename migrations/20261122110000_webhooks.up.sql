@@ -73,8 +73,9 @@ CREATE TABLE webhook_deliveries (
     -- Its beginning, as text: what is not UTF-8 is replaced.
     response_body   text,
     error           text,
-    -- About when the next attempt is made.
-    next_attempt_at timestamptz,
+    -- About when the next attempt is made, while it is pending: one that is two days late has lost
+    -- its job.
+    next_attempt_at timestamptz          DEFAULT now(),
     created_at      timestamptz NOT NULL DEFAULT now(),
 
     CONSTRAINT webhook_deliveries_state_known CHECK (state IN ('pending', 'delivered', 'failed')),
@@ -82,25 +83,27 @@ CREATE TABLE webhook_deliveries (
     -- An event is delivered to an endpoint once, however often it is tried or replayed.
     CONSTRAINT webhook_deliveries_event_endpoint UNIQUE (event_id, endpoint_id)
 )
--- Each row is updated at least once; the room lets that happen in its page, without the indexes.
+-- Each row is updated at least once; the room lets an attempt that leaves the state as it is happen
+-- in its page, without the indexes.
 WITH (fillfactor = 80);
 
--- For the cascade above and for the list of an endpoint, of all states and of one.
+-- For the cascade above and for the list of an endpoint, of all states and of one, which is also
+-- how the failed ones are replayed.
 CREATE INDEX webhook_deliveries_endpoint_id ON webhook_deliveries (endpoint_id, id);
--- What failed is what people look for. It is little, so the index is.
-CREATE INDEX webhook_deliveries_failed ON webhook_deliveries (endpoint_id, id)
-    WHERE state = 'failed';
-CREATE INDEX webhook_deliveries_pending ON webhook_deliveries (endpoint_id, id)
-    WHERE state = 'pending';
+CREATE INDEX webhook_deliveries_endpoint_id_state ON webhook_deliveries (endpoint_id, state, id);
+-- For the purge, which looks for those whose job is gone. What is pending is little, so this is.
+CREATE INDEX webhook_deliveries_pending ON webhook_deliveries (id) WHERE state = 'pending';
 
 -- What requests with an `Idempotency-Key` have led to.
 CREATE TABLE idempotency_keys (
     account_id   uuid        NOT NULL REFERENCES accounts (id) ON DELETE CASCADE,
     key          text        NOT NULL,
-    -- SHA-256 of the request's body.
+    -- SHA-256 of the request: method, path and body.
     request_hash bytea       NOT NULL,
-    -- The answer is made from the event again.
+    -- The answer is made again from these, the request itself, and the time below, which is the
+    -- event's too: both are of one transaction.
     event_id     uuid        NOT NULL,
+    deliveries   integer     NOT NULL,
     created_at   timestamptz NOT NULL DEFAULT now(),
 
     PRIMARY KEY (account_id, key),

@@ -10,7 +10,7 @@ use axum::{
 };
 use serde::Serialize;
 
-use crate::request::RequestId;
+use crate::request::{RequestId, shortened};
 
 /// The media type of a problem document.
 pub const MEDIA_TYPE: &str = "application/problem+json";
@@ -207,7 +207,7 @@ struct Document<'a> {
 /// body of its own, such as a page or the report of `/readyz`, stays as it is.
 pub async fn document(request: Request, next: Next) -> Response {
     let id = request.extensions().get::<RequestId>().cloned();
-    let path = request.uri().path().to_owned();
+    let path = shortened(request.uri().path()).to_owned();
     let mut response = next.run(request).await;
     let problem = match response.extensions_mut().remove::<Problem>() {
         Some(problem) => problem,

@@ -67,9 +67,11 @@ pub(crate) enum Event {
     /// What it was told.
     Cancelled { id: JobId, answer: CancelAnswer },
     /// A producer is about to ask for a job of a schedule now.
-    Ask { schedule: String },
+    ///
+    /// The number is the producer's own: answers come in any order.
+    Ask { ask: u64, schedule: String },
     /// The id that the job will have, if the answer was one.
-    Asked { schedule: String, id: Option<JobId> },
+    Asked { ask: u64, id: Option<JobId> },
     /// A handler begins.
     Start {
         serial: Serial,

@@ -6,7 +6,10 @@ mod groups;
 use std::{
     collections::BTreeMap,
     num::NonZeroU8,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -55,6 +58,7 @@ pub(crate) async fn run(brief: Brief) -> Result<()> {
         sealing,
         pool: brief.database(8)?,
         release: brief.release,
+        asks: AtomicU64::new(0),
     });
     let mut draw = Draw::new(&brief);
     let places = Arc::new(Semaphore::new(IN_FLIGHT));
@@ -116,6 +120,8 @@ struct Producer {
     sealing: BTreeMap<u32, Queue>,
     pool: PgPool,
     release: Release,
+    /// How often it has asked for a job of a schedule.
+    asks: AtomicU64,
 }
 
 /// Where an offer goes, and when it is to run.
@@ -231,13 +237,14 @@ impl Producer {
 
     /// Asks for a job of a schedule, beside those of its rule.
     async fn ask(&self, schedule: &str) {
-        let of = || schedule.to_owned();
-        self.journal.write(Event::Ask { schedule: of() });
-        let answer = self.queue.run_schedule(Scheduled::QUEUE, schedule).await;
-        self.journal.write(Event::Asked {
-            schedule: of(),
-            id: answer.ok(),
+        let ask = self.asks.fetch_add(1, Ordering::Relaxed);
+        self.journal.write(Event::Ask {
+            ask,
+            schedule: schedule.to_owned(),
         });
+        let answer = self.queue.run_schedule(Scheduled::QUEUE, schedule).await;
+        let id = answer.ok();
+        self.journal.write(Event::Asked { ask, id });
     }
 
     /// Cancels a job that was made, if it shall be, so long after that.

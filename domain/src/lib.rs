@@ -8,6 +8,7 @@
 
 pub mod accounts;
 pub mod jobs;
+pub mod sessions;
 mod token;
 pub mod webhooks;
 

@@ -38,6 +38,8 @@ Prove it
   e2e        Drive the stack from outside, as a client would
   chaos      Break everything around the queue, check that it keeps its promises
              chaos --seconds 300 --seed 7; without a seed, a minute as CI does
+  bench      Measure: bench queue | outbox | api
+             bench api -- --only me --json; nothing else should run beside it
   check      Format, clippy, rustdoc and .sqlx, as CI does
   ci         check and test
 
@@ -169,6 +171,17 @@ pub(crate) enum Verb {
     /// seed: three fixed ones and a random one, which is printed. A broken promise is told with its
     /// seed and its job's history; `chaos/README.md` has the list.
     Chaos(Chaos),
+    /// Measure the queue, the outbox or the API, on throw-away servers
+    ///
+    /// Each prints what it measured and, beside it, what a bare program reaches with the same
+    /// commands or SQL. Options of the benchmark come after `--`; its source lists them.
+    Bench {
+        /// What to measure
+        what: Bench,
+        /// Passed on to the benchmark: --json
+        #[arg(last = true)]
+        args: Vec<String>,
+    },
     /// Format, clippy, rustdoc and .sqlx, as CI does
     Check,
     /// check, then test
@@ -288,6 +301,28 @@ impl Chaos {
             .flatten()
             .chain(self.keep.then(|| "--keep".to_owned()))
             .collect()
+    }
+}
+
+/// What `bench` can measure.
+#[derive(Clone, Copy, clap::ValueEnum)]
+pub(crate) enum Bench {
+    /// Jobs through Redis
+    Queue,
+    /// Jobs through Postgres into Redis
+    Outbox,
+    /// Requests, against the SQL that they run
+    Api,
+}
+
+impl Bench {
+    /// The package and its example.
+    pub(crate) fn example(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Queue => ("queue", "bench"),
+            Self::Outbox => ("outbox", "outbox_bench"),
+            Self::Api => ("api", "bench_api"),
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 //!
 //! Blocking code and threads, no async runtime: it has to compile in seconds on a bare clone.
 
+mod bench;
 mod build;
 mod cargo;
 mod chaos;
@@ -81,6 +82,7 @@ fn run(verb: Verb) -> Result<()> {
         } => db::prepare(&project),
         Verb::Doctor { json } => doctor::run(&project, json),
         Verb::Test { redis, args } => test::run(&project, redis, &args),
+        Verb::Bench { what, args } => bench::run(&project, what, &args),
         Verb::Chaos(args) => chaos::run(&project, &args),
         Verb::Check => check::run(&project),
         Verb::Ci => ci::run(&project),

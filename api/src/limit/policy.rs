@@ -38,12 +38,12 @@ impl Policy {
     ///
     /// As many may come at once after a rest, so in the worst case it is twice as many in that
     /// time. ASVS 4.0.3, 2.2.1 asks for at most 100 guesses at an account in an hour.
-    const fn definition(self) -> (&'static str, u32, u64) {
+    pub const fn definition(self) -> (&'static str, u32, u64) {
         match self {
             Self::LogInByAddress => ("log-in-by-address", 10, 60),
             Self::LogInByAddressAndAccount => ("log-in-by-address-and-account", 10, 15 * 60),
             Self::LogInByAccount => ("log-in-by-account", 50, 60 * 60),
-            Self::SignUpByAddress => ("sign-up-by-address", 10, 60 * 60),
+            Self::SignUpByAddress => ("sign-up-by-address", 30, 60 * 60),
             Self::SignUpByAccount => ("sign-up-by-account", 5, 60 * 60),
             Self::TokenByAddress => ("token-by-address", 20, 60),
         }

@@ -5,6 +5,9 @@
 mod accounts;
 mod app;
 mod binary;
+mod enumeration;
+mod hostile;
+mod limits;
 mod outage;
 mod problems;
 mod protocol;

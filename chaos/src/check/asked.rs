@@ -105,20 +105,22 @@ mod tests {
             slot_runs(&mut story, "one", slot, slot + 10, &of_schedule(slot));
         }
         story.write(10_500, "conductor", Event::Quiet);
-        let schedule = || "one".to_owned();
         let job = of_schedule(1);
-        story.write(
-            3100,
-            "p1.1",
-            Event::Ask {
-                schedule: schedule(),
-            },
-        );
+        ask(&mut story, 3100, 1);
         if answered {
-            let (schedule, id) = (schedule(), Some(job.id));
-            story.write(3102, "p1.1", Event::Asked { schedule, id });
+            answer(&mut story, 3102, 1, &job);
         }
         (story, job)
+    }
+
+    fn ask(story: &mut Story, ms: u64, ask: u64) {
+        let schedule = "one".to_owned();
+        story.write(ms, "p1.1", Event::Ask { ask, schedule });
+    }
+
+    fn answer(story: &mut Story, ms: u64, ask: u64, job: &Told) {
+        let id = Some(job.id);
+        story.write(ms, "p1.1", Event::Asked { ask, id });
     }
 
     fn of_schedule(serial: u64) -> Told {
@@ -161,11 +163,23 @@ mod tests {
         for (again, lawful) in [(3120, true), (3200, false)] {
             let (mut story, job) = story(true);
             slot_runs(&mut story, "one", 3101, 3150, &job);
-            let (schedule, id) = ("one".to_owned(), Some(job.id));
-            let (asks, asked) = (schedule.clone(), schedule);
-            story.write(again, "p1.1", Event::Ask { schedule: asks });
-            let schedule = asked;
-            story.write(again + 1, "p1.1", Event::Asked { schedule, id });
+            ask(&mut story, again, 2);
+            answer(&mut story, again + 1, 2, &job);
+            story.judge(lawful, "I11");
+        }
+    }
+
+    #[test]
+    fn answers_come_in_any_order() {
+        for (first, second, lawful) in [(2, 3, true), (3, 2, false)] {
+            let (mut story, _) = story(false);
+            let jobs = [2, 3].map(of_schedule);
+            ask(&mut story, 3200, 2);
+            slot_runs(&mut story, "one", 3201, 3250, &jobs[0]);
+            ask(&mut story, 3300, 3);
+            slot_runs(&mut story, "one", 3301, 3350, &jobs[1]);
+            answer(&mut story, 3400, second, &jobs[1]);
+            answer(&mut story, 3401, first, &jobs[0]);
             story.judge(lawful, "I11");
         }
     }

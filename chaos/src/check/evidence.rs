@@ -52,6 +52,8 @@ pub(super) struct Pause {
 pub(super) struct Ask {
     pub(super) at: Micros,
     pub(super) by: String,
+    /// Which of the producer's it is.
+    pub(super) number: u64,
     pub(super) schedule: String,
     pub(super) answer: Option<(Micros, Option<JobId>)>,
 }
@@ -159,18 +161,17 @@ impl<'a> Evidence<'a> {
                     cancel.answer = Some((at, *answer));
                 }
             }
-            Event::Ask { schedule } => self.asks.push(Ask {
+            Event::Ask { ask, schedule } => self.asks.push(Ask {
                 at,
                 by: record.by.clone(),
+                number: *ask,
                 schedule: schedule.clone(),
                 answer: None,
             }),
-            Event::Asked { schedule, id } => {
+            Event::Asked { ask, id } => {
                 let mut asks = self.asks.iter_mut();
-                let ask = asks.find(|ask| {
-                    ask.by == record.by && ask.schedule == *schedule && ask.answer.is_none()
-                });
-                if let Some(ask) = ask {
+                let of = |one: &&mut Ask| one.by == record.by && one.number == *ask;
+                if let Some(ask) = asks.find(of) {
                     ask.answer = Some((at, *id));
                 }
             }

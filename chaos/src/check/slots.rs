@@ -6,7 +6,10 @@ use super::{
     evidence::{Evidence, Job, Run, runs},
     starts::{came_again, went_back},
 };
-use crate::{history::Micros, report::Violation};
+use crate::{
+    history::{How, Micros},
+    report::Violation,
+};
 
 /// From a worker's fetch to the start that was paid for by it.
 const LATER: Micros = 200_000;
@@ -44,7 +47,8 @@ pub(super) fn gates_are_kept(evidence: &Evidence) -> Vec<Violation> {
 /// A run lasts from its start to its end, or to the death of its process. Excused are, as for
 /// the runs of one job (I6), processes that stood still or had lost their lease, whose jobs
 /// others had, and what comes after Redis lost its data, or a failover undid that a job had
-/// been started.
+/// been started. So is the second run of a job that was done before: who lost its entry may
+/// still say so, and then the place is the next one's.
 fn at_once(evidence: &Evidence, name: &str, most: u64, runs: &[(&Job, &Run)]) -> Vec<Violation> {
     let faults = &evidence.faults;
     let mut found = Vec::new();
@@ -58,6 +62,7 @@ fn at_once(evidence: &Evidence, name: &str, most: u64, runs: &[(&Job, &Run)]) ->
             goes_on
                 && other.id != job.id
                 && !again
+                && !was_done_before(other, beside, run)
                 && !fenced
                 && faults.losses(beside.at, run.at).next().is_none()
                 && !faults.undone((beside.at, beside.at), run.at)
@@ -72,6 +77,16 @@ fn at_once(evidence: &Evidence, name: &str, most: u64, runs: &[(&Job, &Run)]) ->
         }
     }
     found
+}
+
+/// Whether an earlier run had done the job of `beside` when the next one started.
+fn was_done_before(job: &Job, beside: &Run, next: &Run) -> bool {
+    job.runs.iter().any(|earlier| {
+        let done = earlier.end.filter(|(_, how)| *how == How::Ok);
+        earlier.by != beside.by
+            && earlier.at < beside.at
+            && done.is_some_and(|(at, _)| at < next.at)
+    })
 }
 
 /// I14: in no time start more jobs of a queue with a gate than its rate allows.
@@ -232,6 +247,22 @@ mod tests {
     fn a_gate_lets_through_so_many_at_once() {
         gated(&[10, 110, 210], 900).is_lawful();
         gated(&[10, 110, 210, 310], 900).breaks("I14");
+    }
+
+    #[test]
+    fn a_job_that_was_done_before_gives_its_place_up() {
+        for (how, lawful) in [(How::Ok, true), (How::Cancelled, false)] {
+            let mut story = gated(&[4000, 4100], 900);
+            let twice = story.enqueue(0, Kind::Gated);
+            story.start(10, "w2.1", &twice, 1);
+            story.end(60, "w2.1", &twice, 1, how);
+            story.fault(20, 4300, Fault::SwallowReplies, "w2.1");
+            story.start(3800, "w1.1", &twice, 1);
+            story.end(4600, "w1.1", &twice, 1, How::Ok);
+            let next = story.enqueue(0, Kind::Gated);
+            story.run(4400, "w3.1", &next, 1);
+            story.judge(lawful, "I14");
+        }
     }
 
     #[test]

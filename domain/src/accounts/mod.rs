@@ -1,8 +1,8 @@
-//! Accounts: sign-up by e-mail, verification of the address, log-in.
+//! Accounts: sign-up by e-mail and verification of the address.
 //!
 //! Nobody learns here whether an address has an account. Sign-up does the same work and has the
-//! same answer for every address, and the truth goes to the address itself by mail; log-in checks
-//! a password even where there is no account.
+//! same answer for every address, and the truth goes to the address itself by mail; log-in, in
+//! [`sessions`](crate::sessions), checks a password even where there is no account.
 //!
 //! A password belongs to the sign-up it was typed in, and becomes the account's when the link of
 //! that sign-up's mail is followed. So it makes no difference who signs up first or last with an
@@ -15,13 +15,11 @@ use uuid::Uuid;
 use crate::Error;
 
 mod email;
-mod log_in;
 mod password;
 mod sign_up;
 mod verification;
 
 pub use email::{Email, InvalidEmail};
-pub use log_in::{LogInError, REFRESH_TOKEN_DAYS, Session, log_in};
 pub use password::{InvalidPassword, Password};
 pub use sign_up::sign_up;
 pub use verification::{VERIFICATION_HOURS, Verification, VerifyError, issue_verification, verify};

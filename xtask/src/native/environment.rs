@@ -81,6 +81,10 @@ pub(crate) fn of(
         "api" => {
             set("API_ADDR", format!("127.0.0.1:{}", ports.api));
             set("JWT_SECRET_FILE", secret("jwt_secret"));
+            // As in docker-compose.yml, and for the same reason: it listens on loopback.
+            if settings.get("API_TRUSTED_PROXIES").is_none() {
+                set("API_TRUSTED_PROXIES", "1".to_owned());
+            }
         }
         "worker" => {
             set("WORKER_HEALTH_ADDR", format!("127.0.0.1:{}", ports.worker));

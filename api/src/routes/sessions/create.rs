@@ -1,43 +1,26 @@
-use axum::{Json, extract::State};
-use domain::accounts::{self, Email, LogInError, Password};
-use serde::Serialize;
+use axum::{Json, extract::State, http::HeaderMap};
+use domain::{
+    accounts::{Email, Password},
+    sessions::{self, LogInError},
+};
 
-use crate::{App, body::Fields, client::Client, problem::Problem, token};
-
-/// The answer to a log-in, named as in OAuth 2.0 (RFC 6749, section 5.1).
-#[derive(Serialize)]
-pub(in crate::routes) struct Tokens {
-    access_token: String,
-    refresh_token: String,
-    /// Seconds until the access token ends.
-    expires_in: u64,
-    token_type: &'static str,
-}
+use super::{Tokens, user_agent};
+use crate::{App, body::Fields, client::Client, problem::Problem};
 
 /// `POST /v1/sessions`: log in.
 pub(in crate::routes) async fn create(
     State(app): State<App>,
     client: Client,
+    headers: HeaderMap,
     mut fields: Fields,
 ) -> Result<Json<Tokens>, Problem> {
     let email = fields.text("email", Email::parse);
     let password = fields.text("password", |text| Password::parse(text));
     let (email, password) = fields.finish(email.zip(password))?;
     app.limits.log_in(&client, &email).await?;
-    let session = match accounts::log_in(&app.pool, &email, password).await {
-        Ok(session) => session,
-        Err(LogInError::InvalidCredentials) => return Err(Problem::wrong_credentials()),
-        Err(LogInError::Internal(error)) => return Err(error.into()),
-    };
-    let access_token = app.tokens.issue(session.account.id, session.id);
-    let access_token = access_token.map_err(|error| {
-        tracing::error!(%error, "cannot sign an access token");
-        Problem::internal()
-    })?;
-    Ok(Json(Tokens {
-        access_token,
-        refresh_token: session.refresh_token.expose().to_owned(),
-        expires_in: token::LIFETIME.as_secs(),
-        token_type: "Bearer",
-    }))
+    match sessions::log_in(&app.pool, &email, password, &user_agent(&headers)).await {
+        Ok(issued) => Tokens::answer(&app, &issued),
+        Err(LogInError::InvalidCredentials) => Err(Problem::wrong_credentials()),
+        Err(LogInError::Internal(error)) => Err(error.into()),
+    }
 }

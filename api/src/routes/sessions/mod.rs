@@ -1,3 +1,46 @@
 mod create;
 
+use std::borrow::Cow;
+
+use axum::{
+    Json,
+    http::{HeaderMap, header},
+};
+use domain::sessions::Issued;
+use serde::Serialize;
+
 pub(super) use self::create::create;
+use crate::{App, problem::Problem, token};
+
+/// What a log-in and a refresh give, named as in OAuth 2.0 (RFC 6749, section 5.1).
+#[derive(Serialize)]
+pub(super) struct Tokens {
+    access_token: String,
+    refresh_token: String,
+    /// Seconds until the access token ends.
+    expires_in: u64,
+    token_type: &'static str,
+}
+
+impl Tokens {
+    fn answer(app: &App, issued: &Issued) -> Result<Json<Self>, Problem> {
+        let access_token = app.tokens.issue(issued.account_id, issued.session_id);
+        let access_token = access_token.map_err(|error| {
+            tracing::error!(%error, "cannot sign an access token");
+            Problem::internal()
+        })?;
+        Ok(Json(Self {
+            access_token,
+            refresh_token: issued.refresh_token.expose().to_owned(),
+            expires_in: token::LIFETIME.as_secs(),
+            token_type: "Bearer",
+        }))
+    }
+}
+
+/// What the client's program calls itself, for its owner to tell sessions apart by.
+fn user_agent(headers: &HeaderMap) -> Cow<'_, str> {
+    let name = headers.get(header::USER_AGENT);
+    name.map(|name| String::from_utf8_lossy(name.as_bytes()))
+        .unwrap_or_default()
+}

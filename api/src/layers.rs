@@ -21,7 +21,7 @@ use tower_http::{
     timeout::TimeoutLayer,
 };
 
-use crate::{client, problem, problem::Problem, request};
+use crate::{client, etag, problem, problem::Problem, request};
 
 /// How long a browser may remember what CORS allows.
 const CORS_MAX_AGE: Duration = Duration::from_secs(60 * 60);
@@ -41,6 +41,7 @@ where
 {
     let guards = ServiceBuilder::new()
         .layer(from_fn_with_state(http.trusted_proxies, client::recognise))
+        .layer(from_fn(etag::not_modified))
         .layer(from_fn(problem::document))
         .layer(TimeoutLayer::with_status_code(
             StatusCode::SERVICE_UNAVAILABLE,

@@ -3,7 +3,7 @@
 use queue::{Cluster, Keyring, Packer, Sentinel, Servers, Tls, TlsError};
 use service::settings::{
     Auth, Database, Environment, Http, Queue, Reader, Redis, RedisServers, SettingsError, Shutdown,
-    Telemetry,
+    Telemetry, Webhooks,
 };
 
 use crate::limit::Quotas;
@@ -23,6 +23,8 @@ pub struct Settings {
     pub limits: Quotas,
     /// The key of access tokens.
     pub auth: Auth,
+    /// The keys and targets of webhooks.
+    pub webhooks: Webhooks,
     /// Postgres.
     pub database: Database,
     /// Redis.
@@ -46,6 +48,7 @@ impl Settings {
                 http: Http::read(reader, environment),
                 limits: Quotas::read(reader),
                 auth: Auth::read(reader),
+                webhooks: Webhooks::read(reader, environment),
                 database: Database::read(reader),
                 redis: Redis::read(reader),
                 queue: Queue::read(reader),

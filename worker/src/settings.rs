@@ -5,7 +5,7 @@ use std::time::Duration;
 use queue::{Cluster, Keyring, Packer, QueueSettings, Rate, Sentinel, Servers, Tls, TlsError};
 use service::settings::{
     Database, Environment, Http, Mail, Queue, Reader, Redis, RedisServers, SettingsError, Shutdown,
-    Telemetry, Worker,
+    Telemetry, Webhooks, Worker,
 };
 
 /// All settings of the worker.
@@ -27,6 +27,8 @@ pub struct Settings {
     pub worker: Worker,
     /// Outgoing mail.
     pub mail: Mail,
+    /// The keys and targets of webhooks.
+    pub webhooks: Webhooks,
     /// Base of the links in mails.
     pub public_url: String,
 }
@@ -48,6 +50,7 @@ impl Settings {
                 queue: Queue::read(reader),
                 worker: Worker::read(reader),
                 mail: Mail::read(reader, environment),
+                webhooks: Webhooks::read(reader, environment),
                 public_url: Http::read(reader, environment).public_url,
             }
         })

@@ -280,8 +280,7 @@ fn secret_files(project: &Project) -> Finding {
         return ok(NAME, "not there yet: `up` makes them");
     }
     if !missing.is_empty() {
-        let remedy =
-            "put the old files back; `up` makes new ones, which an existing database refuses";
+        let remedy = "`up` makes new ones; if you have had others, put those back, for what was made with them refuses the new";
         return warn(NAME, format!("missing: {}", missing.join(", ")), remedy);
     }
     match native::secrets_fit(project) {

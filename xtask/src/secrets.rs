@@ -17,12 +17,13 @@ use anyhow::{Context, Result};
 use crate::project::{Project, write_whole};
 
 /// Files with one random word each.
-pub(crate) const WORDS: [&str; 5] = [
+pub(crate) const WORDS: [&str; 6] = [
     "jwt_secret",
     "postgres_app_password",
     "postgres_owner_password",
     "postgres_superuser_password",
     "redis_password",
+    "webhook_secret",
 ];
 
 /// The Redis users, made from `redis_password`.

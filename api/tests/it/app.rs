@@ -46,6 +46,7 @@ pub(crate) fn settings() -> Settings {
     let settings = [
         ("API_LIMITS", &*unlimited.join(",")),
         ("JWT_SECRET", "q4Zt8vN2kLx7Rb0YwJ5mHc9PdF3sGa6T"),
+        ("WEBHOOK_SECRET", "hT5nQ8wYc2Vz9KfR4mLx7Bd0Js3GpA6e"),
         ("DATABASE_PASSWORD", "k3Vx8aPq0ZtR5mWy"),
         ("REDIS_PASSWORD", "Zp7Lw2Qx9Rt4Yb6N"),
     ];

@@ -30,6 +30,7 @@ impl Server {
                 ("API_ADDR", "127.0.0.1:0"),
                 ("LOG_FORMAT", "json"),
                 ("JWT_SECRET", "q4Zt8vN2kLx7Rb0YwJ5mHc9PdF3sGa6T"),
+                ("WEBHOOK_SECRET", "hT5nQ8wYc2Vz9KfR4mLx7Bd0Js3GpA6e"),
                 ("DATABASE_PORT", "1"),
                 ("DATABASE_PASSWORD", "k3Vx8aPq0ZtR5mWy"),
                 ("REDIS_PORT", "1"),
@@ -187,6 +188,7 @@ fn a_port_that_is_taken_is_named() {
         .envs([
             ("API_ADDR", server.addr.as_str()),
             ("JWT_SECRET", "q4Zt8vN2kLx7Rb0YwJ5mHc9PdF3sGa6T"),
+            ("WEBHOOK_SECRET", "hT5nQ8wYc2Vz9KfR4mLx7Bd0Js3GpA6e"),
             ("DATABASE_PASSWORD", "k3Vx8aPq0ZtR5mWy"),
             ("REDIS_PASSWORD", "Zp7Lw2Qx9Rt4Yb6N"),
         ])

@@ -8,6 +8,7 @@ mod binary;
 mod enumeration;
 mod hostile;
 mod limits;
+mod openapi;
 mod outage;
 mod problems;
 mod protocol;

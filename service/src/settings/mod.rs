@@ -27,6 +27,7 @@ mod queues;
 mod reader;
 mod redis;
 mod variables;
+mod webhooks;
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -44,6 +45,7 @@ pub use self::{
     reader::{Reader, SettingsError},
     redis::{Redis, RedisServers, RedisTls},
     variables::{VARIABLES, Variable},
+    webhooks::Webhooks,
 };
 
 /// Where the product runs.

@@ -174,6 +174,41 @@ impl Reader {
         SecretString::default()
     }
 
+    /// Secrets as [`Self::secret`], one in each line; there must be one.
+    pub fn secrets(&mut self, name: &'static str, min: usize) -> Vec<SecretString> {
+        let right = format!(
+            "set {name}_FILE to the path of a file with a random text of at least {min} characters in each line"
+        );
+        let text = match self.raw(variable(name)) {
+            Raw::Given(text) => text,
+            Raw::Unset => {
+                self.problem(name, "is not set", right);
+                return Vec::new();
+            }
+            Raw::Broken => return Vec::new(),
+        };
+        let mut secrets = Vec::new();
+        for (at, line) in text.lines().map(str::trim).enumerate() {
+            let (number, length) = (at + 1, line.chars().count());
+            if length == 0 {
+                continue;
+            }
+            // Without the line, which is secret.
+            if length < min {
+                let wrong = format!("line {number} has only {length} characters");
+                self.problem(name, wrong, right.clone());
+            } else if is_placeholder(line) {
+                let wrong = format!("line {number} looks like a placeholder");
+                self.problem(name, wrong, right.clone());
+            }
+            secrets.push(line.into());
+        }
+        if secrets.is_empty() {
+            self.problem(name, "holds nothing but white space", right);
+        }
+        secrets
+    }
+
     /// A secret of at least `min` characters that is no placeholder, or nothing when unset.
     pub fn optional_secret(&mut self, name: &'static str, min: usize) -> Option<SecretString> {
         let Raw::Given(text) = self.raw(variable(name)) else {

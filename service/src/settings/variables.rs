@@ -66,6 +66,15 @@ pub const VARIABLES: &[Variable] = &[
         "JWT_SECRET",
         "the key that signs access tokens, at least 32 characters",
     ),
+    secret(
+        "WEBHOOK_SECRET",
+        "keys that webhooks' signing secrets are derived from, one in each line; the first makes new ones",
+    ),
+    with_default(
+        "WEBHOOK_ALLOW_PRIVATE",
+        "false",
+        "true lets webhooks go to this machine and its network, and by plain HTTP; for development",
+    ),
     with_default("DATABASE_HOST", "127.0.0.1", "where Postgres is"),
     with_default("DATABASE_PORT", "5432", "its port"),
     with_default("DATABASE_NAME", "slipway", "the database"),

@@ -1,19 +1,22 @@
 //! Settings: what is read, what is refused, and how that is told.
 
 mod queue;
+mod redis;
+mod webhooks;
 
 use std::{collections::BTreeMap, io::Write, time::Duration};
 
 use secrecy::ExposeSecret;
 use service::settings::{
-    Auth, Database, Environment, Http, LogFormat, Mail, Queue, Reader, Redis, RedisServers,
-    Shutdown, Smtp, SmtpTls, Telemetry, VARIABLES, Worker,
+    Auth, Database, Environment, Http, LogFormat, Mail, Queue, Reader, Redis, Shutdown, Smtp,
+    SmtpTls, Telemetry, VARIABLES, Webhooks, Worker,
 };
 
-const SECRETS: [(&str, &str); 3] = [
+const SECRETS: [(&str, &str); 4] = [
     ("JWT_SECRET", "q4Zt8vN2kLx7Rb0YwJ5mHc9PdF3sGa6T"),
     ("DATABASE_PASSWORD", "k3Vx8aPq0ZtR5mWy"),
     ("REDIS_PASSWORD", "Zp7Lw2Qx9Rt4Yb6N"),
+    ("WEBHOOK_SECRET", "hT5nQ8wYc2Vz9KfR4mLx7Bd0Js3GpA6e"),
 ];
 
 #[derive(Debug)]
@@ -28,6 +31,7 @@ struct All {
     queue: Queue,
     worker: Worker,
     mail: Mail,
+    webhooks: Webhooks,
 }
 
 /// Everything, from the secrets above and from `pairs`, which win.
@@ -53,6 +57,7 @@ fn read_exactly<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Resu
                 queue: Queue::read(reader),
                 worker: Worker::read(reader),
                 mail: Mail::read(reader, environment),
+                webhooks: Webhooks::read(reader, environment),
             }
         })
         .map_err(|error| error.to_string())
@@ -74,6 +79,8 @@ fn defaults_do_for_everything_but_the_secrets() {
     assert_eq!(all.queue.lease, Duration::from_secs(6));
     assert_eq!(all.worker.concurrency, 16);
     assert!(all.mail.smtp.is_none());
+    assert_eq!(all.webhooks.keys[0].expose_secret(), SECRETS[3].1);
+    assert!(!all.webhooks.allow_private);
 }
 
 #[test]
@@ -139,10 +146,12 @@ fn a_dozen_mistakes_are_told_at_once_and_no_secret_with_them() {
         ("MAIL_FROM", "nobody"),
         ("SMTP_TLS", "yes"),
         ("SMTP_USER", "postman"),
+        ("WEBHOOK_SECRET", "tooShort9Zk\n\nshortAsWell9"),
+        ("WEBHOOK_ALLOW_PRIVATE", "yes"),
     ])
     .unwrap_err();
     let lines: Vec<&str> = told.lines().collect();
-    assert_eq!(lines[0], "29 settings are wrong:", "{told}");
+    assert_eq!(lines[0], "32 settings are wrong:", "{told}");
     for expected in [
         r#"  APP_ENV                 "prod" is not development, staging or production"#,
         r#"  CORS_ORIGINS            "*" is not an origin"#,
@@ -161,6 +170,9 @@ fn a_dozen_mistakes_are_told_at_once_and_no_secret_with_them() {
         r#"  WORKER_AT_ONCE          "mail" is not a queue and its limit, such as default=4"#,
         r#"  WORKER_RATES            "mail=5/1/0" is not a queue and its rate"#,
         r#"  WORKER_HEALTH_ADDR      "0.0.0.0:8001" is not a loopback address"#,
+        "  WEBHOOK_SECRET          line 1 has only 11 characters; set WEBHOOK_SECRET_FILE to",
+        "  WEBHOOK_SECRET          line 3 has only 12 characters; set WEBHOOK_SECRET_FILE to",
+        r#"  WEBHOOK_ALLOW_PRIVATE   "yes" is not true or false"#,
         "  SMTP_USER               is set without a password; set SMTP_PASSWORD",
     ] {
         assert!(
@@ -170,44 +182,6 @@ fn a_dozen_mistakes_are_told_at_once_and_no_secret_with_them() {
     }
     assert!(!told.contains("tooShort9Zk") && !told.contains("ChangeMe"));
     assert!(!told.contains("c2hvcnQ="), "{told}");
-}
-
-#[test]
-fn tls_to_redis_trusts_public_authorities_or_the_given_ones() {
-    let tls = |changes: &[(&'static str, &'static str)]| read(changes).map(|all| all.redis.tls);
-    assert!(tls(&[]).unwrap().is_none());
-    assert!(tls(&[("REDIS_TLS", "on")]).unwrap().is_some());
-    let told = tls(&[("REDIS_TLS", "on"), ("REDIS_CA", "/etc/ca.pem")]);
-    let told = told.map(drop).unwrap_err();
-    assert!(told.contains("REDIS_CA  no certificate"), "{told}");
-    assert!(told.contains("set REDIS_CA_FILE to the path"), "{told}");
-}
-
-#[test]
-fn servers_are_named_one_by_one() {
-    let read = |changes: &[(&'static str, &'static str)]| {
-        let all = read(changes)?;
-        Ok::<_, String>(all.redis.servers)
-    };
-    assert!(matches!(read(&[]), Ok(RedisServers::One)));
-    let named = "one:26379, [::1]:26380,";
-    let expected = [("one".to_owned(), 26379), ("::1".to_owned(), 26380)];
-    let given = read(&[
-        ("REDIS_SENTINELS", named),
-        ("REDIS_SENTINEL_PASSWORD", "ours"),
-    ]);
-    let Ok(RedisServers::Sentinel { nodes, set, login }) = given else {
-        panic!("Sentinels are set");
-    };
-    assert_eq!(nodes, expected);
-    assert_eq!(set, "primary");
-    assert_eq!(login.password(), Some("ours"));
-    let Ok(RedisServers::Cluster { nodes }) = read(&[("REDIS_CLUSTER", named)]) else {
-        panic!("a Cluster is set");
-    };
-    assert_eq!(nodes, expected);
-    let both = read(&[("REDIS_CLUSTER", named), ("REDIS_SENTINELS", named)]);
-    assert!(both.unwrap_err().contains("keep one of the two"));
 }
 
 #[test]
@@ -265,9 +239,9 @@ fn what_only_a_developer_may_leave_as_it_is_is_refused_elsewhere() {
 }
 
 #[test]
-fn a_bare_environment_misses_the_three_secrets_and_nothing_else() {
+fn a_bare_environment_misses_the_four_secrets_and_nothing_else() {
     let told = read_exactly([]).unwrap_err();
-    assert!(told.starts_with("3 settings are wrong:"), "{told}");
+    assert!(told.starts_with("4 settings are wrong:"), "{told}");
     for (name, _) in SECRETS {
         assert!(told.contains(&format!("{name}_FILE to the path")), "{told}");
     }

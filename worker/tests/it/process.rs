@@ -30,6 +30,10 @@ impl Process {
         env.extend([
             ("QUEUE_LEASE_SECONDS", "2".to_owned()),
             ("WORKER_HEALTH_ADDR", probes.to_string()),
+            (
+                "WEBHOOK_SECRET",
+                "hT5nQ8wYc2Vz9KfR4mLx7Bd0Js3GpA6e".to_owned(),
+            ),
             ("MAIL_DIR", mail_dir.to_str().unwrap().to_owned()),
         ]);
         Self { env, probes }

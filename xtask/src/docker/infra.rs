@@ -65,6 +65,7 @@ fn environment(project: &Project, service: &str) -> Result<BTreeMap<String, Stri
     set("REDIS_CLUSTER", String::new());
     set("REDIS_PASSWORD_FILE", secret("redis_password"));
     set("JWT_SECRET_FILE", secret("jwt_secret"));
+    set("WEBHOOK_SECRET_FILE", secret("webhook_secret"));
     let api_port = port("API_PORT")?;
     if settings.get("API_ADDR").is_none() && !api_port.is_empty() {
         set("API_ADDR", format!("127.0.0.1:{api_port}"));

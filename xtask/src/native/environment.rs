@@ -81,12 +81,14 @@ pub(crate) fn of(
         "api" => {
             set("API_ADDR", format!("127.0.0.1:{}", ports.api));
             set("JWT_SECRET_FILE", secret("jwt_secret"));
+            set("WEBHOOK_SECRET_FILE", secret("webhook_secret"));
             // As in docker-compose.yml, and for the same reason: it listens on loopback.
             if settings.get("API_TRUSTED_PROXIES").is_none() {
                 set("API_TRUSTED_PROXIES", "1".to_owned());
             }
         }
         "worker" => {
+            set("WEBHOOK_SECRET_FILE", secret("webhook_secret"));
             set("WORKER_HEALTH_ADDR", format!("127.0.0.1:{}", ports.worker));
             set("MAIL_DIR", mail_folder(project)?.display().to_string());
         }
@@ -150,6 +152,9 @@ mod tests {
         assert!(!api.contains_key("JWT_SECRET") && !api.contains_key("API_PORT"));
         let worker = of(&project, ports, "worker").unwrap();
         assert!(worker["MAIL_DIR"].ends_with("/post") && !worker.contains_key("JWT_SECRET_FILE"));
+        for service in [&api, &worker] {
+            assert!(service["WEBHOOK_SECRET_FILE"].ends_with("/secrets/webhook_secret"));
+        }
         let migrate = of(&project, ports, "migrate").unwrap();
         assert_eq!(migrate["DATABASE_USER"], "slipway_owner");
         assert!(!migrate.contains_key("REDIS_PASSWORD_FILE"));

@@ -103,7 +103,8 @@ fn complete(operation: &mut Value, components: &mut Value) {
     let limited = responses.contains_key("429");
     for (status, response) in responses {
         let shared = &components["responses"][status];
-        if response["description"] == "" && shared.is_object() {
+        let described = response["description"].as_str().unwrap_or_default() != "";
+        if !described && shared.is_object() {
             if !limited || status == "429" {
                 *response = json!({ "$ref": format!("#/components/responses/{status}") });
                 continue;

@@ -21,7 +21,7 @@ pub struct Settings {
     pub http: Http,
     /// How often a client may try what could be guessed.
     pub limits: Quotas,
-    /// The key of access tokens.
+    /// The keys of access tokens.
     pub auth: Auth,
     /// The keys and targets of webhooks.
     pub webhooks: Webhooks,

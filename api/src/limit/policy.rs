@@ -20,17 +20,20 @@ pub enum Policy {
     SignUpByAccount,
     /// Tokens of mails that a client tries.
     TokenByAddress,
+    /// Refresh tokens that a client tries.
+    RefreshByAddress,
 }
 
 impl Policy {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::LogInByAddress,
         Self::LogInByAddressAndAccount,
         Self::LogInByAccount,
         Self::SignUpByAddress,
         Self::SignUpByAccount,
         Self::TokenByAddress,
+        Self::RefreshByAddress,
     ];
 
     /// Its name in `API_LIMITS` and in answers, and by default how many requests in how many
@@ -46,6 +49,7 @@ impl Policy {
             Self::SignUpByAddress => ("sign-up-by-address", 30, 60 * 60),
             Self::SignUpByAccount => ("sign-up-by-account", 5, 60 * 60),
             Self::TokenByAddress => ("token-by-address", 20, 60),
+            Self::RefreshByAddress => ("refresh-by-address", 120, 60),
         }
     }
 

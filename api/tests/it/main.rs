@@ -14,4 +14,5 @@ mod problems;
 mod protocol;
 mod sessions;
 mod socket;
+mod tokens;
 mod verify_page;

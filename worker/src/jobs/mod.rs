@@ -6,6 +6,7 @@ use queue::{QueueSettings, Registry};
 
 use crate::App;
 
+mod resend_verification;
 mod send_email;
 
 /// The queues that hold them, served in turn.
@@ -18,7 +19,9 @@ pub fn queues() -> Vec<QueueSettings> {
 
 /// The jobs' names and what runs them; a schedule is one more line, `.schedule(...)`.
 pub fn registry() -> Registry<Arc<App>> {
-    Registry::new().register(send_email::run)
+    Registry::new()
+        .register(send_email::run)
+        .register(resend_verification::run)
 }
 
 #[cfg(test)]

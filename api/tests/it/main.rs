@@ -5,6 +5,7 @@
 mod accounts;
 mod app;
 mod binary;
+mod docs_page;
 mod openapi;
 mod outage;
 mod problems;

@@ -89,7 +89,7 @@ fn complete(operation: &mut Value, components: &mut Value) {
         operation["tags"][0].as_str(),
         operation["operationId"].as_str(),
     ) {
-        operation["operationId"] = json!(format!("{}_{verb}", tag.replace(' ', "_")));
+        operation["operationId"] = json!(format!("{}.{verb}", tag.replace(' ', "-")));
     }
     let kinds = statuses(operation);
     let versioned = kinds.contains(&"412") || kinds.contains(&"304");

@@ -5,6 +5,7 @@
 mod accounts;
 mod app;
 mod binary;
+mod docs_page;
 mod enumeration;
 mod hostile;
 mod limits;

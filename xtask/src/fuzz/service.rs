@@ -22,6 +22,17 @@ use crate::secrets;
 /// How long the service may take to be ready, and a mail to arrive.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// The limits of `api/src/limit/policy.rs`, all out of the way: they have their own tests.
+const LIMITED: [&str; 7] = [
+    "log-in-by-address",
+    "log-in-by-address-and-account",
+    "log-in-by-account",
+    "sign-up-by-address",
+    "sign-up-by-account",
+    "token-by-address",
+    "refresh-by-address",
+];
+
 const EMAIL: &str = "fuzz@example.org";
 const PASSWORD: &str = "correct horse battery staple";
 
@@ -155,6 +166,12 @@ fn environment(
         ("REDIS_PASSWORD", password),
         ("JWT_SECRET", secrets::word()?),
         ("WEBHOOK_SECRET", secrets::word()?),
+        (
+            "API_LIMITS",
+            LIMITED
+                .map(|policy| format!("{policy}=1000000/1"))
+                .join(","),
+        ),
         ("API_ADDR", address.to_owned()),
         ("PUBLIC_URL", format!("http://{address}")),
         (

@@ -5,6 +5,9 @@
 mod accounts;
 mod app;
 mod binary;
+mod enumeration;
+mod hostile;
+mod limits;
 mod openapi;
 mod outage;
 mod problems;

@@ -89,7 +89,7 @@ fn complete(operation: &mut Value, components: &mut Value) {
         operation["tags"][0].as_str(),
         operation["operationId"].as_str(),
     ) {
-        operation["operationId"] = json!(format!("{}_{verb}", tag.replace(' ', "_")));
+        operation["operationId"] = json!(format!("{}.{verb}", tag.replace(' ', "-")));
     }
     let kinds = statuses(operation);
     let versioned = kinds.contains(&"412") || kinds.contains(&"304");
@@ -103,7 +103,8 @@ fn complete(operation: &mut Value, components: &mut Value) {
     let limited = responses.contains_key("429");
     for (status, response) in responses {
         let shared = &components["responses"][status];
-        if response["description"] == "" && shared.is_object() {
+        let described = response["description"].as_str().unwrap_or_default() != "";
+        if !described && shared.is_object() {
             if !limited || status == "429" {
                 *response = json!({ "$ref": format!("#/components/responses/{status}") });
                 continue;

@@ -54,6 +54,7 @@ enum Kind {
     InvalidFields,
     InvalidParameters,
     WrongCredentials,
+    InvalidRefreshToken,
     InvalidVerificationToken,
     InvalidResetToken,
     InvalidEmailChangeToken,
@@ -69,6 +70,9 @@ impl Kind {
             Self::InvalidFields => ("invalid-fields", "Some fields are invalid"),
             Self::InvalidParameters => ("invalid-parameters", "Some parameters are invalid"),
             Self::WrongCredentials => ("wrong-credentials", "The credentials are wrong"),
+            Self::InvalidRefreshToken => {
+                ("invalid-refresh-token", "The refresh token is not valid")
+            }
             Self::InvalidVerificationToken => (
                 "invalid-verification-token",
                 "The verification token is not valid",
@@ -240,6 +244,15 @@ impl Problem {
             retry_after: Some(HeaderValue::from(seconds)),
             ..Self::of_kind(StatusCode::TOO_MANY_REQUESTS, Kind::QuotaExceeded, detail)
         }
+    }
+
+    /// 401: a refresh token that gives nothing; why is not told apart.
+    pub fn invalid_refresh_token() -> Self {
+        Self::of_kind(
+            StatusCode::UNAUTHORIZED,
+            Kind::InvalidRefreshToken,
+            "It was used before, has expired, or its session is over: log in again.",
+        )
     }
 
     /// 500: a fault of the service. What it was stands in the log, not here.

@@ -141,6 +141,16 @@ impl Limits {
         .await
     }
 
+    /// Counts a refresh: not what could be guessed, but each writes a row.
+    ///
+    /// # Errors
+    /// 429, 503.
+    pub async fn refresh(&self, client: &Client) -> Result<(), Problem> {
+        let address = client.network().to_string();
+        self.take(client, &[(Policy::RefreshByAddress, &[&address])])
+            .await
+    }
+
     async fn take(&self, client: &Client, counted: &[Counted<'_>]) -> Result<(), Problem> {
         let limits: Vec<(Policy, String, Limit)> = counted
             .iter()

@@ -26,11 +26,13 @@ pub enum Policy {
     MailByAccount,
     /// Passwords that a client with an access token tries, to change what needs one.
     PasswordByAccount,
+    /// Refresh tokens that a client tries.
+    RefreshByAddress,
 }
 
 impl Policy {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::LogInByAddress,
         Self::LogInByAddressAndAccount,
         Self::LogInByAccount,
@@ -40,6 +42,7 @@ impl Policy {
         Self::MailByAddress,
         Self::MailByAccount,
         Self::PasswordByAccount,
+        Self::RefreshByAddress,
     ];
 
     /// Its name in `API_LIMITS` and in answers, and by default how many requests in how many
@@ -58,6 +61,7 @@ impl Policy {
             Self::MailByAddress => ("mail-by-address", 30, 60 * 60),
             Self::MailByAccount => ("mail-by-account", 5, 60 * 60),
             Self::PasswordByAccount => ("password-by-account", 10, 15 * 60),
+            Self::RefreshByAddress => ("refresh-by-address", 120, 60),
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod accepted;
 mod accounts;
+mod docs;
 mod email;
 mod email_changes;
 mod index;
@@ -21,6 +22,7 @@ pub(crate) fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(index::show))
         .routes(routes!(index::openapi))
+        .merge(docs::router())
         .merge(accounts::router())
         .merge(sessions::router())
         .merge(me::router())

@@ -6,6 +6,7 @@ mod accounts;
 mod admins;
 mod app;
 mod binary;
+mod docs_page;
 mod enumeration;
 mod hostile;
 mod limits;

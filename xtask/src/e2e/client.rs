@@ -48,6 +48,11 @@ impl Client {
     pub(crate) fn delete(&self, path: &str) -> Result<Answer> {
         send(minreq::delete(format!("{}{path}", self.base)))
     }
+
+    pub(crate) fn delete_as(&self, path: &str, access_token: &str) -> Result<Answer> {
+        let url = format!("{}{path}", self.base);
+        send(minreq::delete(url).with_header("authorization", format!("Bearer {access_token}")))
+    }
 }
 
 fn send(request: minreq::Request) -> Result<Answer> {

@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 use std::time::Duration;
 
-use super::{PASSWORD, Run, mail};
+use super::{PASSWORD, Run, client::Answer, mail};
 
 /// How long a mail may take on an idle stack.
 const MAIL: Duration = Duration::from_secs(10);
@@ -67,6 +67,31 @@ pub(super) fn token_works_once(run: &Run) -> Result<String> {
     ensure!(again.status != 204, "a token was taken twice");
     let status = again.status;
     again.expect_problem(status)?;
+    Ok(String::new())
+}
+
+pub(super) fn sessions(run: &Run) -> Result<String> {
+    let email = run.verified_account()?;
+    let first = run.tokens(&email)?;
+    let second = run.refresh(&first)?.expect(200)?;
+    let access_token = second.text("access_token")?;
+    let listed = run.client.get_as("/v1/sessions", &access_token)?;
+    let listed = listed.expect(200)?.json()?;
+    let sessions = listed["data"].as_array().map(Vec::len);
+    ensure!(sessions == Some(1), "a refresh made a session: {listed}");
+
+    // A token that comes again is refused, and takes the session with it.
+    run.refresh(&first)?.expect_problem(401)?;
+    run.refresh(&second)?.expect_problem(401)?;
+
+    let other = run.tokens(&email)?;
+    let access_token = other.text("access_token")?;
+    let log_out = "/v1/sessions/current";
+    run.client.delete_as(log_out, &access_token)?.expect(204)?;
+    run.refresh(&other)?.expect_problem(401)?;
+    run.client
+        .get_as("/v1/sessions", &access_token)?
+        .expect_problem(401)?;
     Ok(String::new())
 }
 
@@ -152,6 +177,11 @@ impl Run<'_> {
 
     /// Logs in and returns the access token.
     pub(super) fn log_in(&self, email: &str) -> Result<String> {
+        self.tokens(email)?.text("access_token")
+    }
+
+    /// Logs in.
+    fn tokens(&self, email: &str) -> Result<Answer> {
         let session = json!({"email": email, "password": PASSWORD});
         let answer = self.client.post("/v1/sessions", &session)?.expect(200)?;
         ensure!(
@@ -165,7 +195,13 @@ impl Run<'_> {
             answer.body
         );
         answer.text("refresh_token")?;
-        answer.text("access_token")
+        Ok(answer)
+    }
+
+    /// Sends the refresh token of these tokens.
+    fn refresh(&self, tokens: &Answer) -> Result<Answer> {
+        let refresh_token = json!({"refresh_token": tokens.text("refresh_token")?});
+        self.client.post("/v1/sessions/refresh", &refresh_token)
     }
 }
 

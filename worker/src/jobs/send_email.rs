@@ -5,11 +5,17 @@ use std::sync::Arc;
 use askama::Template;
 use domain::accounts::{VERIFICATION_HOURS, Verification, issue_verification};
 use domain::jobs::{Mail, SendEmail};
+use domain::webhooks::{Disabled, FAILING_DAYS, disabled};
 use queue::{JobContext, JobError};
+use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 
 use crate::App;
 use crate::mail::{Content, SendError};
+
+/// A time as people write it.
+const MINUTE: &[BorrowedFormatItem] =
+    format_description!("[day padding:none] [month repr:long] [year] at [hour]:[minute] UTC");
 
 /// Sends the mail, unless it was sent before.
 ///
@@ -43,10 +49,7 @@ async fn write(mail: &Mail, app: &App) -> Result<Option<Content>, JobError> {
             else {
                 return Ok(None);
             };
-            let minute = format_description!(
-                "[day padding:none] [month repr:long] [year] at [hour]:[minute] UTC"
-            );
-            let when = &*signed_up_at.format(minute)?;
+            let when = &*signed_up_at.format(MINUTE)?;
             let link = format!("{}/verify?token={}", app.public_url, token.expose());
             let (link, token) = (link.as_str(), token.expose());
             let hours = VERIFICATION_HOURS;
@@ -73,6 +76,32 @@ async fn write(mail: &Mail, app: &App) -> Result<Option<Content>, JobError> {
             text: AlreadyRegisteredText.render()?,
             html: AlreadyRegisteredHtml.render()?,
         },
+        Mail::WebhookDisabled { endpoint_id } => {
+            let Some(Disabled { url, gone, at }) = disabled(&app.pool, endpoint_id).await? else {
+                return Ok(None);
+            };
+            let (host, when) = (host(&url), &*at.format(MINUTE)?);
+            let (id, days) = (&*endpoint_id.to_string(), FAILING_DAYS);
+            Content {
+                subject: "Your webhook endpoint is disabled",
+                text: WebhookDisabledText {
+                    host,
+                    id,
+                    gone,
+                    days,
+                    when,
+                }
+                .render()?,
+                html: WebhookDisabledHtml {
+                    host,
+                    id,
+                    gone,
+                    days,
+                    when,
+                }
+                .render()?,
+            }
+        }
     };
     Ok(Some(content))
 }
@@ -102,3 +131,29 @@ struct AlreadyRegisteredText;
 #[derive(Template)]
 #[template(path = "already_registered.html")]
 struct AlreadyRegisteredHtml;
+
+#[derive(Template)]
+#[template(path = "webhook_disabled.txt")]
+struct WebhookDisabledText<'a> {
+    host: &'a str,
+    id: &'a str,
+    gone: bool,
+    days: i32,
+    when: &'a str,
+}
+
+#[derive(Template)]
+#[template(path = "webhook_disabled.html")]
+struct WebhookDisabledHtml<'a> {
+    host: &'a str,
+    id: &'a str,
+    gone: bool,
+    days: i32,
+    when: &'a str,
+}
+
+/// The host of a checked URL. The rest may hold a key, and a mail is read in many places.
+fn host(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.split(['/', '?']).next().unwrap_or(rest)
+}

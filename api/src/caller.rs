@@ -4,12 +4,17 @@ use axum::{
     extract::FromRequestParts,
     http::{header, request::Parts},
 };
+use domain::sessions;
+use service::telemetry::chain;
 use uuid::Uuid;
 
 use crate::{App, problem::Problem};
 
 /// The account whose access token came with the request; without one the answer is 401.
-#[derive(Clone, Copy, Debug)]
+///
+/// The token is all that is asked. It may have outlived its session, by
+/// [`LIFETIME`](crate::token::LIFETIME) at most: where that matters, take a [`LiveCaller`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Caller {
     /// The account.
     pub account_id: Uuid,
@@ -17,19 +22,32 @@ pub struct Caller {
     pub session_id: Uuid,
 }
 
+/// A caller whose session goes on, as the database says; otherwise the answer is 401.
+#[derive(Clone, Copy, Debug)]
+pub struct LiveCaller(pub Caller);
+
 impl FromRequestParts<App> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
         let token = bearer(parts).ok_or_else(Problem::unauthorized)?;
-        let claims = app.tokens.check(token).map_err(|error| {
-            tracing::debug!(%error, "access token refused");
+        app.tokens.check(token).map_err(|error| {
+            tracing::debug!(error = %chain(&error), "access token refused");
             Problem::unauthorized()
-        })?;
-        Ok(Self {
-            account_id: claims.sub,
-            session_id: claims.sid,
         })
+    }
+}
+
+impl FromRequestParts<App> for LiveCaller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let caller = Caller::from_request_parts(parts, app).await?;
+        if sessions::is_live(&app.pool, caller.account_id, caller.session_id).await? {
+            Ok(Self(caller))
+        } else {
+            Err(Problem::unauthorized())
+        }
     }
 }
 

@@ -21,7 +21,7 @@ use tower_http::{
     timeout::TimeoutLayer,
 };
 
-use crate::{problem, problem::Problem, request};
+use crate::{etag, problem, problem::Problem, request};
 
 /// How long a browser may remember what CORS allows.
 const CORS_MAX_AGE: Duration = Duration::from_secs(60 * 60);
@@ -40,6 +40,7 @@ where
     S: Clone + Send + Sync + 'static,
 {
     let guards = ServiceBuilder::new()
+        .layer(from_fn(etag::not_modified))
         .layer(from_fn(problem::document))
         .layer(TimeoutLayer::with_status_code(
             StatusCode::SERVICE_UNAVAILABLE,

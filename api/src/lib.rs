@@ -3,22 +3,32 @@
 //! To add an endpoint, you
 //!
 //! 1. write it as `routes/<resource>/<verb>.rs`, one public function named like the verb;
-//! 2. give it a line in [`routes::ENDPOINTS`] and one in `routes::router`;
-//! 3. test it in `tests/it/<resource>.rs`, through the whole router.
+//! 2. describe it above the function, with `#[utoipa::path]`: only what is its own, see [`openapi`];
+//! 3. give it to `routes!` in the resource's `mod.rs`, and a new resource a line in `routes::router`;
+//! 4. test it in `tests/it/<resource>.rs`, through the whole router;
+//! 5. run `cargo xtask openapi`, which writes `openapi.json` anew.
 //!
-//! A handler takes a JSON body with [`body::Fields`], the account of its caller with
-//! [`caller::Caller`], and fails with a [`problem::Problem`]. It holds no SQL: what the product
-//! does is in `domain`.
+//! A handler takes a JSON body with [`body::Body`], a query with [`query::Query`], ids with
+//! [`path::Path`], the account of its caller with [`caller::Caller`], and fails with a
+//! [`problem::Problem`]. Lists are a [`page::Page`] at a time; what can be changed has an
+//! [`etag::ETag`]. It holds no SQL: what the product does is in `domain`.
 //!
 //! Architecture invariant: this crate never runs a job and never migrates.
 
 pub mod body;
 pub mod caller;
+pub mod etag;
 mod failure;
+pub mod fields;
 mod layers;
+pub mod openapi;
+pub mod page;
+pub mod path;
 pub mod problem;
+pub mod query;
 pub mod request;
-pub mod routes;
+mod routes;
+mod schema;
 mod server;
 pub mod settings;
 pub mod token;
@@ -72,7 +82,8 @@ impl App {
 /// Every route with everything around it.
 pub fn router(app: App) -> Router {
     let http = Arc::clone(&app.http);
-    let routes = routes::router().merge(app.health.clone().router());
+    let (routes, _) = routes::router().split_for_parts();
+    let routes = routes.merge(app.health.clone().router());
     layers::around(routes, &http).with_state(app)
 }
 

@@ -23,6 +23,8 @@ use tokio::net::TcpListener;
 enum Command {
     /// Serve until SIGTERM or SIGINT
     Serve,
+    /// Print the OpenAPI document; needs no settings
+    Openapi,
     /// Ask a running `api serve` whether it is ready; exit with 1 if not
     Healthcheck {
         /// Ask only whether it is alive
@@ -34,6 +36,10 @@ enum Command {
 fn main() -> ExitCode {
     let done = match Command::parse() {
         Command::Serve => serve(),
+        Command::Openapi => {
+            print!("{}", api::openapi::text());
+            Ok(())
+        }
         Command::Healthcheck { live } => healthcheck(live),
     };
     match done {

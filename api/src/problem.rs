@@ -27,19 +27,31 @@ pub struct Problem {
     errors: Vec<FieldError>,
 }
 
-/// What is wrong with one field of a request's body.
+/// What is wrong with one field of a request's body, or one parameter of its query.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FieldError {
-    /// Where, as a JSON pointer (RFC 6901): `/email`; empty for the whole body.
-    pub pointer: String,
+    /// Where.
+    #[serde(flatten)]
+    pub place: Place,
     /// What, for people.
     pub detail: String,
+}
+
+/// Where in a request something is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Place {
+    /// In the body, as a JSON pointer (RFC 6901): `/email`; empty for all of it.
+    Pointer(String),
+    /// In the query: the parameter's name.
+    Parameter(String),
 }
 
 /// What clients may want to tell apart beyond the status.
 #[derive(Clone, Copy, Debug)]
 enum Kind {
     InvalidFields,
+    InvalidParameters,
     WrongCredentials,
     InvalidVerificationToken,
 }
@@ -49,6 +61,7 @@ impl Kind {
     fn names(self) -> (&'static str, &'static str) {
         match self {
             Self::InvalidFields => ("invalid-fields", "Some fields are invalid"),
+            Self::InvalidParameters => ("invalid-parameters", "Some parameters are invalid"),
             Self::WrongCredentials => ("wrong-credentials", "The credentials are wrong"),
             Self::InvalidVerificationToken => (
                 "invalid-verification-token",
@@ -87,6 +100,36 @@ impl Problem {
                 detail,
             )
         }
+    }
+
+    /// 422: parameters of the query are wrong.
+    pub fn invalid_parameters(errors: Vec<FieldError>) -> Self {
+        let detail = "Correct the parameters that `errors` names and send the request again.";
+        Self {
+            errors,
+            ..Self::of_kind(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                Kind::InvalidParameters,
+                detail,
+            )
+        }
+    }
+
+    /// 404: no resource has this id, or it is somebody else's, which is not told apart.
+    pub fn not_found() -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "There is nothing with this id, or it is not yours.",
+        )
+    }
+
+    /// 412: the resource has another version than `If-Match` names.
+    pub fn precondition_failed() -> Self {
+        Self::new(
+            StatusCode::PRECONDITION_FAILED,
+            "The resource has changed since. Read it again, and repeat the change if it still \
+             makes sense.",
+        )
     }
 
     /// 422: the token of a verification mail does not verify anything; `reason` says why.
@@ -132,6 +175,12 @@ impl Problem {
             StatusCode::SERVICE_UNAVAILABLE,
             "The service cannot do this right now. Try again in a moment.",
         )
+    }
+
+    /// What is wrong with the fields, if that is it.
+    #[cfg(test)]
+    pub(crate) fn errors(&self) -> &[FieldError] {
+        &self.errors
     }
 
     /// The problem that a bare status of the router or of a layer stands for.

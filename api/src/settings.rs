@@ -17,7 +17,7 @@ pub struct Settings {
     pub shutdown: Shutdown,
     /// Address and limits.
     pub http: Http,
-    /// The key of access tokens.
+    /// The keys of access tokens.
     pub auth: Auth,
     /// The keys and targets of webhooks.
     pub webhooks: Webhooks,

@@ -1,16 +1,25 @@
-//! Access tokens: JSON Web Tokens that are checked without the database.
+//! Access tokens: JSON Web Tokens (RFC 7519) that are checked without the database.
+//!
+//! They are signed with HS256 by the first of the keys, whose id is in their header. The header is
+//! never read: it is one of ours, letter by letter, or the token is refused. So none can choose an
+//! algorithm, and a key that is removed takes its tokens with it.
 
 use std::{fmt, time::Duration};
 
+use base64::{DecodeError, Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{
-    Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode,
-    errors::{Error, ErrorKind},
+    Algorithm, DecodingKey, EncodingKey,
+    crypto::{sign, verify},
+    errors::Error,
     get_current_timestamp,
 };
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use service::settings::Auth;
+use sha2::{Digest, Sha256};
 use uuid::Uuid;
+
+use crate::caller::Caller;
 
 /// How long an access token holds. It cannot be called back, so it is short.
 pub const LIFETIME: Duration = Duration::from_secs(15 * 60);
@@ -18,47 +27,95 @@ pub const LIFETIME: Duration = Duration::from_secs(15 * 60);
 /// Whom the tokens are for; a token for anybody else is refused.
 pub const AUDIENCE: &str = "slipway-api";
 
+/// Replicas whose clocks differ by more, in seconds, have other troubles.
+const LEEWAY: u64 = 5;
+
+/// The most characters of a token that are looked at. Ours have some 300.
+const LONGEST: usize = 4096;
+
 /// What a token says (RFC 7519, section 4.1). Times are seconds of the Unix epoch.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Claims {
+#[derive(Serialize, Deserialize)]
+struct Claims<'a> {
     /// Who issued it: the public address of this API.
-    pub iss: String,
+    iss: &'a str,
     /// Whom it is for: [`AUDIENCE`], alone.
-    pub aud: String,
+    aud: &'a str,
     /// The account.
-    pub sub: Uuid,
+    sub: Uuid,
     /// The session.
-    pub sid: Uuid,
+    sid: Uuid,
     /// When it was issued.
-    pub iat: u64,
+    iat: u64,
+    /// Before when it does not hold. Ours hold at once, and say nothing of it.
+    #[serde(default, skip_serializing)]
+    nbf: u64,
     /// When it ends.
-    pub exp: u64,
+    exp: u64,
+}
+
+/// Why a token is refused. For the log: the client hears the same of each.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// Its header is that of no key, or it is no token at all.
+    #[error("the token has no header of ours")]
+    Header,
+    /// Its signature is not the key's.
+    #[error("the token's signature is wrong")]
+    Signature(#[source] Option<Error>),
+    /// It is not written in base64url.
+    #[error("the token's claims are not base64url")]
+    Encoding(#[from] DecodeError),
+    /// A claim is missing or of another type.
+    #[error("the token's claims are not ours")]
+    Claims(#[from] serde_json::Error),
+    /// Another service issued it, or for another.
+    #[error("the token is of another issuer or for another audience")]
+    Elsewhere,
+    /// It has ended, or has not begun.
+    #[error("the token does not hold at this time")]
+    Time,
 }
 
 /// Signs and checks access tokens with HS256 and nothing else.
 pub struct AccessTokens {
     issuer: String,
     signing: EncodingKey,
+    /// The first one signs.
+    keys: Vec<Key>,
+}
+
+/// What the tokens of a key are known by.
+struct Key {
+    /// As it stands before the first dot.
+    header: String,
     checking: DecodingKey,
-    validation: Validation,
+}
+
+impl Key {
+    fn new(secret: &SecretString) -> Self {
+        let secret = secret.expose_secret().as_bytes();
+        // Eight digits tell keys apart and give away nothing of 256 bits.
+        let [a, b, c, d, ..]: [u8; 32] = Sha256::digest(secret).into();
+        let id = u32::from_be_bytes([a, b, c, d]);
+        let header = format!(r#"{{"alg":"HS256","kid":"{id:08x}","typ":"JWT"}}"#);
+        Self {
+            header: URL_SAFE_NO_PAD.encode(header),
+            checking: DecodingKey::from_secret(secret),
+        }
+    }
 }
 
 impl AccessTokens {
     /// Tokens of the API that is known as `public_url`.
+    ///
+    /// # Panics
+    /// When there is no key, which no [`Auth::read`] returns.
     pub fn new(auth: &Auth, public_url: &str) -> Self {
-        let secret = auth.jwt_secret.expose_secret().as_bytes();
-        // The algorithm is ours to choose, never the token's header's.
-        let mut validation = Validation::new(Algorithm::HS256);
-        validation.set_audience(&[AUDIENCE]);
-        validation.set_issuer(&[public_url]);
-        validation.set_required_spec_claims(&["iss", "aud", "sub", "exp"]);
-        // Replicas whose clocks differ by more have other troubles.
-        validation.leeway = 5;
+        let first = auth.jwt_secrets.first().expect("settings hold a key");
         Self {
             issuer: public_url.to_owned(),
-            signing: EncodingKey::from_secret(secret),
-            checking: DecodingKey::from_secret(secret),
-            validation,
+            signing: EncodingKey::from_secret(first.expose_secret().as_bytes()),
+            keys: auth.jwt_secrets.iter().map(Key::new).collect(),
         }
     }
 
@@ -68,28 +125,58 @@ impl AccessTokens {
     /// When the claims cannot be signed.
     pub fn issue(&self, account: Uuid, session: Uuid) -> Result<String, Error> {
         let now = get_current_timestamp();
-        let claims = Claims {
-            iss: self.issuer.clone(),
-            aud: AUDIENCE.to_owned(),
+        let claims = serde_json::to_vec(&Claims {
+            iss: &self.issuer,
+            aud: AUDIENCE,
             sub: account,
             sid: session,
             iat: now,
+            nbf: now,
             exp: now + LIFETIME.as_secs(),
-        };
-        encode(&Header::new(Algorithm::HS256), &claims, &self.signing)
+        })?;
+        let mut token = format!("{}.", self.keys[0].header);
+        URL_SAFE_NO_PAD.encode_string(claims, &mut token);
+        let signature = sign(token.as_bytes(), &self.signing, Algorithm::HS256)?;
+        token.push('.');
+        token.push_str(&signature);
+        Ok(token)
     }
 
-    /// What a token says, if it holds.
+    /// Whose token it is, if it holds.
     ///
     /// # Errors
     /// When it is not ours, not for us, altered or over.
-    pub fn check(&self, token: &str) -> Result<Claims, Error> {
-        let claims = decode::<Claims>(token, &self.checking, &self.validation)?.claims;
-        // Not checked by the library; only a clock that is wrong issues such a token.
-        if claims.iat > get_current_timestamp() + self.validation.leeway {
-            return Err(ErrorKind::ImmatureSignature.into());
+    pub fn check(&self, token: &str) -> Result<Caller, Refused> {
+        if token.len() > LONGEST {
+            return Err(Refused::Header);
         }
-        Ok(claims)
+        let (header, rest) = token.split_once('.').ok_or(Refused::Header)?;
+        let key = self.keys.iter().find(|key| key.header == header);
+        let key = key.ok_or(Refused::Header)?;
+        let (payload, signature) = rest.split_once('.').ok_or(Refused::Signature(None))?;
+        let signed = &token.as_bytes()[..token.len() - signature.len() - 1];
+        // Compared in constant time.
+        match verify(signature, signed, &key.checking, Algorithm::HS256) {
+            Ok(true) => {}
+            Ok(false) => return Err(Refused::Signature(None)),
+            Err(error) => return Err(Refused::Signature(Some(error))),
+        }
+
+        let payload = URL_SAFE_NO_PAD.decode(payload)?;
+        let claims: Claims = serde_json::from_slice(&payload)?;
+        if claims.iss != self.issuer || claims.aud != AUDIENCE {
+            return Err(Refused::Elsewhere);
+        }
+        let now = get_current_timestamp();
+        // Only a clock that is wrong issues tokens of the future.
+        let begins = claims.iat.max(claims.nbf);
+        if begins > now + LEEWAY || claims.exp <= now - LEEWAY {
+            return Err(Refused::Time);
+        }
+        Ok(Caller {
+            account_id: claims.sub,
+            session_id: claims.sid,
+        })
     }
 }
 

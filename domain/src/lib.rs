@@ -7,6 +7,7 @@
 //! jobs' payloads into [`jobs`], and run `cargo xtask db prepare` after each change of a query.
 
 pub mod accounts;
+mod age;
 pub mod jobs;
 pub mod sessions;
 mod token;

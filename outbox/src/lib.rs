@@ -142,12 +142,34 @@ pub async fn enqueue_many_with<J: Job>(
     jobs: &[J],
     options: Options<'_>,
 ) -> Result<Vec<JobId>, Error> {
+    insert_all(conn, jobs.iter().map(|job| (job, options.slot)), options).await
+}
+
+/// Like [`enqueue_many_with`], where each job has the slot beside it instead of the one in
+/// `options`: one statement for jobs of many keys.
+///
+/// # Errors
+/// As [`enqueue`].
+pub async fn enqueue_many_slotted<J: Job>(
+    conn: &mut PgConnection,
+    jobs: &[(J, KeyLimit)],
+    options: Options<'_>,
+) -> Result<Vec<JobId>, Error> {
+    let jobs = jobs.iter().map(|(job, slot)| (job, Some(slot)));
+    insert_all(conn, jobs, options).await
+}
+
+async fn insert_all<'j, J: Job>(
+    conn: &mut PgConnection,
+    jobs: impl Iterator<Item = (&'j J, Option<&'j KeyLimit>)>,
+    options: Options<'_>,
+) -> Result<Vec<JobId>, Error> {
     let once = options.delivery == Delivery::Once;
-    let mut envelopes = Vec::with_capacity(jobs.len());
-    for job in jobs {
+    let mut envelopes = Vec::with_capacity(jobs.size_hint().0);
+    for (job, slot) in jobs {
         let mut envelope = Envelope::new(job)?;
         envelope.once = once;
-        if let Some(limit) = options.slot {
+        if let Some(limit) = slot {
             envelope = envelope.with_slot(limit);
         }
         if let Some(packer) = options.packer {

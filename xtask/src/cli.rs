@@ -31,6 +31,7 @@ Look at it
 Change it
   migrate    Move the schema: migrate run | status | revert | check | new NAME
   db         db prepare writes .sqlx/, which checks the SQL at compile time
+  openapi    Write api/openapi.json anew from the handlers (--check: only compare)
 
 Prove it
   test       Every test, against throw-away servers: test -- -p queue
@@ -136,6 +137,12 @@ pub(crate) enum Verb {
     Db {
         #[command(subcommand)]
         action: Db,
+    },
+    /// Write api/openapi.json anew from the handlers
+    Openapi {
+        /// Write nothing; exit with 1 if it differs
+        #[arg(long)]
+        check: bool,
     },
     /// What is wrong with this machine or checkout, and the remedy
     Doctor {

@@ -22,6 +22,7 @@ mod exec;
 mod logs;
 mod migrate;
 mod native;
+mod openapi;
 mod ports;
 mod project;
 mod ps;
@@ -80,6 +81,7 @@ fn run(verb: Verb) -> Result<()> {
         Verb::Db {
             action: cli::Db::Prepare,
         } => db::prepare(&project),
+        Verb::Openapi { check } => openapi::run(&project, check),
         Verb::Doctor { json } => doctor::run(&project, json),
         Verb::Test { redis, args } => test::run(&project, redis, &args),
         Verb::Bench { what, args } => bench::run(&project, what, &args),

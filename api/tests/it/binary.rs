@@ -112,13 +112,14 @@ fn all_settings_that_are_wrong_are_told_at_once() {
         .unwrap();
     assert_eq!(output.status.code(), Some(1));
     let told = String::from_utf8(output.stderr).unwrap();
-    assert!(told.starts_with("api: 5 settings are wrong:\n"), "{told}");
+    assert!(told.starts_with("api: 6 settings are wrong:\n"), "{told}");
     for name in [
         "LOG_FORMAT",
         "JWT_SECRET",
         "DATABASE_PASSWORD",
         "REDIS_PORT",
         "REDIS_PASSWORD",
+        "WEBHOOK_SECRET",
     ] {
         assert!(told.contains(name), "{told}");
     }

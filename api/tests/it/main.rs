@@ -5,9 +5,11 @@
 mod accounts;
 mod app;
 mod binary;
+mod openapi;
 mod outage;
 mod problems;
 mod protocol;
 mod sessions;
 mod socket;
+mod tokens;
 mod verify_page;

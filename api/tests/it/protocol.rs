@@ -1,6 +1,5 @@
 //! What every answer has, and the methods that no handler is written for.
 
-use api::routes::ENDPOINTS;
 use axum::{
     body::Body,
     http::{HeaderMap, Method, StatusCode},
@@ -8,36 +7,6 @@ use axum::{
 use serde_json::json;
 
 use crate::app::{Log, TestApp, request};
-
-#[tokio::test]
-async fn the_index_names_the_service_and_only_what_exists() {
-    let app = TestApp::new().await;
-    let answer = app.get("/").await;
-    let index = answer.expect(StatusCode::OK).json();
-    assert_eq!(index["name"], "slipway");
-    assert_eq!(index["version"], env!("CARGO_PKG_VERSION"));
-    // It names what is there.
-    let documentation = index["documentation"].as_str().unwrap();
-    let repository = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    for name in ["README.md", "docs"] {
-        assert!(documentation.contains(name), "{documentation}");
-        assert!(repository.join(name).exists(), "{name}");
-    }
-    let listed = index["endpoints"].as_array().unwrap();
-    assert_eq!(listed.len(), ENDPOINTS.len());
-
-    // Every path says by OPTIONS what it has; together that is the list.
-    for path in ENDPOINTS.iter().map(|endpoint| endpoint.path) {
-        let options = request(Method::OPTIONS, path).body(Body::empty()).unwrap();
-        let options = app.send(options).await;
-        options.expect(StatusCode::NO_CONTENT);
-        let mut has: Vec<&str> = options.header("allow").split(',').collect();
-        has.retain(|method| *method != "HEAD");
-        let of_path = ENDPOINTS.iter().filter(|endpoint| endpoint.path == path);
-        let listed: Vec<&str> = of_path.map(|endpoint| endpoint.method).collect();
-        assert_eq!(has, listed, "{path}");
-    }
-}
 
 #[tokio::test]
 async fn an_id_that_is_harmless_is_kept_and_any_other_replaced() {

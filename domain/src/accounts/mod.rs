@@ -16,11 +16,13 @@ use crate::Error;
 
 mod email;
 mod password;
+mod purge;
 mod sign_up;
 mod verification;
 
 pub use email::{Email, InvalidEmail};
 pub use password::{InvalidPassword, Password};
+pub use purge::{SIGN_UP_DAYS, purge_sign_ups, purge_verification_tokens};
 pub use sign_up::sign_up;
 pub use verification::{VERIFICATION_HOURS, Verification, VerifyError, issue_verification, verify};
 

@@ -13,11 +13,13 @@ use crate::{Error, Token};
 mod end;
 mod list;
 mod log_in;
+mod purge;
 mod refresh;
 
 pub use end::{revoke, revoke_all};
 pub use list::{Session, is_live, list};
 pub use log_in::{LogInError, log_in};
+pub use purge::{purge_ended, purge_refresh_tokens};
 pub use refresh::{RefreshError, refresh};
 
 /// How long a refresh token can be used, in days. The session goes on with the next one.

@@ -1,13 +1,13 @@
 //! What came of an attempt: noted once, together with what follows from it.
 
-use std::num::NonZeroU8;
 use std::time::{Duration, SystemTime};
 
-use queue::{JobId, KeyLimit};
+use queue::JobId;
 use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::deliveries::slot;
 use crate::Error;
 use crate::jobs::{DeliverWebhook, Mail, SendEmail};
 
@@ -19,10 +19,6 @@ const LONGEST_WAIT: Duration = Duration::from_secs(28_800);
 
 /// An endpoint that has answered nothing but errors for so many days is disabled.
 pub const FAILING_DAYS: i32 = 5;
-
-/// How many deliveries to one endpoint are on their way at once: a receiver that is slow holds up
-/// as many workers and no more.
-pub(super) const AT_ONCE: NonZeroU8 = NonZeroU8::new(4).unwrap();
 
 /// What came of an attempt.
 #[derive(Debug)]
@@ -245,11 +241,6 @@ async fn attempted(
     .fetch_optional(conn)
     .await?;
     Ok(endpoint_id)
-}
-
-/// What the jobs for an endpoint share.
-pub(super) fn slot(endpoint_id: Uuid) -> KeyLimit {
-    KeyLimit::new(endpoint_id.to_string(), AT_ONCE)
 }
 
 /// How long to wait after so many failed attempts and one more; `None`: not again.

@@ -102,8 +102,8 @@ pub struct Http {
 /// Log-in.
 #[derive(Clone, Debug)]
 pub struct Auth {
-    /// The key that signs access tokens.
-    pub jwt_secret: SecretString,
+    /// The keys of access tokens: the first signs them, all of them check. There is at least one.
+    pub jwt_secrets: Vec<SecretString>,
 }
 
 /// Postgres.
@@ -248,7 +248,7 @@ impl Auth {
     pub fn read(reader: &mut Reader) -> Self {
         Self {
             // HS256 is as strong as its key, and RFC 7518 section 3.2 asks for 256 bits.
-            jwt_secret: reader.secret("JWT_SECRET", 32),
+            jwt_secrets: reader.secrets("JWT_SECRET", 32),
         }
     }
 }

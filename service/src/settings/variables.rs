@@ -55,7 +55,7 @@ pub const VARIABLES: &[Variable] = &[
     ),
     secret(
         "JWT_SECRET",
-        "the key that signs access tokens, at least 32 characters",
+        "keys of access tokens, one of at least 32 characters in each line; the first signs, all check",
     ),
     secret(
         "WEBHOOK_SECRET",

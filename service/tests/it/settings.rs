@@ -72,7 +72,7 @@ fn defaults_do_for_everything_but_the_secrets() {
     assert_eq!(all.http.addr.to_string(), "127.0.0.1:8000");
     assert_eq!(all.http.body_limit, 64 * 1024);
     assert!(all.http.cors_origins.is_empty());
-    assert_eq!(all.auth.jwt_secret.expose_secret(), SECRETS[0].1);
+    assert_eq!(all.auth.jwt_secrets[0].expose_secret(), SECRETS[0].1);
     assert_eq!(all.database.user, "slipway_app");
     assert_eq!(all.database.password.expose_secret(), SECRETS[1].1);
     assert_eq!(all.redis.port, 6379);
@@ -156,7 +156,7 @@ fn a_dozen_mistakes_are_told_at_once_and_no_secret_with_them() {
         r#"  CORS_ORIGINS            "*" is not an origin"#,
         r#"  CORS_ORIGINS            "https://a.test/path" is not an origin"#,
         r#"  DATABASE_PORT           "70000" is not a whole number from 1 to 65535"#,
-        "  JWT_SECRET              has only 11 characters; use a random text of at least 32",
+        "  JWT_SECRET              line 1 has only 11 characters; set JWT_SECRET_FILE to the path",
         "  DATABASE_PASSWORD       looks like a placeholder; use a random text",
         "  REDIS_PASSWORD          is not set; set it to a random text",
         r#"  REDIS_TLS               "maybe" is not on or off"#,

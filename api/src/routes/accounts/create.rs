@@ -1,25 +1,52 @@
 use axum::{Json, extract::State, http::StatusCode};
 use domain::accounts::{self, Email, Password};
 use serde::Serialize;
+use utoipa::ToSchema;
 
-use crate::{App, body::Fields, problem::Problem};
+use crate::{
+    App,
+    body::Body,
+    fields::{Fields, FromFields, text},
+    problem::Problem,
+    schema,
+};
+
+#[derive(ToSchema)]
+pub(super) struct SignUp {
+    #[schema(schema_with = schema::email)]
+    email: Email,
+    #[schema(schema_with = schema::password)]
+    password: Password,
+}
+
+impl FromFields for SignUp {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        let email = fields.required("email", text(Email::parse));
+        let password = fields.required("password", text(|text| Password::parse(text)));
+        Some(Self {
+            email: email?,
+            password: password?,
+        })
+    }
+}
 
 /// The same for every address.
-#[derive(Serialize)]
-pub(in crate::routes) struct Accepted {
+#[derive(Serialize, ToSchema)]
+pub(super) struct Accepted {
+    #[schema(example = "A mail with the next step is on its way to this address.")]
     message: &'static str,
 }
 
-/// `POST /v1/accounts`: sign up.
+/// Sign up
 ///
 /// Whether the address has an account already is only said in the mail to it.
-pub(in crate::routes) async fn create(
+#[utoipa::path(post, path = "/v1/accounts", tag = "accounts", request_body = SignUp, responses(
+    (status = 202, description = "A mail is on its way.", body = Accepted),
+))]
+pub(super) async fn create(
     State(app): State<App>,
-    mut fields: Fields,
+    Body(SignUp { email, password }): Body<SignUp>,
 ) -> Result<(StatusCode, Json<Accepted>), Problem> {
-    let email = fields.text("email", Email::parse);
-    let password = fields.text("password", |text| Password::parse(text));
-    let (email, password) = fields.finish(email.zip(password))?;
     accounts::sign_up(&app.pool, &email, password).await?;
     let message = "A mail with the next step is on its way to this address.";
     Ok((StatusCode::ACCEPTED, Json(Accepted { message })))

@@ -1,4 +1,12 @@
 mod create;
 mod verify;
 
-pub(super) use self::{create::create, verify::verify};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::App;
+
+pub(super) fn router() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(create::create))
+        .routes(routes!(verify::verify))
+}

@@ -3,16 +3,39 @@ use domain::{
     Token,
     accounts::{self, VerifyError},
 };
+use utoipa::ToSchema;
 
-use crate::{App, body::Fields, problem::Problem};
+use crate::{
+    App,
+    body::Body,
+    fields::{Fields, FromFields, text},
+    problem::Problem,
+    schema,
+};
 
-/// `POST /v1/accounts/verify`: prove the address with the token of the mail.
-pub(in crate::routes) async fn verify(
+#[derive(ToSchema)]
+pub(super) struct Proof {
+    /// From the link in the mail.
+    #[schema(schema_with = schema::token)]
+    token: Token,
+}
+
+impl FromFields for Proof {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        let token = fields.required("token", text(Token::parse));
+        Some(Self { token: token? })
+    }
+}
+
+/// Prove the address with the token of the mail
+#[utoipa::path(post, path = "/v1/accounts/verify", tag = "accounts", request_body = Proof, responses(
+    (status = 204, description = "The address is proven: log in."),
+    (status = 422, description = "The token is none, or it proves nothing (any more)."),
+))]
+pub(super) async fn verify(
     State(app): State<App>,
-    mut fields: Fields,
+    Body(Proof { token }): Body<Proof>,
 ) -> Result<StatusCode, Problem> {
-    let token = fields.text("token", Token::parse);
-    let token = fields.finish(token)?;
     match accounts::verify(&app.pool, &token).await {
         Ok(_) => Ok(StatusCode::NO_CONTENT),
         Err(VerifyError::Internal(error)) => Err(error.into()),

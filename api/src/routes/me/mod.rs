@@ -1,3 +1,9 @@
 mod show;
 
-pub(super) use self::show::show;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::App;
+
+pub(super) fn router() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(show::show))
+}

@@ -3,19 +3,46 @@ use domain::{
     accounts::{Email, Password},
     sessions::{self, LogInError},
 };
+use utoipa::ToSchema;
 
 use super::{Tokens, user_agent};
-use crate::{App, body::Fields, problem::Problem};
+use crate::{
+    App,
+    body::Body,
+    fields::{Fields, FromFields, text},
+    problem::Problem,
+    schema,
+};
 
-/// `POST /v1/sessions`: log in.
-pub(in crate::routes) async fn create(
+#[derive(ToSchema)]
+pub(super) struct LogIn {
+    #[schema(schema_with = schema::email)]
+    email: Email,
+    #[schema(schema_with = schema::password)]
+    password: Password,
+}
+
+impl FromFields for LogIn {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        let email = fields.required("email", text(Email::parse));
+        let password = fields.required("password", text(|text| Password::parse(text)));
+        Some(Self {
+            email: email?,
+            password: password?,
+        })
+    }
+}
+
+/// Log in
+#[utoipa::path(post, path = "/v1/sessions", tag = "sessions", request_body = LogIn, responses(
+    (status = 200, description = "Logged in.", body = Tokens),
+    (status = 401, description = "No account has this address, proven, and this password."),
+))]
+pub(super) async fn create(
     State(app): State<App>,
     headers: HeaderMap,
-    mut fields: Fields,
+    Body(LogIn { email, password }): Body<LogIn>,
 ) -> Result<Json<Tokens>, Problem> {
-    let email = fields.text("email", Email::parse);
-    let password = fields.text("password", |text| Password::parse(text));
-    let (email, password) = fields.finish(email.zip(password))?;
     match sessions::log_in(&app.pool, &email, password, &user_agent(&headers)).await {
         Ok(issued) => Tokens::answer(&app, &issued),
         Err(LogInError::InvalidCredentials) => Err(Problem::wrong_credentials()),

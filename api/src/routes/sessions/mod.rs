@@ -8,17 +8,27 @@ use axum::{
 };
 use domain::sessions::Issued;
 use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
-pub(super) use self::create::create;
-use crate::{App, problem::Problem, token};
+use crate::{App, problem::Problem, schema, token};
+
+pub(super) fn router() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(create::create))
+}
 
 /// What a log-in and a refresh give, named as in OAuth 2.0 (RFC 6749, section 5.1).
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct Tokens {
+    /// For `Authorization: Bearer`.
     access_token: String,
+    /// Buys the next access token, once.
+    #[schema(schema_with = schema::token)]
     refresh_token: String,
     /// Seconds until the access token ends.
+    #[schema(example = 900)]
     expires_in: u64,
+    #[schema(example = "Bearer")]
     token_type: &'static str,
 }
 

@@ -7,5 +7,12 @@ mod page;
 mod show;
 mod submit;
 
+use axum::routing::get;
+use utoipa_axum::router::OpenApiRouter;
+
 use self::page::Page;
-pub(super) use self::{show::show, submit::submit};
+use crate::App;
+
+pub(super) fn router() -> OpenApiRouter<App> {
+    OpenApiRouter::new().route("/verify", get(show::show).post(submit::submit))
+}

@@ -5,13 +5,13 @@ use serde::Deserialize;
 use super::Page;
 
 #[derive(Deserialize)]
-pub(in crate::routes) struct Link {
+pub(super) struct Link {
     #[serde(default)]
     token: String,
 }
 
 /// `GET /verify?token=`: asks for a click. It does not look the token up.
-pub(in crate::routes) async fn show(Query(link): Query<Link>) -> impl IntoResponse {
+pub(super) async fn show(Query(link): Query<Link>) -> impl IntoResponse {
     match Token::parse(&link.token) {
         Ok(token) => Page::confirm(token.expose()).into_response(),
         Err(_) => {

@@ -13,12 +13,12 @@ use super::Page;
 use crate::{App, problem::Problem};
 
 #[derive(Deserialize)]
-pub(in crate::routes) struct Click {
+pub(super) struct Click {
     token: String,
 }
 
 /// `POST /verify`: proves the address with the token of the page.
-pub(in crate::routes) async fn submit(
+pub(super) async fn submit(
     State(app): State<App>,
     Form(click): Form<Click>,
 ) -> Result<Response, Problem> {

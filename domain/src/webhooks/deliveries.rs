@@ -1,0 +1,221 @@
+//! Deliveries: that one endpoint is told of one event, and what came of it.
+
+use std::num::NonZeroU8;
+
+use queue::KeyLimit;
+use sqlx::{PgConnection, PgPool};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::Error;
+use crate::jobs::DeliverWebhook;
+
+/// How many deliveries to one endpoint are on their way at once: a receiver that is slow holds up
+/// as many workers and no more.
+const AT_ONCE: NonZeroU8 = NonZeroU8::new(4).unwrap();
+
+/// How far a delivery is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::Type)]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
+pub enum DeliveryState {
+    /// It waits for its first attempt or another one.
+    Pending,
+    /// The endpoint has taken it.
+    Delivered,
+    /// It was given up, and may be replayed.
+    Failed,
+}
+
+impl DeliveryState {
+    /// Every one, for whoever reads or describes them.
+    pub const ALL: [Self; 3] = [Self::Pending, Self::Delivered, Self::Failed];
+
+    /// The name it has in the database and in answers.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Delivered => "delivered",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// One event for one endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivery {
+    /// Its id, for good.
+    pub id: Uuid,
+    /// Of what the endpoint is told.
+    pub event_id: Uuid,
+    /// How far it is.
+    pub state: DeliveryState,
+    /// How often it was tried.
+    pub attempts: i32,
+    /// When it was tried last.
+    pub attempted_at: Option<OffsetDateTime>,
+    /// How long the last attempt took, in milliseconds.
+    pub duration_ms: Option<i32>,
+    /// The status of the last attempt's answer; none where there was no answer.
+    pub response_status: Option<i16>,
+    /// Why the last attempt failed.
+    pub error: Option<String>,
+    /// About when the next attempt is made, while it is pending.
+    pub next_attempt_at: Option<OffsetDateTime>,
+    /// When the event was accepted.
+    pub created_at: OffsetDateTime,
+}
+
+/// A delivery with the answer to its last attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// The delivery.
+    pub delivery: Delivery,
+    /// The beginning of the answer's body, as text.
+    pub response_body: Option<String>,
+}
+
+/// The deliveries and jobs of an event that is about to be stored.
+pub(super) struct ToMake {
+    pub(super) ids: Vec<Uuid>,
+    pub(super) endpoints: Vec<Uuid>,
+}
+
+/// A delivery to each of these endpoints.
+pub(super) fn to_make(endpoints: Vec<Uuid>) -> ToMake {
+    ToMake {
+        ids: endpoints.iter().map(|_| Uuid::now_v7()).collect(),
+        endpoints,
+    }
+}
+
+impl ToMake {
+    pub(super) fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// Puts a job for each into the outbox, in one statement.
+    pub(super) async fn enqueue(self, conn: &mut PgConnection) -> Result<(), Error> {
+        if self.ids.is_empty() {
+            return Ok(());
+        }
+        let jobs = self.ids.into_iter().zip(&self.endpoints);
+        let jobs: Vec<_> = jobs
+            .map(|(delivery_id, endpoint)| (DeliverWebhook::new(delivery_id), slot(*endpoint)))
+            .collect();
+        outbox::enqueue_many_slotted(conn, &jobs, outbox::Options::default()).await?;
+        Ok(())
+    }
+}
+
+/// What all jobs for an endpoint share.
+pub(super) fn slot(endpoint_id: Uuid) -> KeyLimit {
+    KeyLimit::new(endpoint_id.to_string(), AT_ONCE)
+}
+
+/// The delivery with this id to this endpoint of the account.
+///
+/// # Errors
+/// When the database cannot be asked.
+pub async fn find_delivery(
+    pool: &PgPool,
+    account_id: Uuid,
+    endpoint_id: Uuid,
+    id: Uuid,
+) -> Result<Option<Answer>, Error> {
+    let row = sqlx::query!(
+        r#"SELECT delivery.id, event_id, state AS "state: DeliveryState", attempts, attempted_at,
+                  duration_ms, response_status, error, next_attempt_at, delivery.created_at,
+                  response_body
+           FROM webhook_deliveries AS delivery
+           JOIN webhook_endpoints AS endpoint ON endpoint.id = endpoint_id
+           WHERE delivery.id = $3 AND endpoint_id = $2 AND account_id = $1"#,
+        account_id,
+        endpoint_id,
+        id,
+    )
+    .fetch_optional(pool)
+    .await?;
+    Ok(row.map(|row| Answer {
+        delivery: Delivery {
+            id: row.id,
+            event_id: row.event_id,
+            state: row.state,
+            attempts: row.attempts,
+            attempted_at: row.attempted_at,
+            duration_ms: row.duration_ms,
+            response_status: row.response_status,
+            error: row.error,
+            next_attempt_at: row.next_attempt_at,
+            created_at: row.created_at,
+        },
+        response_body: row.response_body,
+    }))
+}
+
+/// Up to `limit` deliveries to an endpoint, newest first, from the one after `before` on; of one
+/// state or event, where these are given.
+///
+/// Whose endpoint it is, is the caller's to check.
+///
+/// # Errors
+/// When the database cannot be asked.
+pub async fn list_deliveries(
+    pool: &PgPool,
+    endpoint_id: Uuid,
+    state: Option<DeliveryState>,
+    event_id: Option<Uuid>,
+    before: Option<Uuid>,
+    limit: i64,
+) -> Result<Vec<Delivery>, Error> {
+    let before = before.unwrap_or(Uuid::max());
+    // A statement for each index: one for all of them would read past whatever does not fit.
+    let deliveries = match (event_id, state) {
+        (Some(event_id), _) => {
+            sqlx::query_as!(
+                Delivery,
+                r#"SELECT id, event_id, state AS "state: DeliveryState", attempts, attempted_at,
+                          duration_ms, response_status, error, next_attempt_at, created_at
+                   FROM webhook_deliveries
+                   WHERE event_id = $1 AND endpoint_id = $2 AND state = coalesce($3, state)
+                     AND id < $4 ORDER BY id DESC LIMIT $5"#,
+                event_id,
+                endpoint_id,
+                state.map(DeliveryState::as_str),
+                before,
+                limit,
+            )
+            .fetch_all(pool)
+            .await?
+        }
+        (None, Some(state)) => {
+            sqlx::query_as!(
+                Delivery,
+                r#"SELECT id, event_id, state AS "state: DeliveryState", attempts, attempted_at,
+                          duration_ms, response_status, error, next_attempt_at, created_at
+                   FROM webhook_deliveries
+                   WHERE endpoint_id = $1 AND state = $2 AND id < $3 ORDER BY id DESC LIMIT $4"#,
+                endpoint_id,
+                state.as_str(),
+                before,
+                limit,
+            )
+            .fetch_all(pool)
+            .await?
+        }
+        (None, None) => {
+            sqlx::query_as!(
+                Delivery,
+                r#"SELECT id, event_id, state AS "state: DeliveryState", attempts, attempted_at,
+                          duration_ms, response_status, error, next_attempt_at, created_at
+                   FROM webhook_deliveries
+                   WHERE endpoint_id = $1 AND id < $2 ORDER BY id DESC LIMIT $3"#,
+                endpoint_id,
+                before,
+                limit,
+            )
+            .fetch_all(pool)
+            .await?
+        }
+    };
+    Ok(deliveries)
+}

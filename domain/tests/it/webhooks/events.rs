@@ -1,0 +1,205 @@
+//! Events: stored once, whole or not at all.
+
+use domain::jobs::DeliverWebhook;
+use domain::webhooks::{AcceptError, find_event};
+use uuid::Uuid;
+
+use super::{Fixture, accept, account};
+
+#[tokio::test]
+async fn an_event_is_stored_with_its_deliveries_and_their_jobs() {
+    let fixture = Fixture::new().await;
+    let (one, two) = (fixture.endpoint().await.id, fixture.endpoint().await.id);
+    let accepted = fixture.accept("a", "invoice.paid").await.unwrap();
+    assert_eq!((accepted.deliveries, accepted.replayed), (2, false));
+    assert_eq!(fixture.stored().await, [1, 2, 2, 1]);
+
+    let mut told: Vec<(Uuid, Uuid)> =
+        sqlx::query_as("SELECT id, endpoint_id FROM webhook_deliveries WHERE event_id = $1")
+            .bind(accepted.id)
+            .fetch_all(fixture.pool())
+            .await
+            .unwrap();
+    let jobs = outbox::testing::enqueued::<DeliverWebhook>(fixture.pool()).await;
+    let mut ids: Vec<Uuid> = jobs.iter().map(|job| job.job.delivery_id).collect();
+    told.sort_unstable();
+    ids.sort_unstable();
+    assert_eq!(ids, told.iter().map(|(id, _)| *id).collect::<Vec<_>>());
+    let mut endpoints: Vec<Uuid> = told.iter().map(|(_, endpoint)| *endpoint).collect();
+    endpoints.sort_unstable();
+    assert_eq!(endpoints, [one, two]);
+    let slots: Vec<_> = jobs.iter().map(|job| job.envelope.slot.unwrap()).collect();
+    assert_ne!(
+        slots[0].key, slots[1].key,
+        "each endpoint has a slot of its own"
+    );
+    assert_eq!(slots[0].limit.get(), 4);
+}
+
+#[tokio::test]
+async fn only_endpoints_that_want_the_type_are_told() {
+    let fixture = Fixture::new().await;
+    for filters in [
+        "{}",
+        "{invoice.paid}",
+        "{invoice.*}",
+        "{user.*,invoice.paid.late}",
+        "{invoice}",
+    ] {
+        let id = fixture.endpoint().await.id;
+        sqlx::query("UPDATE webhook_endpoints SET event_types = $1::text[] WHERE id = $2")
+            .bind(filters)
+            .bind(id)
+            .execute(fixture.pool())
+            .await
+            .unwrap();
+    }
+    for (kind, told) in [
+        ("invoice.paid", 3),
+        ("invoice.paid.late", 3),
+        ("invoice", 2),
+        ("invoices.paid", 1),
+        ("user.left", 2),
+    ] {
+        let accepted = fixture.accept(kind, kind).await.unwrap();
+        assert_eq!(accepted.deliveries, told, "{kind}");
+    }
+    fixture
+        .run("UPDATE webhook_endpoints SET disabled_at = now(), disabled_reason = 'owner'")
+        .await;
+    let accepted = fixture.accept("none", "invoice.paid").await.unwrap();
+    assert_eq!(accepted.deliveries, 0, "the event is kept all the same");
+    let found = find_event(fixture.pool(), fixture.account, accepted.id).await;
+    assert!(found.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn data_is_kept_to_the_last_digit() {
+    let fixture = Fixture::new().await;
+    let data = r#"{ "amount":12345678901234567890.123456789012345678900,"b":1e2,  "a":1,"a":2,
+        "null":"\u0000","x":null }"#;
+    let (pool, owner) = (fixture.pool(), fixture.account);
+    let accepted = accept(pool, owner, "a", "invoice.paid", data)
+        .await
+        .unwrap();
+    let event = find_event(pool, owner, accepted.id).await.unwrap().unwrap();
+    assert_eq!(event.data.get(), data);
+    assert_eq!(event.kind, "invoice.paid");
+    assert_eq!(event.created_at, accepted.created_at);
+    let stranger = account(pool, "eve@example.com").await;
+    assert!(
+        find_event(pool, stranger, accepted.id)
+            .await
+            .unwrap()
+            .is_none()
+    );
+}
+
+#[tokio::test]
+async fn the_same_request_again_has_the_same_answer() {
+    let fixture = Fixture::new().await;
+    let endpoint = fixture.endpoint().await.id;
+    let first = fixture.accept("a", "invoice.paid").await.unwrap();
+    // Not even this changes the answer.
+    sqlx::query("DELETE FROM webhook_endpoints WHERE id = $1")
+        .bind(endpoint)
+        .execute(fixture.pool())
+        .await
+        .unwrap();
+    let again = fixture.accept("a", "invoice.paid").await.unwrap();
+    assert!(again.replayed);
+    assert_eq!((again.id, again.created_at), (first.id, first.created_at));
+    assert_eq!(again.deliveries, 1);
+    assert_eq!(fixture.stored().await, [1, 0, 1, 1]);
+
+    let other = fixture.accept("a", "invoice.void").await;
+    assert!(matches!(other, Err(AcceptError::OtherRequest)), "{other:?}");
+    let stranger = account(fixture.pool(), "eve@example.com").await;
+    let theirs = accept(fixture.pool(), stranger, "a", "invoice.void", "{}").await;
+    assert!(!theirs.unwrap().replayed, "a key is the account's own");
+}
+
+#[tokio::test]
+async fn twenty_at_once_are_one_event() {
+    let fixture = Fixture::new().await;
+    fixture.endpoint().await;
+    let tasks: Vec<_> = (0..20)
+        .map(|_| {
+            let (pool, account) = (fixture.pool().clone(), fixture.account);
+            tokio::spawn(async move { accept(&pool, account, "a", "invoice.paid", "{}").await })
+        })
+        .collect();
+    let (mut first, mut ids) = (0, Vec::new());
+    for task in tasks {
+        match task.await.unwrap() {
+            Ok(accepted) => {
+                first += usize::from(!accepted.replayed);
+                ids.push(accepted.id);
+            }
+            Err(error) => assert!(matches!(error, AcceptError::InFlight), "{error:?}"),
+        }
+    }
+    ids.dedup();
+    assert_eq!((first, ids.len()), (1, 1));
+    assert_eq!(fixture.stored().await, [1, 1, 1, 1]);
+}
+
+#[tokio::test]
+async fn a_request_in_flight_is_not_waited_for() {
+    let fixture = Fixture::new().await;
+    // What the statement of the first request holds until its transaction ends.
+    let mut first = fixture.pool().begin().await.unwrap();
+    sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended('a', uuid_hash($1)))")
+        .bind(fixture.account)
+        .execute(&mut *first)
+        .await
+        .unwrap();
+    let second = fixture.accept("a", "invoice.paid").await;
+    assert!(matches!(second, Err(AcceptError::InFlight)), "{second:?}");
+    assert!(fixture.accept("b", "invoice.paid").await.is_ok());
+    let stranger = account(fixture.pool(), "eve@example.com").await;
+    let theirs = accept(fixture.pool(), stranger, "a", "invoice.paid", "{}").await;
+    assert!(theirs.is_ok());
+    first.rollback().await.unwrap();
+    assert!(!fixture.accept("a", "invoice.paid").await.unwrap().replayed);
+}
+
+#[tokio::test]
+async fn a_key_can_be_used_again_after_a_day() {
+    let fixture = Fixture::new().await;
+    let first = fixture.accept("a", "invoice.paid").await.unwrap();
+    fixture
+        .run("UPDATE idempotency_keys SET created_at = now() - interval '23 hours 59 minutes'")
+        .await;
+    assert!(fixture.accept("a", "invoice.paid").await.unwrap().replayed);
+    fixture
+        .run("UPDATE idempotency_keys SET created_at = now() - interval '24 hours'")
+        .await;
+    let new = fixture.accept("a", "invoice.void").await.unwrap();
+    assert!(!new.replayed && new.id != first.id);
+    assert!(fixture.accept("a", "invoice.void").await.unwrap().replayed);
+}
+
+#[tokio::test]
+async fn an_event_whose_jobs_cannot_be_stored_leaves_nothing() {
+    let fixture = Fixture::new().await;
+    fixture.endpoint().await;
+    fixture
+        .run("ALTER TABLE job_outbox ADD CONSTRAINT full_up CHECK (queue = 'other')")
+        .await;
+    let failed = fixture.accept("a", "invoice.paid").await;
+    let outbox = matches!(failed, Err(AcceptError::Internal(domain::Error::Outbox(_))));
+    assert!(outbox, "{failed:?}");
+    assert_eq!(fixture.stored().await, [0; 4]);
+    fixture
+        .run("ALTER TABLE job_outbox DROP CONSTRAINT full_up")
+        .await;
+    assert!(!fixture.accept("a", "invoice.paid").await.unwrap().replayed);
+}
+
+#[tokio::test]
+async fn an_account_that_is_gone_has_no_events() {
+    let fixture = Fixture::new().await;
+    let gone = accept(fixture.pool(), Uuid::now_v7(), "a", "invoice.paid", "{}").await;
+    assert!(matches!(gone, Err(AcceptError::NoAccount)), "{gone:?}");
+}

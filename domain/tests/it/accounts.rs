@@ -36,7 +36,7 @@ async fn asked(pool: &PgPool) -> (Uuid, Uuid) {
             account_id,
             sign_up_id,
         } => (account_id, sign_up_id),
-        other @ Mail::AlreadyRegistered => panic!("{other:?}"),
+        other => panic!("{other:?}"),
     }
 }
 

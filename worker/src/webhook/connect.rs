@@ -79,7 +79,9 @@ fn tls(error: &io::Error) -> CallError {
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             "it is for another name"
         }
-        CertificateError::UnknownIssuer => "no known authority has signed it",
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+            "no known authority has signed it"
+        }
         CertificateError::Revoked => "it was revoked",
         _ => "it is damaged",
     })

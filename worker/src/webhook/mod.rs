@@ -21,7 +21,7 @@ mod connect;
 mod exchange;
 mod network;
 
-pub use network::{Network, System};
+pub use network::{Network, System, Work};
 
 /// The most time for all of it, from the name's resolution to the answer's last byte.
 pub const TIMEOUT: Duration = Duration::from_secs(10);

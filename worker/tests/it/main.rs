@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod console;
+mod deliver_webhook;
 mod mail;
 mod process;
 mod send_email;

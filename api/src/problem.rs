@@ -53,6 +53,7 @@ enum Kind {
     InvalidFields,
     InvalidParameters,
     WrongCredentials,
+    InvalidRefreshToken,
     InvalidVerificationToken,
 }
 
@@ -63,6 +64,9 @@ impl Kind {
             Self::InvalidFields => ("invalid-fields", "Some fields are invalid"),
             Self::InvalidParameters => ("invalid-parameters", "Some parameters are invalid"),
             Self::WrongCredentials => ("wrong-credentials", "The credentials are wrong"),
+            Self::InvalidRefreshToken => {
+                ("invalid-refresh-token", "The refresh token is not valid")
+            }
             Self::InvalidVerificationToken => (
                 "invalid-verification-token",
                 "The verification token is not valid",
@@ -158,6 +162,15 @@ impl Problem {
             Kind::WrongCredentials,
             "No account has this e-mail address and this password, or the address is not verified \
              yet: then follow the link in the mail that was sent to it, and log in after that.",
+        )
+    }
+
+    /// 401: a refresh token that gives nothing; why is not told apart.
+    pub fn invalid_refresh_token() -> Self {
+        Self::of_kind(
+            StatusCode::UNAUTHORIZED,
+            Kind::InvalidRefreshToken,
+            "It was used before, has expired, or its session is over: log in again.",
         )
     }
 

@@ -36,10 +36,50 @@ pub enum Mail {
         /// Which endpoint; the rest is looked up when the mail is sent.
         endpoint_id: Uuid,
     },
+    /// "Your address is confirmed already": the answer to a resend for such a one.
+    AlreadyVerified,
+    /// "Choose a new password", with a token that is made when the mail is sent; nothing when the
+    /// address has no account then.
+    ResetPassword,
+    /// "Your password was changed".
+    PasswordChanged,
+    /// "Confirm your new address", with a token that is made when the mail is sent. Where somebody
+    /// else has the address by then, it says so instead.
+    ConfirmNewAddress {
+        /// Which request.
+        email_change_id: Uuid,
+    },
+    /// "Somebody wants to move your account to another address", to the one it has.
+    AddressChangeRequested,
+    /// "Your account has another address now", to the one it had.
+    AddressChanged,
+    /// "Your account was deleted".
+    AccountDeleted,
 }
 
 impl queue::Job for SendEmail {
     const NAME: &'static str = "send_email";
+    /// 2 has more templates, which a worker of version 1 could not read: it parks them.
+    const VERSION: u16 = 2;
+    const OLDEST_VERSION: u16 = 1;
+
+    fn upcast(
+        _from: u16,
+        payload: serde_json::Value,
+    ) -> Result<serde_json::Value, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(payload)
+    }
+}
+
+/// Sends the mails of all sign-ups with one address again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResendVerification {
+    /// The address, already checked. Whether it has an account is the worker's to find out.
+    pub email: String,
+}
+
+impl queue::Job for ResendVerification {
+    const NAME: &'static str = "resend_verification";
 }
 
 /// Tells one endpoint of one event.

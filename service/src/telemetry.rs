@@ -4,30 +4,24 @@
 //! and the fields of the event and of the spans around it side by side, so that `request.id` or
 //! `job.id` is found in the same place in every line.
 
+mod json_lines;
+
 use std::{
     error::Error,
     fmt::{self, Write as _},
     io::{self, IsTerminal},
 };
 
-use serde::Serialize;
-use serde_json::{Map, Value};
-use tracing::{
-    Event, Subscriber,
-    field::{Field, Visit},
-};
+use tracing::Subscriber;
 use tracing_subscriber::{
     EnvFilter, Layer,
-    fmt::{
-        FmtContext, FormatEvent, FormatFields, FormattedFields, MakeWriter,
-        format::{JsonFields, Writer},
-        time::{FormatTime, SystemTime},
-    },
+    fmt::{MakeWriter, format::JsonFields},
     layer::SubscriberExt,
-    registry::{LookupSpan, Registry, Scope},
+    registry::Registry,
     util::SubscriberInitExt,
 };
 
+use self::json_lines::JsonLines;
 use crate::settings::{LogFormat, Telemetry};
 
 /// Starts logging for this process; a panic becomes a log line too.
@@ -81,106 +75,11 @@ where
         .with(EnvFilter::new(&settings.filter))
 }
 
-/// Writes an event and the fields of its spans as one flat JSON object.
-///
-/// The subscriber's own JSON format nests the spans' fields, and shows the innermost span or all.
-struct JsonLines;
-
-#[derive(Serialize)]
-struct Line<'a> {
-    timestamp: String,
-    level: &'a str,
-    target: Value,
-    message: Value,
-    #[serde(flatten)]
-    fields: Map<String, Value>,
-}
-
-impl<S, N> FormatEvent<S, N> for JsonLines
-where
-    S: Subscriber + for<'a> LookupSpan<'a>,
-    N: for<'a> FormatFields<'a> + 'static,
-{
-    fn format_event(
-        &self,
-        context: &FmtContext<'_, S, N>,
-        mut writer: Writer<'_>,
-        event: &Event<'_>,
-    ) -> fmt::Result {
-        let mut timestamp = String::new();
-        SystemTime.format_time(&mut Writer::new(&mut timestamp))?;
-
-        let mut fields = Fields::default();
-        // From the outermost span inwards, so that the nearest one decides.
-        for span in context.event_scope().into_iter().flat_map(Scope::from_root) {
-            let extensions = span.extensions();
-            if let Some(formatted) = extensions.get::<FormattedFields<N>>()
-                && let Ok(of_span) = serde_json::from_str::<Map<_, _>>(&formatted.fields)
-            {
-                fields.0.extend(of_span);
-            }
-        }
-        event.record(&mut fields);
-        let Fields(mut fields) = fields;
-
-        let metadata = event.metadata();
-        // A library that logs with `log` instead of `tracing` arrives with its target in a field.
-        let target = fields.remove("log.target");
-        fields.retain(|name, _| !name.starts_with("log."));
-        let line = Line {
-            timestamp,
-            level: metadata.level().as_str(),
-            target: target.unwrap_or_else(|| metadata.target().into()),
-            message: fields.remove("message").unwrap_or_else(|| "".into()),
-            fields,
-        };
-        let line = serde_json::to_string(&line).map_err(|_| fmt::Error)?;
-        writeln!(writer, "{line}")
-    }
-}
-
-#[derive(Default)]
-struct Fields(Map<String, Value>);
-
-impl Fields {
-    fn insert(&mut self, field: &Field, value: impl Into<Value>) {
-        self.0.insert(field.name().to_owned(), value.into());
-    }
-}
-
-impl Visit for Fields {
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.insert(field, format!("{value:?}"));
-    }
-
-    fn record_str(&mut self, field: &Field, value: &str) {
-        self.insert(field, value);
-    }
-
-    fn record_i64(&mut self, field: &Field, value: i64) {
-        self.insert(field, value);
-    }
-
-    fn record_u64(&mut self, field: &Field, value: u64) {
-        self.insert(field, value);
-    }
-
-    fn record_f64(&mut self, field: &Field, value: f64) {
-        self.insert(field, value);
-    }
-
-    fn record_bool(&mut self, field: &Field, value: bool) {
-        self.insert(field, value);
-    }
-
-    fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
-        self.insert(field, chain(value).to_string());
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::{Arc, Mutex};
+
+    use serde_json::Value;
 
     use super::*;
 
@@ -244,6 +143,26 @@ mod tests {
         assert_eq!(line["count"], 3);
         assert_eq!(line["fine"], true);
         assert_eq!(line["text"], "a \"quote\"\nand a line");
+    }
+
+    #[test]
+    fn one_line_has_each_name_once() {
+        let text = logged(LogFormat::Json, "info", || {
+            let _span = tracing::info_span!("request", id = "a", path = "/\"depth\":").entered();
+            tracing::info!(depth = 1, "plain");
+            tracing::info!(id = "b", log.line = 7, log.target = "elsewhere", "nearer");
+        });
+        let [plain, nearer] = [0, 1].map(|line| text.lines().nth(line).unwrap());
+        for (line, id) in [(plain, "a"), (nearer, "b")] {
+            let value: Value = serde_json::from_str(line).unwrap();
+            assert_eq!(
+                (&value["id"], &value["path"]),
+                (&id.into(), &"/\"depth\":".into())
+            );
+            assert_eq!(line.matches("\"id\":").count(), 1, "{line}");
+        }
+        assert!(plain.contains("\"depth\":1"), "{plain}");
+        assert!(nearer.contains("\"target\":\"elsewhere\"") && !nearer.contains("log."));
     }
 
     #[test]

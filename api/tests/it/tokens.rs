@@ -1,7 +1,7 @@
 //! Access tokens: what opens an account, and what is forged, stale or meant for others.
 
 use api::{settings::Settings, token::AUDIENCE};
-use axum::http::StatusCode;
+use axum::http::{Method, StatusCode};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{
     Algorithm, DecodingKey, EncodingKey, Validation, crypto::sign, decode, get_current_timestamp,
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::{
-    app::{PASSWORD, TestApp, pool, settings},
+    app::{PASSWORD, TestApp, pool, request, settings},
     sessions::me,
 };
 
@@ -269,4 +269,63 @@ async fn keys_are_changed_without_logging_anybody_out() {
     let app = restarted(app, &[NEW]).await;
     assert_eq!(status(&app, &of_new).await, StatusCode::OK);
     assert_eq!(status(&app, &of_old).await, StatusCode::UNAUTHORIZED);
+}
+
+/// A body that an operation takes, as far as the examples in the document make one.
+fn example(operation: &Value) -> Option<Value> {
+    let document = api::openapi::document();
+    let body = &operation["requestBody"]["content"]["application/json"];
+    let schema = body["schema"]["$ref"].as_str()?.strip_prefix('#')?;
+    let schema = document.pointer(schema)?;
+    if let Some(example) = schema.get("example") {
+        return Some(example.clone());
+    }
+    let fields = schema["properties"].as_object()?.iter();
+    let fields = fields.filter_map(|(name, field)| {
+        let example = field.get("example").or_else(|| field["examples"].get(0))?;
+        Some((name.clone(), example.clone()))
+    });
+    Some(fields.collect())
+}
+
+#[tokio::test]
+async fn the_token_of_an_account_that_is_gone_gets_nothing_and_changes_nothing() {
+    let app = TestApp::new().await;
+    app.verified("ada@example.com").await;
+    let token = token(&app).await;
+    sqlx::query("DELETE FROM accounts")
+        .execute(&app.database.pool)
+        .await
+        .unwrap();
+    let paths = api::openapi::document()["paths"].as_object().unwrap();
+    let mut asked = 0;
+    for (path, item) in paths {
+        for (method, operation) in item.as_object().unwrap() {
+            if !operation["security"].is_array() {
+                continue;
+            }
+            asked += 1;
+            let mut somewhere = path.clone();
+            while let (Some(from), Some(to)) = (somewhere.find('{'), somewhere.find('}')) {
+                somewhere.replace_range(from..=to, "01970000-0000-7000-8000-000000000000");
+            }
+            let method = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
+            let what = format!("{method} {path}");
+            let request = request(method, &somewhere)
+                .header("authorization", format!("Bearer {token}"))
+                .header("content-type", "application/json")
+                .header("idempotency-key", Uuid::now_v7().to_string());
+            let body = example(operation).map(|body| body.to_string());
+            let answer = app.send(request.body(body.unwrap_or_default().into()).unwrap());
+            let answer = answer.await;
+            match answer.status {
+                StatusCode::OK => assert_eq!(answer.json()["data"], json!([]), "{what}"),
+                status => assert!(
+                    matches!(status, StatusCode::UNAUTHORIZED | StatusCode::NOT_FOUND),
+                    "{what}: {answer:?}"
+                ),
+            }
+        }
+    }
+    assert!(asked >= 5);
 }

@@ -77,6 +77,16 @@ impl Cancel {
 }
 
 impl Job {
+    /// Whether another process had done it, in an earlier run than this one, at that moment.
+    ///
+    /// Who lost its entry may still say so, and then it has ended, whoever else is at it.
+    pub(super) fn was_done_before(&self, run: &Run, at: Micros) -> bool {
+        self.runs.iter().any(|earlier| {
+            let done = earlier.end.filter(|(_, how)| *how == How::Ok);
+            earlier.by != run.by && earlier.at < run.at && done.is_some_and(|(done, _)| done < at)
+        })
+    }
+
     /// Since when it may have been in the queue: a schedule's job since its slot.
     pub(super) fn since(&self) -> Micros {
         let slot = |run: &Run| run.slot.as_ref().map_or(run.at, |(_, slot)| *slot);

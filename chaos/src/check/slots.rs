@@ -6,10 +6,7 @@ use super::{
     evidence::{Evidence, Job, Run, runs},
     starts::{came_again, went_back},
 };
-use crate::{
-    history::{How, Micros},
-    report::Violation,
-};
+use crate::{history::Micros, report::Violation};
 
 /// From a worker's fetch to the start that was paid for by it.
 const LATER: Micros = 200_000;
@@ -62,7 +59,7 @@ fn at_once(evidence: &Evidence, name: &str, most: u64, runs: &[(&Job, &Run)]) ->
             goes_on
                 && other.id != job.id
                 && !again
-                && !was_done_before(other, beside, run)
+                && !other.was_done_before(beside, run.at)
                 && !fenced
                 && faults.losses(beside.at, run.at).next().is_none()
                 && !faults.undone((beside.at, beside.at), run.at)
@@ -77,16 +74,6 @@ fn at_once(evidence: &Evidence, name: &str, most: u64, runs: &[(&Job, &Run)]) ->
         }
     }
     found
-}
-
-/// Whether an earlier run had done the job of `beside` when the next one started.
-fn was_done_before(job: &Job, beside: &Run, next: &Run) -> bool {
-    job.runs.iter().any(|earlier| {
-        let done = earlier.end.filter(|(_, how)| *how == How::Ok);
-        earlier.by != beside.by
-            && earlier.at < beside.at
-            && done.is_some_and(|(at, _)| at < next.at)
-    })
 }
 
 /// I14: in no time start more jobs of a queue with a gate than its rate allows.

@@ -45,7 +45,7 @@ pub(super) fn links_follow(evidence: &Evidence) -> Vec<Violation> {
 /// were accepted, it does start.
 ///
 /// That it starts no second time is I3. Excused are runs of members on a worker that had lost
-/// its lease, whose jobs others had ended; and, if it does not start, losses of Redis' data
+/// its lease, whose jobs others had ended, or that others had done before; and, if it does not start, losses of Redis' data
 /// and failovers that undid something of it.
 pub(super) fn batches_are_followed(evidence: &Evidence) -> Vec<Violation> {
     let jobs = by_serial(evidence);
@@ -66,7 +66,9 @@ pub(super) fn batches_are_followed(evidence: &Evidence) -> Vec<Violation> {
             .and_then(|job| Some((job, job.runs.first()?)));
         if let Some((follower, start)) = first {
             for (member, run) in runs_of(&known) {
-                if evidence.run_until(run) > start.at && !is_fenced(evidence, run) {
+                let ended =
+                    evidence.run_until(run) <= start.at || member.was_done_before(run, start.at);
+                if !ended && !is_fenced(evidence, run) {
                     let sentence = format!("started, but {} of its batch had not ended", member.id);
                     found.push(follower.violates("I1", start.at, sentence));
                 }
@@ -184,6 +186,22 @@ mod tests {
         story.accepted(1, &jobs[0]);
         story.accepted(1, &jobs[1]);
         jobs
+    }
+
+    #[test]
+    fn a_member_that_was_done_before_has_ended() {
+        for (how, lawful) in [(How::Ok, true), (How::Cancelled, false)] {
+            let mut story = Story::new();
+            let [one, two, follows] = batch(&mut story);
+            story.run(10, "w1.1", &one, 1);
+            story.start(10, "w2.1", &two, 1);
+            story.end(60, "w2.1", &two, 1, how);
+            story.fault(20, 4300, Fault::SwallowReplies, "w2.1");
+            story.start(3800, "w1.1", &two, 1);
+            story.end(4600, "w1.1", &two, 1, How::Ok);
+            story.run(4400, "w1.1", &follows, 1);
+            story.judge(lawful, "I1");
+        }
     }
 
     #[test]

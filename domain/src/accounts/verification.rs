@@ -1,6 +1,6 @@
 //! Proof that an address is its owner's: a token that only the mail contains.
 
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -124,13 +124,7 @@ pub async fn verify(pool: &PgPool, token: &Token) -> Result<Uuid, VerifyError> {
     if verified.rows_affected() == 0 {
         return Err(VerifyError::Used);
     }
-    sqlx::query!(
-        "DELETE FROM sign_ups WHERE account_id = $1 AND id <> $2",
-        found.account_id,
-        found.sign_up_id,
-    )
-    .execute(&mut *tx)
-    .await?;
+    forget_sign_ups(&mut tx, found.account_id, Some(found.sign_up_id)).await?;
     sqlx::query!(
         "UPDATE sign_ups SET password_hash = NULL WHERE id = $1",
         found.sign_up_id
@@ -145,4 +139,20 @@ pub async fn verify(pool: &PgPool, token: &Token) -> Result<Uuid, VerifyError> {
     .await?;
     tx.commit().await?;
     Ok(found.account_id)
+}
+
+/// Deletes the sign-ups of an account with their passwords and tokens, but for `except`.
+pub(super) async fn forget_sign_ups(
+    conn: &mut PgConnection,
+    account_id: Uuid,
+    except: Option<Uuid>,
+) -> Result<(), Error> {
+    sqlx::query!(
+        "DELETE FROM sign_ups WHERE account_id = $1 AND id IS DISTINCT FROM $2",
+        account_id,
+        except,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
 }

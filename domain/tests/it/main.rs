@@ -3,5 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod accounts;
+mod deletion;
+mod email_change;
+mod passwords;
+mod people;
+mod profile;
+mod resend;
+mod roles;
 mod sessions;
 mod webhooks;

@@ -7,6 +7,7 @@ use queue::{QueueSettings, Registry};
 use crate::App;
 
 mod deliver_webhook;
+mod resend_verification;
 mod send_email;
 
 /// The queues that hold them, served in turn.
@@ -26,6 +27,7 @@ pub fn registry() -> Registry<Arc<App>> {
     Registry::new()
         .register(deliver_webhook::run)
         .register(send_email::run)
+        .register(resend_verification::run)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod account_mails;
 mod console;
 mod deliver_webhook;
 mod mail;

@@ -19,7 +19,7 @@ use worker::webhook::{Sender, System};
 use super::smtp::Server;
 
 /// What the job works with: a database, a queue and a folder of this test alone.
-struct Fixture {
+pub(crate) struct Fixture {
     database: TestDatabase,
     dir: tempfile::TempDir,
     app: Arc<App>,
@@ -28,7 +28,7 @@ struct Fixture {
 
 impl Fixture {
     /// Without a mail server, mails are files in the folder.
-    async fn new(smtp: Option<&Server>) -> Self {
+    pub(crate) async fn new(smtp: Option<&Server>) -> Self {
         let database = database().await;
         let dir = tempfile::tempdir().unwrap();
         let mailer = Mailer::new(&settings::Mail {
@@ -57,7 +57,7 @@ impl Fixture {
         }
     }
 
-    fn pool(&self) -> &PgPool {
+    pub(crate) fn pool(&self) -> &PgPool {
         &self.database.pool
     }
 
@@ -68,7 +68,7 @@ impl Fixture {
     }
 
     /// Takes the jobs out of the outbox and runs them to their end.
-    async fn work(&self) -> Report {
+    pub(crate) async fn work(&self) -> Report {
         let queue = Queue::connect(self.namespace.settings().clone());
         let queue = queue.await.unwrap();
         let relay = outbox::Relay::new(self.pool().clone(), queue.clone());
@@ -78,7 +78,7 @@ impl Fixture {
     }
 
     /// The mails in the folder, oldest first.
-    fn mails(&self) -> Vec<String> {
+    pub(crate) fn mails(&self) -> Vec<String> {
         let mut paths: Vec<_> = std::fs::read_dir(self.dir.path())
             .unwrap()
             .map(|entry| entry.unwrap().path())
@@ -91,8 +91,15 @@ impl Fixture {
             .collect()
     }
 
+    /// Empties the folder.
+    pub(crate) fn forget(&self) {
+        for entry in std::fs::read_dir(self.dir.path()).unwrap() {
+            std::fs::remove_file(entry.unwrap().path()).unwrap();
+        }
+    }
+
     /// The jobs that are not finished, by their tokens.
-    async fn left(&self) -> i64 {
+    pub(crate) async fn left(&self) -> i64 {
         sqlx::query_scalar("SELECT count(*) FROM job_outbox")
             .fetch_one(self.pool())
             .await
@@ -100,20 +107,20 @@ impl Fixture {
     }
 
     /// Does all that waits, and returns all mails.
-    async fn done(&self) -> Vec<String> {
+    pub(crate) async fn done(&self) -> Vec<String> {
         self.work().await.assert_all_done();
         assert_eq!(self.left().await, 0);
         self.mails()
     }
 
     /// Checks that nothing is left in Redis.
-    async fn end(self) {
+    pub(crate) async fn end(self) {
         self.namespace.end().await;
     }
 }
 
 /// The token that the mail shows on a line of its own.
-fn token(mail: &str) -> Token {
+pub(crate) fn token(mail: &str) -> Token {
     let line = mail.lines().find_map(|line| line.strip_prefix("Token: "));
     Token::parse(line.unwrap_or_else(|| panic!("no token line\n{mail}"))).unwrap()
 }

@@ -1,4 +1,9 @@
 mod create;
+mod end;
+mod list;
+mod log_out;
+mod log_out_everywhere;
+mod refresh;
 
 use std::borrow::Cow;
 
@@ -14,7 +19,15 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{App, problem::Problem, schema, token};
 
 pub(super) fn router() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(create::create))
+    OpenApiRouter::new()
+        .routes(routes!(
+            create::create,
+            list::list,
+            log_out_everywhere::log_out_everywhere
+        ))
+        .routes(routes!(refresh::refresh))
+        .routes(routes!(log_out::log_out))
+        .routes(routes!(end::end))
 }
 
 /// What a log-in and a refresh give, named as in OAuth 2.0 (RFC 6749, section 5.1).

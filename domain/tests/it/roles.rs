@@ -1,0 +1,127 @@
+//! Who is an admin, and what an admin sees.
+
+use domain::accounts::{
+    Role, RoleError, admins, find_by_email, grant_admin, list, revoke_admin, role,
+};
+use migrations::testing::database;
+use sqlx::PgPool;
+use uuid::Uuid;
+
+use crate::people::{PASSWORD, email, signed_up, verified};
+
+const ADA: &str = "ada@example.com";
+const EVE: &str = "eve@example.com";
+
+async fn admin_ids(pool: &PgPool) -> Vec<Uuid> {
+    let admins = admins(pool).await.unwrap();
+    assert!(admins.iter().all(|admin| admin.role == Role::Admin));
+    admins.into_iter().map(|admin| admin.id).collect()
+}
+
+#[tokio::test]
+async fn the_role_is_given_and_taken() {
+    let database = database().await;
+    let pool = &database.pool;
+    let ada = verified(pool, ADA).await;
+    assert_eq!(role(pool, ada).await.unwrap(), Some(Role::Member));
+    assert!(admin_ids(pool).await.is_empty());
+    for _ in 0..2 {
+        assert_eq!(
+            grant_admin(pool, &email("ADA@example.com")).await.unwrap(),
+            ada
+        );
+    }
+    assert_eq!(admin_ids(pool).await, [ada]);
+    assert_eq!(role(pool, ada).await.unwrap(), Some(Role::Admin));
+    let version = find_by_email(pool, &email(ADA))
+        .await
+        .unwrap()
+        .unwrap()
+        .version;
+    assert_eq!(version, 2, "granted twice, changed once");
+
+    let eve = verified(pool, EVE).await;
+    grant_admin(pool, &email(EVE)).await.unwrap();
+    assert_eq!(revoke_admin(pool, &email(ADA), false).await.unwrap(), ada);
+    assert_eq!(admin_ids(pool).await, [eve]);
+    assert_eq!(role(pool, Uuid::now_v7()).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn only_an_account_whose_address_is_proven_becomes_one() {
+    let database = database().await;
+    let pool = &database.pool;
+    signed_up(pool, ADA, PASSWORD).await;
+    let unverified = grant_admin(pool, &email(ADA)).await;
+    assert!(
+        matches!(unverified, Err(RoleError::Unverified)),
+        "{unverified:?}"
+    );
+    let unknown = grant_admin(pool, &email(EVE)).await;
+    assert!(matches!(unknown, Err(RoleError::Unknown)), "{unknown:?}");
+    let unknown = revoke_admin(pool, &email(EVE), true).await;
+    assert!(matches!(unknown, Err(RoleError::Unknown)), "{unknown:?}");
+    assert!(admin_ids(pool).await.is_empty());
+}
+
+#[tokio::test]
+async fn the_last_one_stays_unless_it_is_meant() {
+    let database = database().await;
+    let pool = &database.pool;
+    let ada = verified(pool, ADA).await;
+    verified(pool, EVE).await;
+    grant_admin(pool, &email(ADA)).await.unwrap();
+    let last = revoke_admin(pool, &email(ADA), false).await;
+    assert!(matches!(last, Err(RoleError::LastAdmin)), "{last:?}");
+    // A member is none, whoever is the last.
+    revoke_admin(pool, &email(EVE), false).await.unwrap();
+    assert_eq!(admin_ids(pool).await, [ada]);
+    revoke_admin(pool, &email(ADA), true).await.unwrap();
+    assert!(admin_ids(pool).await.is_empty());
+}
+
+#[tokio::test]
+async fn of_two_who_are_revoked_at_once_one_stays() {
+    let database = database().await;
+    let pool = &database.pool;
+    for address in [ADA, EVE] {
+        verified(pool, address).await;
+        grant_admin(pool, &email(address)).await.unwrap();
+    }
+    let (ada, eve) = (email(ADA), email(EVE));
+    let (one, other) = tokio::join!(
+        revoke_admin(pool, &ada, false),
+        revoke_admin(pool, &eve, false)
+    );
+    assert_ne!(one.is_ok(), other.is_ok(), "{one:?} {other:?}");
+    assert_eq!(admin_ids(pool).await.len(), 1);
+}
+
+#[tokio::test]
+async fn accounts_are_listed_newest_first_page_by_page() {
+    let database = database().await;
+    let pool = &database.pool;
+    let mut made = Vec::new();
+    for n in 0..5 {
+        made.push(
+            signed_up(pool, &format!("a{n}@example.com"), PASSWORD)
+                .await
+                .0,
+        );
+    }
+    made.reverse();
+    let first = list(pool, None, 3).await.unwrap();
+    let second = list(pool, Some(first[2].id), 3).await.unwrap();
+    let seen: Vec<_> = first
+        .iter()
+        .chain(&second)
+        .map(|account| account.id)
+        .collect();
+    assert_eq!(seen, made);
+    let found = find_by_email(pool, &email("A3@Example.COM"))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(found.id, made[1]);
+    assert!(find_by_email(pool, &email(ADA)).await.unwrap().is_none());
+}

@@ -170,7 +170,7 @@ async fn talk(
         }
         Answer::Endless(bytes) => {
             stream.write_all(bytes.as_bytes()).await?;
-            let chunk = [b'x'; 64 * 1024];
+            let chunk = vec![b'x'; 64 * 1024];
             loop {
                 let written = stream.write(&chunk).await?;
                 state.sent.fetch_add(written as u64, Ordering::SeqCst);

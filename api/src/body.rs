@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::{
     fields::{Fields, FromFields, Source, type_of},
+    json::Unambiguous,
     problem::{FieldError, Place, Problem},
 };
 
@@ -21,8 +22,10 @@ impl<S: Send + Sync, T: FromFields> FromRequest<S> for Body<T> {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         match Json::from_request(request, state).await {
-            Ok(Json(Value::Object(fields))) => Fields::new(Source::Body, fields).read().map(Self),
-            Ok(Json(other)) => Err(Problem::invalid_fields(vec![FieldError {
+            Ok(Json(Unambiguous(Value::Object(fields)))) => {
+                Fields::new(Source::Body, fields).read().map(Self)
+            }
+            Ok(Json(Unambiguous(other))) => Err(Problem::invalid_fields(vec![FieldError {
                 place: Place::Pointer(String::new()),
                 detail: format!("the body must be an object, not {}", type_of(&other)),
             }])),

@@ -38,6 +38,13 @@ impl From<EnqueueError> for Problem {
     }
 }
 
+/// From [`crate::limit::Limits`]: without Redis nothing is let through that could be guessed.
+impl From<queue::Error> for Problem {
+    fn from(error: queue::Error) -> Self {
+        Self::of(&error)
+    }
+}
+
 impl Problem {
     /// 503 when a dependency is away, else 500; the log gets one line with the whole chain.
     fn of(error: &(dyn Error + 'static)) -> Self {
@@ -62,6 +69,8 @@ fn is_unavailable(error: &(dyn Error + 'static)) -> bool {
                 | EnqueueError::OutOfMemory
                 | EnqueueError::Unavailable(_)
         )
+    } else if let Some(error) = error.downcast_ref::<queue::Error>() {
+        error.is_unavailable()
     } else {
         error.source().is_some_and(is_unavailable)
     }

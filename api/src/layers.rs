@@ -21,7 +21,7 @@ use tower_http::{
     timeout::TimeoutLayer,
 };
 
-use crate::{etag, problem, problem::Problem, request};
+use crate::{client, etag, problem, problem::Problem, request};
 
 /// How long a browser may remember what CORS allows.
 const CORS_MAX_AGE: Duration = Duration::from_secs(60 * 60);
@@ -40,6 +40,7 @@ where
     S: Clone + Send + Sync + 'static,
 {
     let guards = ServiceBuilder::new()
+        .layer(from_fn_with_state(http.trusted_proxies, client::recognise))
         .layer(from_fn(etag::not_modified))
         .layer(from_fn(problem::document))
         .layer(TimeoutLayer::with_status_code(
@@ -102,7 +103,12 @@ fn cors(origins: &[String]) -> CorsLayer {
             request::HEADER,
             HeaderName::from_static("traceparent"),
         ])
-        .expose_headers([request::HEADER, header::RETRY_AFTER])
+        .expose_headers([
+            request::HEADER,
+            header::RETRY_AFTER,
+            client::RATE_LIMIT,
+            client::RATE_LIMIT_POLICY,
+        ])
         .max_age(CORS_MAX_AGE)
 }
 

@@ -17,10 +17,13 @@
 
 pub mod body;
 pub mod caller;
+pub mod client;
 pub mod etag;
 mod failure;
 pub mod fields;
+mod json;
 mod layers;
+pub mod limit;
 pub mod openapi;
 pub mod page;
 pub mod path;
@@ -43,7 +46,7 @@ use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
 pub use self::server::{CutOff, Drain, serve};
-use self::{settings::Settings, token::AccessTokens};
+use self::{limit::Limits, settings::Settings, token::AccessTokens};
 
 /// What handlers share.
 #[derive(Clone)]
@@ -52,6 +55,8 @@ pub struct App {
     pub pool: PgPool,
     /// Signs and checks access tokens.
     pub tokens: Arc<AccessTokens>,
+    /// How often a client may try what could be guessed.
+    pub limits: Limits,
     /// Make the signing secrets of webhooks.
     pub webhook_keys: Arc<Keys>,
     /// Where webhooks may lead.
@@ -69,6 +74,7 @@ impl App {
         draining: CancellationToken,
     ) -> Self {
         Self {
+            limits: Limits::new(&queue, settings.limits.clone()),
             health: health(pool.clone(), queue, draining),
             pool,
             tokens: Arc::new(AccessTokens::new(&settings.auth, &settings.http.public_url)),

@@ -9,7 +9,8 @@
 //! - with `security` can answer 401; with ids in its path, 404; with a query, 400 and 422;
 //! - with [`IfMatch`](crate::etag::IfMatch) among its `params` can answer 412, with
 //!   [`IfNoneMatch`](crate::etag::IfNoneMatch) 304, and with either sends an `ETag`;
-//! - that can answer 201 sends `Location`; one that can answer 429 sends the `RateLimit` fields.
+//! - that can answer 201 sends `Location`; one that can answer 429 sends the `RateLimit` fields
+//!   with whatever it answers.
 //!
 //! A response without a description, `(status = 429)`, is the one that `shared.json` has for its
 //! status. One with a description of its own keeps it, and gets headers and the problem's body.
@@ -88,7 +89,7 @@ fn complete(operation: &mut Value, components: &mut Value) {
         operation["tags"][0].as_str(),
         operation["operationId"].as_str(),
     ) {
-        operation["operationId"] = json!(format!("{}_{verb}", tag.replace(' ', "_")));
+        operation["operationId"] = json!(format!("{}.{verb}", tag.replace(' ', "-")));
     }
     let kinds = statuses(operation);
     let versioned = kinds.contains(&"412") || kinds.contains(&"304");
@@ -102,9 +103,13 @@ fn complete(operation: &mut Value, components: &mut Value) {
     let limited = responses.contains_key("429");
     for (status, response) in responses {
         let shared = &components["responses"][status];
-        if response["description"] == "" && shared.is_object() {
-            *response = json!({ "$ref": format!("#/components/responses/{status}") });
-            continue;
+        let described = response["description"].as_str().unwrap_or_default() != "";
+        if !described && shared.is_object() {
+            if !limited || status == "429" {
+                *response = json!({ "$ref": format!("#/components/responses/{status}") });
+                continue;
+            }
+            response["description"] = shared["description"].clone();
         }
         for part in ["headers", "content"] {
             let own = response[part].take();
@@ -116,8 +121,8 @@ fn complete(operation: &mut Value, components: &mut Value) {
             ("X-Request-Id", true),
             ("ETag", succeeds && versioned && status != "204"),
             ("Location", status == "201"),
-            ("RateLimit", succeeds && limited),
-            ("RateLimit-Policy", succeeds && limited),
+            ("RateLimit", limited),
+            ("RateLimit-Policy", limited),
         ];
         for (name, _) in headers.iter().filter(|(_, sent)| *sent) {
             let header = json!({ "$ref": format!("#/components/headers/{name}") });

@@ -1,6 +1,6 @@
 //! Errors as clients see them: RFC 9457 problem documents.
 
-use std::fmt::Display;
+use std::{fmt::Display, time::Duration};
 
 use axum::{
     extract::Request,
@@ -10,7 +10,7 @@ use axum::{
 };
 use serde::Serialize;
 
-use crate::request::RequestId;
+use crate::request::{RequestId, shortened};
 
 /// The media type of a problem document.
 pub const MEDIA_TYPE: &str = "application/problem+json";
@@ -25,6 +25,7 @@ pub struct Problem {
     kind: Option<Kind>,
     detail: String,
     errors: Vec<FieldError>,
+    retry_after: Option<HeaderValue>,
 }
 
 /// What is wrong with one field of a request's body, or one parameter of its query.
@@ -55,6 +56,7 @@ enum Kind {
     WrongCredentials,
     InvalidRefreshToken,
     InvalidVerificationToken,
+    QuotaExceeded,
 }
 
 impl Kind {
@@ -71,6 +73,7 @@ impl Kind {
                 "invalid-verification-token",
                 "The verification token is not valid",
             ),
+            Self::QuotaExceeded => ("quota-exceeded", "There were too many such requests"),
         }
     }
 }
@@ -83,6 +86,7 @@ impl Problem {
             kind: None,
             detail: detail.into(),
             errors: Vec::new(),
+            retry_after: (status == StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY_AFTER),
         }
     }
 
@@ -165,6 +169,21 @@ impl Problem {
         )
     }
 
+    /// 429: a limit is used up, and one request more of it will be free after this time.
+    ///
+    /// It does not say which one, whether it is the client's alone, or whether there is such an
+    /// account.
+    pub fn too_many_requests(retry_after: Duration) -> Self {
+        // At once would be refused again.
+        let seconds = retry_after.as_millis().div_ceil(1000).max(1);
+        let detail = format!("Wait for {seconds} s before you try this again.");
+        let seconds = u64::try_from(seconds).unwrap_or(u64::MAX);
+        Self {
+            retry_after: Some(HeaderValue::from(seconds)),
+            ..Self::of_kind(StatusCode::TOO_MANY_REQUESTS, Kind::QuotaExceeded, detail)
+        }
+    }
+
     /// 401: a refresh token that gives nothing; why is not told apart.
     pub fn invalid_refresh_token() -> Self {
         Self::of_kind(
@@ -216,15 +235,12 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut response = self.status.into_response();
         let headers = response.headers_mut();
-        match self.status {
-            StatusCode::UNAUTHORIZED => {
-                let challenge = HeaderValue::from_static("Bearer realm=\"slipway\"");
-                headers.insert(header::WWW_AUTHENTICATE, challenge);
-            }
-            StatusCode::SERVICE_UNAVAILABLE => {
-                headers.insert(header::RETRY_AFTER, RETRY_AFTER);
-            }
-            _ => {}
+        if self.status == StatusCode::UNAUTHORIZED {
+            let challenge = HeaderValue::from_static("Bearer realm=\"slipway\"");
+            headers.insert(header::WWW_AUTHENTICATE, challenge);
+        }
+        if let Some(time) = self.retry_after.clone() {
+            headers.insert(header::RETRY_AFTER, time);
         }
         response.extensions_mut().insert(self);
         response
@@ -250,7 +266,7 @@ struct Document<'a> {
 /// body of its own, such as a page or the report of `/readyz`, stays as it is.
 pub async fn document(request: Request, next: Next) -> Response {
     let id = request.extensions().get::<RequestId>().cloned();
-    let path = request.uri().path().to_owned();
+    let path = shortened(request.uri().path()).to_owned();
     let mut response = next.run(request).await;
     let problem = match response.extensions_mut().remove::<Problem>() {
         Some(problem) => problem,

@@ -15,6 +15,9 @@ use uuid::Uuid;
 /// The header that carries a request's id, in both directions.
 pub const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 
+/// The most characters of a path that a log line or a problem shows.
+const LONGEST_PATH: usize = 256;
+
 /// What ties an answer to its log lines. Handlers find it among a request's extensions.
 #[derive(Clone, Debug)]
 pub struct RequestId(Arc<str>);
@@ -82,6 +85,18 @@ fn trace_of(headers: &HeaderMap) -> TraceContext {
         .map_or_else(TraceContext::root, TraceContext::child)
 }
 
+/// The path, or its beginning when it is longer than any of ours; never half an escape.
+pub(crate) fn shortened(path: &str) -> &str {
+    let Some((end, _)) = path.char_indices().nth(LONGEST_PATH) else {
+        return path;
+    };
+    let cut = &path[..end];
+    match cut.rfind('%') {
+        Some(escape) if escape + 3 > end => &cut[..escape],
+        _ => cut,
+    }
+}
+
 fn log(route: &str, path: &str, response: &Response, begun: Instant) {
     let status = response.status().as_u16();
     let latency_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -91,7 +106,7 @@ fn log(route: &str, path: &str, response: &Response, begun: Instant) {
     } else {
         tracing::info!(
             http.status = status,
-            http.path = path,
+            http.path = shortened(path),
             latency_ms,
             "answered"
         );
@@ -101,6 +116,17 @@ fn log(route: &str, path: &str, response: &Response, begun: Instant) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_long_path_is_cut_between_its_characters() {
+        assert_eq!(shortened("/v1/me"), "/v1/me");
+        assert_eq!(shortened(&"a".repeat(300)), "a".repeat(256));
+        for before in [253, 254, 255] {
+            let path = format!("{}%c3%bc", "a".repeat(before));
+            let end = if before == 253 { "%c3" } else { "" };
+            assert_eq!(shortened(&path), format!("{}{end}", "a".repeat(before)));
+        }
+    }
 
     #[test]
     fn only_harmless_ids_are_taken_over() {

@@ -1,5 +1,6 @@
 use std::{
     convert::Infallible,
+    net::SocketAddr,
     pin::{Pin, pin},
     sync::{
         Arc,
@@ -12,7 +13,7 @@ use std::{
 use axum::{
     BoxError, Router,
     body::{Body, Bytes, HttpBody},
-    extract::Request,
+    extract::{ConnectInfo, Request},
     response::Response,
     serve::Listener,
 };
@@ -85,7 +86,7 @@ pub async fn serve(
         }
     });
     loop {
-        let (stream, _) = tokio::select! {
+        let (stream, peer) = tokio::select! {
             accepted = Listener::accept(&mut listener) => accepted,
             () = &mut closing => break,
         };
@@ -95,6 +96,7 @@ pub async fn serve(
         }
         let connection = Connection {
             router: router.clone(),
+            peer,
             in_hand: Arc::default(),
             draining: draining.clone(),
             longest: drain.request_timeout + TIME_TO_READ,
@@ -122,6 +124,7 @@ pub async fn serve(
 /// One connection, from its first byte to its last.
 struct Connection {
     router: Router,
+    peer: SocketAddr,
     /// Cloned into each request and its answer, so that the count tells whether there is one.
     in_hand: Arc<()>,
     draining: CancellationToken,
@@ -141,10 +144,9 @@ impl Connection {
     async fn run(self, stream: TcpStream) -> End {
         let service = service_fn(|request: hyper::Request<Incoming>| {
             let held = Arc::clone(&self.in_hand);
-            let answer = self
-                .router
-                .clone()
-                .oneshot(Request::map(request, Body::new));
+            let mut request = Request::map(request, Body::new);
+            request.extensions_mut().insert(ConnectInfo(self.peer));
+            let answer = self.router.clone().oneshot(request);
             async move {
                 let answer: Response = answer.await?;
                 Ok::<_, Infallible>(answer.map(|body| Held { body, _held: held }))

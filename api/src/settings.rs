@@ -6,6 +6,8 @@ use service::settings::{
     Telemetry, Webhooks,
 };
 
+use crate::limit::Quotas;
+
 /// All settings of `api serve`.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -17,6 +19,8 @@ pub struct Settings {
     pub shutdown: Shutdown,
     /// Address and limits.
     pub http: Http,
+    /// How often a client may try what could be guessed.
+    pub limits: Quotas,
     /// The keys of access tokens.
     pub auth: Auth,
     /// The keys and targets of webhooks.
@@ -42,6 +46,7 @@ impl Settings {
                 telemetry: Telemetry::read(reader),
                 shutdown: Shutdown::read(reader),
                 http: Http::read(reader, environment),
+                limits: Quotas::read(reader),
                 auth: Auth::read(reader),
                 webhooks: Webhooks::read(reader, environment),
                 database: Database::read(reader),

@@ -45,6 +45,20 @@ pub enum Error {
     Reply(&'static str),
 }
 
+impl Error {
+    /// Whether Redis cannot take it now, rather than not like this.
+    #[must_use]
+    pub fn is_unavailable(&self) -> bool {
+        let Self::Redis(error) = self else {
+            return false;
+        };
+        match Trouble::of(error) {
+            Trouble::Connection | Trouble::Demoted | Trouble::Busy | Trouble::OutOfMemory => true,
+            Trouble::NoGroup | Trouble::NoScript | Trouble::Other => false,
+        }
+    }
+}
+
 /// Why a job was not enqueued, or may not have been.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -16,6 +16,7 @@ pub mod inspect;
 mod job;
 mod keys;
 mod letters;
+pub mod limit;
 mod options;
 mod packing;
 mod parked;

@@ -17,7 +17,7 @@ use crate::{
     EnqueueError, Enqueued, Envelope, Error, Job, JobId, Options, Packer, Priority, Run, Slot,
     UniqueHash, UniqueMode,
     bound::{add_bounded, check_room},
-    connection::Connections,
+    connection::{Connection, Connections},
     envelope::{Extras, Sealer, unique_hash, whole_ms},
     keys::{ENVELOPE, Keys},
     partitions::{bits_of, meeting},
@@ -271,6 +271,11 @@ impl Queue {
 
     pub(crate) fn settings(&self) -> &Settings {
         &self.0.settings
+    }
+
+    /// A connection to the server that has this key.
+    pub(crate) fn connection_to(&self, key: &str) -> Connection {
+        self.0.connections.to(key)
     }
 }
 

@@ -65,6 +65,7 @@ scripts! {
     HAND_BACK = "hand_back.lua";
     LEAVE = "leave.lua";
     LET_IN = "let_in.lua";
+    LIMIT = "limit.lua";
     RECLAIM = "reclaim.lua";
     RELAY = "relay.lua";
     REPLACE = "replace.lua";

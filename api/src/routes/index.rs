@@ -54,7 +54,7 @@ pub(super) async fn show() -> Json<Index> {
     Json(Index {
         name: "slipway",
         version: env!("CARGO_PKG_VERSION"),
-        documentation: "/openapi.json here; README.md and the folder docs in the repository",
+        documentation: "/docs and /openapi.json here; README.md and the folder docs in the repository",
         endpoints: &ENDPOINTS,
     })
 }

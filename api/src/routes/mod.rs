@@ -1,6 +1,7 @@
 //! The endpoints: a folder per resource, a file per verb.
 
 mod accounts;
+mod docs;
 mod index;
 mod me;
 mod sessions;
@@ -15,6 +16,7 @@ pub(crate) fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(index::show))
         .routes(routes!(index::openapi))
+        .merge(docs::router())
         .merge(accounts::router())
         .merge(sessions::router())
         .merge(me::router())

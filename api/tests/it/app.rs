@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use api::{App, settings::Settings};
+use api::{App, limit::Policy, settings::Settings};
 use axum::{
     Router,
     body::{Body, Bytes, to_bytes},
@@ -25,6 +25,8 @@ pub(crate) const PASSWORD: &str = "correct horse battery";
 
 pub(crate) struct TestApp {
     pub(crate) database: TestDatabase,
+    /// Of everything that it keeps in Redis.
+    pub(crate) namespace: String,
     pub(crate) draining: CancellationToken,
     pub(crate) router: Router,
 }
@@ -37,15 +39,18 @@ pub(crate) struct Answer {
     pub(crate) body: Bytes,
 }
 
-/// Settings with everything at its default; tests connect by themselves.
+/// Settings with everything at its default but the limits of a client, of which a test has only
+/// one; tests connect by themselves.
 pub(crate) fn settings() -> Settings {
-    let secrets = [
+    let unlimited = Policy::ALL.map(|policy| format!("{}=1000000/1", policy.name()));
+    let settings = [
+        ("API_LIMITS", &*unlimited.join(",")),
         ("JWT_SECRET", "q4Zt8vN2kLx7Rb0YwJ5mHc9PdF3sGa6T"),
         ("WEBHOOK_SECRET", "hT5nQ8wYc2Vz9KfR4mLx7Bd0Js3GpA6e"),
         ("DATABASE_PASSWORD", "k3Vx8aPq0ZtR5mWy"),
         ("REDIS_PASSWORD", "Zp7Lw2Qx9Rt4Yb6N"),
     ];
-    Settings::read(Reader::from_pairs(secrets)).unwrap()
+    Settings::read(Reader::from_pairs(settings)).unwrap()
 }
 
 /// How the service connects to a test's database, by `port` instead of the server's own.
@@ -81,11 +86,13 @@ impl TestApp {
         settings: &Settings,
     ) -> Self {
         let draining = CancellationToken::new();
+        let namespace = redis.namespace.clone();
         let queue = Queue::connect(redis).await.unwrap();
         let app = App::new(pool, queue, settings, draining.clone());
         let router = api::router(app);
         Self {
             database,
+            namespace,
             draining,
             router,
         }
@@ -145,6 +152,16 @@ impl TestApp {
         let body = json!({ "token": token });
         let answer = self.post("/v1/accounts/verify", &body).await;
         answer.expect(StatusCode::NO_CONTENT);
+    }
+
+    /// A log-in that came through a proxy, from this address.
+    pub(crate) async fn log_in_from(&self, address: &str, email: &str, password: &str) -> Answer {
+        let body = json!({ "email": email, "password": password });
+        let request = request(Method::POST, "/v1/sessions")
+            .header(header::CONTENT_TYPE, "application/json")
+            .header("x-forwarded-for", address);
+        self.send(request.body(body.to_string().into()).unwrap())
+            .await
     }
 
     /// The mails that wait in the outbox, oldest first.

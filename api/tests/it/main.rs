@@ -5,6 +5,10 @@
 mod accounts;
 mod app;
 mod binary;
+mod docs_page;
+mod enumeration;
+mod hostile;
+mod limits;
 mod openapi;
 mod outage;
 mod problems;

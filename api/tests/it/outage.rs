@@ -237,7 +237,7 @@ async fn an_older_schema_is_not_ready_and_a_newer_one_is() {
 }
 
 #[tokio::test]
-async fn without_redis_it_is_not_ready_and_loses_no_mail() {
+async fn without_redis_it_limits_nobody_and_so_lets_nobody_in_and_loses_no_mail() {
     let mut redis = queue::testing::settings();
     let ConnectionAddr::Tcp(host, port) = redis.redis.addr().clone() else {
         panic!("TEST_REDIS_URL is a TCP address");
@@ -252,19 +252,25 @@ async fn without_redis_it_is_not_ready_and_loses_no_mail() {
     let pool = pool(&database, database.options.get_port());
     let app = TestApp::over(database, pool, redis, &settings()).await;
     app.get("/readyz").await.expect(StatusCode::OK);
+    app.sign_up("ada@example.com")
+        .await
+        .expect(StatusCode::ACCEPTED);
 
     cable.line.send_replace(Line::Cut);
     let report = app.get("/readyz").await;
     let report = report.expect(StatusCode::SERVICE_UNAVAILABLE).json();
     assert_ne!(report["checks"]["redis"], "ok");
     assert_eq!(report["checks"]["postgres"], "ok");
-    // The outbox takes the mail in; it goes out when Redis is back.
-    app.sign_up("ada@example.com")
-        .await
-        .expect(StatusCode::ACCEPTED);
+    // Nobody counts how often they try, so nobody may.
+    assert_unavailable(&app.sign_up("eve@example.com").await);
+    assert_unavailable(&app.log_in("ada@example.com", PASSWORD).await);
+    // What was accepted waits in the outbox, and goes out when Redis is back.
     assert_eq!(app.mails().await.len(), 1);
 
     cable.line.send_replace(Line::Whole);
     // The connection comes back in the background.
     until_ready(&app).await;
+    app.sign_up("eve@example.com")
+        .await
+        .expect(StatusCode::ACCEPTED);
 }

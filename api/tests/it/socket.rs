@@ -2,7 +2,7 @@
 
 use std::{io::ErrorKind::ConnectionReset, net::SocketAddr, time::Duration};
 
-use api::{CutOff, Drain};
+use api::{CutOff, Drain, settings::Settings};
 use service::shutdown::Shutdown;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -12,11 +12,19 @@ use tokio::{
 
 use crate::app::TestApp;
 
-struct Running {
+pub(crate) struct Running {
     app: TestApp,
-    addr: SocketAddr,
+    pub(crate) addr: SocketAddr,
     shutdown: Shutdown,
     served: JoinHandle<Result<(), CutOff>>,
+}
+
+impl Running {
+    /// Stops, and checks that no request is still in hand.
+    pub(crate) async fn stop(self) {
+        self.shutdown.soft.cancel();
+        self.served.await.unwrap().unwrap();
+    }
 }
 
 /// Longer than any test.
@@ -31,7 +39,19 @@ async fn run(lead: Duration) -> Running {
 }
 
 async fn run_for(drain: Drain) -> Running {
-    let app = TestApp::new().await;
+    run_app(TestApp::new().await, drain).await
+}
+
+/// With settings of its own, until it is stopped.
+pub(crate) async fn run_with(change: impl FnOnce(&mut Settings)) -> Running {
+    let drain = Drain {
+        lead: Duration::ZERO,
+        request_timeout: FOREVER,
+    };
+    run_app(TestApp::with(change).await, drain).await
+}
+
+async fn run_app(app: TestApp, drain: Drain) -> Running {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
     let shutdown = Shutdown {

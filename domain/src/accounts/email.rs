@@ -58,7 +58,7 @@ impl Email {
     /// What makes it unique: the address in lower case.
     ///
     /// The part before the `@` may tell cases apart by the standard; no provider does.
-    pub(crate) fn key(&self) -> String {
+    pub fn key(&self) -> String {
         self.0.to_ascii_lowercase()
     }
 }

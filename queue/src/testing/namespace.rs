@@ -16,7 +16,7 @@ use crate::{
 /// Fields that the hash `m` may have: its size must not follow the work.
 const MAX_META: u64 = 16;
 /// How the names begin of keys that must have a time to live.
-const PASSING: [&str; 5] = ["once:", "st:", "result:", "progress:", "b:"];
+const PASSING: [&str; 6] = ["once:", "st:", "result:", "progress:", "b:", "tat:"];
 
 /// A namespace that one test has to itself, and must leave clean.
 ///
@@ -224,7 +224,7 @@ impl Look {
                     indexed.extend(ids.map(ToOwned::to_owned));
                 }
                 slots if slots.starts_with("k:") => self.slots(key, found).await,
-                // Markers, counters of a minute, and what jobs have said.
+                // Markers, counters of a minute, what jobs have said, and limits.
                 passing if PASSING.iter().any(|kind| passing.starts_with(kind)) => {
                     let left: i64 = self.ask(&["PTTL", key]).await;
                     if left < 0 {

@@ -19,6 +19,7 @@ mod gate;
 mod harness;
 mod inspect;
 mod lease;
+mod limit;
 mod model;
 mod outage;
 mod outcomes;

@@ -9,6 +9,7 @@ use queue::{
     Awaited, Batch, Cancelled, Chain, Envelope, JobId, KeyLimit, Options, Queue, QueueSettings,
     Rate, Registry, Relayed, Run, Schedule, Settings, UniqueMode,
     inspect::{Deletion, State},
+    limit::{Limit, Limiter},
     redis::{IntoConnectionInfo, Value},
     testing,
 };
@@ -45,6 +46,15 @@ async fn the_users_rights_are_enough_for_all_that_the_queue_does() {
         ..Options::default()
     };
     queue.ping().await.unwrap();
+    let limit = Limit {
+        requests: 1,
+        per: Duration::from_secs(60),
+        burst: 1,
+    };
+    for allowed in [true, false] {
+        let taken = Limiter::new(&queue).take(&[("a", limit)]).await.unwrap();
+        assert_eq!(taken.allowed, allowed);
+    }
     through_gates(&queue).await;
     queue
         .enqueue_many(&[

@@ -53,6 +53,15 @@ pub const VARIABLES: &[Variable] = &[
         "65536",
         "the largest request body, in bytes",
     ),
+    with_default(
+        "API_TRUSTED_PROXIES",
+        "0",
+        "proxies in front of the API that say whose request it is",
+    ),
+    optional(
+        "API_LIMITS",
+        "how often clients may try what could be guessed, where not by default",
+    ),
     secret(
         "JWT_SECRET",
         "keys of access tokens, one of at least 32 characters in each line; the first signs, all check",

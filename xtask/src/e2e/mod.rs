@@ -42,7 +42,7 @@ struct Run<'a> {
 type Step = fn(&Run) -> Result<String>;
 
 /// The scenario, in order. A step returns what is worth saying about it.
-const STEPS: [(&str, Step); 11] = [
+const STEPS: [(&str, Step); 12] = [
     ("the service names itself and is ready", product::ready),
     ("sign up, read the mail, verify, log in", product::sign_up),
     (
@@ -50,6 +50,7 @@ const STEPS: [(&str, Step); 11] = [
         product::known_address,
     ),
     ("a token works once", product::token_works_once),
+    ("refresh, a token used twice, log out", product::sessions),
     ("wrong requests get problem documents", product::problems),
     ("answers carry the security headers", product::headers),
     ("the queues can be looked into", product::queues),

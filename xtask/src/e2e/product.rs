@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 use std::time::Duration;
 
-use super::{PASSWORD, Run, mail};
+use super::{PASSWORD, Run, client::Answer, mail};
 
 /// How long a mail may take on an idle stack.
 const MAIL: Duration = Duration::from_secs(10);
@@ -70,6 +70,31 @@ pub(super) fn token_works_once(run: &Run) -> Result<String> {
     Ok(String::new())
 }
 
+pub(super) fn sessions(run: &Run) -> Result<String> {
+    let email = run.verified_account()?;
+    let first = run.tokens(&email)?;
+    let second = run.refresh(&first)?.expect(200)?;
+    let access_token = second.text("access_token")?;
+    let listed = run.client.get_as("/v1/sessions", &access_token)?;
+    let listed = listed.expect(200)?.json()?;
+    let sessions = listed["data"].as_array().map(Vec::len);
+    ensure!(sessions == Some(1), "a refresh made a session: {listed}");
+
+    // A token that comes again is refused, and takes the session with it.
+    run.refresh(&first)?.expect_problem(401)?;
+    run.refresh(&second)?.expect_problem(401)?;
+
+    let other = run.tokens(&email)?;
+    let access_token = other.text("access_token")?;
+    let log_out = "/v1/sessions/current";
+    run.client.delete_as(log_out, &access_token)?.expect(204)?;
+    run.refresh(&other)?.expect_problem(401)?;
+    run.client
+        .get_as("/v1/sessions", &access_token)?
+        .expect_problem(401)?;
+    Ok(String::new())
+}
+
 pub(super) fn problems(run: &Run) -> Result<String> {
     let client = &run.client;
     client.get("/v1/nowhere")?.expect_problem(404)?;
@@ -122,6 +147,22 @@ impl Run<'_> {
             .body)
     }
 
+    /// Signs up as a client does that obeys `Retry-After`: without Redis, which counts sign-ups,
+    /// none is taken.
+    pub(super) fn sign_up_again_until_taken(&self, email: &str) -> Result<()> {
+        let account = json!({"email": email, "password": PASSWORD});
+        for _ in 0..10 {
+            let answer = self.client.post("/v1/accounts", &account)?;
+            if answer.status != 503 {
+                return answer.expect(202).map(drop);
+            }
+            let seconds = answer.expect_problem(503)?;
+            let seconds = seconds.header("retry-after").unwrap_or_default().parse();
+            super::pause(Duration::from_secs(seconds?));
+        }
+        anyhow::bail!("Redis is back for long, and sign-up is still refused")
+    }
+
     /// Signs up and proves the address.
     pub(super) fn verified_account(&self) -> Result<String> {
         let email = self.new_address();
@@ -136,6 +177,11 @@ impl Run<'_> {
 
     /// Logs in and returns the access token.
     pub(super) fn log_in(&self, email: &str) -> Result<String> {
+        self.tokens(email)?.text("access_token")
+    }
+
+    /// Logs in.
+    fn tokens(&self, email: &str) -> Result<Answer> {
         let session = json!({"email": email, "password": PASSWORD});
         let answer = self.client.post("/v1/sessions", &session)?.expect(200)?;
         ensure!(
@@ -149,7 +195,13 @@ impl Run<'_> {
             answer.body
         );
         answer.text("refresh_token")?;
-        answer.text("access_token")
+        Ok(answer)
+    }
+
+    /// Sends the refresh token of these tokens.
+    fn refresh(&self, tokens: &Answer) -> Result<Answer> {
+        let refresh_token = json!({"refresh_token": tokens.text("refresh_token")?});
+        self.client.post("/v1/sessions/refresh", &refresh_token)
     }
 }
 

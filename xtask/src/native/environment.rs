@@ -82,6 +82,10 @@ pub(crate) fn of(
             set("API_ADDR", format!("127.0.0.1:{}", ports.api));
             set("JWT_SECRET_FILE", secret("jwt_secret"));
             set("WEBHOOK_SECRET_FILE", secret("webhook_secret"));
+            // As in docker-compose.yml, and for the same reason: it listens on loopback.
+            if settings.get("API_TRUSTED_PROXIES").is_none() {
+                set("API_TRUSTED_PROXIES", "1".to_owned());
+            }
         }
         "worker" => {
             set("WEBHOOK_SECRET_FILE", secret("webhook_secret"));

@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 use crate::{
     App,
     body::Body,
+    client::Client,
     fields::{Fields, FromFields, text},
     problem::Problem,
     schema,
@@ -42,11 +43,14 @@ pub(super) struct Accepted {
 /// Whether the address has an account already is only said in the mail to it.
 #[utoipa::path(post, path = "/v1/accounts", tag = "accounts", request_body = SignUp, responses(
     (status = 202, description = "A mail is on its way.", body = Accepted),
+    (status = 429),
 ))]
 pub(super) async fn create(
     State(app): State<App>,
+    client: Client,
     Body(SignUp { email, password }): Body<SignUp>,
 ) -> Result<(StatusCode, Json<Accepted>), Problem> {
+    app.limits.sign_up(&client, &email).await?;
     accounts::sign_up(&app.pool, &email, password).await?;
     let message = "A mail with the next step is on its way to this address.";
     Ok((StatusCode::ACCEPTED, Json(Accepted { message })))

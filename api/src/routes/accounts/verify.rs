@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 use crate::{
     App,
     body::Body,
+    client::Client,
     fields::{Fields, FromFields, text},
     problem::Problem,
     schema,
@@ -31,11 +32,14 @@ impl FromFields for Proof {
 #[utoipa::path(post, path = "/v1/accounts/verify", tag = "accounts", request_body = Proof, responses(
     (status = 204, description = "The address is proven: log in."),
     (status = 422, description = "The token is none, or it proves nothing (any more)."),
+    (status = 429),
 ))]
 pub(super) async fn verify(
     State(app): State<App>,
+    client: Client,
     Body(Proof { token }): Body<Proof>,
 ) -> Result<StatusCode, Problem> {
+    app.limits.token(&client).await?;
     match accounts::verify(&app.pool, &token).await {
         Ok(_) => Ok(StatusCode::NO_CONTENT),
         Err(VerifyError::Internal(error)) => Err(error.into()),

@@ -9,6 +9,7 @@ use super::{Tokens, user_agent};
 use crate::{
     App,
     body::Body,
+    client::Client,
     fields::{Fields, FromFields, text},
     problem::Problem,
     schema,
@@ -37,13 +38,16 @@ impl FromFields for Refresh {
     responses(
         (status = 200, description = "The next tokens of the session.", body = Tokens),
         (status = 401, description = "The token was used before, has expired, or its session is over."),
+        (status = 429),
     ),
 )]
 pub(super) async fn refresh(
     State(app): State<App>,
+    client: Client,
     headers: HeaderMap,
     Body(Refresh { refresh_token }): Body<Refresh>,
 ) -> Result<Json<Tokens>, Problem> {
+    app.limits.refresh(&client).await?;
     match sessions::refresh(&app.pool, &refresh_token, &user_agent(&headers)).await {
         Ok(issued) => Tokens::answer(&app, &issued),
         Err(RefreshError::Refused) => Err(Problem::invalid_refresh_token()),

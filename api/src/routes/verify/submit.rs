@@ -10,7 +10,7 @@ use domain::{
 use serde::Deserialize;
 
 use super::Page;
-use crate::{App, problem::Problem};
+use crate::{App, client::Client, problem::Problem};
 
 #[derive(Deserialize)]
 pub(super) struct Click {
@@ -20,8 +20,10 @@ pub(super) struct Click {
 /// `POST /verify`: proves the address with the token of the page.
 pub(super) async fn submit(
     State(app): State<App>,
+    client: Client,
     Form(click): Form<Click>,
 ) -> Result<Response, Problem> {
+    app.limits.token(&client).await?;
     let text = match Token::parse(&click.token) {
         Err(_) => "The link is incomplete. Copy all of it from the mail.",
         Ok(token) => match accounts::verify(&app.pool, &token).await {

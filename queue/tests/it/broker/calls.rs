@@ -336,6 +336,15 @@ impl Broker {
         call.arg(name).arg(spec).arg(slot)
     }
 
+    /// Takes a request from limits of so many at once, this many µs apart.
+    pub(crate) fn limit(&self, names: &[&str], interval: u64, burst: u32) -> Call {
+        let keys: Vec<String> = names.iter().map(|name| format!("tat:{name}")).collect();
+        let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+        let call = self.call("limit.lua", &keys);
+        let args = |call: Call, _: &&str| call.arg(interval).arg(burst);
+        names.iter().fold(call, args)
+    }
+
     /// Asks for a slot of this schedule.
     pub(crate) fn ask_slot(&self, name: &str) -> Call {
         self.call("ask_slot.lua", &["cron", "cronspec"]).arg(name)

@@ -174,6 +174,12 @@ impl Broker {
         };
     }
 
+    /// All that a limit let through is paid for at this time in ms.
+    pub(crate) async fn let_through(&mut self, limit: &str, until: i64) {
+        let (key, tat) = (self.key(&format!("tat:{limit}")), format!("{until}000"));
+        let () = self.ask(&["SET", &key, &tat, "PX", "60000"]).await;
+    }
+
     /// The lock ends by itself.
     pub(crate) async fn unlock(&mut self, job: &Envelope) {
         let key = self.key(&lock(job).unwrap());

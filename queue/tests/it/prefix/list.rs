@@ -61,6 +61,7 @@ pub(super) const SCENARIOS: &[(&str, &str)] = &[
     ("leave.lua", "with nothing in hand"),
     ("leave.lua", "with an entry in hand"),
     ("let_in.lua", "one behind another that vanished"),
+    ("limit.lua", "two limits, one of them lowered"),
     ("reclaim.lua", "entries of a dead worker"),
     ("reclaim.lua", "what was handed back"),
     ("reclaim.lua", "what was handed back, through a gate"),

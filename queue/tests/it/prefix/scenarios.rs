@@ -87,6 +87,11 @@ pub(super) async fn prepare(broker: &mut Broker, script: &str, what: &str) -> Gi
         "bounded.lua" | "relay.lua" | "schedule.lua" | "unique.lua" => {
             produce(broker, script, what).await
         }
+        "limit.lua" => {
+            let now = broker.now().await;
+            broker.let_through("lowered", now + 3_600_000).await;
+            Given::new(broker.limit(&["lowered", "new"], 60_000_000, 5))
+        }
         "fetch.lua" | "hand_back.lua" | "leave.lua" | "reclaim.lua" => {
             owners::owners(broker, script, what).await
         }

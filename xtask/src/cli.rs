@@ -38,6 +38,7 @@ Prove it
   test       Every test, against throw-away servers: test -- -p queue
              --redis redis8 or valkey8: against another Redis than this machine's
   e2e        Drive the stack from outside, as a client would
+  fuzz       Send the API what api/openapi.json allows, and what it forbids
   chaos      Break everything around the queue, check that it keeps its promises
              chaos --seconds 300 --seed 7; without a seed, a minute as CI does
   bench      Measure: bench queue | outbox | api
@@ -182,6 +183,12 @@ pub(crate) enum Verb {
         #[arg(long)]
         native: bool,
     },
+    /// Send the API what `api/openapi.json` allows and what it forbids
+    ///
+    /// Schemathesis does, with all of its checks, without log-in and with: no 5xx, no answer that
+    /// the document does not have. The service is one of its own, on throw-away servers. Installs
+    /// what is missing below target/, and Python with the machine's packages.
+    Fuzz(Fuzz),
     /// Break everything around the queue, and check that it keeps its promises
     ///
     /// Starts a Redis, a Postgres, workers and producers of two releases; kills, freezes and
@@ -270,6 +277,20 @@ pub(crate) struct Logs {
     pub(crate) tail: usize,
     /// api, worker, postgres, redis, ...; all when none is named
     pub(crate) services: Vec<String>,
+}
+
+/// Options of `fuzz`.
+#[derive(Args)]
+pub(crate) struct Fuzz {
+    /// How long, in all
+    #[arg(long, default_value_t = 240)]
+    pub(crate) seconds: u64,
+    /// What decides the requests: with the same one come the same
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
+    /// After `--`, passed on to `schemathesis run`: -- --include-operation-id me.show
+    #[arg(last = true)]
+    pub(crate) more: Vec<String>,
 }
 
 /// Options of `chaos`, but for the first those of the harness itself.

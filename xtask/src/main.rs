@@ -19,6 +19,7 @@ mod doctor;
 mod down;
 mod e2e;
 mod exec;
+mod fuzz;
 mod logs;
 mod migrate;
 mod native;
@@ -86,6 +87,7 @@ fn run(verb: Verb) -> Result<()> {
         Verb::Doctor { json } => doctor::run(&project, json),
         Verb::Test { redis, args } => test::run(&project, redis, &args),
         Verb::Bench { what, args } => bench::run(&project, what, &args),
+        Verb::Fuzz(args) => fuzz::run(&project, &args),
         Verb::Chaos(args) => chaos::run(&project, &args),
         Verb::Check => check::run(&project),
         Verb::Ci => ci::run(&project),

@@ -4,9 +4,9 @@
 //! in, tries what a careless client would send, and then takes parts of the
 //! stack away while it is in use.
 
-mod client;
+pub(crate) mod client;
 mod faults;
-mod mail;
+pub(crate) mod mail;
 mod product;
 
 use std::{

@@ -1,4 +1,4 @@
-//! Installing a missing server from the host's own packages, after one question.
+//! Installing what is missing from the host's own packages, after one question.
 
 use std::process::{Command, Stdio};
 
@@ -12,6 +12,8 @@ use crate::terminal;
 pub(crate) enum Server {
     Postgres,
     Redis,
+    /// With what makes virtual environments.
+    Python,
 }
 
 /// `Postgres and Redis`.
@@ -49,6 +51,9 @@ impl Manager {
             (Self::Dnf, Server::Redis) if has_valkey => "valkey",
             (Self::Dnf | Self::Brew, Server::Redis) => "redis",
             (Self::Brew, Server::Postgres) => "postgresql@17",
+            (Self::Apt, Server::Python) => "python3-venv",
+            (Self::Dnf, Server::Python) => "python3",
+            (Self::Brew, Server::Python) => "python",
         }
     }
 
@@ -143,7 +148,7 @@ fn with_rights(manager: Manager, commands: Vec<Vec<String>>) -> Result<Vec<Vec<S
             .map(|words| format!("  {}", words.join(" ")))
             .collect();
         bail!(
-            "Postgres and Redis are needed, and only root may install them. As root, run\n{}",
+            "packages are needed, and only root may install them. As root, run\n{}",
             lines.join("\n")
         );
     };

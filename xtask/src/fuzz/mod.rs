@@ -1,0 +1,42 @@
+//! `cargo xtask fuzz`: takes `api/openapi.json` at its word.
+//!
+//! Schemathesis sends what the document allows and what it forbids, and fails on any 5xx, on any
+//! answer that is not in the document or not as it says, on a valid request that is refused and on
+//! an invalid one that is not. The service is one of its own, on throw-away servers, so that what
+//! is sent ends up in nobody's database and in nobody's mailbox.
+
+mod schemathesis;
+mod service;
+
+use anyhow::{Result, bail};
+
+use self::service::Service;
+use crate::cli::Fuzz;
+use crate::project::Project;
+use crate::terminal;
+
+/// Sends requests without log-in for half of the time, and with one for the other half.
+pub(crate) fn run(project: &Project, args: &Fuzz) -> Result<()> {
+    let program = schemathesis::ensure(project)?;
+    let service = Service::start(project)?;
+    let access_token = service.log_in()?;
+    let seconds = (args.seconds / 2).max(1);
+    for (name, token) in [("without", None), ("with", Some(&access_token))] {
+        terminal::note(&format!("{seconds} s {name} log-in"));
+        let mut command = schemathesis::command(project, &program, &service.url(), seconds);
+        if let Some(token) = token {
+            command.args(["--header", &format!("Authorization: Bearer {token}")]);
+        }
+        if let Some(seed) = args.seed {
+            command.args(["--seed", &seed.to_string()]);
+        }
+        if !command.args(&args.more).status()?.success() {
+            bail!(
+                "what the service does is not what api/openapi.json says\n  its log: {}\n  \
+                 next: `cargo xtask fuzz --seed N`, with the seed above, sends the same again",
+                service.log().display()
+            );
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,85 @@
+//! The fuzzer itself: a Python program, in an environment below `target/`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+use crate::native::packages::{self, Server};
+use crate::project::Project;
+use crate::terminal;
+
+/// What goes into the environment, below the checkout.
+const REQUIREMENTS: &str = "api/fuzz/requirements.txt";
+
+/// Makes the environment unless it is there with the same requirements, and gives the program.
+pub(crate) fn ensure(project: &Project) -> Result<PathBuf> {
+    let requirements = project.root().join(REQUIREMENTS);
+    let wanted = fs::read_to_string(&requirements)
+        .with_context(|| format!("{REQUIREMENTS} cannot be read"))?;
+    let folder = folder(project);
+    let venv = folder.join("venv");
+    let program = venv.join("bin/schemathesis");
+    // Written last: half an environment has none.
+    let installed = folder.join("requirements.txt");
+    if fs::read_to_string(&installed).is_ok_and(|there| there == wanted) && program.exists() {
+        return Ok(program);
+    }
+    fs::create_dir_all(&folder)?;
+    make_venv(&venv)?;
+    terminal::note("installing schemathesis below target/");
+    let mut pip = Command::new(venv.join("bin/python"));
+    pip.args([
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+    ])
+    .arg("--requirement")
+    .arg(&requirements);
+    if !pip.status()?.success() {
+        bail!("schemathesis could not be installed; pip says why above");
+    }
+    fs::write(installed, wanted)?;
+    Ok(program)
+}
+
+/// Debian's Python comes without what makes environments: then that is installed first.
+fn make_venv(venv: &Path) -> Result<()> {
+    let make = || {
+        let mut python = Command::new("python3");
+        python.args(["-m", "venv", "--clear"]).arg(venv);
+        let output = python.stderr(Stdio::null()).stdout(Stdio::null()).status();
+        output.is_ok_and(|status| status.success())
+    };
+    if make() {
+        return Ok(());
+    }
+    packages::install(&[Server::Python], true)?;
+    if !make() {
+        bail!("`python3 -m venv {}` fails", venv.display());
+    }
+    Ok(())
+}
+
+/// One run of all checks against the service at `url`.
+pub(crate) fn command(project: &Project, program: &Path, url: &str, seconds: u64) -> Command {
+    let mut command = Command::new(program);
+    command
+        .arg("--config-file")
+        .arg(project.root().join("api/fuzz/schemathesis.toml"))
+        .args(["run", &format!("{url}/openapi.json"), "--checks", "all"])
+        .args(["--max-time", &seconds.to_string()])
+        // All that is wrong, not only the first; and nothing that is only a remark.
+        .args(["--continue-on-failure", "--warnings", "off"])
+        // Its own files: it keeps examples for the next run.
+        .current_dir(folder(project));
+    command
+}
+
+/// Where all of this lies.
+pub(crate) fn folder(project: &Project) -> PathBuf {
+    project.root().join("target/fuzz")
+}

@@ -4,7 +4,10 @@ use axum::{
     extract::FromRequestParts,
     http::{header, request::Parts},
 };
-use domain::sessions;
+use domain::{
+    accounts::{self, Role},
+    sessions,
+};
 use service::telemetry::chain;
 use uuid::Uuid;
 
@@ -25,6 +28,10 @@ pub struct Caller {
 /// A caller whose session goes on, as the database says; otherwise the answer is 401.
 #[derive(Clone, Copy, Debug)]
 pub struct LiveCaller(pub Caller);
+
+/// A live caller who is an admin, as the database says; otherwise the answer is 403.
+#[derive(Clone, Copy, Debug)]
+pub struct Admin(pub Caller);
 
 impl FromRequestParts<App> for Caller {
     type Rejection = Problem;
@@ -47,6 +54,19 @@ impl FromRequestParts<App> for LiveCaller {
             Ok(Self(caller))
         } else {
             Err(Problem::unauthorized())
+        }
+    }
+}
+
+impl FromRequestParts<App> for Admin {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let LiveCaller(caller) = LiveCaller::from_request_parts(parts, app).await?;
+        match accounts::role(&app.pool, caller.account_id).await? {
+            Some(Role::Admin) => Ok(Self(caller)),
+            Some(Role::Member) => Err(Problem::admins_only()),
+            None => Err(Problem::unauthorized()),
         }
     }
 }

@@ -79,11 +79,7 @@ impl App {
             pool,
             tokens: Arc::new(AccessTokens::new(&settings.auth, &settings.http.public_url)),
             webhook_keys: Arc::new(Keys::new(&settings.webhooks.keys)),
-            webhook_targets: if settings.webhooks.allow_private {
-                Targets::Any
-            } else {
-                Targets::Public
-            },
+            webhook_targets: Targets::new(settings.webhooks.allow_private),
             http: Arc::new(settings.http.clone()),
         }
     }

@@ -17,6 +17,8 @@ use service::{
 };
 use tokio::net::TcpListener;
 
+mod admin;
+
 /// The HTTP service
 #[derive(Parser)]
 #[command(name = "api", version)]
@@ -31,6 +33,11 @@ enum Command {
         #[arg(long)]
         live: bool,
     },
+    /// Say who is an admin, or change it
+    Admin {
+        #[command(subcommand)]
+        verb: admin::Admin,
+    },
 }
 
 fn main() -> ExitCode {
@@ -41,6 +48,7 @@ fn main() -> ExitCode {
             Ok(())
         }
         Command::Healthcheck { live } => healthcheck(live),
+        Command::Admin { verb } => admin::run(verb),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

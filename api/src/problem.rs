@@ -56,6 +56,10 @@ enum Kind {
     WrongCredentials,
     InvalidRefreshToken,
     InvalidVerificationToken,
+    InvalidResetToken,
+    InvalidEmailChangeToken,
+    WrongPassword,
+    AddressTaken,
     QuotaExceeded,
 }
 
@@ -73,6 +77,13 @@ impl Kind {
                 "invalid-verification-token",
                 "The verification token is not valid",
             ),
+            Self::InvalidResetToken => ("invalid-reset-token", "The reset token is not valid"),
+            Self::InvalidEmailChangeToken => (
+                "invalid-email-change-token",
+                "The token of the new address is not valid",
+            ),
+            Self::WrongPassword => ("wrong-password", "The password is wrong"),
+            Self::AddressTaken => ("address-taken", "Another account has this address"),
             Self::QuotaExceeded => ("quota-exceeded", "There were too many such requests"),
         }
     }
@@ -147,6 +158,57 @@ impl Problem {
             Kind::InvalidVerificationToken,
             format!("This does not prove an address: {reason}."),
         )
+    }
+
+    /// 422: the token of a reset mail does not reset anything; `reason` says why.
+    pub fn invalid_reset_token(reason: impl Display) -> Self {
+        Self::of_kind(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            Kind::InvalidResetToken,
+            format!("This does not reset a password: {reason}."),
+        )
+    }
+
+    /// 422: the token of a mail to a new address does not change one; `reason` says why.
+    pub fn invalid_email_change_token(reason: impl Display) -> Self {
+        Self::of_kind(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            Kind::InvalidEmailChangeToken,
+            format!("This does not change an address: {reason}."),
+        )
+    }
+
+    /// 409: the address was free when the mail was sent, and is not any more.
+    ///
+    /// Only whoever reads its mail gets here, so nobody else learns it.
+    pub fn address_taken() -> Self {
+        Self::of_kind(
+            StatusCode::CONFLICT,
+            Kind::AddressTaken,
+            "Another account has got this address since the mail was sent.",
+        )
+    }
+
+    /// 403: the field at `pointer` is not the password of the account.
+    ///
+    /// Not 401: the access token is good, and to log in again would change nothing.
+    pub fn wrong_password(pointer: &str) -> Self {
+        Self {
+            errors: vec![FieldError {
+                place: Place::Pointer(pointer.to_owned()),
+                detail: "is not the password of this account".to_owned(),
+            }],
+            ..Self::of_kind(
+                StatusCode::FORBIDDEN,
+                Kind::WrongPassword,
+                "This needs the password that the account has now.",
+            )
+        }
+    }
+
+    /// 403: only admins may do this, and the caller is none.
+    pub fn admins_only() -> Self {
+        Self::new(StatusCode::FORBIDDEN, "Only admins may do this.")
     }
 
     /// 401: no access token, or none that holds.

@@ -3,6 +3,7 @@
 //! They say what `domain` takes, no more and no less: the document promises that what fits it is
 //! accepted and that anything else is refused.
 
+use domain::accounts::{NAME_LENGTH, Role};
 use serde_json::json;
 use utoipa::openapi::{KnownFormat, Object, ObjectBuilder, SchemaFormat, Type};
 
@@ -40,5 +41,23 @@ pub(crate) fn token() -> Object {
         .schema_type(Type::String)
         .pattern(Some("^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$"))
         .examples([json!("Zk3v0n8Qm1x5r7T2y9W4b6C8d0E2f4G6h8J0k2L4m6A")])
+        .build()
+}
+
+/// [`domain::accounts::Name`].
+pub(crate) fn name() -> Object {
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .max_length(Some(NAME_LENGTH))
+        .pattern(Some(r"^[^\u0000-\u001f\u007f-\u009f]*$"))
+        .examples([json!("Ada Lovelace")])
+        .build()
+}
+
+/// [`domain::accounts::Role`].
+pub(crate) fn role() -> Object {
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .enum_values(Some([Role::Member, Role::Admin].map(Role::as_str)))
         .build()
 }

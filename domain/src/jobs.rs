@@ -4,6 +4,8 @@
 //! before: add fields with `#[serde(default)]`, and raise `VERSION` when that does not do.
 //! It holds ids rather than data, and never a secret.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -29,6 +31,11 @@ pub enum Mail {
     },
     /// "Somebody tried to sign up with your address": the answer to a sign-up for a known one.
     AlreadyRegistered,
+    /// "We send no more events to your endpoint", and why.
+    WebhookDisabled {
+        /// Which endpoint; the rest is looked up when the mail is sent.
+        endpoint_id: Uuid,
+    },
     /// "Your address is confirmed already": the answer to a resend for such a one.
     AlreadyVerified,
     /// "Choose a new password", with a token that is made when the mail is sent; nothing when the
@@ -80,9 +87,24 @@ impl queue::Job for ResendVerification {
 pub struct DeliverWebhook {
     /// Which event and which endpoint stands in the delivery's row.
     pub delivery_id: Uuid,
+    /// How many attempts have failed since the event was accepted or replayed; each is a job.
+    #[serde(default)]
+    pub retries: u16,
+}
+
+impl DeliverWebhook {
+    /// The first attempt at this delivery.
+    pub fn new(delivery_id: Uuid) -> Self {
+        Self {
+            delivery_id,
+            retries: 0,
+        }
+    }
 }
 
 impl queue::Job for DeliverWebhook {
     const NAME: &'static str = "deliver_webhook";
     const QUEUE: &'static str = "webhooks";
+    /// The receiver has 10 s; the rest is for what is noted before and after.
+    const TIMEOUT: Duration = Duration::from_secs(30);
 }

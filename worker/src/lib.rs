@@ -19,8 +19,11 @@ use sqlx::PgPool;
 pub mod jobs;
 pub mod mail;
 pub mod settings;
+pub mod webhook;
 
+use domain::webhooks::Keys;
 use mail::Mailer;
+use webhook::Sender;
 
 /// What every job can use.
 #[derive(Debug)]
@@ -31,6 +34,10 @@ pub struct App {
     pub mailer: Mailer,
     /// Base of the links in mails, without a slash at the end.
     pub public_url: String,
+    /// The keys of webhooks' signing secrets.
+    pub webhook_keys: Keys,
+    /// Calls webhooks.
+    pub webhooks: Sender,
 }
 
 /// Runs jobs and the relay until the shutdown, from the moment that the schema fits.

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Parser;
+use domain::webhooks::{Keys, Targets};
 use queue::{Queue, WorkerSettings};
 use service::health::{self, Health};
 use service::settings::{Environment, Reader, Worker};
@@ -13,6 +14,7 @@ use sqlx::PgPool;
 use tokio::net::TcpListener;
 use worker::mail::Mailer;
 use worker::settings::{Settings, queue_settings, served_queues};
+use worker::webhook::{Sender, System};
 use worker::{App, jobs};
 
 mod console;
@@ -64,6 +66,8 @@ async fn run() -> anyhow::Result<()> {
         pool: pool.clone(),
         mailer: Mailer::new(&settings.mail)?,
         public_url: settings.public_url,
+        webhook_keys: Keys::new(&settings.webhooks.keys),
+        webhooks: Sender::new(Targets::new(settings.webhooks.allow_private), System),
     };
     let jobs = WorkerSettings {
         queues: served_queues(jobs::queues(), &settings.worker)?,

@@ -26,6 +26,7 @@ Look at it
   psql       The database's prompt
   redis-cli  The queue's prompt
   jobs       What is in the queues: jobs list | show | retry | cancel | pause | workers ...
+  admin      Who is an admin: admin list | grant EMAIL | revoke EMAIL
   doctor     What is wrong with this machine or checkout, and the remedy (--json)
 
 Change it
@@ -126,6 +127,16 @@ pub(crate) enum Verb {
     #[command(trailing_var_arg = true)]
     Jobs {
         /// Passed on to `worker jobs`: list dead, show ID, retry ID, cancel ID, pause, run SCHEDULE, workers, --json
+        #[arg(allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Who is an admin (without a word: list)
+    ///
+    /// Runs `api admin` with the stack's settings; Postgres has to run, the API has not. The account
+    /// has to be there and verified.
+    #[command(trailing_var_arg = true)]
+    Admin {
+        /// Passed on to `api admin`: list, grant EMAIL, revoke EMAIL [--force]
         #[arg(allow_hyphen_values = true)]
         args: Vec<String>,
     },

@@ -1,4 +1,4 @@
-//! `cargo xtask exec`, `psql`, `redis-cli` and `jobs`: a command in a service's surroundings.
+//! `cargo xtask exec`, `psql`, `redis-cli`, `jobs` and `admin`: a command in a service's surroundings.
 
 use anyhow::Result;
 
@@ -41,5 +41,15 @@ pub(crate) fn jobs(project: &Project, mut args: Vec<String>) -> Result<()> {
     if args.is_empty() {
         args.push("list".to_owned());
     }
-    stack::current(project)?.jobs(&args)
+    args.insert(0, "jobs".to_owned());
+    stack::current(project)?.run_program("worker", &args, "redis")
+}
+
+/// Who is an admin: `api admin` with these words.
+pub(crate) fn admin(project: &Project, mut args: Vec<String>) -> Result<()> {
+    if args.is_empty() {
+        args.push("list".to_owned());
+    }
+    args.insert(0, "admin".to_owned());
+    stack::current(project)?.run_program("api", &args, "postgres")
 }

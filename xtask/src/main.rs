@@ -75,6 +75,7 @@ fn run(verb: Verb) -> Result<()> {
         Verb::Psql { args } => exec::psql(&project, &args),
         Verb::RedisCli { args } => exec::redis_cli(&project, &args),
         Verb::Jobs { args } => exec::jobs(&project, args),
+        Verb::Admin { args } => exec::admin(&project, args),
         Verb::Migrate { action } => migrate::run(
             &project,
             action.unwrap_or(cli::Migrate::Run { args: Vec::new() }),

@@ -160,9 +160,9 @@ pub(crate) trait Stack {
     /// Postgres must run.
     fn migrate(&self, args: &[String]) -> Result<()>;
 
-    /// Runs `worker jobs` with these arguments and the worker's settings; output passes through.
-    /// Redis must run, the worker need not.
-    fn jobs(&self, args: &[String]) -> Result<()>;
+    /// Runs the program of `service` with these words and the service's settings; output passes
+    /// through. The service need not run, but `needed` must.
+    fn run_program(&self, service: &str, words: &[String], needed: &str) -> Result<()>;
 
     /// Does this to one service.
     fn inflict(&self, service: &str, fault: Fault) -> Result<()>;

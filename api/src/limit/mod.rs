@@ -23,6 +23,7 @@ use queue::{
     limit::{Limit, Limiter, Quota},
 };
 use sha2::{Digest, Sha256};
+use uuid::Uuid;
 
 pub use self::policy::{Policy, Quotas};
 use crate::{client::Client, problem::Problem};
@@ -90,6 +91,54 @@ impl Limits {
         let address = client.network().to_string();
         self.take(client, &[(Policy::TokenByAddress, &[&address])])
             .await
+    }
+
+    /// Counts a mail that anybody may ask for: a reset, a resend.
+    ///
+    /// # Errors
+    /// 429, 503.
+    pub async fn mail(&self, client: &Client, to: &Email) -> Result<(), Problem> {
+        let (address, account) = (client.network().to_string(), to.key());
+        self.take(
+            client,
+            &[
+                (Policy::MailByAddress, &[&address]),
+                (Policy::MailByAccount, &[&account]),
+            ],
+        )
+        .await
+    }
+
+    /// Counts a password that is asked for once more, of the account that is logged in.
+    ///
+    /// # Errors
+    /// 429, 503.
+    pub async fn password(&self, client: &Client, account_id: Uuid) -> Result<(), Problem> {
+        let account = account_id.to_string();
+        self.take(client, &[(Policy::PasswordByAccount, &[&account])])
+            .await
+    }
+
+    /// Counts both for a change of the address: the password, and the mail to the new one.
+    ///
+    /// # Errors
+    /// 429, 503.
+    pub async fn change_email(
+        &self,
+        client: &Client,
+        account_id: Uuid,
+        to: &Email,
+    ) -> Result<(), Problem> {
+        let (account, to) = (account_id.to_string(), to.key());
+        self.take(
+            client,
+            &[
+                (Policy::PasswordByAccount, &[&account]),
+                (Policy::MailByAddress, &[&client.network().to_string()]),
+                (Policy::MailByAccount, &[&to]),
+            ],
+        )
+        .await
     }
 
     /// Counts a refresh: not what could be guessed, but each writes a row.

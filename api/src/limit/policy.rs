@@ -20,19 +20,28 @@ pub enum Policy {
     SignUpByAccount,
     /// Tokens of mails that a client tries.
     TokenByAddress,
+    /// Mails that a client asks for without signing up.
+    MailByAddress,
+    /// Such mails to one address.
+    MailByAccount,
+    /// Passwords that a client with an access token tries, to change what needs one.
+    PasswordByAccount,
     /// Refresh tokens that a client tries.
     RefreshByAddress,
 }
 
 impl Policy {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 10] = [
         Self::LogInByAddress,
         Self::LogInByAddressAndAccount,
         Self::LogInByAccount,
         Self::SignUpByAddress,
         Self::SignUpByAccount,
         Self::TokenByAddress,
+        Self::MailByAddress,
+        Self::MailByAccount,
+        Self::PasswordByAccount,
         Self::RefreshByAddress,
     ];
 
@@ -49,6 +58,9 @@ impl Policy {
             Self::SignUpByAddress => ("sign-up-by-address", 30, 60 * 60),
             Self::SignUpByAccount => ("sign-up-by-account", 5, 60 * 60),
             Self::TokenByAddress => ("token-by-address", 20, 60),
+            Self::MailByAddress => ("mail-by-address", 30, 60 * 60),
+            Self::MailByAccount => ("mail-by-account", 5, 60 * 60),
+            Self::PasswordByAccount => ("password-by-account", 10, 15 * 60),
             Self::RefreshByAddress => ("refresh-by-address", 120, 60),
         }
     }
@@ -61,7 +73,10 @@ impl Policy {
     /// Whether its quota says what others do with an account, which is not the client's affair:
     /// log-ins of late would tell that somebody has one.
     pub(super) const fn is_shared(self) -> bool {
-        matches!(self, Self::LogInByAccount | Self::SignUpByAccount)
+        matches!(
+            self,
+            Self::LogInByAccount | Self::SignUpByAccount | Self::MailByAccount
+        )
     }
 }
 

@@ -1,9 +1,15 @@
 //! The endpoints: a folder per resource, a file per verb.
 
+mod accepted;
 mod accounts;
 mod docs;
+mod email;
+mod email_changes;
 mod index;
+mod link_page;
 mod me;
+mod password_resets;
+mod reset;
 mod sessions;
 mod verify;
 
@@ -20,5 +26,9 @@ pub(crate) fn router() -> OpenApiRouter<App> {
         .merge(accounts::router())
         .merge(sessions::router())
         .merge(me::router())
+        .merge(password_resets::router())
+        .merge(email_changes::router())
         .merge(verify::router())
+        .merge(reset::router())
+        .merge(email::router())
 }

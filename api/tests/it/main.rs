@@ -3,14 +3,17 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod accounts;
+mod admins;
 mod app;
 mod binary;
 mod docs_page;
 mod enumeration;
 mod hostile;
 mod limits;
+mod me;
 mod openapi;
 mod outage;
+mod password_resets;
 mod problems;
 mod protocol;
 mod sessions;

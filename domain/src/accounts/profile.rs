@@ -33,7 +33,7 @@ impl From<sqlx::Error> for ProfileError {
     }
 }
 
-/// Changes an account, if it has this `version`; `None` changes whichever it has.
+/// Changes an account, if it has one of these `versions`; `None` changes whichever it has.
 ///
 /// # Errors
 /// When it is gone, has another version, or the machinery fails.
@@ -41,18 +41,18 @@ pub async fn change_profile(
     pool: &PgPool,
     account_id: Uuid,
     change: &ProfileChange,
-    version: Option<i64>,
+    versions: Option<&[i64]>,
 ) -> Result<Account, ProfileError> {
     let name = change.name.as_ref().map(Name::as_str);
     let changed = sqlx::query_as!(
         Account,
         r#"UPDATE accounts
            SET name = coalesce($2, name), version = version + (coalesce($2, name) <> name)::int
-           WHERE id = $1 AND version = coalesce($3, version)
+           WHERE id = $1 AND ($3::bigint[] IS NULL OR version = ANY ($3))
            RETURNING id, email, name, role AS "role: Role", version, verified_at, created_at"#,
         account_id,
         name,
-        version,
+        versions,
     )
     .fetch_optional(pool)
     .await?;

@@ -100,14 +100,16 @@ impl ToMake {
         }
         let jobs = self.ids.into_iter().zip(&self.endpoints);
         let jobs: Vec<_> = jobs
-            .map(|(delivery_id, endpoint)| {
-                let slot = KeyLimit::new(endpoint.to_string(), AT_ONCE);
-                (DeliverWebhook { delivery_id }, slot)
-            })
+            .map(|(delivery_id, endpoint)| (DeliverWebhook::new(delivery_id), slot(*endpoint)))
             .collect();
         outbox::enqueue_many_slotted(conn, &jobs, outbox::Options::default()).await?;
         Ok(())
     }
+}
+
+/// What all jobs for an endpoint share.
+pub(super) fn slot(endpoint_id: Uuid) -> KeyLimit {
+    KeyLimit::new(endpoint_id.to_string(), AT_ONCE)
 }
 
 /// The delivery with this id to this endpoint of the account.

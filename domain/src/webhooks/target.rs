@@ -52,6 +52,15 @@ pub enum InvalidTarget {
 }
 
 impl Targets {
+    /// All of them where private ones are allowed, public ones otherwise.
+    pub fn new(allow_private: bool) -> Self {
+        if allow_private {
+            Self::Any
+        } else {
+            Self::Public
+        }
+    }
+
     /// Whether a target may be at this address. To be asked of what a name resolves to, and then
     /// of nothing else: the connection has to go to the address that was checked.
     pub fn allow(self, address: IpAddr) -> bool {

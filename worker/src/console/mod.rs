@@ -244,7 +244,7 @@ mod tests {
     fn an_unknown_queue_is_answered_with_those_there_are() {
         let error = names(Some("defualt".to_owned())).unwrap_err().to_string();
         assert!(error.contains("default"), "{error}");
-        assert_eq!(names(None).unwrap(), ["default"]);
+        assert_eq!(names(None).unwrap(), ["default", "webhooks"]);
         let partition = names(Some("default:3".to_owned())).unwrap();
         assert_eq!(partition, ["default:3"]);
         for wrong in ["default:64", "default:", "mail:1"] {

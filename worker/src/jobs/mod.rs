@@ -6,6 +6,7 @@ use queue::{QueueSettings, Registry};
 
 use crate::App;
 
+mod deliver_webhook;
 mod resend_verification;
 mod send_email;
 
@@ -14,12 +15,17 @@ mod send_email;
 /// `QueueSettings::limited("reports", 2)` is one that runs two of its jobs at once in this
 /// process, however many of the others there are.
 pub fn queues() -> Vec<QueueSettings> {
-    vec!["default".into()]
+    vec![
+        "default".into(),
+        // Each may wait for a receiver for 10 s: some of a worker's 16 places are for the others.
+        QueueSettings::limited("webhooks", 12),
+    ]
 }
 
 /// The jobs' names and what runs them; a schedule is one more line, `.schedule(...)`.
 pub fn registry() -> Registry<Arc<App>> {
     Registry::new()
+        .register(deliver_webhook::run)
         .register(send_email::run)
         .register(resend_verification::run)
 }

@@ -200,7 +200,8 @@ async fn a_payload_is_shown_where_its_key_is() {
 async fn a_queue_is_paused_and_a_job_cancelled() {
     let console = Console::new().await;
     let id = console.parcel("Emma").await.to_string();
-    assert_eq!(console.ok(&["pause"]).trim(), "default is paused");
+    let said = console.ok(&["pause"]);
+    assert_eq!(said.trim(), "default is paused\nwebhooks is paused");
     assert!(console.ok(&["list"]).contains("default (paused)"));
     assert_eq!(console.json(&["list"])["queues"][0]["paused"], true);
     // Nobody answers its question here.

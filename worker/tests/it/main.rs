@@ -4,6 +4,7 @@
 
 mod account_mails;
 mod console;
+mod deliver_webhook;
 mod mail;
 mod process;
 mod send_email;

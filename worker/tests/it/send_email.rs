@@ -5,6 +5,7 @@ use std::sync::Arc;
 use domain::Token;
 use domain::accounts::{Email, Password, sign_up, verify};
 use domain::jobs::{Mail, SendEmail};
+use domain::webhooks::{Keys, Targets};
 use migrations::testing::{TestDatabase, database};
 use queue::testing::{Namespace, Outcome, Report, perform_envelope, run_until_empty};
 use queue::{Job, Queue};
@@ -13,6 +14,7 @@ use sqlx::PgPool;
 use worker::App;
 use worker::jobs::registry;
 use worker::mail::Mailer;
+use worker::webhook::{Sender, System};
 
 use super::smtp::Server;
 
@@ -44,6 +46,8 @@ impl Fixture {
             pool: database.pool.clone(),
             mailer,
             public_url: "https://app.example.org".to_owned(),
+            webhook_keys: Keys::new(&["hT5nQ8wYc2Vz9KfR4mLx7Bd0Js3GpA6e".into()]),
+            webhooks: Sender::new(Targets::Public, System),
         };
         Self {
             database,

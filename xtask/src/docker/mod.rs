@@ -224,22 +224,22 @@ impl Stack for Docker<'_> {
         replace(compose.command(&words))
     }
 
-    fn jobs(&self, args: &[String]) -> Result<()> {
-        let args = [&["jobs".to_owned()], args].concat();
+    fn run_program(&self, service: &str, words: &[String], _needed: &str) -> Result<()> {
         if self.is_infra() {
-            let words = cargo_run("worker", "worker", &args);
-            return replace(infra::command(self.project, "worker", &words)?);
+            let words = cargo_run(service, service, words);
+            return replace(infra::command(self.project, service, &words)?);
         }
-        // A container of its own: the worker's may be the one that does not run.
-        let mut words = vec!["run", "--rm", "--no-deps"];
-        words.extend(no_terminal());
+        // A container of its own: the service's may be the one that does not run.
+        let mut args = vec!["run", "--rm", "--no-deps"];
+        args.extend(no_terminal());
+        // In place of the watcher, which would start the service.
+        let watched = format!("/var/cache/target/watch/{service}");
         if self.was("dev") {
-            // In place of the watcher, which would start `worker run`.
-            words.extend(["--entrypoint", "/var/cache/target/watch/worker"]);
+            args.extend(["--entrypoint", &watched]);
         }
-        words.push("worker");
-        words.extend(args.iter().map(String::as_str));
-        replace(self.compose()?.command(&words))
+        args.push(service);
+        args.extend(words.iter().map(String::as_str));
+        replace(self.compose()?.command(&args))
     }
 
     fn inflict(&self, service: &str, fault: Fault) -> Result<()> {

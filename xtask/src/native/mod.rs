@@ -294,19 +294,20 @@ impl Stack for Native<'_> {
         start::migrate(self.project, self.ports()?, &binaries, args)
     }
 
-    fn jobs(&self, args: &[String]) -> Result<()> {
-        self.require("redis")?;
-        let binaries = binaries::build(self.project, &["worker"])?;
-        let worker = binaries.get("worker").context("cargo built no `worker`")?;
-        let mut command = Command::new(worker);
+    fn run_program(&self, service: &str, words: &[String], needed: &str) -> Result<()> {
+        self.require(needed)?;
+        let binaries = binaries::build(self.project, &[service])?;
+        let program = binaries
+            .get(service)
+            .with_context(|| format!("cargo built no `{service}`"))?;
+        let mut command = Command::new(program);
         command
-            .arg("jobs")
-            .args(args)
+            .args(words)
             .env_clear()
             .envs(environment::inherited())
-            .envs(environment::of(self.project, self.ports()?, "worker")?)
+            .envs(environment::of(self.project, self.ports()?, service)?)
             .current_dir(self.project.root());
-        Err(command.exec()).context("worker cannot be started")
+        Err(command.exec()).with_context(|| format!("{service} cannot be started"))
     }
 
     fn inflict(&self, service: &str, fault: Fault) -> Result<()> {

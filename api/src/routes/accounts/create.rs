@@ -1,6 +1,5 @@
 use axum::{Json, extract::State, http::StatusCode};
 use domain::accounts::{self, Email, Password};
-use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
@@ -9,6 +8,7 @@ use crate::{
     client::Client,
     fields::{Fields, FromFields, text},
     problem::Problem,
+    routes::accepted::{Accepted, accepted},
     schema,
 };
 
@@ -31,13 +31,6 @@ impl FromFields for SignUp {
     }
 }
 
-/// The same for every address.
-#[derive(Serialize, ToSchema)]
-pub(super) struct Accepted {
-    #[schema(example = "A mail with the next step is on its way to this address.")]
-    message: &'static str,
-}
-
 /// Sign up
 ///
 /// Whether the address has an account already is only said in the mail to it.
@@ -53,5 +46,5 @@ pub(super) async fn create(
     app.limits.sign_up(&client, &email).await?;
     accounts::sign_up(&app.pool, &email, password).await?;
     let message = "A mail with the next step is on its way to this address.";
-    Ok((StatusCode::ACCEPTED, Json(Accepted { message })))
+    Ok(accepted(message))
 }

@@ -1,21 +1,22 @@
-use axum::{extract::Query, response::IntoResponse};
-use domain::Token;
-use serde::Deserialize;
+use axum::{
+    extract::Query,
+    response::{IntoResponse, Response},
+};
 
-use super::Page;
+use crate::routes::link_page::{Form, Link, LinkPage, token};
 
-#[derive(Deserialize)]
-pub(super) struct Link {
-    #[serde(default)]
-    token: String,
-}
-
-/// `GET /verify?token=`: asks for a click. It does not look the token up.
-pub(super) async fn show(Query(link): Query<Link>) -> impl IntoResponse {
-    match Token::parse(&link.token) {
-        Ok(token) => Page::confirm(token.expose()).into_response(),
-        Err(_) => {
-            Page::refused("The link is incomplete. Copy all of it from the mail.").into_response()
-        }
-    }
+/// `GET /verify?token=`: asks for a click.
+pub(super) async fn show(Query(link): Query<Link>) -> Response {
+    let token = match token(&link.token) {
+        Ok(token) => token,
+        Err(page) => return page.into_response(),
+    };
+    let form = Form {
+        action: "verify",
+        token: token.expose(),
+        password: false,
+        button: "Confirm",
+    };
+    let text = "One click, and your account is ready.";
+    LinkPage::ask("Confirm your address", text, form).into_response()
 }

@@ -3,19 +3,14 @@ use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
-use domain::{
-    Token,
-    accounts::{self, VerifyError},
+use domain::accounts::{self, VerifyError};
+
+use crate::{
+    App,
+    client::Client,
+    problem::Problem,
+    routes::link_page::{Click, LinkPage, token},
 };
-use serde::Deserialize;
-
-use super::Page;
-use crate::{App, client::Client, problem::Problem};
-
-#[derive(Deserialize)]
-pub(super) struct Click {
-    token: String,
-}
 
 /// `POST /verify`: proves the address with the token of the page.
 pub(super) async fn submit(
@@ -24,18 +19,22 @@ pub(super) async fn submit(
     Form(click): Form<Click>,
 ) -> Result<Response, Problem> {
     app.limits.token(&client).await?;
-    let text = match Token::parse(&click.token) {
-        Err(_) => "The link is incomplete. Copy all of it from the mail.",
-        Ok(token) => match accounts::verify(&app.pool, &token).await {
-            Ok(_) => return Ok(Page::confirmed().into_response()),
-            Err(VerifyError::Used) => "It was used before. Try to log in.",
-            Err(VerifyError::Expired) => "It is too old. Sign up again, and a new one is sent.",
-            Err(VerifyError::Unknown) => {
-                "It is not known, or the address was confirmed by the link of another mail. \
-                 Try to log in."
-            }
-            Err(VerifyError::Internal(error)) => return Err(error.into()),
-        },
+    let token = match token(&click.token) {
+        Ok(token) => token,
+        Err(page) => return Ok(page.into_response()),
     };
-    Ok(Page::refused(text).into_response())
+    let text = match accounts::verify(&app.pool, &token).await {
+        Ok(_) => {
+            let text = "You can close this page and log in.";
+            return Ok(LinkPage::done("Your address is confirmed", text).into_response());
+        }
+        Err(VerifyError::Used) => "It was used before. Try to log in.",
+        Err(VerifyError::Expired) => "It is too old. Ask for another mail, or sign up again.",
+        Err(VerifyError::Unknown) => {
+            "It is not known, or the address was confirmed by the link of another mail. \
+             Try to log in."
+        }
+        Err(VerifyError::Internal(error)) => return Err(error.into()),
+    };
+    Ok(LinkPage::refused(text).into_response())
 }

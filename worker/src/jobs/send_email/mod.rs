@@ -10,6 +10,7 @@ use crate::mail::SendError;
 
 mod link;
 mod notice;
+mod webhook_disabled;
 mod write;
 
 use write::{Letter, write};

@@ -3,11 +3,12 @@ use domain::accounts::{
     issue_password_reset, issue_verification,
 };
 use domain::jobs::{Mail, SendEmail};
+use domain::webhooks::disabled;
 use queue::JobError;
 use time::OffsetDateTime;
 use time::macros::format_description;
 
-use super::{link, notice};
+use super::{link, notice, webhook_disabled};
 use crate::App;
 use crate::mail::Content;
 
@@ -49,6 +50,12 @@ pub(super) async fn write(job: SendEmail, app: &App) -> Result<Option<Letter>, J
                     link::confirm_new_address(base, token.expose(), &until)?
                 }
             }
+        }
+        Mail::WebhookDisabled { endpoint_id } => {
+            let Some(disabled) = disabled(pool, endpoint_id).await? else {
+                return Ok(None);
+            };
+            webhook_disabled::content(endpoint_id, &disabled, &minute(disabled.at)?)?
         }
         Mail::AlreadyRegistered => notice::ALREADY_REGISTERED.content()?,
         Mail::AlreadyVerified => notice::ALREADY_VERIFIED.content()?,

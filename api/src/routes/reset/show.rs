@@ -10,8 +10,7 @@ use crate::routes::link_page::{Link, LinkPage, token};
 pub(super) async fn show(Query(link): Query<Link>) -> Response {
     match token(&link.token) {
         Ok(token) => {
-            let text = "At least 8 characters. Whoever is logged in to your account no longer is \
-                        after that.";
+            let text = "At least 8 characters. Every session of your account ends with it.";
             LinkPage::ask(TITLE, text, form(token.expose())).into_response()
         }
         Err(page) => page.into_response(),

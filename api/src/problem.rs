@@ -8,6 +8,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use domain::webhooks::MOST_ENDPOINTS;
 use serde::Serialize;
 
 use crate::request::{RequestId, shortened};
@@ -56,6 +57,11 @@ enum Kind {
     WrongCredentials,
     InvalidRefreshToken,
     InvalidVerificationToken,
+    IdempotencyKey,
+    IdempotencyKeyInFlight,
+    IdempotencyKeyReused,
+    TooManyWebhooks,
+    WebhookDisabled,
     InvalidResetToken,
     InvalidEmailChangeToken,
     WrongPassword,
@@ -77,6 +83,17 @@ impl Kind {
                 "invalid-verification-token",
                 "The verification token is not valid",
             ),
+            Self::IdempotencyKey => ("idempotency-key", "The idempotency key is not valid"),
+            Self::IdempotencyKeyInFlight => (
+                "idempotency-key-in-flight",
+                "The request is being worked on",
+            ),
+            Self::IdempotencyKeyReused => (
+                "idempotency-key-reused",
+                "The idempotency key was used for another request",
+            ),
+            Self::TooManyWebhooks => ("too-many-webhooks", "The account has too many webhooks"),
+            Self::WebhookDisabled => ("webhook-disabled", "The webhook is disabled"),
             Self::InvalidResetToken => ("invalid-reset-token", "The reset token is not valid"),
             Self::InvalidEmailChangeToken => (
                 "invalid-email-change-token",
@@ -228,6 +245,57 @@ impl Problem {
             Kind::WrongCredentials,
             "No account has this e-mail address and this password, or the address is not verified \
              yet: then follow the link in the mail that was sent to it, and log in after that.",
+        )
+    }
+
+    /// 400: the body is no JSON that can be read.
+    pub(crate) fn not_json(error: &dyn Display) -> Self {
+        let detail = format!("The body is not well-formed JSON. {error}");
+        Self::new(StatusCode::BAD_REQUEST, detail)
+    }
+
+    /// 400: the request needs an `Idempotency-Key`, and has none that is one.
+    pub fn idempotency_key(reason: impl Display) -> Self {
+        Self::of_kind(
+            StatusCode::BAD_REQUEST,
+            Kind::IdempotencyKey,
+            format!("The header `Idempotency-Key` {reason}."),
+        )
+    }
+
+    /// 409: the same request, or another with its key, has not been answered yet.
+    pub fn idempotency_key_in_flight() -> Self {
+        Self::of_kind(
+            StatusCode::CONFLICT,
+            Kind::IdempotencyKeyInFlight,
+            "A request with this `Idempotency-Key` is being worked on. Send it again in a moment.",
+        )
+    }
+
+    /// 422: the key belongs to another request.
+    pub fn idempotency_key_reused() -> Self {
+        Self::of_kind(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            Kind::IdempotencyKeyReused,
+            "This `Idempotency-Key` was used for another request. Give each request its own.",
+        )
+    }
+
+    /// 409: the account has as many webhooks as it may have.
+    pub fn too_many_webhooks() -> Self {
+        Self::of_kind(
+            StatusCode::CONFLICT,
+            Kind::TooManyWebhooks,
+            format!("An account has at most {MOST_ENDPOINTS}. Delete one that is not needed."),
+        )
+    }
+
+    /// 409: a webhook that is disabled is told of nothing.
+    pub fn webhook_disabled() -> Self {
+        Self::of_kind(
+            StatusCode::CONFLICT,
+            Kind::WebhookDisabled,
+            "Enable it first: `PATCH` with `{\"enabled\": true}`.",
         )
     }
 

@@ -4,7 +4,7 @@ use api::{
     limit::{Policy, Quotas},
     settings::Settings,
 };
-use axum::http::StatusCode;
+use axum::http::{Method, StatusCode};
 use serde_json::{Value, json};
 use service::settings::Reader;
 
@@ -229,4 +229,66 @@ fn every_policy_is_documented() {
         let row = format!("| `{name}` | {requests} in {seconds} s |");
         assert!(text.contains(&row), "{row}");
     }
+}
+
+#[tokio::test]
+async fn nobody_fills_a_mailbox_that_is_not_theirs() {
+    let app = limited("mail-by-account=2/3600").await;
+    app.verified("ada@example.com").await;
+    let before = app.mails().await.len();
+    // Resets and resends count together, and whether there is an account makes no difference.
+    for email in ["ada@example.com", "nobody@example.com"] {
+        let body = json!({ "email": email });
+        let reset = app.post("/v1/password-resets", &body).await;
+        reset.expect(StatusCode::ACCEPTED);
+        assert!(!reset.header("ratelimit").contains("mail-by-account"));
+        let resend = app.post("/v1/accounts/verify/resend", &body).await;
+        resend.expect(StatusCode::ACCEPTED);
+        for path in ["/v1/password-resets", "/v1/accounts/verify/resend"] {
+            assert!(is_refused(&app.post(path, &body).await), "{email} {path}");
+        }
+    }
+    assert_eq!(
+        app.mails().await.len(),
+        before + 2,
+        "one reset for each address"
+    );
+}
+
+#[tokio::test]
+async fn who_has_an_access_token_alone_cannot_guess_the_password() {
+    let app = limited("").await;
+    let token = app.logged_in("ada@example.com").await;
+    let guess = async |path: &str, method: Method, body: Value| {
+        app.call(method, path, &token, &[], &body).await
+    };
+    for number in 0..10 {
+        let wrong = format!("guess number {number}");
+        let answer = match number % 3 {
+            0 => guess("/v1/me/delete", Method::POST, json!({ "password": wrong })).await,
+            1 => {
+                let body = json!({ "current_password": wrong, "new_password": PASSWORD });
+                guess("/v1/me/password", Method::PUT, body).await
+            }
+            _ => {
+                let body = json!({ "email": format!("a{number}@example.com"), "password": wrong });
+                guess("/v1/me/email", Method::POST, body).await
+            }
+        };
+        answer.expect(StatusCode::FORBIDDEN);
+        let left = format!("\"password-by-account\";r={};", 9 - number);
+        assert!(answer.header("ratelimit").contains(&left), "{answer:?}");
+    }
+    let answer = guess(
+        "/v1/me/delete",
+        Method::POST,
+        json!({ "password": PASSWORD }),
+    )
+    .await;
+    assert!(is_refused(&answer), "{answer:?}");
+    // The rest of the account is not touched.
+    let body = json!({ "name": "Ada" });
+    guess("/v1/me", Method::PATCH, body)
+        .await
+        .expect(StatusCode::OK);
 }

@@ -4,10 +4,12 @@
 //! in, tries what a careless client would send, and then takes parts of the
 //! stack away while it is in use.
 
+mod accounts;
 pub(crate) mod client;
 mod faults;
 pub(crate) mod mail;
 mod product;
+mod webhooks;
 
 use std::{
     cell::Cell,
@@ -42,7 +44,7 @@ struct Run<'a> {
 type Step = fn(&Run) -> Result<String>;
 
 /// The scenario, in order. A step returns what is worth saying about it.
-const STEPS: [(&str, Step); 12] = [
+const STEPS: [(&str, Step); 15] = [
     ("the service names itself and is ready", product::ready),
     ("sign up, read the mail, verify, log in", product::sign_up),
     (
@@ -51,9 +53,18 @@ const STEPS: [(&str, Step); 12] = [
     ),
     ("a token works once", product::token_works_once),
     ("refresh, a token used twice, log out", product::sessions),
+    (
+        "a forgotten password is replaced by mail",
+        accounts::reset_password,
+    ),
+    ("an admin is made and unmade", accounts::admins),
     ("wrong requests get problem documents", product::problems),
     ("answers carry the security headers", product::headers),
     ("the queues can be looked into", product::queues),
+    (
+        "an event sent twice is told once, and its delivery seen",
+        webhooks::deliveries,
+    ),
     (
         "a worker killed with SIGKILL loses no mail",
         faults::worker_killed,

@@ -4,11 +4,11 @@ use api::{
     limit::{Policy, Quotas},
     settings::Settings,
 };
-use axum::http::StatusCode;
+use axum::http::{Method, StatusCode, header};
 use serde_json::{Value, json};
 use service::settings::Reader;
 
-use crate::app::{Answer, Log, PASSWORD, TestApp};
+use crate::app::{Answer, Log, PASSWORD, TestApp, request};
 
 /// With the limits that hold by default but for some, behind one proxy.
 async fn limited(limits: &str) -> TestApp {
@@ -229,4 +229,47 @@ fn every_policy_is_documented() {
         let row = format!("| `{name}` | {requests} in {seconds} s |");
         assert!(text.contains(&row), "{row}");
     }
+}
+
+#[tokio::test]
+async fn mails_of_one_kind_do_not_keep_an_address_from_another() {
+    let app = limited("mail-by-account=1/3600").await;
+    app.verified("ada@example.com").await;
+    let ask = async |path| {
+        let body = json!({ "email": "ada@example.com" });
+        app.post(path, &body).await
+    };
+    let (resend, reset) = ("/v1/accounts/verify/resend", "/v1/password-resets");
+    ask(resend).await.expect(StatusCode::ACCEPTED);
+    assert!(is_refused(&ask(resend).await));
+    let answer = ask(reset).await;
+    answer.expect(StatusCode::ACCEPTED);
+    assert!(!answer.header("ratelimit").contains("mail-by-account"));
+    assert!(is_refused(&ask(reset).await));
+}
+
+#[tokio::test]
+async fn a_stolen_access_token_tries_few_passwords() {
+    let app = limited("password-by-account=2/3600").await;
+    app.verified("ada@example.com").await;
+    let tokens = app.log_in("ada@example.com", PASSWORD).await.json();
+    let token = tokens["access_token"].as_str().unwrap();
+    let guess = json!({ "current_password": "a wrong guess", "new_password": "of the thief" });
+    let end = json!({ "password": "another guess" });
+    let right = json!({ "password": PASSWORD });
+    let mut statuses = Vec::new();
+    for (method, path, body) in [
+        (Method::PUT, "/v1/me/password", &guess),
+        (Method::POST, "/v1/me/delete", &end),
+        (Method::PUT, "/v1/me/password", &guess),
+        (Method::POST, "/v1/me/delete", &right),
+    ] {
+        let request = request(method, path)
+            .header(header::CONTENT_TYPE, "application/json")
+            .header(header::AUTHORIZATION, format!("Bearer {token}"));
+        let answer = app.send(request.body(body.to_string().into()).unwrap());
+        statuses.push(answer.await.status);
+    }
+    let (wrong, refused) = (StatusCode::FORBIDDEN, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(statuses, [wrong, wrong, refused, refused]);
 }

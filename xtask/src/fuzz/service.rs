@@ -156,6 +156,8 @@ fn environment(
         ("JWT_SECRET", secrets::word()?),
         ("WEBHOOK_SECRET", secrets::word()?),
         ("API_ADDR", address.to_owned()),
+        // One client that is in a hurry.
+        ("API_LIMITS", "all=1000000/1".to_owned()),
         ("PUBLIC_URL", format!("http://{address}")),
         (
             "WORKER_HEALTH_ADDR",

@@ -5,7 +5,7 @@ use axum::{
     body::HttpBody,
     extract::{Request, State},
     http::{HeaderName, HeaderValue, Method, StatusCode, header},
-    middleware::{Next, from_fn, from_fn_with_state},
+    middleware::{Next, from_fn, from_fn_with_state, map_request},
     response::{IntoResponse, Response},
     routing::Route,
 };
@@ -66,6 +66,7 @@ where
                 .starts_with("https://")
                 .then(|| default_header("strict-transport-security", "max-age=31536000")),
         )
+        .layer(map_request(plain_unless_gzip))
         .layer(CompressionLayer::new());
     let cors = cors(&http.cors_origins);
     routes
@@ -100,12 +101,20 @@ fn cors(origins: &[String]) -> CorsLayer {
         .allow_headers([
             header::AUTHORIZATION,
             header::CONTENT_TYPE,
+            header::IF_MATCH,
+            header::IF_NONE_MATCH,
+            HeaderName::from_static("idempotency-key"),
             request::HEADER,
             HeaderName::from_static("traceparent"),
         ])
         .expose_headers([
             request::HEADER,
+            header::ALLOW,
+            header::ETAG,
+            header::LOCATION,
             header::RETRY_AFTER,
+            header::WWW_AUTHENTICATE,
+            HeaderName::from_static("idempotency-replayed"),
             client::RATE_LIMIT,
             client::RATE_LIMIT_POLICY,
         ])
@@ -163,6 +172,17 @@ async fn other_method(method: Method) -> StatusCode {
     } else {
         StatusCode::METHOD_NOT_ALLOWED
     }
+}
+
+/// Forgets an `Accept-Encoding` that names nothing that we have.
+///
+/// [`CompressionLayer`] would turn the answer of a handler that has done its work into a 406; the
+/// body as it is is what RFC 9110 (12.5.3) allows, and what every such client can read.
+async fn plain_unless_gzip(mut request: Request) -> Request {
+    if !request::reads_gzip(request.headers()) {
+        request.headers_mut().remove(header::ACCEPT_ENCODING);
+    }
+    request
 }
 
 /// The panic itself is in the log: the hook of [`service::telemetry`] wrote it there.

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, time::Instant};
 
 use axum::{
     extract::{MatchedPath, Request},
-    http::{HeaderMap, HeaderName, HeaderValue},
+    http::{HeaderMap, HeaderName, HeaderValue, header},
     middleware::Next,
     response::Response,
 };
@@ -44,6 +44,19 @@ impl fmt::Display for RequestId {
 fn is_harmless(id: &str) -> bool {
     let harmless = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
     (1..=128).contains(&id.len()) && id.bytes().all(harmless)
+}
+
+/// Whether `Accept-Encoding` has gzip and does not refuse it (RFC 9110, 12.5.3).
+pub(crate) fn reads_gzip(headers: &HeaderMap) -> bool {
+    let lines = headers.get_all(header::ACCEPT_ENCODING).iter();
+    let mut codings = lines
+        .filter_map(|line| line.to_str().ok())
+        .flat_map(|line| line.split(','));
+    codings.any(|coding| {
+        let (name, weight) = coding.split_once(';').unwrap_or((coding, "q=1"));
+        let weight = weight.trim().strip_prefix("q=").map(str::parse::<f32>);
+        name.trim().eq_ignore_ascii_case("gzip") && weight.is_some_and(|q| q.is_ok_and(|q| q > 0.0))
+    })
 }
 
 /// Middleware: gives the request its id and span, and logs a line when it is answered.
@@ -139,6 +152,27 @@ mod tests {
         assert!(given(&"x".repeat(128)));
         for id in ["", "a b", "a\tb", "a/b", "\"", "<script>", &"x".repeat(129)] {
             assert!(!given(id), "{id:?}");
+        }
+    }
+
+    #[test]
+    fn gzip_is_sent_to_those_who_ask_for_it() {
+        let reads = |value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::ACCEPT_ENCODING, value.parse().unwrap());
+            reads_gzip(&headers)
+        };
+        assert!(!reads_gzip(&HeaderMap::new()));
+        for value in [
+            "gzip",
+            "br, GZIP",
+            "deflate;q=0.5, gzip;q=0.1",
+            "gzip ; q=1",
+        ] {
+            assert!(reads(value), "{value}");
+        }
+        for value in ["", "br", "gzip;q=0", "gzip;q=0.0", "xgzip"] {
+            assert!(!reads(value), "{value}");
         }
     }
 }

@@ -44,6 +44,10 @@ for level = 0, 2 do
   add(pending, of_group('XPENDING', stream, 'g', '-', '+', 1000000), level)
   add(consumers, of_group('XINFO', 'CONSUMERS', stream, 'g'))
 end
+-- One that died before it fetched is no consumer of the group yet.
+for _, name in ipairs(redis.call('ZRANGE', q .. 'alive', 0, -1)) do
+  consumers[#consumers + 1] = {'name', name}
+end
 return {
   entries,
   pending,

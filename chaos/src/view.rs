@@ -47,7 +47,7 @@ pub(crate) struct Look {
     pub(crate) snapshot: Snapshot,
     /// Entries pending in the group, those without a body too.
     pub(crate) pending: u64,
-    /// Consumers of the group, but for the one that holds what was handed back.
+    /// Who has a lease or has fetched, but for the one that holds what was handed back.
     pub(crate) consumers: Vec<String>,
     /// Queue and key, without their common beginning, and time to live in ms (below 0: none).
     /// Markers of relayed jobs are left out, if they have one.

@@ -110,6 +110,91 @@ async fn every_path_has_exactly_the_methods_of_the_document() {
 }
 
 #[tokio::test]
+async fn browsers_may_send_and_read_every_header_of_the_document() {
+    let friend = "https://app.test";
+    let app = TestApp::with(|settings| settings.http.cors_origins = vec![friend.into()]).await;
+    let preflight = request(Method::OPTIONS, "/v1/me")
+        .header("origin", friend)
+        .header("access-control-request-method", "PATCH");
+    let allowed = app.send(preflight.body(Body::empty()).unwrap()).await;
+    let allowed = allowed.header("access-control-allow-headers").to_owned();
+    let get = request(Method::GET, "/v1/me").header("origin", friend);
+    let exposed = app.send(get.body(Body::empty()).unwrap()).await;
+    let exposed = exposed.header("access-control-expose-headers").to_owned();
+
+    let has = |list: &str, name: &str| list.split(',').any(|of| of.eq_ignore_ascii_case(name));
+    for (path, method, operation) in operations() {
+        for parameter in operation["parameters"].as_array().into_iter().flatten() {
+            let name = parameter["name"].as_str().unwrap();
+            let is_header = parameter["in"] == "header";
+            assert!(
+                !is_header || has(&allowed, name),
+                "{name} of {method} {path}: {allowed}"
+            );
+        }
+        for response in operation["responses"].as_object().unwrap().values() {
+            for name in response["headers"]
+                .as_object()
+                .into_iter()
+                .flatten()
+                .map(|(name, _)| name)
+            {
+                assert!(has(&exposed, name), "{name} of {method} {path}: {exposed}");
+            }
+        }
+    }
+    let shared = api::openapi::document()["components"]["headers"]
+        .as_object()
+        .unwrap();
+    for name in shared.keys() {
+        assert!(has(&exposed, name), "{name}: {exposed}");
+    }
+}
+
+#[tokio::test]
+async fn every_get_has_a_head_and_every_other_method_is_405() {
+    let app = TestApp::new().await;
+    for (path, methods) in operations().fold(
+        std::collections::BTreeMap::<_, Vec<_>>::new(),
+        |mut paths, (path, method, _)| {
+            paths.entry(path).or_default().push(method);
+            paths
+        },
+    ) {
+        let somewhere = path.replace(['{', '}'], "");
+        let ask = async |method: Method| {
+            app.send(request(method, &somewhere).body(Body::empty()).unwrap())
+                .await
+        };
+        let head = ask(Method::HEAD).await;
+        if methods.iter().any(|method| method == "GET") {
+            let get = ask(Method::GET).await;
+            assert_eq!(head.status, get.status, "{path}");
+            assert!(head.body.is_empty(), "{path}");
+            assert_eq!(
+                head.header("content-type"),
+                get.header("content-type"),
+                "{path}"
+            );
+        } else {
+            head.expect(StatusCode::METHOD_NOT_ALLOWED);
+        }
+        for method in [Method::PUT, Method::TRACE, Method::PATCH, Method::DELETE] {
+            if !methods.iter().any(|has| has == method.as_str()) {
+                let answer = ask(method).await;
+                answer.problem(StatusCode::METHOD_NOT_ALLOWED);
+                assert!(
+                    methods
+                        .iter()
+                        .all(|has| answer.header("allow").contains(has)),
+                    "{path}"
+                );
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn the_document_is_served_and_listed() {
     let app = TestApp::new().await;
     let answer = app.get("/openapi.json").await;

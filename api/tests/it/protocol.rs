@@ -126,6 +126,33 @@ async fn large_answers_are_compressed_for_those_who_can_read_them() {
     assert_eq!(zipped.header("content-encoding"), "gzip");
     let plain = app.get("/").await;
     assert!(zipped.body.len() < plain.body.len());
+    // Whoever keeps one must not give it to those who read only the other.
+    for answer in [zipped, plain] {
+        let mut vary = answer.headers.get_all("vary").iter();
+        assert!(vary.any(|value| value == "accept-encoding"), "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn no_way_of_asking_for_a_compression_is_an_error() {
+    let app = TestApp::new().await;
+    for encodings in [
+        "identity;q=0",
+        "*;q=0",
+        "gzip;q=0, identity;q=0",
+        "br",
+        "",
+        "?",
+    ] {
+        let request = request(Method::GET, "/").header("accept-encoding", encodings);
+        let answer = app.send(request.body(Body::empty()).unwrap()).await;
+        answer.expect(StatusCode::OK);
+        assert!(
+            !answer.headers.contains_key("content-encoding"),
+            "{encodings}"
+        );
+        assert_eq!(answer.json()["name"], "slipway");
+    }
 }
 
 #[tokio::test]

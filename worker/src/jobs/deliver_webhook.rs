@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use domain::jobs::DeliverWebhook;
-use domain::webhooks::{Attempt, Due, Noted, Outcome, due, give_up, note};
+use domain::webhooks::{Attempt, Due, Outcome, due, give_up, note};
 use queue::{JobContext, JobError};
 use time::OffsetDateTime;
 
@@ -36,15 +36,10 @@ pub(crate) async fn run(job: DeliverWebhook, cx: JobContext<Arc<App>>) -> Result
         }
     };
     let outcome = deliver(attempt, &cx.app).await;
+    let noted = note(pool, cx.id, &job, &outcome).await?;
     let status = outcome.response.as_ref().map(|response| response.status);
     let error = outcome.error.as_deref();
-    match note(pool, cx.id, &job, &outcome).await? {
-        Noted::Delivered => tracing::info!(status, "delivered"),
-        Noted::Retried(wait) => tracing::info!(status, error, ?wait, "failed, to be tried again"),
-        Noted::Failed => tracing::warn!(status, error, "given up"),
-        Noted::Disabled => tracing::warn!(status, error, "given up, the endpoint is disabled"),
-        Noted::Nothing => tracing::info!(status, error, "noted by another, or deleted meanwhile"),
-    }
+    tracing::info!(delivery.id = %job.delivery_id, status, error, ?noted, "attempted");
     Ok(())
 }
 

@@ -12,13 +12,13 @@ use super::smtp::Server;
 use super::{redis_env, until};
 
 /// Settings for one worker process and the ways to reach it.
-struct Process {
+pub(crate) struct Process {
     env: Vec<(&'static str, String)>,
     probes: std::net::SocketAddr,
 }
 
 impl Process {
-    fn new(database: &TestDatabase, mail_dir: &std::path::Path) -> Self {
+    pub(crate) fn new(database: &TestDatabase, mail_dir: &std::path::Path) -> Self {
         let redis = queue::testing::settings();
         // Asked for a port, the system gives a free one; the process takes it a moment later.
         let probes = TcpListener::bind("127.0.0.1:0")
@@ -39,7 +39,7 @@ impl Process {
         Self { env, probes }
     }
 
-    fn set(&mut self, name: &'static str, value: &dyn ToString) {
+    pub(crate) fn set(&mut self, name: &'static str, value: &dyn ToString) {
         self.env.push((name, value.to_string()));
     }
 
@@ -53,7 +53,7 @@ impl Process {
         command
     }
 
-    fn run(&self) -> Running {
+    pub(crate) fn run(&self) -> Running {
         let stderr = tempfile::NamedTempFile::new().unwrap();
         let child = self
             .command(&["run"])
@@ -84,7 +84,7 @@ impl Process {
 }
 
 /// A worker process, ended with the test.
-struct Running {
+pub(crate) struct Running {
     child: Child,
     stderr: tempfile::NamedTempFile,
 }
@@ -94,13 +94,13 @@ impl Running {
         std::fs::read_to_string(self.stderr.path()).unwrap()
     }
 
-    fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
     /// Asks it to stop, as a supervisor does, and waits for its end.
-    async fn terminate(mut self) -> (ExitStatus, String) {
+    pub(crate) async fn terminate(mut self) -> (ExitStatus, String) {
         let pid = self.child.id().to_string();
         assert!(
             Command::new("kill")

@@ -19,14 +19,17 @@ use crate::terminal;
 pub(crate) fn run(project: &Project, args: &Fuzz) -> Result<()> {
     let program = schemathesis::ensure(project)?;
     let service = Service::start(project)?;
-    let access_token = service.log_in()?;
+    service.make_admin()?;
     let seconds = (args.seconds / 2).max(1);
-    for (name, token) in [("without", None), ("with", Some(&access_token))] {
-        terminal::note(&format!("{seconds} s {name} log-in"));
-        let mut command = schemathesis::command(project, &program, &service.url(), seconds);
-        if let Some(token) = token {
-            command.args(["--header", &format!("Authorization: Bearer {token}")]);
-        }
+    for log_in in [false, true] {
+        let how = if log_in { "with" } else { "without" };
+        terminal::note(&format!("{seconds} s {how} log-in"));
+        let config = schemathesis::config(project, log_in)?;
+        let mut command = schemathesis::command(&program, &config, &service.url());
+        command
+            .args(["--max-time", &seconds.to_string()])
+            .env("FUZZ_EMAIL", service::EMAIL)
+            .env("FUZZ_PASSWORD", service::PASSWORD);
         if let Some(seed) = args.seed {
             command.args(["--seed", &seed.to_string()]);
         }

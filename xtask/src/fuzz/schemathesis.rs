@@ -14,7 +14,7 @@ use crate::terminal;
 const REQUIREMENTS: &str = "api/fuzz/requirements.txt";
 
 /// Makes the environment unless it is there with the same requirements, and gives the program.
-pub(crate) fn ensure(project: &Project) -> Result<PathBuf> {
+pub(super) fn ensure(project: &Project) -> Result<PathBuf> {
     let requirements = project.root().join(REQUIREMENTS);
     let wanted = fs::read_to_string(&requirements)
         .with_context(|| format!("{REQUIREMENTS} cannot be read"))?;
@@ -64,22 +64,38 @@ fn make_venv(venv: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Writes down how the fuzzer shall go about it, and gives the file's path.
+pub(super) fn config(project: &Project, log_in: bool) -> Result<PathBuf> {
+    let read = |name: &str| {
+        let path = project.root().join("api/fuzz").join(name);
+        fs::read_to_string(&path).with_context(|| format!("{} cannot be read", path.display()))
+    };
+    let mut config = read("schemathesis.toml")?;
+    if log_in {
+        config += &read("log-in.toml")?;
+    }
+    let path = folder(project).join("schemathesis.toml");
+    fs::write(&path, config)?;
+    Ok(path)
+}
+
 /// One run of all checks against the service at `url`.
-pub(crate) fn command(project: &Project, program: &Path, url: &str, seconds: u64) -> Command {
+pub(super) fn command(program: &Path, config: &Path, url: &str) -> Command {
     let mut command = Command::new(program);
     command
         .arg("--config-file")
-        .arg(project.root().join("api/fuzz/schemathesis.toml"))
+        .arg(config)
         .args(["run", &format!("{url}/openapi.json"), "--checks", "all"])
-        .args(["--max-time", &seconds.to_string()])
         // All that is wrong, not only the first; and nothing that is only a remark.
-        .args(["--continue-on-failure", "--warnings", "off"])
-        // Its own files: it keeps examples for the next run.
-        .current_dir(folder(project));
+        .args(["--continue-on-failure", "--warnings", "off"]);
+    // Beside its configuration: it keeps examples for the next run.
+    if let Some(folder) = config.parent() {
+        command.current_dir(folder);
+    }
     command
 }
 
 /// Where all of this lies.
-pub(crate) fn folder(project: &Project) -> PathBuf {
+pub(super) fn folder(project: &Project) -> PathBuf {
     project.root().join("target/fuzz")
 }

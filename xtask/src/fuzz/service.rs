@@ -22,13 +22,29 @@ use crate::secrets;
 /// How long the service may take to be ready, and a mail to arrive.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-const EMAIL: &str = "fuzz@example.org";
-const PASSWORD: &str = "correct horse battery staple";
+/// The limits of `api/src/limit/policy.rs`, all out of the way: they have their own tests.
+const LIMITED: [&str; 10] = [
+    "log-in-by-address",
+    "log-in-by-address-and-account",
+    "log-in-by-account",
+    "sign-up-by-address",
+    "sign-up-by-account",
+    "token-by-address",
+    "mail-by-address",
+    "mail-by-account",
+    "password-by-account",
+    "refresh-by-address",
+];
+
+/// The account's address.
+pub(super) const EMAIL: &str = "fuzz@example.org";
+/// And its password.
+pub(super) const PASSWORD: &str = "correct horse battery staple";
 
 /// The running API; dropping it stops it, and then its servers.
-pub(crate) struct Service {
+pub(super) struct Service {
     api: Running,
-    worker: PathBuf,
+    binaries: BTreeMap<String, PathBuf>,
     env: BTreeMap<String, String>,
     folder: PathBuf,
     address: String,
@@ -48,30 +64,20 @@ impl Drop for Running {
 
 impl Service {
     /// Builds everything, starts the servers, moves the schema and starts the API.
-    pub(crate) fn start(project: &Project) -> Result<Self> {
+    pub(super) fn start(project: &Project) -> Result<Self> {
         let binaries = native::build(project, &["api", "worker", "migrations"])?;
-        let binary = |name: &str| {
-            let path = binaries.get(name).cloned();
-            path.with_context(|| format!("the build made no `{name}`"))
-        };
         let servers = ThrowAway::start(project, true, None)?;
         let folder = schemathesis::folder(project);
         let address = format!("127.0.0.1:{}", ports::unused()?);
         let env = environment(&servers, &folder, &address)?;
-        let migrate = command(
-            &binary("migrate")?,
-            "run",
-            &env,
-            &folder.join("migrate.log"),
-        )?
-        .status();
+        let run = |words: &[&str]| command(&binaries, words, &env, &folder);
+        let migrate = run(&["migrate", "run"])?.status();
         if !migrate.context("`migrate` cannot be started")?.success() {
             bail!("the schema could not be moved; see {}", folder.display());
         }
-        let api = command(&binary("api")?, "serve", &env, &folder.join("api.log"))?;
         let service = Self {
-            api: spawn(api)?,
-            worker: binary("worker")?,
+            api: spawn(run(&["api", "serve"])?)?,
+            binaries,
             env,
             folder,
             address,
@@ -82,31 +88,37 @@ impl Service {
     }
 
     /// `http://127.0.0.1:PORT`.
-    pub(crate) fn url(&self) -> String {
+    pub(super) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
     /// Where the API's log is.
-    pub(crate) fn log(&self) -> PathBuf {
-        self.folder.join("api.log")
+    pub(super) fn log(&self) -> PathBuf {
+        self.folder.join("api-serve.log")
     }
 
-    /// Signs up, proves the address, and gives an access token.
+    /// Signs up, proves the address, and makes the account an admin.
     ///
     /// A worker runs only until the mail is there: later it would call the webhooks of the fuzzer.
-    pub(crate) fn log_in(&self) -> Result<String> {
+    pub(super) fn make_admin(&self) -> Result<()> {
         let client = Client::new(&self.address);
         let account = json!({ "email": EMAIL, "password": PASSWORD });
         client.post("/v1/accounts", &account)?.expect(202)?;
-        let log = self.folder.join("worker.log");
-        let worker = spawn(command(&self.worker, "run", &self.env, &log)?)?;
+        let worker = spawn(self.command(&["worker", "run"])?)?;
         let mailbox = Mailbox::Folder(self.folder.join("mail"));
         let mails = mailbox.wait(EMAIL, 1, PATIENCE)?;
         drop(worker);
         let proof = json!({ "token": mail::token(&mails[0])? });
         client.post("/v1/accounts/verify", &proof)?.expect(204)?;
-        let tokens = client.post("/v1/sessions", &account)?.expect(200)?;
-        tokens.text("access_token")
+        let grant = self.command(&["api", "admin", "grant", EMAIL])?.status();
+        if !grant.context("`api admin` cannot be started")?.success() {
+            bail!("no admin could be made; see {}", self.folder.display());
+        }
+        Ok(())
+    }
+
+    fn command(&self, words: &[&str]) -> Result<Command> {
+        command(&self.binaries, words, &self.env, &self.folder)
     }
 
     fn until_ready(&self) -> Result<()> {
@@ -155,6 +167,12 @@ fn environment(
         ("REDIS_PASSWORD", password),
         ("JWT_SECRET", secrets::word()?),
         ("WEBHOOK_SECRET", secrets::word()?),
+        (
+            "API_LIMITS",
+            LIMITED
+                .map(|policy| format!("{policy}=1000000/1"))
+                .join(","),
+        ),
         ("API_ADDR", address.to_owned()),
         // One client that is in a hurry.
         ("API_LIMITS", "all=1000000/1".to_owned()),
@@ -183,17 +201,25 @@ fn host_and_port(url: &str) -> Result<(String, String)> {
     Ok((host.to_owned(), port.to_owned()))
 }
 
-/// A program of ours; what it says goes into the file `log`.
+/// A program of ours and its words; what it says goes into a file that is named for both.
 fn command(
-    program: &Path,
-    verb: &str,
+    binaries: &BTreeMap<String, PathBuf>,
+    words: &[&str],
     env: &BTreeMap<String, String>,
-    log: &Path,
+    folder: &Path,
 ) -> Result<Command> {
-    let file = File::create(log).with_context(|| format!("{} cannot be written", log.display()))?;
+    let [name, args @ ..] = words else {
+        bail!("no program is named");
+    };
+    let program = binaries.get(*name);
+    let program = program.with_context(|| format!("the build made no `{name}`"))?;
+    let verb = args.first().copied().unwrap_or_default();
+    let log = folder.join(format!("{name}-{verb}.log"));
+    let file =
+        File::create(&log).with_context(|| format!("{} cannot be written", log.display()))?;
     let mut command = Command::new(program);
     command
-        .arg(verb)
+        .args(args)
         .env_clear()
         .envs(env)
         .stdin(Stdio::null())
@@ -219,5 +245,15 @@ mod tests {
         let redis = place("redis://127.0.0.1:6379");
         assert_eq!(redis, ("127.0.0.1".to_owned(), "6379".to_owned()));
         assert!(host_and_port("redis://here").is_err());
+    }
+
+    #[test]
+    fn every_limit_is_out_of_the_way() {
+        let policies = include_str!("../../../api/src/limit/policy.rs");
+        let definitions = policies.split(" => (\"").skip(1);
+        let names: Vec<&str> = definitions
+            .filter_map(|rest| rest.split('"').next())
+            .collect();
+        assert_eq!(names, LIMITED);
     }
 }

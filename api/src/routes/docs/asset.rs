@@ -7,7 +7,7 @@ use axum::{
 };
 use flate2::read::GzDecoder;
 
-use crate::path::Path;
+use crate::{path::Path, request::reads_gzip};
 
 /// They change with a release; after it, an old page may look for as long as this for new files.
 const CACHE: &str = "public, max-age=3600";
@@ -60,19 +60,6 @@ pub(super) async fn show(Path(file): Path<String>, headers: HeaderMap) -> Respon
     }
 }
 
-/// Whether `Accept-Encoding` has gzip and does not refuse it (RFC 9110, 12.5.3).
-fn reads_gzip(headers: &HeaderMap) -> bool {
-    let lines = headers.get_all(header::ACCEPT_ENCODING).iter();
-    let mut codings = lines
-        .filter_map(|line| line.to_str().ok())
-        .flat_map(|line| line.split(','));
-    codings.any(|coding| {
-        let (name, weight) = coding.split_once(';').unwrap_or((coding, "q=1"));
-        let weight = weight.trim().strip_prefix("q=").map(str::parse::<f32>);
-        name.trim().eq_ignore_ascii_case("gzip") && weight.is_some_and(|q| q.is_ok_and(|q| q > 0.0))
-    })
-}
-
 /// # Panics
 /// When the file in git is damaged, which a test would see.
 fn unpack(gzip: &[u8]) -> Bytes {
@@ -80,30 +67,4 @@ fn unpack(gzip: &[u8]) -> Bytes {
     let unpacked = GzDecoder::new(gzip).read_to_end(&mut plain);
     unpacked.expect("the file is a whole gzip");
     plain.into()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn gzip_is_sent_to_those_who_ask_for_it() {
-        let reads = |value: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::ACCEPT_ENCODING, value.parse().unwrap());
-            reads_gzip(&headers)
-        };
-        assert!(!reads_gzip(&HeaderMap::new()));
-        for value in [
-            "gzip",
-            "br, GZIP",
-            "deflate;q=0.5, gzip;q=0.1",
-            "gzip ; q=1",
-        ] {
-            assert!(reads(value), "{value}");
-        }
-        for value in ["", "br", "gzip;q=0", "gzip;q=0.0", "xgzip"] {
-            assert!(!reads(value), "{value}");
-        }
-    }
 }

@@ -2,6 +2,7 @@
 
 mod answers;
 mod endings;
+mod kills;
 mod receiver;
 mod targets;
 

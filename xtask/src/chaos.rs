@@ -7,11 +7,11 @@ use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 
 use anyhow::{Context, Result, bail};
+use clap::Args;
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Value, json};
 
 use crate::cargo;
-use crate::cli::Chaos;
 use crate::native::account;
 use crate::native::postgres::Cluster;
 use crate::native::servers;
@@ -26,6 +26,56 @@ const POSTGRES_SETTINGS: [&str; 4] = [
     // In its own folder, where it goes with everything else.
     "dynamic_shared_memory_type=mmap",
 ];
+
+/// Options of `chaos`, but for the first those of the harness itself.
+#[derive(Args)]
+pub(crate) struct Chaos {
+    /// Build it optimised
+    #[arg(long)]
+    pub(crate) release: bool,
+    /// How long faults come, without the silence after them [default: 60, and 15 per seed without --seed]
+    #[arg(long)]
+    seconds: Option<u64>,
+    /// What decides all faults and jobs
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Only these faults: kill,stop,redis-loss (a wrong one is answered with the list)
+    #[arg(long)]
+    faults: Option<String>,
+    /// The workers' lease in ms [default: 2000]
+    #[arg(long)]
+    lease: Option<u64>,
+    /// The servers that the queues are on: one, sentinel or cluster [default: one]
+    #[arg(long)]
+    redis: Option<String>,
+    /// Worker processes [default: 4]
+    #[arg(long)]
+    workers: Option<u64>,
+    /// Keep histories and logs also after a good run
+    #[arg(long)]
+    keep: bool,
+}
+
+impl Chaos {
+    /// The words for the harness.
+    pub(crate) fn words(&self) -> Vec<String> {
+        let number = |value: Option<u64>| value.map(|value| value.to_string());
+        let options = [
+            ("--seconds", number(self.seconds)),
+            ("--seed", number(self.seed)),
+            ("--faults", self.faults.clone()),
+            ("--lease", number(self.lease)),
+            ("--workers", number(self.workers)),
+            ("--redis", self.redis.clone()),
+        ];
+        options
+            .into_iter()
+            .filter_map(|(name, value)| Some([name.to_owned(), value?]))
+            .flatten()
+            .chain(self.keep.then(|| "--keep".to_owned()))
+            .collect()
+    }
+}
 
 /// Builds the harness, makes a Postgres for it, and runs it.
 pub(crate) fn run(project: &Project, args: &Chaos) -> Result<()> {

@@ -195,7 +195,7 @@ pub(crate) enum Verb {
     /// partitions them by a plan that the seed decides; then judges the history of all. Without a
     /// seed: three fixed ones and a random one, which is printed. A broken promise is told with its
     /// seed and its job's history; `chaos/README.md` has the list.
-    Chaos(Chaos),
+    Chaos(crate::chaos::Chaos),
     /// Measure the queue, the outbox or the API, on throw-away servers
     ///
     /// Each prints what it measured and, beside it, what a bare program reaches with the same
@@ -291,56 +291,6 @@ pub(crate) struct Fuzz {
     /// After `--`, passed on to `schemathesis run`: -- --include-operation-id me.show
     #[arg(last = true)]
     pub(crate) more: Vec<String>,
-}
-
-/// Options of `chaos`, but for the first those of the harness itself.
-#[derive(Args)]
-pub(crate) struct Chaos {
-    /// Build it optimised
-    #[arg(long)]
-    pub(crate) release: bool,
-    /// How long faults come, without the silence after them [default: 60, and 15 per seed without --seed]
-    #[arg(long)]
-    seconds: Option<u64>,
-    /// What decides all faults and jobs
-    #[arg(long)]
-    seed: Option<u64>,
-    /// Only these faults: kill,stop,redis-loss (a wrong one is answered with the list)
-    #[arg(long)]
-    faults: Option<String>,
-    /// The workers' lease in ms [default: 2000]
-    #[arg(long)]
-    lease: Option<u64>,
-    /// The servers that the queues are on: one, sentinel or cluster [default: one]
-    #[arg(long)]
-    redis: Option<String>,
-    /// Worker processes [default: 4]
-    #[arg(long)]
-    workers: Option<u64>,
-    /// Keep histories and logs also after a good run
-    #[arg(long)]
-    keep: bool,
-}
-
-impl Chaos {
-    /// The words for the harness.
-    pub(crate) fn words(&self) -> Vec<String> {
-        let number = |value: Option<u64>| value.map(|value| value.to_string());
-        let options = [
-            ("--seconds", number(self.seconds)),
-            ("--seed", number(self.seed)),
-            ("--faults", self.faults.clone()),
-            ("--lease", number(self.lease)),
-            ("--workers", number(self.workers)),
-            ("--redis", self.redis.clone()),
-        ];
-        options
-            .into_iter()
-            .filter_map(|(name, value)| Some([name.to_owned(), value?]))
-            .flatten()
-            .chain(self.keep.then(|| "--keep".to_owned()))
-            .collect()
-    }
 }
 
 /// What `bench` can measure.

@@ -11,7 +11,6 @@ use axum::{
     response::{Html, IntoResponse, Response},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
-use domain::Token;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
@@ -42,12 +41,6 @@ pub(super) struct Link {
 #[derive(Deserialize)]
 pub(super) struct Click {
     pub(super) token: String,
-}
-
-/// The token, or the page that says that it is none. It is not looked up.
-pub(super) fn token(text: &str) -> Result<Token, LinkPage<'static>> {
-    let incomplete = "The link is incomplete. Copy all of it from the mail.";
-    Token::parse(text).map_err(|_| LinkPage::refused(incomplete))
 }
 
 /// One of these pages.
@@ -121,6 +114,11 @@ impl<'a> LinkPage<'a> {
             status: StatusCode::UNPROCESSABLE_ENTITY,
             ..Self::done("This link does not work", text)
         }
+    }
+
+    /// There is no token in it.
+    pub(super) fn incomplete() -> Self {
+        Self::refused("The link is incomplete. Copy all of it from the mail.")
     }
 }
 

@@ -1,5 +1,7 @@
 //! What admins may do, and nobody else.
 
+use std::process::Command;
+
 use axum::http::{Method, StatusCode};
 use domain::accounts::{Email, grant_admin, revoke_admin};
 use serde_json::Value;
@@ -68,4 +70,67 @@ async fn the_list_comes_in_pages_and_finds_an_address() {
     let odd = list(&app, &token, "?email=nobody").await;
     let odd = odd.problem(StatusCode::UNPROCESSABLE_ENTITY);
     assert_eq!(odd["errors"][0]["parameter"], "email");
+}
+
+/// `api admin` with these words, in a process of its own: whether it did it, what it said, and
+/// what it logged and complained.
+fn admin(app: &TestApp, words: &[&str]) -> (bool, String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_api"))
+        .arg("admin")
+        .args(words)
+        .env_clear()
+        .env("LOG_FORMAT", "json")
+        .envs(app.database.env())
+        .output()
+        .unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (
+        output.status.success(),
+        text(output.stdout),
+        text(output.stderr),
+    )
+}
+
+#[tokio::test]
+async fn the_command_makes_the_first_admin_and_keeps_the_last() {
+    let app = TestApp::new().await;
+    let token = app.logged_in(ADA).await;
+    app.sign_up("new@example.com").await;
+    assert_eq!(admin(&app, &["list"]), (true, String::new(), String::new()));
+
+    for (email, said) in [
+        (
+            "nobody@example.com",
+            "no account has this address: sign up with it first",
+        ),
+        (
+            "new@example.com",
+            "not verified: follow the link in its mail first",
+        ),
+        ("nobody", "\"nobody\" is no address"),
+    ] {
+        let (done, _, complaint) = admin(&app, &["grant", email]);
+        assert!(!done && complaint.contains(said), "{complaint}");
+    }
+    let (done, said, log) = admin(&app, &["grant", "ADA@example.com"]);
+    assert!(done, "{log}");
+    assert_eq!(said, "ADA@example.com is an admin\n");
+    // Logged by the account, and not by the address, which is personal.
+    let line: Value = serde_json::from_str(&log).unwrap();
+    let (_, listed, _) = admin(&app, &["list"]);
+    assert_eq!(
+        listed,
+        format!("{} {ADA}\n", line["account.id"].as_str().unwrap())
+    );
+    assert!(!log.to_lowercase().contains(ADA), "{log}");
+    list(&app, &token, "").await.expect(StatusCode::OK);
+
+    let (done, _, complaint) = admin(&app, &["revoke", ADA]);
+    assert!(
+        !done && complaint.contains("this is the last admin"),
+        "{complaint}"
+    );
+    let (done, said, _) = admin(&app, &["revoke", ADA, "--force"]);
+    assert!(done && said == format!("{ADA} is a member\n"));
+    list(&app, &token, "").await.problem(StatusCode::FORBIDDEN);
 }

@@ -5,7 +5,7 @@
 //! quarter of the differences at either end is left out, because the hiccups of a busy machine
 //! outweigh everything else; the mean of the rest is compared with its standard error, from the
 //! winsorized variance (Tukey and McLaughlin 1963). Without a cause it is above four of them once
-//! in 16,000 runs; a log-in that skips the hash for an unknown address is some hundred above.
+//! in 16,000 runs; a log-in that skips the hash for an unknown address is far above.
 
 use std::time::{Duration, Instant};
 

@@ -4,6 +4,7 @@
 //! in, tries what a careless client would send, and then takes parts of the
 //! stack away while it is in use.
 
+mod accounts;
 pub(crate) mod client;
 mod faults;
 pub(crate) mod mail;
@@ -42,7 +43,7 @@ struct Run<'a> {
 type Step = fn(&Run) -> Result<String>;
 
 /// The scenario, in order. A step returns what is worth saying about it.
-const STEPS: [(&str, Step); 12] = [
+const STEPS: [(&str, Step); 14] = [
     ("the service names itself and is ready", product::ready),
     ("sign up, read the mail, verify, log in", product::sign_up),
     (
@@ -51,6 +52,11 @@ const STEPS: [(&str, Step); 12] = [
     ),
     ("a token works once", product::token_works_once),
     ("refresh, a token used twice, log out", product::sessions),
+    (
+        "a forgotten password is replaced by mail",
+        accounts::reset_password,
+    ),
+    ("an admin is made and unmade", accounts::admins),
     ("wrong requests get problem documents", product::problems),
     ("answers carry the security headers", product::headers),
     ("the queues can be looked into", product::queues),

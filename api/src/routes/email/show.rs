@@ -2,14 +2,14 @@ use axum::{
     extract::Query,
     response::{IntoResponse, Response},
 };
+use domain::Token;
 
-use crate::routes::link_page::{Form, Link, LinkPage, token};
+use crate::routes::link_page::{Form, Link, LinkPage};
 
 /// `GET /email?token=`: asks for a click.
 pub(super) async fn show(Query(link): Query<Link>) -> Response {
-    let token = match token(&link.token) {
-        Ok(token) => token,
-        Err(page) => return page.into_response(),
+    let Ok(token) = Token::parse(&link.token) else {
+        return LinkPage::incomplete().into_response();
     };
     let form = Form {
         action: "email",

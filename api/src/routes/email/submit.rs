@@ -3,13 +3,16 @@ use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
-use domain::accounts::{self, EmailChangeError};
+use domain::{
+    Token,
+    accounts::{self, EmailChangeError},
+};
 
 use crate::{
     App,
     client::Client,
     problem::Problem,
-    routes::link_page::{Click, LinkPage, token},
+    routes::link_page::{Click, LinkPage},
 };
 
 /// `POST /email`: makes the address of the mail the account's.
@@ -19,9 +22,8 @@ pub(super) async fn submit(
     Form(click): Form<Click>,
 ) -> Result<Response, Problem> {
     app.limits.token(&client).await?;
-    let token = match token(&click.token) {
-        Ok(token) => token,
-        Err(page) => return Ok(page.into_response()),
+    let Ok(token) = Token::parse(&click.token) else {
+        return Ok(LinkPage::incomplete().into_response());
     };
     let text = match accounts::complete_email_change(&app.pool, &token).await {
         Ok(_) => {

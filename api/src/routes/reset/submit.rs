@@ -3,17 +3,15 @@ use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
-use domain::accounts::{self, Password, ResetError};
+use domain::{
+    Token,
+    accounts::{self, Password, ResetError},
+};
 use secrecy::SecretString;
 use serde::Deserialize;
 
 use super::{TITLE, form};
-use crate::{
-    App,
-    client::Client,
-    problem::Problem,
-    routes::link_page::{LinkPage, token},
-};
+use crate::{App, client::Client, problem::Problem, routes::link_page::LinkPage};
 
 #[derive(Deserialize)]
 pub(super) struct Typed {
@@ -28,9 +26,8 @@ pub(super) async fn submit(
     Form(typed): Form<Typed>,
 ) -> Result<Response, Problem> {
     app.limits.token(&client).await?;
-    let token = match token(&typed.token) {
-        Ok(token) => token,
-        Err(page) => return Ok(page.into_response()),
+    let Ok(token) = Token::parse(&typed.token) else {
+        return Ok(LinkPage::incomplete().into_response());
     };
     let password = match Password::parse(SecretString::from(typed.password)) {
         Ok(password) => password,

@@ -3,13 +3,16 @@ use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
-use domain::accounts::{self, VerifyError};
+use domain::{
+    Token,
+    accounts::{self, VerifyError},
+};
 
 use crate::{
     App,
     client::Client,
     problem::Problem,
-    routes::link_page::{Click, LinkPage, token},
+    routes::link_page::{Click, LinkPage},
 };
 
 /// `POST /verify`: proves the address with the token of the page.
@@ -19,9 +22,8 @@ pub(super) async fn submit(
     Form(click): Form<Click>,
 ) -> Result<Response, Problem> {
     app.limits.token(&client).await?;
-    let token = match token(&click.token) {
-        Ok(token) => token,
-        Err(page) => return Ok(page.into_response()),
+    let Ok(token) = Token::parse(&click.token) else {
+        return Ok(LinkPage::incomplete().into_response());
     };
     let text = match accounts::verify(&app.pool, &token).await {
         Ok(_) => {

@@ -141,15 +141,23 @@ fn parse(item: &str) -> Option<(Vec<Policy>, Limit)> {
 mod tests {
     use super::*;
 
+    const SEVEN: Duration = Duration::from_secs(7);
+
     #[test]
-    fn the_settings_replace_single_defaults() {
-        let set = [("API_LIMITS", "all=1000000/1, log-in-by-address=3/7")];
-        let quotas = Reader::from_pairs(set).read(Quotas::read).unwrap();
-        let limit = quotas.of(Policy::LogInByAddress);
-        assert_eq!((limit.requests, limit.burst), (3, 3));
-        assert_eq!(limit.per, Duration::from_secs(7));
-        let untouched = quotas.of(Policy::LogInByAccount);
-        assert_eq!(untouched, Quotas::default().of(Policy::LogInByAccount));
+    fn the_settings_replace_single_defaults_or_all() {
+        let read = |set| {
+            let quotas = Reader::from_pairs([("API_LIMITS", set)]).read(Quotas::read);
+            let quotas = quotas.unwrap();
+            [Policy::LogInByAddress, Policy::LogInByAccount].map(|policy| quotas.of(policy))
+        };
+        let [defaults, changed] = [limit(10, Duration::from_secs(60)), limit(3, SEVEN)];
+        let hour = limit(50, Duration::from_secs(60 * 60));
+        assert_eq!(read(""), [defaults, hour]);
+        assert_eq!(read("log-in-by-address=3/7"), [changed, hour]);
+        assert_eq!(
+            read("all=9/7, log-in-by-address=3/7"),
+            [changed, limit(9, SEVEN)]
+        );
     }
 
     #[test]

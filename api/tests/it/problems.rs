@@ -70,7 +70,7 @@ async fn another_method_is_405_with_those_that_are_allowed() {
     let app = TestApp::new().await;
     for (method, path, allow) in [
         (Method::GET, "/v1/accounts/verify", "POST"),
-        (Method::DELETE, "/v1/me", "GET,HEAD"),
+        (Method::DELETE, "/v1/me", "GET,HEAD,PATCH"),
         (Method::PUT, "/verify", "GET,HEAD,POST"),
         (Method::POST, "/readyz", "GET,HEAD"),
     ] {

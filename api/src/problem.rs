@@ -8,7 +8,6 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use domain::webhooks::MOST_ENDPOINTS;
 use serde::Serialize;
 
 use crate::request::{RequestId, shortened};
@@ -51,7 +50,7 @@ pub enum Place {
 
 /// What clients may want to tell apart beyond the status.
 #[derive(Clone, Copy, Debug)]
-enum Kind {
+pub(crate) enum Kind {
     InvalidFields,
     InvalidParameters,
     WrongCredentials,
@@ -118,7 +117,7 @@ impl Problem {
         }
     }
 
-    fn of_kind(status: StatusCode, kind: Kind, detail: impl Into<String>) -> Self {
+    pub(crate) fn of_kind(status: StatusCode, kind: Kind, detail: impl Into<String>) -> Self {
         Self {
             kind: Some(kind),
             ..Self::new(status, detail)
@@ -252,51 +251,6 @@ impl Problem {
     pub(crate) fn not_json(error: &dyn Display) -> Self {
         let detail = format!("The body is not well-formed JSON. {error}");
         Self::new(StatusCode::BAD_REQUEST, detail)
-    }
-
-    /// 400: the request needs an `Idempotency-Key`, and has none that is one.
-    pub fn idempotency_key(reason: impl Display) -> Self {
-        Self::of_kind(
-            StatusCode::BAD_REQUEST,
-            Kind::IdempotencyKey,
-            format!("The header `Idempotency-Key` {reason}."),
-        )
-    }
-
-    /// 409: the same request, or another with its key, has not been answered yet.
-    pub fn idempotency_key_in_flight() -> Self {
-        Self::of_kind(
-            StatusCode::CONFLICT,
-            Kind::IdempotencyKeyInFlight,
-            "A request with this `Idempotency-Key` is being worked on. Send it again in a moment.",
-        )
-    }
-
-    /// 422: the key belongs to another request.
-    pub fn idempotency_key_reused() -> Self {
-        Self::of_kind(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            Kind::IdempotencyKeyReused,
-            "This `Idempotency-Key` was used for another request. Give each request its own.",
-        )
-    }
-
-    /// 409: the account has as many webhooks as it may have.
-    pub fn too_many_webhooks() -> Self {
-        Self::of_kind(
-            StatusCode::CONFLICT,
-            Kind::TooManyWebhooks,
-            format!("An account has at most {MOST_ENDPOINTS}. Delete one that is not needed."),
-        )
-    }
-
-    /// 409: a webhook that is disabled is told of nothing.
-    pub fn webhook_disabled() -> Self {
-        Self::of_kind(
-            StatusCode::CONFLICT,
-            Kind::WebhookDisabled,
-            "Enable it first: `PATCH` with `{\"enabled\": true}`.",
-        )
     }
 
     /// 429: a limit is used up, and one request more of it will be free after this time.

@@ -1,6 +1,7 @@
 mod create;
 mod key;
 mod list;
+mod problems;
 mod show;
 
 use domain::webhooks;

@@ -3,6 +3,7 @@ mod create;
 mod delete;
 mod deliveries;
 mod list;
+mod problems;
 mod replay;
 mod rotate_secret;
 mod show;

@@ -172,6 +172,8 @@ fn environment(
                 .join(","),
         ),
         ("API_ADDR", address.to_owned()),
+        // One client that is in a hurry.
+        ("API_LIMITS", "all=1000000/1".to_owned()),
         ("PUBLIC_URL", format!("http://{address}")),
         (
             "WORKER_HEALTH_ADDR",

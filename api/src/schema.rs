@@ -55,7 +55,7 @@ pub(crate) fn webhook_url() -> Object {
         .max_length(Some(Target::MAX_LENGTH))
         .pattern(Some(concat!(
             r"^https://([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}(:[1-9][0-9]{0,3})?",
-            r"(/[A-Za-z0-9._~!$&'()*+,;=:@/-]*)?(\?[A-Za-z0-9._~!$&()*+,;=:@/?-]*)?$",
+            r"/[A-Za-z0-9._~!$&'()*+,;=:@/-]*(\?[A-Za-z0-9._~!$&()*+,;=:@/?-]*)?$",
         )))
         .examples([json!("https://example.com/hooks")])
         .build()

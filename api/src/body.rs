@@ -5,7 +5,7 @@ use axum::{
     extract::{FromRequest, Request, rejection::JsonRejection},
     http::StatusCode,
 };
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
 
 use crate::{
     fields::{Fields, FromFields, Source, type_of},
@@ -22,15 +22,43 @@ impl<S: Send + Sync, T: FromFields> FromRequest<S> for Body<T> {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         match Json::from_request(request, state).await {
-            Ok(Json(Unambiguous(Value::Object(fields)))) => {
-                Fields::new(Source::Body, fields).read().map(Self)
-            }
-            Ok(Json(Unambiguous(other))) => Err(Problem::invalid_fields(vec![FieldError {
-                place: Place::Pointer(String::new()),
-                detail: format!("the body must be an object, not {}", type_of(&other)),
-            }])),
+            Ok(Json(Unambiguous(value))) => object(value)?.read().map(Self),
             Err(rejection) => Err(refusal(&rejection)),
         }
+    }
+}
+
+/// Like [`Body`], with the JSON as it was sent: for what is stored or compared to the last digit.
+#[derive(Debug)]
+pub struct Verbatim<T> {
+    /// What was read of it.
+    pub fields: T,
+    /// All of it.
+    pub text: Box<RawValue>,
+}
+
+impl<S: Send + Sync, T: FromFields> FromRequest<S> for Verbatim<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let text = Json::<Box<RawValue>>::from_request(request, state).await;
+        let Json(text) = text.map_err(|rejection| refusal(&rejection))?;
+        // Read once more, which also refuses what not everybody could read: endless nesting, numbers
+        // beyond all measure, halves of characters.
+        let value = serde_json::from_str(text.get());
+        let Unambiguous(value) = value.map_err(|error| Problem::not_json(&error))?;
+        let fields = object(value)?.read()?;
+        Ok(Self { fields, text })
+    }
+}
+
+fn object(value: Value) -> Result<Fields, Problem> {
+    match value {
+        Value::Object(fields) => Ok(Fields::new(Source::Body, fields)),
+        other => Err(Problem::invalid_fields(vec![FieldError {
+            place: Place::Pointer(String::new()),
+            detail: format!("the body must be an object, not {}", type_of(&other)),
+        }])),
     }
 }
 
@@ -44,12 +72,6 @@ fn refusal(rejection: &JsonRejection) -> Problem {
             StatusCode::PAYLOAD_TOO_LARGE,
             "The body is larger than this service accepts.",
         ),
-        _ => Problem::new(
-            StatusCode::BAD_REQUEST,
-            format!(
-                "The body is not well-formed JSON. {}",
-                rejection.body_text()
-            ),
-        ),
+        _ => Problem::not_json(&rejection.body_text()),
     }
 }

@@ -18,6 +18,7 @@ use service::{
 use tokio::net::TcpListener;
 
 mod admin;
+mod seed;
 
 /// The HTTP service
 #[derive(Parser)]
@@ -27,6 +28,8 @@ enum Command {
     Serve,
     /// Print the OpenAPI document; needs no settings
     Openapi,
+    /// Make demo data, in development alone
+    Seed,
     /// Ask a running `api serve` whether it is ready; exit with 1 if not
     Healthcheck {
         /// Ask only whether it is alive
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
             print!("{}", api::openapi::text());
             Ok(())
         }
+        Command::Seed => seed::run(),
         Command::Healthcheck { live } => healthcheck(live),
         Command::Admin { verb } => admin::run(verb),
     };

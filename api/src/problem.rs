@@ -50,12 +50,17 @@ pub enum Place {
 
 /// What clients may want to tell apart beyond the status.
 #[derive(Clone, Copy, Debug)]
-enum Kind {
+pub(crate) enum Kind {
     InvalidFields,
     InvalidParameters,
     WrongCredentials,
     InvalidRefreshToken,
     InvalidVerificationToken,
+    IdempotencyKey,
+    IdempotencyKeyInFlight,
+    IdempotencyKeyReused,
+    TooManyWebhooks,
+    WebhookDisabled,
     InvalidResetToken,
     InvalidEmailChangeToken,
     WrongPassword,
@@ -77,6 +82,17 @@ impl Kind {
                 "invalid-verification-token",
                 "The verification token is not valid",
             ),
+            Self::IdempotencyKey => ("idempotency-key", "The idempotency key is not valid"),
+            Self::IdempotencyKeyInFlight => (
+                "idempotency-key-in-flight",
+                "The request is being worked on",
+            ),
+            Self::IdempotencyKeyReused => (
+                "idempotency-key-reused",
+                "The idempotency key was used for another request",
+            ),
+            Self::TooManyWebhooks => ("too-many-webhooks", "The account has too many webhooks"),
+            Self::WebhookDisabled => ("webhook-disabled", "The webhook is disabled"),
             Self::InvalidResetToken => ("invalid-reset-token", "The reset token is not valid"),
             Self::InvalidEmailChangeToken => (
                 "invalid-email-change-token",
@@ -101,7 +117,7 @@ impl Problem {
         }
     }
 
-    fn of_kind(status: StatusCode, kind: Kind, detail: impl Into<String>) -> Self {
+    pub(crate) fn of_kind(status: StatusCode, kind: Kind, detail: impl Into<String>) -> Self {
         Self {
             kind: Some(kind),
             ..Self::new(status, detail)
@@ -229,6 +245,12 @@ impl Problem {
             "No account has this e-mail address and this password, or the address is not verified \
              yet: then follow the link in the mail that was sent to it, and log in after that.",
         )
+    }
+
+    /// 400: the body is no JSON that can be read.
+    pub(crate) fn not_json(error: &dyn Display) -> Self {
+        let detail = format!("The body is not well-formed JSON. {error}");
+        Self::new(StatusCode::BAD_REQUEST, detail)
     }
 
     /// 429: a limit is used up, and one request more of it will be free after this time.

@@ -4,8 +4,11 @@
 //! accepted and that anything else is refused.
 
 use domain::accounts::{NAME_LENGTH, Role};
-use serde_json::json;
-use utoipa::openapi::{KnownFormat, Object, ObjectBuilder, SchemaFormat, Type};
+use domain::webhooks::DeliveryState;
+use serde_json::{Value, json};
+use utoipa::openapi::{
+    Array, ArrayBuilder, KnownFormat, Object, ObjectBuilder, SchemaFormat, Type, schema::SchemaType,
+};
 
 /// Texts in general: all that Postgres can store.
 pub(crate) const ANY_TEXT: &str = r"^[^\u0000]*$";
@@ -41,6 +44,70 @@ pub(crate) fn token() -> Object {
         .schema_type(Type::String)
         .pattern(Some("^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$"))
         .examples([json!("Zk3v0n8Qm1x5r7T2y9W4b6C8d0E2f4G6h8J0k2L4m6A")])
+        .build()
+}
+
+/// [`domain::webhooks::Target`], as it is outside of development.
+pub(crate) fn webhook_url() -> Object {
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .max_length(Some(2048))
+        .pattern(Some(
+            r"^https://([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}(:[1-9][0-9]{0,3})?(/[A-Za-z0-9._~!$&'()*+,;=:@/-]*)?(\?[A-Za-z0-9._~!$&'()*+,;=:@/?-]*)?$",
+        ))
+        .examples([json!("https://example.com/hooks")])
+        .build()
+}
+
+/// [`domain::webhooks::EventType`].
+pub(crate) fn event_type() -> Object {
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .max_length(Some(128))
+        .pattern(Some(r"^[a-z0-9_]+(\.[a-z0-9_]+)*$"))
+        .examples([json!("invoice.paid")])
+        .build()
+}
+
+/// A list of [`domain::webhooks::EventFilter`]s.
+pub(crate) fn event_filters() -> Array {
+    let filter = ObjectBuilder::new()
+        .schema_type(Type::String)
+        .max_length(Some(128))
+        .pattern(Some(r"^[a-z0-9_]+(\.[a-z0-9_]+)*(\.\*)?$"));
+    ArrayBuilder::new()
+        .items(filter)
+        .max_items(Some(64))
+        .description(Some(
+            "The types of events that it is told of, or all below one, as `invoice.*`; empty for \
+             all.",
+        ))
+        .examples([json!(["invoice.*", "user.deleted"])])
+        .build()
+}
+
+/// [`domain::webhooks::DeliveryState`].
+pub(crate) fn delivery_state() -> Object {
+    let states = DeliveryState::ALL.map(DeliveryState::as_str);
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .enum_values(Some(states))
+        .build()
+}
+
+/// Why an endpoint is disabled; null for one that is not.
+pub(crate) fn disabled_reason() -> Object {
+    ObjectBuilder::new()
+        .schema_type(SchemaType::from_iter([Type::String, Type::Null]))
+        .enum_values(Some([
+            json!("owner"),
+            json!("gone"),
+            json!("failing"),
+            Value::Null,
+        ]))
+        .description(Some(
+            "`owner`: by its owner; `gone`: it answered 410; `failing`: it failed for five days.",
+        ))
         .build()
 }
 

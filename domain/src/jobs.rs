@@ -108,3 +108,15 @@ impl queue::Job for DeliverWebhook {
     /// The receiver has 10 s; the rest is for what is noted before and after.
     const TIMEOUT: Duration = Duration::from_secs(30);
 }
+
+/// Forgets what has ended and what is old. It comes by itself, once an hour.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Purge {}
+
+impl queue::Job for Purge {
+    const NAME: &'static str = "purge";
+    /// The next one comes soon enough.
+    const MAX_ATTEMPTS: u16 = 3;
+    /// The first one of a database that was never purged has much to do.
+    const TIMEOUT: std::time::Duration = std::time::Duration::from_secs(30 * 60);
+}

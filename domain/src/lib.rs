@@ -9,6 +9,7 @@
 pub mod accounts;
 mod age;
 pub mod jobs;
+pub mod seed;
 pub mod sessions;
 mod token;
 pub mod webhooks;

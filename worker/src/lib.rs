@@ -2,7 +2,7 @@
 //!
 //! To add a job, you
 //! 1. write its payload in `domain/src/jobs.rs`;
-//! 2. copy `worker/src/jobs/send_email.rs` and give it its behaviour in `run`;
+//! 2. copy `worker/src/jobs/deliver_webhook.rs` and give it its behaviour in `run`;
 //! 3. add one line to [`jobs::registry`], and a queue of its own, if it has one, to
 //!    [`jobs::queues`];
 //! 4. copy what you need of `worker/tests/it/send_email.rs`, where one job is performed in

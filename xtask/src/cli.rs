@@ -32,6 +32,7 @@ Look at it
 Change it
   migrate    Move the schema: migrate run | status | revert | check | new NAME
   db         db prepare writes .sqlx/, which checks the SQL at compile time
+             db seed makes demo accounts to log in with
   openapi    Write api/openapi.json anew from the handlers (--check: only compare)
 
 Prove it
@@ -358,6 +359,8 @@ pub(crate) enum Migrate {
 pub(crate) enum Db {
     /// Write .sqlx/ anew from the SQL in the code, against a throw-away database
     Prepare,
+    /// Make demo accounts with webhooks; what is there stays (development alone)
+    Seed,
 }
 
 #[cfg(test)]

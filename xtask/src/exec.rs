@@ -1,4 +1,5 @@
-//! `cargo xtask exec`, `psql`, `redis-cli`, `jobs` and `admin`: a command in a service's surroundings.
+//! `cargo xtask exec`, `psql`, `redis-cli`, `jobs`, `admin` and `db seed`: a command in a
+//! service's surroundings.
 
 use anyhow::Result;
 
@@ -52,4 +53,9 @@ pub(crate) fn admin(project: &Project, mut args: Vec<String>) -> Result<()> {
     }
     args.insert(0, "admin".to_owned());
     stack::current(project)?.run_program("api", &args, "postgres")
+}
+
+/// Demo data: `api seed`.
+pub(crate) fn seed(project: &Project) -> Result<()> {
+    stack::current(project)?.run_program("api", &["seed".to_owned()], "postgres")
 }

@@ -83,6 +83,9 @@ fn run(verb: Verb) -> Result<()> {
         Verb::Db {
             action: cli::Db::Prepare,
         } => db::prepare(&project),
+        Verb::Db {
+            action: cli::Db::Seed,
+        } => exec::seed(&project),
         Verb::Openapi { check } => openapi::run(&project, check),
         Verb::Doctor { json } => doctor::run(&project, json),
         Verb::Test { redis, args } => test::run(&project, redis, &args),

@@ -143,6 +143,29 @@ fn the_worker_listens_for_its_probes_alone() {
     assert!(read("worker/src/main.rs").contains("let addr = settings.worker.health_addr;"));
 }
 
+/// That each address is checked before is tested with the worker.
+#[test]
+fn urls_of_strangers_are_called_in_one_place() {
+    let mut callers = BTreeSet::new();
+    for folder in ["api/src", "domain/src", "outbox/src", "worker/src"] {
+        for (path, text) in files(folder, &["rs"]) {
+            let calls = [
+                "TcpStream::connect",
+                "lookup_host",
+                "client::conn",
+                "reqwest",
+            ]
+            .iter()
+            .any(|word| shipped(&text).contains(word));
+            if calls {
+                callers.insert(path.parent().unwrap().to_path_buf());
+            }
+        }
+    }
+    assert_eq!(callers, [PathBuf::from("worker/src/webhook")].into());
+    assert_independent("worker", &["reqwest", "ureq", "minreq"]);
+}
+
 #[test]
 fn only_the_settings_read_the_environment() {
     for member in MEMBERS.iter().filter(|m| **m != "xtask") {

@@ -1,10 +1,18 @@
 //! The same SQL, and axum around it, and nothing else.
 
-use axum::{Json, Router, extract::State, routing::get};
-use domain::accounts;
+use std::sync::Arc;
+
+use axum::{
+    Json, Router,
+    body::Bytes,
+    extract::State,
+    http::StatusCode,
+    routing::{get, post},
+};
+use domain::{accounts, webhooks};
 use serde_json::{Value, json};
 use sqlx::PgPool;
-use time::format_description::well_known::Rfc3339;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use uuid::Uuid;
 
 /// For whom it answers: it looks at no token.
@@ -12,10 +20,32 @@ use uuid::Uuid;
 pub(crate) struct Bare {
     pub(crate) pool: PgPool,
     pub(crate) account: Uuid,
+    /// The endpoints that are told of an event.
+    told: Arc<[Uuid]>,
+}
+
+impl Bare {
+    pub(crate) async fn new(pool: PgPool, account: Uuid) -> Self {
+        let told = "SELECT id FROM webhook_endpoints WHERE account_id = $1 AND event_types = '{}'";
+        let told: Vec<Uuid> = sqlx::query_scalar(told)
+            .bind(account)
+            .fetch_all(&pool)
+            .await
+            .unwrap();
+        Self {
+            pool,
+            account,
+            told: told.into(),
+        }
+    }
 }
 
 pub(crate) fn router(bare: Bare) -> Router {
-    Router::new().route("/v1/me", get(me)).with_state(bare)
+    Router::new()
+        .route("/v1/me", get(me))
+        .route("/v1/webhooks", get(list))
+        .route("/v1/events", post(insert))
+        .with_state(bare)
 }
 
 async fn me(State(bare): State<Bare>) -> Json<Value> {
@@ -24,7 +54,70 @@ async fn me(State(bare): State<Bare>) -> Json<Value> {
     Json(json!({
         "id": account.id,
         "email": account.email,
-        "created_at": account.created_at.format(&Rfc3339).unwrap(),
+        "created_at": text(account.created_at),
         "verified": account.verified_at.is_some(),
     }))
+}
+
+/// As many rows as the real one asks for, which sees by the last whether there are more.
+async fn list(State(bare): State<Bare>) -> Json<Value> {
+    let endpoints = webhooks::list_endpoints(&bare.pool, bare.account, None, 21).await;
+    let endpoints = endpoints.unwrap();
+    let shown = endpoints[..20].iter().map(|endpoint| {
+        json!({
+            "id": endpoint.id,
+            "url": endpoint.url,
+            "description": endpoint.description,
+            "event_types": endpoint.event_types,
+            "enabled": endpoint.disabled_at.is_none(),
+            "created_at": text(endpoint.created_at),
+            "updated_at": text(endpoint.updated_at),
+        })
+    });
+    Json(json!({ "data": shown.collect::<Vec<_>>(), "next_cursor": endpoints[19].id }))
+}
+
+fn text(at: OffsetDateTime) -> String {
+    at.format(&Rfc3339).unwrap()
+}
+
+/// The rows of an event, its key, its two deliveries and their jobs, and nothing that is asked.
+async fn insert(State(bare): State<Bare>, body: Bytes) -> (StatusCode, Json<Value>) {
+    let mut tx = bare.pool.begin().await.unwrap();
+    let [event, first, second, job, other] = [(); 5].map(|()| Uuid::now_v7());
+    sqlx::query(
+        "WITH request AS (
+           INSERT INTO idempotency_keys (account_id, key, request_hash, event_id, deliveries)
+           VALUES ($1, $2, $3, $4, 2)
+         ), event AS (
+           INSERT INTO events (id, account_id, type, data)
+           VALUES ($4, $1, 'invoice.paid', $5::text::json)
+         )
+         INSERT INTO webhook_deliveries (id, event_id, endpoint_id)
+         SELECT made.id, $4, endpoint_id
+         FROM unnest($6::uuid[], $7::uuid[]) AS made (id, endpoint_id)",
+    )
+    .bind(bare.account)
+    .bind(event.to_string())
+    .bind([7_u8; 32])
+    .bind(event)
+    .bind(std::str::from_utf8(&body).unwrap())
+    .bind([first, second])
+    .bind(&*bare.told)
+    .execute(&mut *tx)
+    .await
+    .unwrap();
+    sqlx::query(
+        "INSERT INTO job_outbox (id, queue, envelope, once)
+         SELECT id, 'webhooks', $2, true FROM unnest($1::uuid[]) AS id",
+    )
+    .bind([job, other])
+    // As long as the real ones are.
+    .bind([7_u8; 72])
+    .execute(&mut *tx)
+    .await
+    .unwrap();
+    tx.commit().await.unwrap();
+    let answer = json!({ "id": event, "type": "invoice.paid", "deliveries": 2 });
+    (StatusCode::ACCEPTED, Json(answer))
 }

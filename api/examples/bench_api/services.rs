@@ -72,7 +72,7 @@ pub(crate) fn serve(mut words: impl Iterator<Item = String>) {
         let pool = service::database::pool(&settings.database);
         if words.next().as_deref() == Some("bare") {
             let account = words.next().unwrap().parse().unwrap();
-            let router = bare::router(Bare { pool, account });
+            let router = bare::router(Bare::new(pool, account).await);
             axum::serve(listener, router).await.unwrap();
             return;
         }

@@ -28,6 +28,20 @@ impl Database {
         .execute(&test.pool)
         .await
         .unwrap();
+        // Two of them are told of every event, the others of none that comes.
+        sqlx::query(
+            "INSERT INTO webhook_endpoints
+               (id, account_id, url, description, event_types, secret_key_id, secret_salt)
+             SELECT gen_random_uuid(), $1, 'https://example.com/hooks/' || number,
+                    'Endpoint ' || number,
+                    CASE WHEN number > 2 THEN ARRAY['never.sent'] ELSE '{}' END,
+                    '00000000', decode(repeat('00', 32), 'hex')
+             FROM generate_series(1, 40) AS number",
+        )
+        .bind(account)
+        .execute(&test.pool)
+        .await
+        .unwrap();
         let env = env(&test);
         let settings = settings(Reader::from_pairs(env));
         let tokens = AccessTokens::new(&settings.auth, &settings.http.public_url);
@@ -48,6 +62,7 @@ fn env(test: &TestDatabase) -> Vec<(&'static str, String)> {
     let others = [
         ("JWT_SECRET", JWT_SECRET),
         ("REDIS_PASSWORD", FILLER),
+        ("WEBHOOK_SECRET", JWT_SECRET),
         ("LOG_FORMAT", "json"),
     ];
     let others = others.map(|(name, value)| (name, value.to_owned()));

@@ -93,17 +93,20 @@ impl Limits {
             .await
     }
 
-    /// Counts a mail that anybody may ask for: a reset, a resend.
+    /// Counts a mail that anybody may ask for, of this kind.
+    ///
+    /// Those of one kind to an address are counted apart: whoever asks for all the mails of another
+    /// kind that it may get must not keep its owner from a reset.
     ///
     /// # Errors
     /// 429, 503.
-    pub async fn mail(&self, client: &Client, to: &Email) -> Result<(), Problem> {
+    pub async fn mail(&self, client: &Client, kind: &str, to: &Email) -> Result<(), Problem> {
         let (address, account) = (client.network().to_string(), to.key());
         self.take(
             client,
             &[
                 (Policy::MailByAddress, &[&address]),
-                (Policy::MailByAccount, &[&account]),
+                (Policy::MailByAccount, &[kind, &account]),
             ],
         )
         .await
@@ -135,7 +138,7 @@ impl Limits {
             &[
                 (Policy::PasswordByAccount, &[&account]),
                 (Policy::MailByAddress, &[&client.network().to_string()]),
-                (Policy::MailByAccount, &[&to]),
+                (Policy::MailByAccount, &["change", &to]),
             ],
         )
         .await

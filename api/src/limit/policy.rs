@@ -22,7 +22,7 @@ pub enum Policy {
     TokenByAddress,
     /// Mails that a client asks for without signing up.
     MailByAddress,
-    /// Such mails to one address.
+    /// Such mails of one kind to one address.
     MailByAccount,
     /// Passwords that a client with an access token tries, to change what needs one.
     PasswordByAccount,
@@ -85,34 +85,27 @@ impl Policy {
 pub struct Quotas(BTreeMap<Policy, Limit>);
 
 impl Quotas {
-    /// Reads `API_LIMITS`: `policy=requests/seconds` for those that shall not have their default.
+    /// Reads `API_LIMITS`: `policy=requests/seconds` for those that shall not have their default,
+    /// or `all=requests/seconds`.
     pub fn read(reader: &mut Reader) -> Self {
         let mut quotas = Self::default();
         for item in reader.list("API_LIMITS") {
-            if let Some((policy, limit)) = parse(&item) {
-                quotas.0.insert(policy, limit);
+            if let Some((policies, limit)) = parse(&item) {
+                let changed = policies.into_iter().map(|policy| (policy, limit));
+                quotas.0.extend(changed);
             } else {
                 let names = Policy::ALL.map(Policy::name).join(", ");
                 let wrong = format!(
                     "{item:?} is not a policy and its requests/seconds, such as \
                      log-in-by-address=10/60"
                 );
-                let right =
-                    format!("there are {names}, with 1 to 1000000 requests in 1 to 86400 seconds");
+                let right = format!(
+                    "there are all, {names}, with 1 to 1000000 requests in 1 to 86400 seconds"
+                );
                 reader.problem("API_LIMITS", wrong, right);
             }
         }
         quotas
-    }
-
-    /// The same for every policy.
-    #[must_use]
-    pub fn all(requests: u32, per: Duration) -> Self {
-        Self(
-            Policy::ALL
-                .map(|policy| (policy, limit(requests, per)))
-                .into(),
-        )
     }
 
     pub(super) fn of(&self, policy: Policy) -> Limit {
@@ -131,35 +124,40 @@ fn limit(requests: u32, per: Duration) -> Limit {
     }
 }
 
-fn parse(item: &str) -> Option<(Policy, Limit)> {
+/// The policies that an item of the setting is for, and their limit.
+fn parse(item: &str) -> Option<(Vec<Policy>, Limit)> {
     let (name, rate) = item.split_once('=')?;
-    let policy = Policy::ALL
-        .into_iter()
-        .find(|policy| policy.name() == name)?;
+    let mut policies = Policy::ALL.to_vec();
+    policies.retain(|policy| name == "all" || policy.name() == name);
     let (requests, seconds) = rate.split_once('/')?;
     let requests = requests.parse().ok()?;
     let seconds = seconds.parse().ok()?;
     let is_possible = (1..=1_000_000).contains(&requests) && (1..=24 * 60 * 60).contains(&seconds);
     let per = Duration::from_secs(seconds);
-    is_possible.then(|| (policy, limit(requests, per)))
+    (is_possible && !policies.is_empty()).then(|| (policies, limit(requests, per)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const SEVEN: Duration = Duration::from_secs(7);
+
     #[test]
-    fn the_settings_replace_single_defaults() {
-        let set = [(
-            "API_LIMITS",
-            "log-in-by-address=3/7, token-by-address=1000000/1",
-        )];
-        let quotas = Reader::from_pairs(set).read(Quotas::read).unwrap();
-        let limit = quotas.of(Policy::LogInByAddress);
-        assert_eq!((limit.requests, limit.burst), (3, 3));
-        assert_eq!(limit.per, Duration::from_secs(7));
-        let untouched = quotas.of(Policy::LogInByAccount);
-        assert_eq!(untouched, Quotas::default().of(Policy::LogInByAccount));
+    fn the_settings_replace_single_defaults_or_all() {
+        let read = |set| {
+            let quotas = Reader::from_pairs([("API_LIMITS", set)]).read(Quotas::read);
+            let quotas = quotas.unwrap();
+            [Policy::LogInByAddress, Policy::LogInByAccount].map(|policy| quotas.of(policy))
+        };
+        let [defaults, changed] = [limit(10, Duration::from_secs(60)), limit(3, SEVEN)];
+        let hour = limit(50, Duration::from_secs(60 * 60));
+        assert_eq!(read(""), [defaults, hour]);
+        assert_eq!(read("log-in-by-address=3/7"), [changed, hour]);
+        assert_eq!(
+            read("all=9/7, log-in-by-address=3/7"),
+            [changed, limit(9, SEVEN)]
+        );
     }
 
     #[test]

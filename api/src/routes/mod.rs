@@ -5,6 +5,7 @@ mod accounts;
 mod docs;
 mod email;
 mod email_changes;
+mod events;
 mod index;
 mod link_page;
 mod me;
@@ -12,6 +13,7 @@ mod password_resets;
 mod reset;
 mod sessions;
 mod verify;
+mod webhooks;
 
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -26,6 +28,8 @@ pub(crate) fn router() -> OpenApiRouter<App> {
         .merge(accounts::router())
         .merge(sessions::router())
         .merge(me::router())
+        .merge(webhooks::router())
+        .merge(events::router())
         .merge(password_resets::router())
         .merge(email_changes::router())
         .merge(verify::router())

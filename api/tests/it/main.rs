@@ -20,3 +20,4 @@ mod sessions;
 mod socket;
 mod tokens;
 mod verify_page;
+mod webhooks;

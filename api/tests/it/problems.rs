@@ -69,8 +69,8 @@ async fn an_unknown_path_is_404_and_names_itself() {
 async fn another_method_is_405_with_those_that_are_allowed() {
     let app = TestApp::new().await;
     for (method, path, allow) in [
-        (Method::GET, "/v1/accounts", "POST"),
-        (Method::DELETE, "/v1/me", "GET,HEAD"),
+        (Method::GET, "/v1/accounts/verify", "POST"),
+        (Method::DELETE, "/v1/me", "GET,HEAD,PATCH"),
         (Method::PUT, "/verify", "GET,HEAD,POST"),
         (Method::POST, "/readyz", "GET,HEAD"),
     ] {

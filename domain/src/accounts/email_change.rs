@@ -109,12 +109,14 @@ pub async fn issue_email_change(
     email_change_id: Uuid,
 ) -> Result<Option<EmailChange>, Error> {
     let token = Token::generate();
-    // The lock makes it wait for whatever is just ending this change.
+    // The lock makes it wait for whatever is just ending this change. The key is compared by the
+    // collation that its index has.
     let found = sqlx::query!(
         r#"WITH open AS (
              SELECT id, expires_at, EXISTS (
                SELECT FROM accounts
-               WHERE email_key = lower(change.email COLLATE "C") AND verified_at IS NOT NULL
+               WHERE email_key = lower(change.email COLLATE "C") COLLATE "default"
+                 AND verified_at IS NOT NULL
                  AND accounts.id <> change.account_id
              ) AS taken
              FROM email_changes AS change

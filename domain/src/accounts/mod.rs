@@ -50,7 +50,10 @@ pub use password_reset::{
     request_password_reset,
 };
 pub use profile::{ProfileChange, ProfileError, change_profile};
-pub use purge::{SIGN_UP_DAYS, purge_sign_ups, purge_verification_tokens};
+pub use purge::{
+    SIGN_UP_DAYS, purge_email_changes, purge_password_reset_tokens, purge_sign_ups,
+    purge_verification_tokens,
+};
 pub use resend::{MOST_RESENT, request_resend, resend};
 pub use roles::{RoleError, admins, grant_admin, revoke_admin, role};
 pub use sign_up::sign_up;

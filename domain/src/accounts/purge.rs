@@ -66,3 +66,37 @@ pub async fn purge_verification_tokens(pool: &PgPool, limit: i64) -> Result<u64,
     .await?;
     Ok(purged.rows_affected())
 }
+
+/// Forgets up to `limit` tokens for a new password a day after their end, and returns how many.
+///
+/// # Errors
+/// When the machinery fails.
+pub async fn purge_password_reset_tokens(pool: &PgPool, limit: i64) -> Result<u64, Error> {
+    let purged = sqlx::query!(
+        "DELETE FROM password_reset_tokens WHERE token_hash = ANY (ARRAY(
+             SELECT token_hash FROM password_reset_tokens
+             WHERE expires_at < now() - interval '1 day'
+             ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED))",
+        limit,
+    )
+    .execute(pool)
+    .await?;
+    Ok(purged.rows_affected())
+}
+
+/// Forgets up to `limit` changes of an address with their tokens a day after their end, completed
+/// or not, and returns how many.
+///
+/// # Errors
+/// When the machinery fails.
+pub async fn purge_email_changes(pool: &PgPool, limit: i64) -> Result<u64, Error> {
+    let purged = sqlx::query!(
+        "DELETE FROM email_changes WHERE id = ANY (ARRAY(
+             SELECT id FROM email_changes WHERE expires_at < now() - interval '1 day'
+             ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED))",
+        limit,
+    )
+    .execute(pool)
+    .await?;
+    Ok(purged.rows_affected())
+}

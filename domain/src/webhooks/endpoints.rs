@@ -250,13 +250,12 @@ pub async fn change_endpoint(
 /// The one before it signs as well for [`SECRET_OVERLAP_HOURS`]; one from before that ends now.
 ///
 /// # Errors
-/// When there is none, it has another version than `expected`, or the machinery fails.
+/// When there is none, or the machinery fails.
 pub async fn rotate_secret(
     pool: &PgPool,
     keys: &Keys,
     account_id: Uuid,
     id: Uuid,
-    expected: Versions<'_>,
 ) -> Result<(Endpoint, Secret), ChangeError> {
     let (key_id, salt, secret) = keys.generate();
     let rotated = sqlx::query_as!(
@@ -264,27 +263,24 @@ pub async fn rotate_secret(
         "UPDATE webhook_endpoints SET
              old_secret_key_id = secret_key_id,
              old_secret_salt = secret_salt,
-             old_secret_until = now() + make_interval(hours => $6),
-             secret_key_id = $4,
-             secret_salt = $5,
+             old_secret_until = now() + make_interval(hours => $5),
+             secret_key_id = $3,
+             secret_salt = $4,
              version = version + 1,
              updated_at = now()
-         WHERE account_id = $1 AND id = $2 AND ($3::bigint[] IS NULL OR version = ANY ($3))
+         WHERE account_id = $1 AND id = $2
          RETURNING id, url, description, event_types, disabled_at, disabled_reason, failing_since,
                    old_secret_until, version, created_at, updated_at",
         account_id,
         id,
-        expected,
         key_id,
         &salt[..],
         SECRET_OVERLAP_HOURS,
     )
     .fetch_optional(pool)
     .await?;
-    match rotated {
-        Some(endpoint) => Ok((endpoint, secret)),
-        None => Err(unchanged(pool, account_id, id).await?),
-    }
+    let endpoint = rotated.ok_or(ChangeError::NotFound)?;
+    Ok((endpoint, secret))
 }
 
 /// Deletes the endpoint with its deliveries; a job that comes for one of them finds none.

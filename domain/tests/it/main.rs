@@ -10,5 +10,7 @@ mod people;
 mod profile;
 mod resend;
 mod roles;
+mod scans;
+mod seed;
 mod sessions;
 mod webhooks;

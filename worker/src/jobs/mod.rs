@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use queue::{QueueSettings, Registry};
+use domain::jobs::Purge;
+use queue::{QueueSettings, Registry, Schedule};
 
 use crate::App;
 
 mod deliver_webhook;
+mod purge;
 mod resend_verification;
 mod send_email;
 
@@ -28,6 +30,8 @@ pub fn registry() -> Registry<Arc<App>> {
         .register(deliver_webhook::run)
         .register(send_email::run)
         .register(resend_verification::run)
+        .register(purge::run)
+        .schedule(Schedule::cron("purge", "17 * * * *"), |_| Purge {})
 }
 
 #[cfg(test)]

@@ -35,19 +35,7 @@ pub(super) async fn begin(
     headers: Headers,
     body: String,
 ) -> Result<Answer, CallError> {
-    let request = Request::builder()
-        .method(Method::POST)
-        .uri(target.path())
-        .header(HOST, target.authority())
-        .header(CONTENT_TYPE, "application/json")
-        .header(USER_AGENT, concat!("slipway/", env!("CARGO_PKG_VERSION")))
-        .header(CONNECTION, "close")
-        .header("webhook-id", headers.id)
-        .header("webhook-timestamp", headers.timestamp)
-        .header("webhook-signature", headers.signature)
-        .body(Full::new(Bytes::from(body)))
-        .expect("a checked URL and plain ASCII make a request");
-
+    let request = request(target, headers, body);
     let (mut sender, connection) = http1::Builder::new()
         .max_buf_size(HEAD_LIMIT)
         .handshake(TokioIo::new(stream))
@@ -65,6 +53,21 @@ pub(super) async fn begin(
     };
     let head = head.map_err(|error| call_error(&error))?;
     Ok(Answer { head, connection })
+}
+
+fn request(target: &Target, headers: Headers, body: String) -> Request<Full<Bytes>> {
+    Request::builder()
+        .method(Method::POST)
+        .uri(target.path())
+        .header(HOST, target.authority())
+        .header(CONTENT_TYPE, "application/json")
+        .header(USER_AGENT, concat!("slipway/", env!("CARGO_PKG_VERSION")))
+        .header(CONNECTION, "close")
+        .header("webhook-id", headers.id)
+        .header("webhook-timestamp", headers.timestamp)
+        .header("webhook-signature", headers.signature)
+        .body(Full::new(Bytes::from(body)))
+        .expect("a checked URL and plain ASCII make a request")
 }
 
 impl Answer {
@@ -133,6 +136,30 @@ fn call_error(error: &hyper::Error) -> CallError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use domain::webhooks::Targets;
+
+    #[test]
+    fn every_target_makes_a_request() {
+        for c in ('\0'..='\u{1ff}').chain(['\u{1f980}']) {
+            for url in [
+                format!("https://a{c}b.example/"),
+                format!("https://example.com/a{c}b"),
+                format!("https://example.com/?a{c}b"),
+            ] {
+                let Ok(target) = Target::parse(&url, Targets::Public) else {
+                    continue;
+                };
+                let headers = Headers {
+                    id: "id".to_owned(),
+                    timestamp: 0,
+                    signature: "v1,".to_owned(),
+                };
+                let request = request(&target, headers, String::new());
+                assert_eq!(request.uri(), target.path(), "{url}");
+                assert_eq!(request.headers()[HOST], target.authority(), "{url}");
+            }
+        }
+    }
 
     #[test]
     fn any_bytes_become_text_that_can_be_stored() {

@@ -7,6 +7,7 @@ mod console;
 mod deliver_webhook;
 mod mail;
 mod process;
+mod purge;
 mod send_email;
 mod smtp;
 

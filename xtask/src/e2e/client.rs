@@ -45,6 +45,24 @@ impl Client {
         send(request.with_header("content-type", kind).with_body(body))
     }
 
+    /// Also with headers of its own.
+    pub(crate) fn post_as(
+        &self,
+        path: &str,
+        access_token: &str,
+        headers: &[(&str, &str)],
+        body: &Value,
+    ) -> Result<Answer> {
+        let request = minreq::post(format!("{}{path}", self.base))
+            .with_header("authorization", format!("Bearer {access_token}"))
+            .with_header("content-type", "application/json")
+            .with_body(body.to_string());
+        let with = |request: minreq::Request, (name, value): &(&str, &str)| {
+            request.with_header(*name, *value)
+        };
+        send(headers.iter().fold(request, with))
+    }
+
     pub(crate) fn delete(&self, path: &str) -> Result<Answer> {
         send(minreq::delete(format!("{}{path}", self.base)))
     }

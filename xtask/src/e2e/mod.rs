@@ -9,6 +9,7 @@ pub(crate) mod client;
 mod faults;
 pub(crate) mod mail;
 mod product;
+mod webhooks;
 
 use std::{
     cell::Cell,
@@ -43,7 +44,7 @@ struct Run<'a> {
 type Step = fn(&Run) -> Result<String>;
 
 /// The scenario, in order. A step returns what is worth saying about it.
-const STEPS: [(&str, Step); 14] = [
+const STEPS: [(&str, Step); 15] = [
     ("the service names itself and is ready", product::ready),
     ("sign up, read the mail, verify, log in", product::sign_up),
     (
@@ -60,6 +61,10 @@ const STEPS: [(&str, Step); 14] = [
     ("wrong requests get problem documents", product::problems),
     ("answers carry the security headers", product::headers),
     ("the queues can be looked into", product::queues),
+    (
+        "an event sent twice is told once, and its delivery seen",
+        webhooks::deliveries,
+    ),
     (
         "a worker killed with SIGKILL loses no mail",
         faults::worker_killed,

@@ -19,17 +19,14 @@ use crate::terminal;
 pub(crate) fn run(project: &Project, args: &Fuzz) -> Result<()> {
     let program = schemathesis::ensure(project)?;
     let service = Service::start(project)?;
-    service.make_admin()?;
+    service.make_accounts(&schemathesis::users(project)?)?;
     let seconds = (args.seconds / 2).max(1);
     for log_in in [false, true] {
         let how = if log_in { "with" } else { "without" };
         terminal::note(&format!("{seconds} s {how} log-in"));
         let config = schemathesis::config(project, log_in)?;
         let mut command = schemathesis::command(&program, &config, &service.url());
-        command
-            .args(["--max-time", &seconds.to_string()])
-            .env("FUZZ_EMAIL", service::EMAIL)
-            .env("FUZZ_PASSWORD", service::PASSWORD);
+        command.args(["--max-time", &seconds.to_string()]);
         if let Some(seed) = args.seed {
             command.args(["--seed", &seed.to_string()]);
         }

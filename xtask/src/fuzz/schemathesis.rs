@@ -5,24 +5,23 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
+use serde_json::Value;
 
 use crate::native::packages::{self, Server};
 use crate::project::Project;
 use crate::terminal;
 
-/// What goes into the environment, below the checkout.
-const REQUIREMENTS: &str = "api/fuzz/requirements.txt";
+/// What goes into the environment.
+const REQUIREMENTS: &str = "requirements.txt";
 
 /// Makes the environment unless it is there with the same requirements, and gives the program.
 pub(super) fn ensure(project: &Project) -> Result<PathBuf> {
-    let requirements = project.root().join(REQUIREMENTS);
-    let wanted = fs::read_to_string(&requirements)
-        .with_context(|| format!("{REQUIREMENTS} cannot be read"))?;
+    let wanted = read(project, REQUIREMENTS)?;
     let folder = folder(project);
     let venv = folder.join("venv");
     let program = venv.join("bin/schemathesis");
     // Written last: half an environment has none.
-    let installed = folder.join("requirements.txt");
+    let installed = folder.join(REQUIREMENTS);
     if fs::read_to_string(&installed).is_ok_and(|there| there == wanted) && program.exists() {
         return Ok(program);
     }
@@ -38,7 +37,7 @@ pub(super) fn ensure(project: &Project) -> Result<PathBuf> {
         "--disable-pip-version-check",
     ])
     .arg("--requirement")
-    .arg(&requirements);
+    .arg(project.root().join("api/fuzz").join(REQUIREMENTS));
     if !pip.status()?.success() {
         bail!("schemathesis could not be installed; pip says why above");
     }
@@ -64,17 +63,33 @@ fn make_venv(venv: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Who the fuzzer logs in as: an address and a password each.
+pub(super) fn users(project: &Project) -> Result<Vec<(String, String)>> {
+    let users: Value = serde_json::from_str(&read(project, "users.json")?)?;
+    let users = users["auth"].as_array();
+    let users = users.into_iter().flatten().filter_map(|user| {
+        let login = &user["loginEndpointAuth"]["payloadUserPwd"];
+        let text = |key: &str| login[key].as_str().map(str::to_owned);
+        text("username").zip(text("password"))
+    });
+    Ok(users.collect())
+}
+
+/// A file of `api/fuzz`.
+fn read(project: &Project, name: &str) -> Result<String> {
+    let path = project.root().join("api/fuzz").join(name);
+    fs::read_to_string(&path).with_context(|| format!("{} cannot be read", path.display()))
+}
+
 /// Writes down how the fuzzer shall go about it, and gives the file's path.
 pub(super) fn config(project: &Project, log_in: bool) -> Result<PathBuf> {
-    let read = |name: &str| {
-        let path = project.root().join("api/fuzz").join(name);
-        fs::read_to_string(&path).with_context(|| format!("{} cannot be read", path.display()))
-    };
-    let mut config = read("schemathesis.toml")?;
+    let mut config = read(project, "schemathesis.toml")?;
+    let folder = folder(project);
     if log_in {
-        config += &read("log-in.toml")?;
+        config += &read(project, "log-in.toml")?;
+        fs::write(folder.join("users.json"), read(project, "users.json")?)?;
     }
-    let path = folder(project).join("schemathesis.toml");
+    let path = folder.join("schemathesis.toml");
     fs::write(&path, config)?;
     Ok(path)
 }

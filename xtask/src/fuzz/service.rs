@@ -36,11 +36,6 @@ const LIMITED: [&str; 10] = [
     "refresh-by-address",
 ];
 
-/// The account's address.
-pub(super) const EMAIL: &str = "fuzz@example.org";
-/// And its password.
-pub(super) const PASSWORD: &str = "correct horse battery staple";
-
 /// The running API; dropping it stops it, and then its servers.
 pub(super) struct Service {
     api: Running,
@@ -97,20 +92,23 @@ impl Service {
         self.folder.join("api-serve.log")
     }
 
-    /// Signs up, proves the address, and makes the account an admin.
+    /// Signs up with each address and password, proves it, and makes the first account an admin's.
     ///
-    /// A worker runs only until the mail is there: later it would call the webhooks of the fuzzer.
-    pub(super) fn make_admin(&self) -> Result<()> {
+    /// A worker runs only until the mails are there: later it would call the fuzzer's webhooks.
+    pub(super) fn make_accounts(&self, users: &[(String, String)]) -> Result<()> {
         let client = Client::new(&self.address);
-        let account = json!({ "email": EMAIL, "password": PASSWORD });
-        client.post("/v1/accounts", &account)?.expect(202)?;
         let worker = spawn(self.command(&["worker", "run"])?)?;
         let mailbox = Mailbox::Folder(self.folder.join("mail"));
-        let mails = mailbox.wait(EMAIL, 1, PATIENCE)?;
+        for (email, password) in users {
+            let account = json!({ "email": email, "password": password });
+            client.post("/v1/accounts", &account)?.expect(202)?;
+            let mails = mailbox.wait(email, 1, PATIENCE)?;
+            let proof = json!({ "token": mail::token(&mails[0])? });
+            client.post("/v1/accounts/verify", &proof)?.expect(204)?;
+        }
         drop(worker);
-        let proof = json!({ "token": mail::token(&mails[0])? });
-        client.post("/v1/accounts/verify", &proof)?.expect(204)?;
-        let grant = self.command(&["api", "admin", "grant", EMAIL])?.status();
+        let (admin, _) = users.first().context("users.json names nobody")?;
+        let grant = self.command(&["api", "admin", "grant", admin])?.status();
         if !grant.context("`api admin` cannot be started")?.success() {
             bail!("no admin could be made; see {}", self.folder.display());
         }
@@ -174,6 +172,8 @@ fn environment(
                 .join(","),
         ),
         ("API_ADDR", address.to_owned()),
+        // One client that is in a hurry.
+        ("API_LIMITS", "all=1000000/1".to_owned()),
         ("PUBLIC_URL", format!("http://{address}")),
         (
             "WORKER_HEALTH_ADDR",

@@ -40,7 +40,7 @@ pub(super) async fn resend(
     client: Client,
     Body(Resend { email }): Body<Resend>,
 ) -> Result<(StatusCode, Json<Accepted>), Problem> {
-    app.limits.mail(&client, &email).await?;
+    app.limits.mail(&client, "resend", &email).await?;
     accounts::request_resend(&app.pool, &email).await?;
     let message = "If this address waits for its confirmation, the mail is on its way again.";
     Ok(accepted(message))

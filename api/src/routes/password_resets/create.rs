@@ -38,7 +38,7 @@ pub(super) async fn create(
     client: Client,
     Body(Forgotten { email }): Body<Forgotten>,
 ) -> Result<(StatusCode, Json<Accepted>), Problem> {
-    app.limits.mail(&client, &email).await?;
+    app.limits.mail(&client, "reset", &email).await?;
     accounts::request_password_reset(&app.pool, &email).await?;
     let message = "If this address has an account, a mail with the next step is on its way.";
     Ok(accepted(message))

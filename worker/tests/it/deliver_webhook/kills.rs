@@ -236,6 +236,8 @@ async fn a_thousand_events_survive_killed_workers_and_a_redis_that_loses_everyth
     process.set("REDIS_HOST", &"127.0.0.1");
     process.set("REDIS_PORT", &redis.port);
     process.set("REDIS_USER", &"default");
+    // As in production: a Redis that starts again for seconds takes no job from its worker.
+    process.set("QUEUE_LEASE_SECONDS", &6);
     process.set("WEBHOOK_SECRET", &KEY);
     process.set("WEBHOOK_ALLOW_PRIVATE", &true);
 

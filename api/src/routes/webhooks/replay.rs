@@ -1,0 +1,67 @@
+use axum::{Json, extract::State, http::StatusCode};
+use domain::webhooks;
+use serde::Serialize;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::{
+    App,
+    body::Body,
+    caller::Caller,
+    fields::{Fields, FromFields, text},
+    path::Path,
+    problem::Problem,
+};
+
+#[derive(ToSchema)]
+pub(super) struct ReplaySince {
+    /// Of the events accepted from this time on.
+    since: OffsetDateTime,
+}
+
+impl FromFields for ReplaySince {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        let parse = |text: &str| {
+            OffsetDateTime::parse(text, &Rfc3339)
+                .map_err(|_| "must be a time like 2026-11-30T12:00:00Z")
+        };
+        let since = fields.required("since", text(parse));
+        Some(Self { since: since? })
+    }
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct Replayed {
+    /// How many deliveries are pending again.
+    #[schema(maximum = 10_000)]
+    deliveries: u64,
+    /// There are more: repeat the request.
+    more: bool,
+}
+
+/// Deliver once more whatever has failed
+///
+/// Oldest first, up to 10,000 at a time. What is pending is not doubled, so it is safe to repeat.
+#[utoipa::path(post, path = "/v1/webhooks/{id}/replay", tag = "webhooks",
+    request_body = ReplaySince,
+    params(("id" = Uuid, Path, description = "The endpoint.")),
+    security(("access_token" = [])),
+    responses(
+        (status = 202, description = "They are on their way.", body = Replayed),
+        (status = 409, description = "The endpoint is disabled."),
+    ),
+)]
+pub(super) async fn replay(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<Uuid>,
+    Body(ReplaySince { since }): Body<ReplaySince>,
+) -> Result<(StatusCode, Json<Replayed>), Problem> {
+    let replayed = webhooks::replay_failed(&app.pool, caller.account_id, id, since).await?;
+    let answer = Replayed {
+        deliveries: replayed.deliveries,
+        more: replayed.more,
+    };
+    Ok((StatusCode::ACCEPTED, Json(answer)))
+}

@@ -67,7 +67,7 @@ impl Client {
     }
 }
 
-/// What [`recognise`] has found; without it, the client of no address, which all of them share.
+/// What the middleware has found; without it, the client of no address, which all of them share.
 impl<S: Sync> FromRequestParts<S> for Client {
     type Rejection = Problem;
 

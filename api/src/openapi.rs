@@ -15,6 +15,8 @@
 //! A response without a description, `(status = 429)`, is the one that `shared.json` has for its
 //! status. One with a description of its own keeps it, and gets headers and the problem's body.
 //!
+//! Schemas are named for their types, wherever those are: two types of one name would be one schema.
+//!
 //! `cargo xtask openapi` writes the document to `openapi.json`, where a test looks for it.
 
 use std::sync::LazyLock;

@@ -4,7 +4,7 @@
 //! accepted and that anything else is refused.
 
 use domain::accounts::{NAME_LENGTH, Role};
-use domain::webhooks::DeliveryState;
+use domain::webhooks::{DeliveryState, Target};
 use serde_json::{Value, json};
 use utoipa::openapi::{
     Array, ArrayBuilder, KnownFormat, Object, ObjectBuilder, SchemaFormat, Type, schema::SchemaType,
@@ -20,7 +20,7 @@ pub(crate) fn email() -> Object {
         .format(Some(SchemaFormat::KnownFormat(KnownFormat::Email)))
         .max_length(Some(254))
         .pattern(Some(
-            r"^[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@([A-Za-z0-9-]{1,63}\.)+[A-Za-z0-9-]{1,63}$",
+            r"^[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*@([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$",
         ))
         .examples([json!("ada@example.com")])
         .build()
@@ -47,14 +47,16 @@ pub(crate) fn token() -> Object {
         .build()
 }
 
-/// [`domain::webhooks::Target`], as it is outside of development.
+/// [`domain::webhooks::Target`], as it is outside of development, and in the form in which it is
+/// kept: one that is changed on the way in, say by a `/` at its end, may become too long.
 pub(crate) fn webhook_url() -> Object {
     ObjectBuilder::new()
         .schema_type(Type::String)
-        .max_length(Some(2048))
-        .pattern(Some(
-            r"^https://([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}(:[1-9][0-9]{0,3})?(/[A-Za-z0-9._~!$&'()*+,;=:@/-]*)?(\?[A-Za-z0-9._~!$&'()*+,;=:@/?-]*)?$",
-        ))
+        .max_length(Some(Target::MAX_LENGTH))
+        .pattern(Some(concat!(
+            r"^https://([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}(:[1-9][0-9]{0,3})?",
+            r"(/[A-Za-z0-9._~!$&'()*+,;=:@/-]*)?(\?[A-Za-z0-9._~!$&()*+,;=:@/?-]*)?$",
+        )))
         .examples([json!("https://example.com/hooks")])
         .build()
 }

@@ -14,12 +14,12 @@ pub(super) struct Index {
     version: &'static str,
     /// Where more is written than in the list below.
     documentation: &'static str,
-    endpoints: &'static [Endpoint],
+    endpoints: &'static [Operation],
 }
 
 /// A line of the list.
 #[derive(Debug, Serialize, ToSchema)]
-struct Endpoint {
+struct Operation {
     #[schema(example = "GET")]
     method: String,
     #[schema(example = "/v1/me")]
@@ -29,13 +29,13 @@ struct Endpoint {
     summary: &'static str,
 }
 
-static ENDPOINTS: LazyLock<Vec<Endpoint>> = LazyLock::new(|| {
+static ENDPOINTS: LazyLock<Vec<Operation>> = LazyLock::new(|| {
     let paths = openapi::document()["paths"].as_object();
     let paths = paths.into_iter().flatten();
     paths
         .flat_map(|(path, item)| {
             let operations = item.as_object().into_iter().flatten();
-            operations.map(move |(method, operation)| Endpoint {
+            operations.map(move |(method, operation)| Operation {
                 method: method.to_uppercase(),
                 path,
                 summary: operation["summary"].as_str().unwrap_or_default(),

@@ -44,7 +44,13 @@ impl Email {
             .without_domain_literal()
             .without_display_text();
         let quoted_or_spaced = text.contains(|c: char| c == '"' || c.is_ascii_whitespace());
-        if quoted_or_spaced || EmailAddress::parse_with_options(text, options).is_err() {
+        // The library takes every character of a name in a domain, too; those of hosts are fewer.
+        let domain = text.rsplit_once('@').map_or("", |(_, domain)| domain);
+        let of_a_host = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-');
+        if quoted_or_spaced
+            || !domain.chars().all(of_a_host)
+            || EmailAddress::parse_with_options(text, options).is_err()
+        {
             return Err(InvalidEmail::Malformed);
         }
         Ok(Self(text.to_owned()))
@@ -98,6 +104,8 @@ mod tests {
             "ada@example.com\r\nBcc: eve@example.com",
             "\"a\r\nb\"@example.com",
             "a..b@example.com",
+            "ada@example_.com",
+            "ada@exa!mple.com",
         ] {
             assert_eq!(Email::parse(text), Err(InvalidEmail::Malformed), "{text:?}");
         }

@@ -6,7 +6,8 @@ use sqlx::types::Json;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{EventType, deliveries};
+use super::EventType;
+use super::deliveries::ToMake;
 use crate::Error;
 
 /// How long an idempotency key is remembered, in hours.
@@ -96,8 +97,8 @@ impl From<sqlx::Error> for AcceptError {
 /// `request_hash` is the SHA-256 of what was sent: what tells a request that is sent again from
 /// another with its key. One that fails leaves nothing, and may be sent again.
 ///
-/// Five round trips: BEGIN, all that has to be known, all that is written but the jobs, the jobs,
-/// COMMIT; one less where no endpoint is told.
+/// Four round trips: BEGIN, the rows with all that has to be known for them, the jobs, COMMIT. One
+/// less where no endpoint is told, one more for a request that was sent before.
 ///
 /// # Errors
 /// When the key is in use or was used otherwise, the account is gone, or the machinery fails.
@@ -108,98 +109,105 @@ pub async fn accept_event(
     request_hash: [u8; 32],
     event: NewEvent<'_>,
 ) -> Result<Accepted, AcceptError> {
+    let id = Uuid::now_v7();
     let mut tx = pool.begin().await?;
     // The lock ends with the transaction. It is not waited for: whoever sends twice at once hears
     // that at once, and holds no connection. The endpoints are held until the deliveries refer to
-    // them.
-    let known = sqlx::query!(
-        r#"SELECT pg_try_advisory_xact_lock(hashtextextended($2, uuid_hash($1))) AS "locked!",
-                  seen.request_hash AS "request_hash?", seen.event_id AS "event_id?",
-                  seen.deliveries AS "deliveries?", seen.created_at AS "created_at?",
-                  ARRAY(SELECT id FROM webhook_endpoints
-                        WHERE account_id = $1 AND disabled_at IS NULL
-                          AND (event_types = '{}' OR event_types && $3)
-                        FOR KEY SHARE) AS "endpoints!"
-           FROM (SELECT) AS request
-           LEFT JOIN idempotency_keys AS seen
-             ON account_id = $1 AND key = $2 AND created_at > now() - make_interval(hours => $4)"#,
+    // them. A delivery's id is one of version 7 too: the time is the event's, the rest is random.
+    let stored = sqlx::query!(
+        r#"WITH request AS (
+             SELECT pg_try_advisory_xact_lock(hashtextextended($2, uuid_hash($1))) AS locked
+           ), told AS MATERIALIZED (
+             SELECT id FROM webhook_endpoints
+             WHERE account_id = $1 AND disabled_at IS NULL
+               AND (event_types = '{}' OR event_types && $3)
+             FOR KEY SHARE
+           ), kept AS (
+             INSERT INTO idempotency_keys (account_id, key, request_hash, event_id, deliveries)
+             SELECT $1, $2, $4, $5, (SELECT count(*) FROM told) FROM request WHERE locked
+             ON CONFLICT (account_id, key) DO UPDATE
+               SET request_hash = excluded.request_hash, event_id = excluded.event_id,
+                   deliveries = excluded.deliveries, created_at = now()
+               WHERE idempotency_keys.created_at <= now() - make_interval(hours => $6)
+             RETURNING created_at
+           ), event AS (
+             INSERT INTO events (id, account_id, type, data) SELECT $5, $1, $7, $8::text::json
+             FROM kept RETURNING id
+           ), delivery AS (
+             INSERT INTO webhook_deliveries (id, event_id, endpoint_id)
+             SELECT (left(event.id::text, 15) || substr(gen_random_uuid()::text, 16))::uuid,
+                    event.id, told.id
+             FROM event, told
+             RETURNING id, endpoint_id
+           )
+           SELECT locked AS "locked!", (SELECT created_at FROM kept) AS created_at,
+                  ARRAY(SELECT id FROM delivery ORDER BY id) AS "deliveries!",
+                  ARRAY(SELECT endpoint_id FROM delivery ORDER BY id) AS "endpoints!"
+           FROM request"#,
         account_id,
         key.0,
         &event.kind.filters(),
-        IDEMPOTENCY_HOURS,
-    )
-    .fetch_one(&mut *tx)
-    .await?;
-    if let (Some(hash), Some(id), Some(deliveries), Some(created_at)) = (
-        known.request_hash,
-        known.event_id,
-        known.deliveries,
-        known.created_at,
-    ) {
-        // Before the answer, so that whoever has it finds nothing in flight.
-        tx.rollback().await?;
-        if hash != request_hash {
-            return Err(AcceptError::OtherRequest);
-        }
-        return Ok(Accepted {
-            id,
-            created_at,
-            deliveries,
-            replayed: true,
-        });
-    }
-    if !known.locked {
-        return Err(AcceptError::InFlight);
-    }
-
-    let id = Uuid::now_v7();
-    let made = deliveries::to_make(known.endpoints);
-    let count = i32::try_from(made.len()).unwrap_or(i32::MAX);
-    let created_at = sqlx::query_scalar!(
-        "WITH request AS (
-           INSERT INTO idempotency_keys (account_id, key, request_hash, event_id, deliveries)
-           VALUES ($1, $2, $3, $4, $5)
-           ON CONFLICT (account_id, key) DO UPDATE
-             SET request_hash = excluded.request_hash, event_id = excluded.event_id,
-                 deliveries = excluded.deliveries, created_at = now()
-             WHERE idempotency_keys.created_at <= now() - make_interval(hours => $6)
-           RETURNING created_at
-         ), event AS (
-           INSERT INTO events (id, account_id, type, data) SELECT $4, $1, $7, $8::text::json
-           FROM request RETURNING id
-         ), delivery AS (
-           INSERT INTO webhook_deliveries (id, event_id, endpoint_id)
-           SELECT made.id, event.id, made.endpoint_id
-           FROM event, unnest($9::uuid[], $10::uuid[]) AS made (id, endpoint_id)
-         )
-         SELECT created_at FROM request",
-        account_id,
-        key.0,
         &request_hash,
         id,
-        count,
         IDEMPOTENCY_HOURS,
         event.kind.as_str(),
         event.data.get(),
-        &made.ids,
-        &made.endpoints,
     )
-    .fetch_optional(&mut *tx)
+    .fetch_one(&mut *tx)
     .await
     .map_err(|error| match &error {
         // All that is referred to and not held is the account.
         sqlx::Error::Database(cause) if cause.is_foreign_key_violation() => AcceptError::NoAccount,
         _ => error.into(),
-    })?
-    // Another request had the lock until after this one had looked for its row.
-    .ok_or(AcceptError::InFlight)?;
+    })?;
+    let Some(created_at) = stored.created_at else {
+        // Before the answer, so that whoever has it finds nothing in flight.
+        tx.rollback().await?;
+        return match stored.locked {
+            true => accepted_before(pool, account_id, key, request_hash).await,
+            false => Err(AcceptError::InFlight),
+        };
+    };
+    let made = ToMake {
+        ids: stored.deliveries,
+        endpoints: stored.endpoints,
+    };
+    let deliveries = i32::try_from(made.len()).unwrap_or(i32::MAX);
     made.enqueue(&mut tx).await?;
     tx.commit().await?;
     Ok(Accepted {
         id,
         created_at,
-        deliveries: count,
+        deliveries,
         replayed: false,
+    })
+}
+
+/// What was answered to the request that has used this key.
+async fn accepted_before(
+    pool: &PgPool,
+    account_id: Uuid,
+    key: &IdempotencyKey,
+    request_hash: [u8; 32],
+) -> Result<Accepted, AcceptError> {
+    let seen = sqlx::query!(
+        "SELECT request_hash, event_id, deliveries, created_at FROM idempotency_keys
+         WHERE account_id = $1 AND key = $2",
+        account_id,
+        key.0,
+    )
+    .fetch_optional(pool)
+    .await?
+    // It has just expired: the next request with it is a new one.
+    .ok_or(AcceptError::InFlight)?;
+    if seen.request_hash != request_hash {
+        return Err(AcceptError::OtherRequest);
+    }
+    Ok(Accepted {
+        id: seen.event_id,
+        created_at: seen.created_at,
+        deliveries: seen.deliveries,
+        replayed: true,
     })
 }
 

@@ -30,7 +30,7 @@ pub enum InvalidTarget {
     #[error("must be a URL like https://example.com/hooks")]
     Malformed,
     /// It is longer than [`Target::MAX_LENGTH`].
-    #[error("must be at most 2048 characters long")]
+    #[error("must be at most 2000 characters long")]
     TooLong,
     /// It would send in the open.
     #[error(
@@ -73,7 +73,11 @@ impl Targets {
 
 impl Target {
     /// The most characters of a target.
-    pub const MAX_LENGTH: usize = 2048;
+    pub const MAX_LENGTH: usize = 2000;
+
+    /// And of the form in which it is kept, which can be longer: `https://example.com` gets a slash,
+    /// and what is not ASCII is escaped. The column ends here.
+    const MAX_KEPT: usize = 2048;
 
     /// Reads a URL, as browsers do (the WHATWG's URL standard).
     ///
@@ -94,7 +98,7 @@ impl Target {
             ("http", Targets::Public) => return Err(InvalidTarget::Plain),
             _ => return Err(InvalidTarget::Malformed),
         }
-        if url.as_str().len() > Self::MAX_LENGTH {
+        if url.as_str().len() > Self::MAX_KEPT {
             return Err(InvalidTarget::TooLong);
         }
         if !url.username().is_empty() || url.password().is_some() {
@@ -246,6 +250,17 @@ mod tests {
             let refused = Target::parse(&by_tls, Targets::Public);
             assert_eq!(refused, Err(Private), "{by_tls}");
         }
+    }
+
+    #[test]
+    fn the_longest_target_has_room_for_what_is_added_to_it() {
+        let start = "https://example.com?";
+        let longest = format!("{start}{}", "a".repeat(Target::MAX_LENGTH - start.len()));
+        let kept = Target::parse(&longest, Targets::Public).unwrap();
+        assert_eq!(kept.as_str().len(), Target::MAX_LENGTH + 1);
+        let longer = format!("{longest}a");
+        let refused = Target::parse(&longer, Targets::Public);
+        assert_eq!(refused, Err(InvalidTarget::TooLong));
     }
 
     #[test]

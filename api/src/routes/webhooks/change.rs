@@ -3,7 +3,7 @@ use domain::webhooks::{self, Change, EventFilter, Target, Targets};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{Endpoint, check_target, parse_description};
+use super::{Webhook, check_target, parse_description};
 use crate::{
     App,
     body::Body,
@@ -17,7 +17,7 @@ use crate::{
 
 /// What is to be changed; what is absent stays.
 #[derive(ToSchema)]
-pub(super) struct EndpointChange {
+pub(super) struct WebhookChange {
     #[schema(required = false, schema_with = schema::webhook_url)]
     url: Option<Target>,
     #[schema(value_type = String, required = false, max_length = 256, pattern = "^[^\\u0000]*$",
@@ -30,7 +30,7 @@ pub(super) struct EndpointChange {
     enabled: Option<bool>,
 }
 
-impl FromFields for EndpointChange {
+impl FromFields for WebhookChange {
     fn read(fields: &mut Fields) -> Option<Self> {
         let url = fields.absent_or("url", text(|text| Target::parse(text, Targets::Any)));
         let description = fields.absent_or("description", text(parse_description));
@@ -49,18 +49,18 @@ impl FromFields for EndpointChange {
 ///
 /// One that is enabled again, or moved, begins anew: it is not failing until it fails. Events that
 /// came while it was disabled are not delivered later.
-#[utoipa::path(patch, path = "/v1/webhooks/{id}", tag = "webhooks", request_body = EndpointChange,
+#[utoipa::path(patch, path = "/v1/webhooks/{id}", tag = "webhooks", request_body = WebhookChange,
     params(("id" = Uuid, Path, description = "The endpoint."), IfMatch),
     security(("access_token" = [])),
-    responses((status = 200, description = "As it is now.", body = Endpoint)),
+    responses((status = 200, description = "As it is now.", body = Webhook)),
 )]
 pub(super) async fn change(
     State(app): State<App>,
     caller: Caller,
     Path(id): Path<Uuid>,
     IfMatch(versions): IfMatch,
-    Body(sent): Body<EndpointChange>,
-) -> Result<(ETag, Json<Endpoint>), Problem> {
+    Body(sent): Body<WebhookChange>,
+) -> Result<(ETag, Json<Webhook>), Problem> {
     if let Some(url) = &sent.url {
         check_target(&app, url)?;
     }

@@ -6,7 +6,7 @@ use axum::{
 use domain::webhooks::{self, CreateError, EventFilter, Target, Targets};
 use utoipa::ToSchema;
 
-use super::{EndpointWithSecret, check_target, parse_description};
+use super::{WebhookWithSecret, check_target, parse_description};
 use crate::{
     App,
     body::Body,
@@ -17,7 +17,7 @@ use crate::{
 };
 
 #[derive(ToSchema)]
-pub(super) struct NewEndpoint {
+pub(super) struct NewWebhook {
     /// Public, and by HTTPS, unless the service is one for development.
     #[schema(schema_with = schema::webhook_url)]
     url: Target,
@@ -28,7 +28,7 @@ pub(super) struct NewEndpoint {
     event_types: Option<Vec<EventFilter>>,
 }
 
-impl FromFields for NewEndpoint {
+impl FromFields for NewWebhook {
     fn read(fields: &mut Fields) -> Option<Self> {
         let url = fields.required("url", text(|text| Target::parse(text, Targets::Any)));
         let description = fields.absent_or("description", text(parse_description));
@@ -45,22 +45,22 @@ impl FromFields for NewEndpoint {
 ///
 /// It is told of every event from now on that passes its filters. The secret that this is signed
 /// with is in this answer and no other.
-#[utoipa::path(post, path = "/v1/webhooks", tag = "webhooks", request_body = NewEndpoint,
+#[utoipa::path(post, path = "/v1/webhooks", tag = "webhooks", request_body = NewWebhook,
     security(("access_token" = [])),
     responses(
-        (status = 201, description = "The endpoint.", body = EndpointWithSecret),
+        (status = 201, description = "The endpoint.", body = WebhookWithSecret),
         (status = 409, description = "The account has 50 endpoints, as many as it may have."),
     ),
 )]
 pub(super) async fn create(
     State(app): State<App>,
     caller: Caller,
-    Body(sent): Body<NewEndpoint>,
+    Body(sent): Body<NewWebhook>,
 ) -> Result<
     (
         StatusCode,
         [(HeaderName, String); 1],
-        Json<EndpointWithSecret>,
+        Json<WebhookWithSecret>,
     ),
     Problem,
 > {
@@ -78,6 +78,6 @@ pub(super) async fn create(
         CreateError::Internal(error) => error.into(),
     })?;
     let location = [(header::LOCATION, format!("/v1/webhooks/{}", made.0.id))];
-    let answer = Json(EndpointWithSecret::new(made));
+    let answer = Json(WebhookWithSecret::new(made));
     Ok((StatusCode::CREATED, location, answer))
 }

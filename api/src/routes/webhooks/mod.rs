@@ -34,7 +34,7 @@ pub(super) fn router() -> OpenApiRouter<App> {
 
 /// A URL that is told of the account's events.
 #[derive(Serialize, ToSchema)]
-pub(super) struct Endpoint {
+pub(super) struct Webhook {
     id: Uuid,
     /// In the form in which it is used.
     #[schema(example = "https://example.com/hooks")]
@@ -64,7 +64,7 @@ pub(super) struct Endpoint {
     updated_at: OffsetDateTime,
 }
 
-impl From<webhooks::Endpoint> for Endpoint {
+impl From<webhooks::Endpoint> for Webhook {
     fn from(endpoint: webhooks::Endpoint) -> Self {
         Self {
             id: endpoint.id,
@@ -84,15 +84,15 @@ impl From<webhooks::Endpoint> for Endpoint {
 
 /// An endpoint with its new secret, which no other answer shows.
 #[derive(Serialize, ToSchema)]
-pub(super) struct EndpointWithSecret {
+pub(super) struct WebhookWithSecret {
     #[serde(flatten)]
-    endpoint: Endpoint,
+    endpoint: Webhook,
     /// What deliveries are signed with, as Standard Webhooks has it.
     #[schema(pattern = "^whsec_[A-Za-z0-9+/]{43}=$")]
     secret: String,
 }
 
-impl EndpointWithSecret {
+impl WebhookWithSecret {
     fn new((endpoint, secret): (webhooks::Endpoint, Secret)) -> Self {
         Self {
             endpoint: endpoint.into(),

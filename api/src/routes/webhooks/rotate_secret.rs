@@ -2,7 +2,7 @@ use axum::{Json, extract::State};
 use domain::webhooks;
 use uuid::Uuid;
 
-use super::EndpointWithSecret;
+use super::WebhookWithSecret;
 use crate::{App, caller::Caller, path::Path, problem::Problem};
 
 /// Give an endpoint a new secret
@@ -12,14 +12,14 @@ use crate::{App, caller::Caller, path::Path, problem::Problem};
 #[utoipa::path(post, path = "/v1/webhooks/{id}/rotate-secret", tag = "webhooks",
     params(("id" = Uuid, Path, description = "The endpoint.")),
     security(("access_token" = [])),
-    responses((status = 200, description = "With its new secret.", body = EndpointWithSecret)),
+    responses((status = 200, description = "With its new secret.", body = WebhookWithSecret)),
 )]
 pub(super) async fn rotate_secret(
     State(app): State<App>,
     caller: Caller,
     Path(id): Path<Uuid>,
-) -> Result<Json<EndpointWithSecret>, Problem> {
+) -> Result<Json<WebhookWithSecret>, Problem> {
     let rotated =
         webhooks::rotate_secret(&app.pool, &app.webhook_keys, caller.account_id, id).await?;
-    Ok(Json(EndpointWithSecret::new(rotated)))
+    Ok(Json(WebhookWithSecret::new(rotated)))
 }

@@ -108,19 +108,20 @@ async fn a_sign_up_takes_as_long_with_and_without_an_account() {
 }
 
 #[tokio::test]
-async fn a_reset_takes_as_long_with_and_without_an_account() {
+async fn a_reset_and_a_resend_take_as_long_with_and_without_an_account() {
     let app = TestApp::new().await;
     app.verified("known@example.com").await;
-    assert_alike("reset", async |known| {
-        let email = if known {
-            "known@example.com"
-        } else {
-            "nobody@example.com"
-        };
-        let body = json!({ "email": email });
-        let answer = app.post("/v1/password-resets", &body).await;
-        answer.expect(StatusCode::ACCEPTED);
-        answer
-    })
-    .await;
+    for path in ["/v1/password-resets", "/v1/accounts/verify/resend"] {
+        assert_alike(path, async |known| {
+            let email = if known {
+                "known@example.com"
+            } else {
+                "nobody@example.com"
+            };
+            let answer = app.post(path, &json!({ "email": email })).await;
+            answer.expect(StatusCode::ACCEPTED);
+            answer
+        })
+        .await;
+    }
 }

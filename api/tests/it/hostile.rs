@@ -126,7 +126,10 @@ async fn no_field_takes_a_text_with_a_null_or_a_value_of_another_kind() {
         for (name, property) in schema["properties"].as_object().unwrap() {
             let kinds = &property["type"];
             let is_text = *kinds == "string" || kinds[0] == "string";
-            let mut values = vec![&*digits, "-1.5e300", r#"{"a":{}}"#, r#"[["\u0000"],1]"#];
+            let mut values = vec![&*digits, "-1.5e300", r#"[["\u0000"],1]"#];
+            if *kinds != "object" {
+                values.push(r#"{"a":{}}"#);
+            }
             if is_text {
                 values.push(r#""long enough\u0000""#);
                 texts += 1;

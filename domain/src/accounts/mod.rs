@@ -84,7 +84,7 @@ pub struct Account {
 pub enum Role {
     /// Its own things.
     Member,
-    /// Everything, including the jobs page.
+    /// What concerns all accounts, too.
     Admin,
 }
 

@@ -7,7 +7,7 @@ use migrations::testing::database;
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use crate::people::{PASSWORD, email, signed_up, verified};
+use crate::people::{PASSWORD, count, email, signed_up, verified};
 
 const ADA: &str = "ada@example.com";
 const EVE: &str = "eve@example.com";
@@ -88,13 +88,30 @@ async fn of_two_who_are_revoked_at_once_one_stays() {
         verified(pool, address).await;
         grant_admin(pool, &email(address)).await.unwrap();
     }
-    let (ada, eve) = (email(ADA), email(EVE));
-    let (one, other) = tokio::join!(
-        revoke_admin(pool, &ada, false),
-        revoke_admin(pool, &eve, false)
-    );
-    assert_ne!(one.is_ok(), other.is_ok(), "{one:?} {other:?}");
-    assert_eq!(admin_ids(pool).await.len(), 1);
+    // Both are held up at the rows of the admins, so that neither has ended when the other looks.
+    let mut held = pool.begin().await.unwrap();
+    sqlx::query("SELECT id FROM accounts FOR UPDATE")
+        .execute(&mut *held)
+        .await
+        .unwrap();
+    let revokes = [ADA, EVE].map(|address| {
+        let (pool, email) = (pool.clone(), email(address));
+        tokio::spawn(async move { revoke_admin(&pool, &email, false).await })
+    });
+    let waiting = "SELECT count(*) FROM pg_stat_activity
+                   WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    while count(pool, waiting).await < 2 {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    held.rollback().await.unwrap();
+    let mut revoked = 0;
+    for revoke in revokes {
+        match revoke.await.unwrap() {
+            Ok(_) => revoked += 1,
+            Err(error) => assert!(matches!(error, RoleError::LastAdmin), "{error:?}"),
+        }
+    }
+    assert_eq!((revoked, admin_ids(pool).await.len()), (1, 1));
 }
 
 #[tokio::test]

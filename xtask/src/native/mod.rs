@@ -296,7 +296,8 @@ impl Stack for Native<'_> {
 
     fn run_program(&self, service: &str, words: &[String], needed: &str) -> Result<()> {
         self.require(needed)?;
-        let binaries = binaries::build(self.project, &[service])?;
+        // All that `up` builds: alone, a package would be compiled anew with fewer features.
+        let binaries = binaries::build(self.project, &start::PACKAGES)?;
         let program = binaries
             .get(service)
             .with_context(|| format!("cargo built no `{service}`"))?;

@@ -280,10 +280,17 @@ fn example(operation: &Value) -> Option<Value> {
     if let Some(example) = schema.get("example") {
         return Some(example.clone());
     }
+    let required = schema["required"].as_array();
+    let is_required = |name: &str| required.is_some_and(|all| all.iter().any(|one| *one == name));
     let fields = schema["properties"].as_object()?.iter();
     let fields = fields.filter_map(|(name, field)| {
-        let example = field.get("example").or_else(|| field["examples"].get(0))?;
-        Some((name.clone(), example.clone()))
+        let example = field.get("example").or_else(|| field["examples"].get(0));
+        // What must be there and has no example is a time or an object.
+        let other = is_required(name).then(|| match field["format"].as_str() {
+            Some("date-time") => json!("2026-01-01T00:00:00Z"),
+            _ => json!({}),
+        });
+        Some((name.clone(), example.cloned().or(other)?))
     });
     Some(fields.collect())
 }

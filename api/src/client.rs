@@ -6,9 +6,8 @@ use std::{
 };
 
 use axum::{
-    extract::{ConnectInfo, FromRequestParts, Request, State},
+    extract::{ConnectInfo, FromRequestParts, Request},
     http::{HeaderMap, HeaderName, HeaderValue, request::Parts},
-    middleware::Next,
     response::Response,
 };
 
@@ -46,6 +45,31 @@ impl Client {
         }
     }
 
+    /// Whose request it is; `proxies` is how many proxies stand in front of this service, as the
+    /// settings say.
+    pub(crate) fn of(request: &Request, proxies: usize) -> Self {
+        let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+        let peer = peer.map_or(Ipv6Addr::UNSPECIFIED.into(), |peer| peer.0.ip());
+        Self::at(forwarded_for(request.headers(), proxies).unwrap_or(peer))
+    }
+
+    /// Announces in the answer the limits that the request was counted in.
+    pub(crate) fn announce_in(&self, response: &mut Response) {
+        let Some(announced) = self.announced.get() else {
+            return;
+        };
+        let said = [
+            (RATE_LIMIT_POLICY, &announced.policies),
+            (RATE_LIMIT, &announced.quotas),
+        ];
+        for (name, items) in said {
+            let list = HeaderValue::try_from(items.join(", "));
+            if let Some(list) = list.ok().filter(|list| !list.is_empty()) {
+                response.headers_mut().insert(name, list);
+            }
+        }
+    }
+
     /// What stands for the client in a limit: its IPv4 address, or the first half of its IPv6
     /// address.
     ///
@@ -75,34 +99,6 @@ impl<S: Sync> FromRequestParts<S> for Client {
         let client = parts.extensions.get::<Self>().cloned();
         Ok(client.unwrap_or_else(|| Self::at(Ipv6Addr::UNSPECIFIED.into())))
     }
-}
-
-/// Middleware: finds out whose request it is, and announces the limits that it was counted in.
-///
-/// `proxies` is how many proxies stand in front of this service, as the settings say.
-pub(crate) async fn recognise(
-    State(proxies): State<usize>,
-    mut request: Request,
-    next: Next,
-) -> Response {
-    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
-    let peer = peer.map_or(Ipv6Addr::UNSPECIFIED.into(), |peer| peer.0.ip());
-    let client = Client::at(forwarded_for(request.headers(), proxies).unwrap_or(peer));
-    request.extensions_mut().insert(client.clone());
-    let mut response = next.run(request).await;
-    if let Some(announced) = client.announced.get() {
-        let said = [
-            (RATE_LIMIT_POLICY, &announced.policies),
-            (RATE_LIMIT, &announced.quotas),
-        ];
-        for (name, items) in said {
-            let list = HeaderValue::try_from(items.join(", "));
-            if let Some(list) = list.ok().filter(|list| !list.is_empty()) {
-                response.headers_mut().insert(name, list);
-            }
-        }
-    }
-    response
 }
 
 /// The client as the outermost of our proxies saw it; none where it did not say.

@@ -9,7 +9,6 @@ use std::{convert::Infallible, fmt::Write};
 use axum::{
     extract::{FromRequestParts, Request},
     http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, request::Parts},
-    middleware::Next,
     response::{IntoResponse, IntoResponseParts, Response, ResponseParts},
 };
 use utoipa::{
@@ -65,11 +64,14 @@ impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
 #[derive(Clone, Copy, Debug)]
 pub struct IfNoneMatch;
 
-/// Middleware: answers 304 where the client has the version already.
-pub async fn not_modified(request: Request, next: Next) -> Response {
+/// The versions that the client of a request to read has already, as it says.
+pub(crate) fn known(request: &Request) -> Option<String> {
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
-    let known = list(request.headers(), &header::IF_NONE_MATCH).filter(|_| reads);
-    let response = next.run(request).await;
+    list(request.headers(), &header::IF_NONE_MATCH).filter(|_| reads)
+}
+
+/// Makes a 304 of an answer whose version is [`known`].
+pub(crate) fn not_modified(known: Option<String>, response: Response) -> Response {
     let (Some(known), Some(tag)) = (known, response.headers().get(header::ETAG)) else {
         return response;
     };
@@ -117,7 +119,12 @@ impl IntoParams for IfNoneMatch {
 
 #[cfg(test)]
 mod tests {
-    use axum::{Json, Router, body::Body, middleware::from_fn, routing::get};
+    use axum::{
+        Json, Router,
+        body::Body,
+        middleware::{Next, from_fn},
+        routing::get,
+    };
     use tower::ServiceExt;
 
     use super::*;
@@ -150,7 +157,11 @@ mod tests {
     async fn who_has_the_version_gets_no_body() {
         let ask = async |method: Method, known: &str| {
             let show = get(async || (ETag(7), Json(1))).post(async || (ETag(7), Json(1)));
-            let router = Router::new().route("/", show).layer(from_fn(not_modified));
+            let answer = async |request: Request, next: Next| {
+                let known = super::known(&request);
+                not_modified(known, next.run(request).await)
+            };
+            let router = Router::new().route("/", show).layer(from_fn(answer));
             let request = Request::builder().method(method).uri("/");
             let request = request.header("if-none-match", known);
             let response = router

@@ -1,27 +1,34 @@
-use std::{any::Any, time::Duration};
+use std::{
+    any::Any,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use axum::{
     Router,
     body::HttpBody,
-    extract::{Request, State},
+    extract::{DefaultBodyLimit, Request, State},
     http::{HeaderName, HeaderValue, Method, StatusCode, header},
-    middleware::{Next, from_fn, from_fn_with_state, map_request},
+    middleware::{Next, from_fn, from_fn_with_state},
     response::{IntoResponse, Response},
-    routing::Route,
 };
 use http_body_util::BodyExt;
 use service::settings::Http;
-use tower::{Layer, ServiceBuilder, ServiceExt, layer::layer_fn, service_fn};
+use tower::ServiceBuilder;
 use tower_http::{
     catch_panic::CatchPanicLayer,
     compression::CompressionLayer,
     cors::{AllowOrigin, CorsLayer},
     limit::RequestBodyLimitLayer,
-    set_header::SetResponseHeaderLayer,
     timeout::TimeoutLayer,
 };
 
-use crate::{client, etag, problem, problem::Problem, request};
+use crate::{
+    client::{self, Client},
+    etag,
+    problem::{self, Problem},
+    request,
+};
 
 /// How long a browser may remember what CORS allows.
 const CORS_MAX_AGE: Duration = Duration::from_secs(60 * 60);
@@ -30,60 +37,90 @@ const CORS_MAX_AGE: Duration = Duration::from_secs(60 * 60);
 const MOST_READ_AWAY: u64 = 16 * 1024 * 1024;
 const LONGEST_READ_AWAY: Duration = Duration::from_secs(2);
 
-/// Puts around `routes` what every request passes, from the inside out.
+/// Puts around `routes` what every request passes.
 ///
 /// The order matters: the span is outermost so that every line of a request is in it; a problem
 /// is written down outside of the time limit and the panics, so that theirs are too, and inside of
 /// CORS, so that a browser may read it.
+///
+/// What has to wait for nothing is a plain function in one of few layers: one that waits costs
+/// each request an allocation, and a copy of all layers inside of it.
 pub(crate) fn around<S>(routes: Router<S>, http: &Http) -> Router<S>
 where
     S: Clone + Send + Sync + 'static,
 {
-    let guards = ServiceBuilder::new()
-        .layer(from_fn_with_state(http.trusted_proxies, client::recognise))
-        .layer(from_fn(etag::not_modified))
-        .layer(from_fn(problem::document))
+    let defaults = default_headers(http);
+    let layers = ServiceBuilder::new()
+        .layer(from_fn(request::identify))
+        .map_response(move |response| with_defaults(&defaults, response))
+        .map_request(plain_unless_gzip)
+        .layer(CompressionLayer::new())
+        .map_request(aside_of_preflights)
+        .layer(cors(&http.cors_origins))
+        .layer(from_fn_with_state(http.trusted_proxies, answer))
         .layer(TimeoutLayer::with_status_code(
             StatusCode::SERVICE_UNAVAILABLE,
             http.request_timeout,
         ))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn_with_state(http.body_limit, read_away))
-        .layer(RequestBodyLimitLayer::new(http.body_limit));
-    let outside = ServiceBuilder::new()
-        .layer(from_fn(request::identify))
-        .layer(default_header("x-content-type-options", "nosniff"))
-        .layer(default_header("x-frame-options", "DENY"))
-        .layer(default_header("referrer-policy", "no-referrer"))
-        .layer(default_header("cache-control", "no-store"))
-        .layer(default_header(
-            "content-security-policy",
-            "default-src 'none'; frame-ancestors 'none'",
-        ))
-        .option_layer(
-            // Over plain HTTP browsers ignore it, and on a developer's machine it would stick.
-            http.public_url
-                .starts_with("https://")
-                .then(|| default_header("strict-transport-security", "max-age=31536000")),
-        )
-        .layer(map_request(plain_unless_gzip))
-        .layer(CompressionLayer::new());
-    let cors = cors(&http.cors_origins);
+        .layer(RequestBodyLimitLayer::new(http.body_limit))
+        // The request's body is limited above, for handlers that do not read it as well.
+        .layer(DefaultBodyLimit::disable());
     routes
         .fallback(async || StatusCode::NOT_FOUND)
         .method_not_allowed_fallback(other_method)
-        // The request's body is limited above, for handlers that do not read it as well.
-        .layer(axum::extract::DefaultBodyLimit::disable())
-        .layer(guards)
-        .layer(layer_fn(move |routes: Route| {
-            preflights_only(&cors, routes)
-        }))
-        .layer(outside)
+        .layer(layers)
 }
 
-fn default_header(name: &'static str, value: &'static str) -> SetResponseHeaderLayer<HeaderValue> {
-    let name = HeaderName::from_static(name);
-    SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value))
+/// What an answer says unless its handler says otherwise.
+fn default_headers(http: &Http) -> Arc<[(HeaderName, HeaderValue)]> {
+    let policy = "default-src 'none'; frame-ancestors 'none'";
+    let mut defaults = vec![
+        ("x-content-type-options", "nosniff"),
+        ("x-frame-options", "DENY"),
+        ("referrer-policy", "no-referrer"),
+        ("cache-control", "no-store"),
+        ("content-security-policy", policy),
+    ];
+    // Over plain HTTP browsers ignore it, and on a developer's machine it would stick.
+    if http.public_url.starts_with("https://") {
+        defaults.push(("strict-transport-security", "max-age=31536000"));
+    }
+    defaults
+        .into_iter()
+        .map(|(name, value)| {
+            (
+                HeaderName::from_static(name),
+                HeaderValue::from_static(value),
+            )
+        })
+        .collect()
+}
+
+fn with_defaults<B>(
+    defaults: &[(HeaderName, HeaderValue)],
+    mut response: Response<B>,
+) -> Response<B> {
+    for (name, value) in defaults {
+        let entry = response.headers_mut().entry(name);
+        entry.or_insert_with(|| value.clone());
+    }
+    response
+}
+
+/// Middleware: finds out whose request it is, and makes of what its handler leaves an answer: a
+/// problem with a body, a 304, the limits announced.
+async fn answer(State(proxies): State<usize>, mut request: Request, next: Next) -> Response {
+    let client = Client::of(&request, proxies);
+    let about = problem::About::of(&request);
+    let known = etag::known(&request);
+    request.extensions_mut().insert(client.clone());
+    let response = next.run(request).await;
+    let response = problem::document(&about, response);
+    let mut response = etag::not_modified(known, response);
+    client.announce_in(&mut response);
+    response
 }
 
 fn cors(origins: &[String]) -> CorsLayer {
@@ -121,31 +158,19 @@ fn cors(origins: &[String]) -> CorsLayer {
         .max_age(CORS_MAX_AGE)
 }
 
-/// CORS around `routes`, but for OPTIONS requests that are no preflight.
+/// The method of an OPTIONS request that is no preflight, from CORS on.
 ///
-/// [`CorsLayer`] would answer those itself, also at paths that do not exist and without `Allow`.
-fn preflights_only(
-    cors: &CorsLayer,
-    routes: Route,
-) -> impl tower::Service<Request, Response = Response, Error = std::convert::Infallible, Future: Send>
-+ Clone
-+ Send
-+ Sync
-+ use<> {
-    let with_cors = cors.layer(routes.clone());
-    service_fn(move |request: Request| {
-        let (with_cors, routes) = (with_cors.clone(), routes.clone());
-        async move {
-            let preflight = request
-                .headers()
-                .contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
-            if request.method() == Method::OPTIONS && !preflight {
-                routes.oneshot(request).await
-            } else {
-                with_cors.oneshot(request).await
-            }
-        }
-    })
+/// [`CorsLayer`] would answer it itself, also at paths that do not exist and without `Allow`.
+static PLAIN_OPTIONS: LazyLock<Method> =
+    LazyLock::new(|| Method::from_bytes(b"PLAIN-OPTIONS").expect("it is a token"));
+
+fn aside_of_preflights(mut request: Request) -> Request {
+    let headers = request.headers();
+    let preflight = headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+    if request.method() == Method::OPTIONS && !preflight {
+        *request.method_mut() = PLAIN_OPTIONS.clone();
+    }
+    request
 }
 
 /// Reads a body that is known to be too large, and refuses it then.
@@ -167,7 +192,7 @@ async fn read_away(State(limit): State<usize>, request: Request, next: Next) -> 
 
 /// A path that exists, by a method that it does not have. The router adds `Allow`.
 async fn other_method(method: Method) -> StatusCode {
-    if method == Method::OPTIONS {
+    if method == *PLAIN_OPTIONS {
         StatusCode::NO_CONTENT
     } else {
         StatusCode::METHOD_NOT_ALLOWED
@@ -178,7 +203,7 @@ async fn other_method(method: Method) -> StatusCode {
 ///
 /// [`CompressionLayer`] would turn the answer of a handler that has done its work into a 406; the
 /// body as it is is what RFC 9110 (12.5.3) allows, and what every such client can read.
-async fn plain_unless_gzip(mut request: Request) -> Request {
+fn plain_unless_gzip(mut request: Request) -> Request {
     if !request::reads_gzip(request.headers()) {
         request.headers_mut().remove(header::ACCEPT_ENCODING);
     }
@@ -197,6 +222,7 @@ mod tests {
         routing::get,
     };
     use service::settings::Environment;
+    use tower::ServiceExt;
 
     use super::*;
 

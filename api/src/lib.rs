@@ -36,7 +36,7 @@ mod server;
 pub mod settings;
 pub mod token;
 
-use std::sync::Arc;
+use std::{ops::Deref, sync::Arc};
 
 use axum::Router;
 use domain::webhooks::{Keys, Targets};
@@ -48,21 +48,32 @@ use tokio_util::sync::CancellationToken;
 pub use self::server::{CutOff, Drain, serve};
 use self::{limit::Limits, settings::Settings, token::AccessTokens};
 
-/// What handlers share.
+/// What handlers share. To clone it is to count it.
 #[derive(Clone)]
-pub struct App {
+pub struct App(Arc<Shared>);
+
+impl Deref for App {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+/// The parts of an [`App`].
+pub struct Shared {
     /// Postgres.
     pub pool: PgPool,
     /// Signs and checks access tokens.
-    pub tokens: Arc<AccessTokens>,
+    pub tokens: AccessTokens,
     /// How often a client may try what could be guessed.
     pub limits: Limits,
     /// Make the signing secrets of webhooks.
-    pub webhook_keys: Arc<Keys>,
+    pub webhook_keys: Keys,
     /// Where webhooks may lead.
     pub webhook_targets: Targets,
     health: Health,
-    http: Arc<Http>,
+    http: Http,
 }
 
 impl App {
@@ -73,24 +84,24 @@ impl App {
         settings: &Settings,
         draining: CancellationToken,
     ) -> Self {
-        Self {
+        Self(Arc::new(Shared {
             limits: Limits::new(&queue, settings.limits.clone()),
             health: health(pool.clone(), queue, draining),
             pool,
-            tokens: Arc::new(AccessTokens::new(&settings.auth, &settings.http.public_url)),
-            webhook_keys: Arc::new(Keys::new(&settings.webhooks.keys)),
+            tokens: AccessTokens::new(&settings.auth, &settings.http.public_url),
+            webhook_keys: Keys::new(&settings.webhooks.keys),
             webhook_targets: Targets::new(settings.webhooks.allow_private),
-            http: Arc::new(settings.http.clone()),
-        }
+            http: settings.http.clone(),
+        }))
     }
 }
 
 /// Every route with everything around it.
 pub fn router(app: App) -> Router {
-    let http = Arc::clone(&app.http);
     let (routes, _) = routes::router().split_for_parts();
     let routes = routes.merge(app.health.clone().router());
-    layers::around(routes, &http).with_state(app)
+    let routes = layers::around(routes, &app.http);
+    routes.with_state(app)
 }
 
 fn health(pool: PgPool, queue: Queue, draining: CancellationToken) -> Health {

@@ -4,8 +4,7 @@ use std::{fmt::Display, time::Duration};
 
 use axum::{
     extract::Request,
-    http::{HeaderValue, StatusCode, header},
-    middleware::Next,
+    http::{HeaderValue, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
@@ -344,14 +343,26 @@ struct Document<'a> {
     errors: &'a [FieldError],
 }
 
-/// Middleware: writes every error down as a problem document.
+/// What a problem says of its request.
+pub(crate) struct About {
+    id: Option<RequestId>,
+    uri: Uri,
+}
+
+impl About {
+    pub(crate) fn of(request: &Request) -> Self {
+        Self {
+            id: request.extensions().get::<RequestId>().cloned(),
+            uri: request.uri().clone(),
+        }
+    }
+}
+
+/// Writes an error down as a problem document.
 ///
 /// Handlers leave a [`Problem`]; the router and the layers leave a bare status. An answer with a
 /// body of its own, such as a page or the report of `/readyz`, stays as it is.
-pub async fn document(request: Request, next: Next) -> Response {
-    let id = request.extensions().get::<RequestId>().cloned();
-    let path = shortened(request.uri().path()).to_owned();
-    let mut response = next.run(request).await;
+pub(crate) fn document(about: &About, mut response: Response) -> Response {
     let problem = match response.extensions_mut().remove::<Problem>() {
         Some(problem) => problem,
         None if is_bare_error(&response) => Problem::of_status(response.status()),
@@ -372,8 +383,12 @@ pub async fn document(request: Request, next: Next) -> Response {
         title,
         status: problem.status.as_u16(),
         detail: &problem.detail,
-        instance: &path,
-        request_id: id.map(|id| id.to_string()).unwrap_or_default(),
+        instance: shortened(about.uri.path()),
+        request_id: about
+            .id
+            .as_ref()
+            .map(ToString::to_string)
+            .unwrap_or_default(),
         errors: &problem.errors,
     };
     // Plain texts and numbers always serialize; an empty body is better than a second error.

@@ -60,7 +60,7 @@ impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
 
 /// For the document: that `GET` sends an [`ETag`] and answers 304 to `If-None-Match`.
 ///
-/// Nothing reads it: [`not_modified`] sees to it wherever there is an `ETag`.
+/// Nothing reads it: `not_modified` sees to it wherever there is an `ETag`.
 #[derive(Clone, Copy, Debug)]
 pub struct IfNoneMatch;
 

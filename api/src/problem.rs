@@ -18,7 +18,7 @@ pub const MEDIA_TYPE: &str = "application/problem+json";
 /// After how many seconds a client should try again when a dependency is away.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("2");
 
-/// An error for the client. [`document`] writes it down with the request's id.
+/// An error for the client. `document` writes it down with the request's id.
 #[derive(Clone, Debug)]
 pub struct Problem {
     status: StatusCode,
@@ -315,7 +315,7 @@ impl Problem {
 }
 
 impl IntoResponse for Problem {
-    /// An empty answer that carries the problem; [`document`] fills in the body.
+    /// An empty answer that carries the problem; `document` fills in the body.
     fn into_response(self) -> Response {
         let mut response = self.status.into_response();
         let headers = response.headers_mut();

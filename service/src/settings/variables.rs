@@ -139,7 +139,7 @@ pub const VARIABLES: &[Variable] = &[
     with_default("QUEUE_NAMESPACE", "slipway", "prefix of the queue's keys"),
     optional(
         "QUEUE_LIMITS",
-        "most unfinished jobs of a queue, as queue=jobs, separated by commas; above it a 503",
+        "most unfinished jobs of a queue, as queue=jobs, separated by commas; above it the outbox waits",
     ),
     optional(
         "QUEUE_PARTITIONS",

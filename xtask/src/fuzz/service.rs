@@ -1,4 +1,4 @@
-//! The service that is fuzzed: of its own, on throw-away servers, with an account.
+//! The service that is fuzzed: of its own, on throw-away servers, with accounts of its own.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};

@@ -82,7 +82,9 @@ pub(super) struct AcceptedEvent {
         (status = 202, description = "It is on its way.", body = AcceptedEvent,
          headers(("Idempotency-Replayed" = bool,
                   description = "Whether this answer was given before."))),
+        (status = 400, description = "The body is no JSON or not one that every receiver could read, or there is not exactly one `Idempotency-Key`."),
         (status = 409, description = "A request with this key is being worked on."),
+        (status = 422, description = "Fields are wrong, or the key was used for another request."),
     ),
 )]
 pub(super) async fn create(

@@ -4,6 +4,8 @@
 //! [`ETag`]; a client that sends it back with its PATCH or DELETE, as [`IfMatch`], changes what it
 //! has seen or nothing, and hears 412 when somebody else was faster.
 
+mod own;
+
 use std::{convert::Infallible, fmt::Write};
 
 use axum::{
@@ -16,6 +18,8 @@ use utoipa::{
     openapi::path::{Parameter, ParameterIn},
 };
 
+pub use self::own::{OwnETag, OwnIfMatch};
+
 /// The version of what the body shows: `(ETag(row.version), Json(answer))`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ETag(pub i64);
@@ -23,13 +27,17 @@ pub struct ETag(pub i64);
 impl IntoResponseParts for ETag {
     type Error = Infallible;
 
-    fn into_response_parts(self, mut parts: ResponseParts) -> Result<ResponseParts, Infallible> {
-        // A number in quotes is always a valid value.
-        if let Ok(value) = HeaderValue::from_str(&format!("\"{}\"", self.0)) {
-            parts.headers_mut().insert(header::ETAG, value);
-        }
-        Ok(parts)
+    fn into_response_parts(self, parts: ResponseParts) -> Result<ResponseParts, Infallible> {
+        tagged(parts, &self.0.to_string())
     }
+}
+
+fn tagged(mut parts: ResponseParts, tag: &str) -> Result<ResponseParts, Infallible> {
+    // Digits and letters in quotes are always a valid value.
+    if let Ok(value) = HeaderValue::from_str(&format!("\"{tag}\"")) {
+        parts.headers_mut().insert(header::ETAG, value);
+    }
+    Ok(parts)
 }
 
 /// The versions that a change may be made to; `None` for any.
@@ -43,19 +51,19 @@ impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        let Some(tags) = list(&parts.headers, &header::IF_MATCH) else {
-            return Ok(Self(None));
-        };
-        if tags.trim() == "*" {
-            return Ok(Self(None));
-        }
-        // Weak tags stay out by their `W/`: this comparison is the strong one.
-        let versions = tags.split(',').filter_map(|tag| {
-            let tag = tag.trim().strip_prefix('"')?.strip_suffix('"')?;
-            tag.parse().ok()
-        });
-        Ok(Self(Some(versions.collect())))
+        Ok(Self(if_match(&parts.headers, |tag| tag.parse().ok())))
     }
+}
+
+/// What the tags of `If-Match` say, as far as they are ours; `None` where there are none, or `*`.
+fn if_match<T>(headers: &HeaderMap, read: impl Fn(&str) -> Option<T>) -> Option<Vec<T>> {
+    let tags = list(headers, &header::IF_MATCH).filter(|tags| tags.trim() != "*")?;
+    // Weak tags stay out by their `W/`: this comparison is the strong one.
+    let tags = tags.split(',').filter_map(|tag| {
+        let tag = tag.trim().strip_prefix('"')?.strip_suffix('"')?;
+        read(tag)
+    });
+    Some(tags.collect())
 }
 
 /// For the document: that `GET` sends an [`ETag`] and answers 304 to `If-None-Match`.

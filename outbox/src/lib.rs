@@ -232,6 +232,25 @@ pub async fn once(conn: &mut PgConnection, id: JobId) -> Result<bool, Error> {
     Ok(spent.rows_affected() == 1)
 }
 
+/// Whether a once-job of this queue that was enqueued before is not done yet, nor set aside.
+///
+/// `before` is an id of version 7: what is compared is its time.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn is_any_pending(pool: &PgPool, queue: &str, before: Uuid) -> Result<bool, Error> {
+    let pending = sqlx::query_scalar!(
+        r#"SELECT EXISTS (
+             SELECT FROM job_outbox WHERE queue = $1 AND state <> 2 AND once AND id < $2
+           ) AS "pending!""#,
+        queue,
+        before,
+    )
+    .fetch_one(pool)
+    .await?;
+    Ok(pending)
+}
+
 /// Whether the job's token is still there, for jobs whose effects are not in Postgres.
 ///
 /// ```

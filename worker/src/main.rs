@@ -1,6 +1,7 @@
 //! The binary `worker`.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Parser;
@@ -50,8 +51,17 @@ fn main() -> ExitCode {
     }
 }
 
-#[tokio::main]
-async fn run() -> anyhow::Result<()> {
+/// How long threads that wait for something outside, as a stranger's name server, hold up the end.
+const LAST_WAIT: Duration = Duration::from_secs(1);
+
+fn run() -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Runtime::new()?;
+    let ran = runtime.block_on(work());
+    runtime.shutdown_timeout(LAST_WAIT);
+    ran
+}
+
+async fn work() -> anyhow::Result<()> {
     let settings = Settings::read(Reader::from_env())?;
     telemetry::init(&settings.telemetry);
     let shutdown = Shutdown::on_signals(settings.shutdown.grace)?;

@@ -73,11 +73,13 @@ impl Limits {
     /// # Errors
     /// 429, 503.
     pub async fn sign_up(&self, client: &Client, email: &Email) -> Result<(), Problem> {
+        let (address, account) = (client.network().to_string(), email.key());
         self.take(
             client,
             &[
-                (Policy::SignUpByAddress, &[&client.network().to_string()]),
-                (Policy::SignUpByAccount, &[&email.key()]),
+                (Policy::SignUpByAddress, &[&address]),
+                (Policy::SignUpByAddressAndAccount, &[&address, &account]),
+                (Policy::SignUpByAccount, &[&account]),
             ],
         )
         .await

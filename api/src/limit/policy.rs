@@ -16,7 +16,9 @@ pub enum Policy {
     LogInByAccount,
     /// Sign-ups of a client.
     SignUpByAddress,
-    /// Sign-ups, and so mails, with one address.
+    /// Sign-ups of a client with one address.
+    SignUpByAddressAndAccount,
+    /// Sign-ups of everybody, and so mails, with one address.
     SignUpByAccount,
     /// Tokens of mails that a client tries.
     TokenByAddress,
@@ -32,11 +34,12 @@ pub enum Policy {
 
 impl Policy {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::LogInByAddress,
         Self::LogInByAddressAndAccount,
         Self::LogInByAccount,
         Self::SignUpByAddress,
+        Self::SignUpByAddressAndAccount,
         Self::SignUpByAccount,
         Self::TokenByAddress,
         Self::MailByAddress,
@@ -56,7 +59,8 @@ impl Policy {
             Self::LogInByAddressAndAccount => ("log-in-by-address-and-account", 10, 15 * 60),
             Self::LogInByAccount => ("log-in-by-account", 50, 60 * 60),
             Self::SignUpByAddress => ("sign-up-by-address", 30, 60 * 60),
-            Self::SignUpByAccount => ("sign-up-by-account", 5, 60 * 60),
+            Self::SignUpByAddressAndAccount => ("sign-up-by-address-and-account", 5, 60 * 60),
+            Self::SignUpByAccount => ("sign-up-by-account", 20, 60 * 60),
             Self::TokenByAddress => ("token-by-address", 20, 60),
             Self::MailByAddress => ("mail-by-address", 30, 60 * 60),
             Self::MailByAccount => ("mail-by-account", 5, 60 * 60),

@@ -96,6 +96,7 @@ async fn the_profile_is_changed_in_the_version_that_was_seen() {
         (&json!(""), &json!("member"))
     );
     let tag = seen.header("etag").to_owned();
+    assert!(tag.len() > 32, "{tag}: of this account and of no other");
     let known = [("if-none-match", &*tag)];
     let unchanged = app
         .call(Method::GET, "/v1/me", &token, &known, &Value::Null)
@@ -111,6 +112,10 @@ async fn the_profile_is_changed_in_the_version_that_was_seen() {
     assert_ne!(renamed.header("etag"), tag);
     let late = patch(&[("if-match", &tag)], json!({ "name": "Eve" })).await;
     late.problem(StatusCode::PRECONDITION_FAILED);
+    // The first version of somebody else's, as a client may have it that has changed accounts.
+    let other = format!("\"{}-2\"", "0".repeat(32));
+    let other = patch(&[("if-match", &other)], json!({ "name": "Eve" })).await;
+    other.problem(StatusCode::PRECONDITION_FAILED);
     let weak = format!("W/{}", renamed.header("etag"));
     let weak = patch(&[("if-match", &weak)], json!({ "name": "Eve" })).await;
     weak.problem(StatusCode::PRECONDITION_FAILED);

@@ -161,17 +161,21 @@ async fn after_a_log_out_nothing_more_comes_of_the_session() {
     let answer = ask(&app, Method::DELETE, "/v1/sessions/current", &here).await;
     answer.expect(StatusCode::NO_CONTENT);
     is_refused(&refresh(&app, &here).await);
-    // The access token still holds for a while, but not where sessions are asked for.
+    // The access token still holds for a while, but for nothing that outlives it.
+    let id = "01970000-0000-7000-8000-000000000000";
     for (method, path) in [
-        (Method::GET, "/v1/sessions"),
-        (Method::DELETE, "/v1/sessions"),
-        (Method::DELETE, "/v1/sessions/current"),
-        (
-            Method::DELETE,
-            "/v1/sessions/01970000-0000-7000-8000-000000000000",
-        ),
+        (Method::GET, "/v1/sessions".to_owned()),
+        (Method::DELETE, "/v1/sessions".to_owned()),
+        (Method::DELETE, "/v1/sessions/current".to_owned()),
+        (Method::DELETE, format!("/v1/sessions/{id}")),
+        (Method::POST, "/v1/webhooks".to_owned()),
+        (Method::PATCH, format!("/v1/webhooks/{id}")),
+        (Method::DELETE, format!("/v1/webhooks/{id}")),
+        (Method::POST, format!("/v1/webhooks/{id}/rotate-secret")),
+        (Method::POST, format!("/v1/webhooks/{id}/test")),
+        (Method::POST, format!("/v1/webhooks/{id}/replay")),
     ] {
-        let answer = ask(&app, method, path, &here).await;
+        let answer = ask(&app, method, &path, &here).await;
         answer.problem(StatusCode::UNAUTHORIZED);
     }
     assert_eq!(listed(&app, &there).await.len(), 1);

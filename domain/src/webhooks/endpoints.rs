@@ -250,12 +250,13 @@ pub async fn change_endpoint(
 /// The one before it signs as well for [`SECRET_OVERLAP_HOURS`]; one from before that ends now.
 ///
 /// # Errors
-/// When there is none, or the machinery fails.
+/// When there is none, it has another version than `expected`, or the machinery fails.
 pub async fn rotate_secret(
     pool: &PgPool,
     keys: &Keys,
     account_id: Uuid,
     id: Uuid,
+    expected: Versions<'_>,
 ) -> Result<(Endpoint, Secret), ChangeError> {
     let (key_id, salt, secret) = keys.generate();
     let rotated = sqlx::query_as!(
@@ -268,7 +269,7 @@ pub async fn rotate_secret(
              secret_salt = $4,
              version = version + 1,
              updated_at = now()
-         WHERE account_id = $1 AND id = $2
+         WHERE account_id = $1 AND id = $2 AND ($6::bigint[] IS NULL OR version = ANY ($6))
          RETURNING id, url, description, event_types, disabled_at, disabled_reason, failing_since,
                    old_secret_until, version, created_at, updated_at",
         account_id,
@@ -276,11 +277,14 @@ pub async fn rotate_secret(
         key_id,
         &salt[..],
         SECRET_OVERLAP_HOURS,
+        expected,
     )
     .fetch_optional(pool)
     .await?;
-    let endpoint = rotated.ok_or(ChangeError::NotFound)?;
-    Ok((endpoint, secret))
+    match rotated {
+        Some(endpoint) => Ok((endpoint, secret)),
+        None => Err(unchanged(pool, account_id, id).await?),
+    }
 }
 
 /// Deletes the endpoint with its deliveries; a job that comes for one of them finds none.

@@ -113,14 +113,14 @@ pub async fn accept_event(
     let mut tx = pool.begin().await?;
     // The lock ends with the transaction. It is not waited for: whoever sends twice at once hears
     // that at once, and holds no connection. The endpoints are held until the deliveries refer to
-    // them. A delivery's id is one of version 7 too: the time is the event's, the rest is random.
+    // them; the account before them, as its deletion has it. A delivery's id is one of version 7 too: the time is the event's, the rest is random.
     let stored = sqlx::query!(
         r#"WITH request AS (
              SELECT pg_try_advisory_xact_lock(hashtextextended($2, uuid_hash($1))) AS locked
            ), told AS MATERIALIZED (
              SELECT id FROM webhook_endpoints
-             WHERE account_id = $1 AND disabled_at IS NULL
-               AND (event_types = '{}' OR event_types && $3)
+             WHERE account_id = (SELECT id FROM accounts WHERE id = $1 FOR KEY SHARE)
+               AND disabled_at IS NULL AND (event_types = '{}' OR event_types && $3)
              FOR KEY SHARE
            ), kept AS (
              INSERT INTO idempotency_keys (account_id, key, request_hash, event_id, deliveries)
@@ -140,7 +140,7 @@ pub async fn accept_event(
              FROM event, told
              RETURNING id, endpoint_id
            )
-           SELECT locked AS "locked!", (SELECT created_at FROM kept) AS created_at,
+           SELECT (SELECT created_at FROM kept) AS created_at,
                   ARRAY(SELECT id FROM delivery ORDER BY id) AS "deliveries!",
                   ARRAY(SELECT endpoint_id FROM delivery ORDER BY id) AS "endpoints!"
            FROM request"#,
@@ -163,10 +163,7 @@ pub async fn accept_event(
     let Some(created_at) = stored.created_at else {
         // Before the answer, so that whoever has it finds nothing in flight.
         tx.rollback().await?;
-        return match stored.locked {
-            true => accepted_before(pool, account_id, key, request_hash).await,
-            false => Err(AcceptError::InFlight),
-        };
+        return accepted_before(pool, account_id, key, request_hash).await;
     };
     let made = ToMake {
         ids: stored.deliveries,
@@ -183,7 +180,9 @@ pub async fn accept_event(
     })
 }
 
-/// What was answered to the request that has used this key.
+/// What was answered to the request that has used this key; without one, it is being worked on.
+///
+/// Also who did not get the lock asks: another one that repeats the request may have it.
 async fn accepted_before(
     pool: &PgPool,
     account_id: Uuid,
@@ -192,13 +191,13 @@ async fn accepted_before(
 ) -> Result<Accepted, AcceptError> {
     let seen = sqlx::query!(
         "SELECT request_hash, event_id, deliveries, created_at FROM idempotency_keys
-         WHERE account_id = $1 AND key = $2",
+         WHERE account_id = $1 AND key = $2 AND created_at > now() - make_interval(hours => $3)",
         account_id,
         key.0,
+        IDEMPOTENCY_HOURS,
     )
     .fetch_optional(pool)
     .await?
-    // It has just expired: the next request with it is a new one.
     .ok_or(AcceptError::InFlight)?;
     if seen.request_hash != request_hash {
         return Err(AcceptError::OtherRequest);

@@ -23,6 +23,8 @@ pub const FAILING_DAYS: i32 = 5;
 /// What came of an attempt.
 #[derive(Debug)]
 pub struct Outcome {
+    /// The URL that was called: what is said of it is not said of one that took its place.
+    pub called: String,
     /// How long it took.
     pub duration: Duration,
     /// What was answered, if anything was.
@@ -134,20 +136,20 @@ async fn succeeded(
     delivery_id: Uuid,
     outcome: &Outcome,
 ) -> Result<Noted, Error> {
-    let endpoint_id = attempted(conn, delivery_id, "delivered", None, outcome).await?;
-    let Some(endpoint_id) = endpoint_id else {
-        return Ok(Noted::Nothing);
-    };
-    // Of a healthy endpoint, nothing is written.
+    // Of a healthy endpoint, nothing is written. It comes before its delivery here as wherever
+    // both are locked.
     sqlx::query!(
         "UPDATE webhook_endpoints
          SET failing_since = NULL, version = version + 1, updated_at = now()
-         WHERE id = $1 AND failing_since IS NOT NULL",
-        endpoint_id,
+         WHERE id = (SELECT endpoint_id FROM webhook_deliveries WHERE id = $1 AND state = 'pending')
+           AND url = $2 AND failing_since IS NOT NULL",
+        delivery_id,
+        outcome.called,
     )
-    .execute(conn)
+    .execute(&mut *conn)
     .await?;
-    Ok(Noted::Delivered)
+    let endpoint_id = attempted(conn, delivery_id, "delivered", None, outcome).await?;
+    Ok(endpoint_id.map_or(Noted::Nothing, |_| Noted::Delivered))
 }
 
 async fn failed(
@@ -171,12 +173,14 @@ async fn failed(
                JOIN webhook_endpoints AS endpoint ON endpoint.id = endpoint_id
                JOIN accounts ON accounts.id = account_id
                WHERE delivery.id = $1 AND state = 'pending' AND disabled_at IS NULL
+                 AND endpoint.url = $4
                FOR NO KEY UPDATE OF endpoint) AS ended
          WHERE endpoint.id = ended.id AND (failing_since IS NULL OR ended.reason IS NOT NULL)
          RETURNING endpoint.id, ended.email, disabled_reason IS NOT NULL AS "disabled!""#,
         job.delivery_id,
         outcome.is_gone(),
         FAILING_DAYS,
+        outcome.called,
     )
     .fetch_optional(&mut *conn)
     .await?;

@@ -164,7 +164,9 @@ pub async fn send_test_event(
 ) -> Result<(Uuid, Uuid), ResendError> {
     let mut tx = pool.begin().await?;
     let disabled_at = sqlx::query_scalar!(
-        "SELECT disabled_at FROM webhook_endpoints WHERE account_id = $1 AND id = $2
+        // The account before the endpoint, as its deletion has it.
+        "SELECT disabled_at FROM webhook_endpoints
+         WHERE account_id = (SELECT id FROM accounts WHERE id = $1 FOR KEY SHARE) AND id = $2
          FOR KEY SHARE",
         account_id,
         endpoint_id,

@@ -254,7 +254,7 @@ async fn told(counted: &mut Counted, pool: &PgPool, owner: Uuid) {
     );
     check!(
         counted,
-        webhooks::rotate_secret(pool, &keys, owner, endpoint)
+        webhooks::rotate_secret(pool, &keys, owner, endpoint, None)
     );
 
     let kind = EventType::parse("invoice.paid").unwrap();

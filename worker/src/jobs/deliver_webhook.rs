@@ -49,6 +49,7 @@ async fn deliver(attempt: Attempt, app: &App) -> Outcome {
     let Some(signature) = attempt.signatures(&app.webhook_keys, timestamp) else {
         tracing::error!("WEBHOOK_SECRET has lost the key of this endpoint's secret");
         return Outcome {
+            called: attempt.url,
             duration: begun.elapsed(),
             response: None,
             error: Some("the endpoint's secret is lost: rotate it".to_owned()),
@@ -63,11 +64,13 @@ async fn deliver(attempt: Attempt, app: &App) -> Outcome {
     let duration = begun.elapsed();
     match called {
         Ok(response) => Outcome {
+            called: attempt.url,
             duration,
             error: about(response.status),
             response: Some(response),
         },
         Err(error) => Outcome {
+            called: attempt.url,
             duration,
             response: None,
             error: Some(error.to_string()),

@@ -23,11 +23,12 @@ use crate::secrets;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The limits of `api/src/limit/policy.rs`, all out of the way: they have their own tests.
-const LIMITED: [&str; 10] = [
+const LIMITED: [&str; 11] = [
     "log-in-by-address",
     "log-in-by-address-and-account",
     "log-in-by-account",
     "sign-up-by-address",
+    "sign-up-by-address-and-account",
     "sign-up-by-account",
     "token-by-address",
     "mail-by-address",

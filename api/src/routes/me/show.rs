@@ -4,7 +4,7 @@ use domain::accounts;
 use crate::{
     App,
     caller::Caller,
-    etag::{ETag, IfNoneMatch},
+    etag::{IfNoneMatch, OwnETag},
     problem::Problem,
     routes::accounts::Account,
 };
@@ -17,9 +17,10 @@ use crate::{
 pub(super) async fn show(
     State(app): State<App>,
     caller: Caller,
-) -> Result<(ETag, Json<Account>), Problem> {
+) -> Result<(OwnETag, Json<Account>), Problem> {
     let account = accounts::find(&app.pool, caller.account_id).await?;
     // A token outlives its account by up to 15 minutes.
     let account = account.ok_or_else(Problem::unauthorized)?;
-    Ok((ETag(account.version), Json(account.into())))
+    let tag = OwnETag(account.id, account.version);
+    Ok((tag, Json(account.into())))
 }

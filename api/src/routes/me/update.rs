@@ -6,7 +6,7 @@ use crate::{
     App,
     body::Body,
     caller::LiveCaller,
-    etag::{ETag, IfMatch},
+    etag::{IfMatch, OwnETag, OwnIfMatch},
     fields::{Fields, FromFields, text},
     problem::Problem,
     routes::accounts::Account,
@@ -36,13 +36,14 @@ impl FromFields for Profile {
 pub(super) async fn update(
     State(app): State<App>,
     LiveCaller(caller): LiveCaller,
-    IfMatch(versions): IfMatch,
+    expected: OwnIfMatch,
     Body(Profile { name }): Body<Profile>,
-) -> Result<(ETag, Json<Account>), Problem> {
+) -> Result<(OwnETag, Json<Account>), Problem> {
     let change = ProfileChange { name };
     let (pool, id) = (&app.pool, caller.account_id);
+    let versions = expected.versions(id);
     match accounts::change_profile(pool, id, &change, versions.as_deref()).await {
-        Ok(account) => Ok((ETag(account.version), Json(account.into()))),
+        Ok(account) => Ok((OwnETag(id, account.version), Json(account.into()))),
         Err(ProfileError::Outdated) => Err(Problem::precondition_failed()),
         Err(ProfileError::Gone) => Err(Problem::unauthorized()),
         Err(ProfileError::Internal(error)) => Err(error.into()),

@@ -7,7 +7,7 @@ use super::{Webhook, check_target, parse_description};
 use crate::{
     App,
     body::Body,
-    caller::Caller,
+    caller::LiveCaller,
     etag::{ETag, IfMatch},
     fields::{Fields, FromFields, boolean, text, texts},
     path::Path,
@@ -56,7 +56,7 @@ impl FromFields for WebhookChange {
 )]
 pub(super) async fn change(
     State(app): State<App>,
-    caller: Caller,
+    LiveCaller(caller): LiveCaller,
     Path(id): Path<Uuid>,
     IfMatch(versions): IfMatch,
     Body(sent): Body<WebhookChange>,

@@ -10,7 +10,7 @@ use super::{WebhookWithSecret, check_target, parse_description};
 use crate::{
     App,
     body::Body,
-    caller::Caller,
+    caller::LiveCaller,
     fields::{Fields, FromFields, text, texts},
     problem::Problem,
     schema,
@@ -54,7 +54,7 @@ impl FromFields for NewWebhook {
 )]
 pub(super) async fn create(
     State(app): State<App>,
-    caller: Caller,
+    LiveCaller(caller): LiveCaller,
     Body(sent): Body<NewWebhook>,
 ) -> Result<
     (

@@ -2,7 +2,7 @@ use axum::{extract::State, http::StatusCode};
 use domain::webhooks;
 use uuid::Uuid;
 
-use crate::{App, caller::Caller, etag::IfMatch, path::Path, problem::Problem};
+use crate::{App, caller::LiveCaller, etag::IfMatch, path::Path, problem::Problem};
 
 /// Delete an endpoint
 ///
@@ -14,7 +14,7 @@ use crate::{App, caller::Caller, etag::IfMatch, path::Path, problem::Problem};
 )]
 pub(super) async fn delete(
     State(app): State<App>,
-    caller: Caller,
+    LiveCaller(caller): LiveCaller,
     Path(id): Path<Uuid>,
     IfMatch(versions): IfMatch,
 ) -> Result<StatusCode, Problem> {

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::{
     App,
     body::Body,
-    caller::Caller,
+    caller::LiveCaller,
     fields::{Fields, FromFields, text},
     path::Path,
     problem::Problem,
@@ -54,7 +54,7 @@ pub(super) struct Replayed {
 )]
 pub(super) async fn replay(
     State(app): State<App>,
-    caller: Caller,
+    LiveCaller(caller): LiveCaller,
     Path(id): Path<Uuid>,
     Body(ReplaySince { since }): Body<ReplaySince>,
 ) -> Result<(StatusCode, Json<Replayed>), Problem> {

@@ -4,7 +4,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::{App, caller::Caller, path::Path, problem::Problem};
+use crate::{App, caller::LiveCaller, path::Path, problem::Problem};
 
 #[derive(Serialize, ToSchema)]
 pub(super) struct TestEvent {
@@ -26,7 +26,7 @@ pub(super) struct TestEvent {
 )]
 pub(super) async fn test(
     State(app): State<App>,
-    caller: Caller,
+    LiveCaller(caller): LiveCaller,
     Path(id): Path<Uuid>,
 ) -> Result<(StatusCode, Json<TestEvent>), Problem> {
     let (event_id, delivery_id) =

@@ -100,7 +100,7 @@ async fn what_is_not_to_be_changed_stays() {
     assert!(matches!(refused, Err(ChangeError::NotFound)));
     let refused = delete_endpoint(pool, stranger, made.id, None).await;
     assert!(matches!(refused, Err(ChangeError::NotFound)));
-    let refused = rotate_secret(pool, &keys(), stranger, made.id).await;
+    let refused = rotate_secret(pool, &keys(), stranger, made.id, None).await;
     assert!(matches!(refused, Err(ChangeError::NotFound)));
     let found = find_endpoint(pool, owner, made.id).await.unwrap();
     assert_eq!(found, Some(changed), "nothing refused has changed anything");
@@ -154,7 +154,7 @@ async fn the_secret_before_a_rotation_is_kept_for_a_day() {
     };
     let (first, none) = row().await;
     assert_eq!(none, None);
-    let (rotated, secret) = rotate_secret(fixture.pool(), &keys(), fixture.account, id)
+    let (rotated, secret) = rotate_secret(fixture.pool(), &keys(), fixture.account, id, None)
         .await
         .unwrap();
     let (second, old) = row().await;

@@ -165,6 +165,24 @@ async fn a_request_in_flight_is_not_waited_for() {
 }
 
 #[tokio::test]
+async fn a_request_that_was_answered_is_answered_while_another_repeats_it() {
+    let fixture = Fixture::new().await;
+    let first = fixture.accept("a", "invoice.paid").await.unwrap();
+    let mut other = fixture.pool().begin().await.unwrap();
+    sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended('a', uuid_hash($1)))")
+        .bind(fixture.account)
+        .execute(&mut *other)
+        .await
+        .unwrap();
+    let again = fixture.accept("a", "invoice.paid").await.unwrap();
+    assert_eq!((again.id, again.replayed), (first.id, true));
+    let refused = fixture.accept("a", "invoice.lost").await;
+    assert!(matches!(refused, Err(AcceptError::OtherRequest)));
+    let new = fixture.accept("b", "invoice.paid").await.unwrap();
+    assert!(!new.replayed, "another key is another lock");
+}
+
+#[tokio::test]
 async fn a_key_can_be_used_again_after_a_day() {
     let fixture = Fixture::new().await;
     let first = fixture.accept("a", "invoice.paid").await.unwrap();

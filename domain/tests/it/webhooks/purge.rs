@@ -81,3 +81,22 @@ async fn a_delivery_that_lost_its_job_fails_after_two_days() {
     assert_eq!(failed, [(lost, why)]);
     assert_eq!(fail_lost_deliveries(fixture.pool(), 9).await.unwrap(), 0);
 }
+
+#[tokio::test]
+async fn a_delivery_that_is_late_with_its_queue_is_not_lost() {
+    let fixture = Fixture::new().await;
+    let endpoint = fixture.endpoint().await.id;
+    event(&fixture, endpoint, 3, "pending").await;
+    sqlx::query(
+        "INSERT INTO job_outbox (id, queue, envelope, once, state, sent_at)
+         VALUES ($1, 'webhooks', '', true, 1, now())",
+    )
+    .bind(id_of(3))
+    .execute(fixture.pool())
+    .await
+    .unwrap();
+    assert_eq!(fail_lost_deliveries(fixture.pool(), 9).await.unwrap(), 0);
+    // A dead letter delivers nothing any more.
+    fixture.run("UPDATE job_outbox SET state = 2").await;
+    assert_eq!(fail_lost_deliveries(fixture.pool(), 9).await.unwrap(), 1);
+}

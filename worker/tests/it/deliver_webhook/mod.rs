@@ -138,7 +138,7 @@ impl Fixture {
 
     /// Replaces the secret by one of these keys.
     async fn rotate(&self, keys: &Keys) -> String {
-        let rotated = rotate_secret(self.pool(), keys, self.account, self.endpoint);
+        let rotated = rotate_secret(self.pool(), keys, self.account, self.endpoint, None);
         rotated.await.unwrap().1.expose()
     }
 

@@ -2,7 +2,7 @@ use axum::{extract::State, http::StatusCode};
 use domain::webhooks;
 use uuid::Uuid;
 
-use crate::{App, caller::Caller, path::Path, problem::Problem};
+use crate::{App, caller::LiveCaller, path::Path, problem::Problem};
 
 /// Deliver once more
 ///
@@ -21,7 +21,7 @@ use crate::{App, caller::Caller, path::Path, problem::Problem};
 )]
 pub(super) async fn replay(
     State(app): State<App>,
-    caller: Caller,
+    LiveCaller(caller): LiveCaller,
     Path((id, delivery_id)): Path<(Uuid, Uuid)>,
 ) -> Result<StatusCode, Problem> {
     webhooks::replay(&app.pool, caller.account_id, id, delivery_id).await?;

@@ -14,10 +14,7 @@ use std::{
 
 use tracing::Subscriber;
 use tracing_subscriber::{
-    EnvFilter, Layer,
-    fmt::{MakeWriter, format::JsonFields},
-    layer::SubscriberExt,
-    registry::Registry,
+    EnvFilter, Layer, fmt::MakeWriter, layer::SubscriberExt, registry::Registry,
     util::SubscriberInitExt,
 };
 
@@ -66,7 +63,7 @@ where
 {
     let lines = tracing_subscriber::fmt::layer().with_writer(writer);
     let lines: Box<dyn Layer<Registry> + Send + Sync> = match settings.format {
-        LogFormat::Json => Box::new(lines.fmt_fields(JsonFields::new()).event_format(JsonLines)),
+        LogFormat::Json => Box::new(lines.fmt_fields(JsonLines).event_format(JsonLines)),
         LogFormat::Pretty if terminal => Box::new(lines),
         LogFormat::Pretty => Box::new(lines.with_ansi(false)),
     };

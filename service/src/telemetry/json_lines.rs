@@ -7,8 +7,10 @@ use serde_json::{Map, Value};
 use tracing::{
     Event, Subscriber,
     field::{Field, Visit},
+    span::Record,
 };
 use tracing_subscriber::{
+    field::RecordFields,
     fmt::{
         FmtContext, FormatEvent, FormatFields, FormattedFields,
         format::Writer,
@@ -22,18 +24,17 @@ use super::chain;
 /// Writes an event and the fields of its spans as one flat JSON object.
 ///
 /// The subscriber's own JSON format nests the spans' fields, and shows the innermost span or all.
-/// There is a line for every request, so it is written as it goes: a span's fields were made into
-/// JSON when it began, and are copied from there.
+/// There is a line for every request, so it is written as it goes: a span's fields are made into
+/// JSON when it begins, and are copied from there.
 pub(super) struct JsonLines;
 
-impl<S, N> FormatEvent<S, N> for JsonLines
+impl<S> FormatEvent<S, Self> for JsonLines
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
-    N: for<'a> FormatFields<'a> + 'static,
 {
     fn format_event(
         &self,
-        context: &FmtContext<'_, S, N>,
+        context: &FmtContext<'_, S, Self>,
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
@@ -41,19 +42,21 @@ where
         event.record(&mut own);
 
         let metadata = event.metadata();
-        let mut line = String::with_capacity(256 + own.text.len());
-        line.push_str("{\"timestamp\":\"");
-        SystemTime.format_time(&mut Writer::new(&mut line))?;
-        line.push_str("\",\"level\":\"");
-        line.push_str(metadata.level().as_str());
-        line.push_str("\",\"target\":");
+        let mut timestamp = String::with_capacity(32);
+        SystemTime.format_time(&mut Writer::new(&mut timestamp))?;
+        let mut line = Vec::with_capacity(512);
+        line.extend_from_slice(b"{\"timestamp\":");
+        json(&mut line, &timestamp);
+        line.extend_from_slice(b",\"level\":");
+        json(&mut line, metadata.level().as_str());
+        line.extend_from_slice(b",\"target\":");
         match &own.target {
-            Some(target) => line.push_str(target),
-            None => line.push_str(&json(metadata.target())),
+            Some(target) => line.extend_from_slice(target),
+            None => json(&mut line, metadata.target()),
         }
-        line.push_str(",\"message\":");
-        line.push_str(own.message.as_deref().unwrap_or("\"\""));
-        line.push_str(&own.text);
+        line.extend_from_slice(b",\"message\":");
+        line.extend_from_slice(own.message.as_deref().unwrap_or(b"\"\""));
+        line.extend_from_slice(&own.text);
 
         // From the innermost span outwards: the nearest one decides.
         let mut named = Named {
@@ -63,13 +66,45 @@ where
         let mut spans = context.event_scope().into_iter().flatten().peekable();
         while let Some(span) = spans.next() {
             let extensions = span.extensions();
-            let Some(fields) = extensions.get::<FormattedFields<N>>() else {
-                continue;
-            };
-            named.append(&fields.fields, spans.peek().is_some(), &mut line);
+            if let Some(fields) = extensions.get::<FormattedFields<Self>>() {
+                named.append(&fields.fields, spans.peek().is_some(), &mut line);
+            }
         }
-        line.push('}');
-        writeln!(writer, "{line}")
+        line.extend_from_slice(b"}\n");
+        writer.write_str(text(&line)?)
+    }
+}
+
+/// A span's fields, as an object.
+impl<'writer> FormatFields<'writer> for JsonLines {
+    fn format_fields<R: RecordFields>(
+        &self,
+        mut writer: Writer<'writer>,
+        fields: R,
+    ) -> fmt::Result {
+        let mut members = Members::default();
+        fields.record(&mut members);
+        writer.write_char('{')?;
+        writer.write_str(text(members.text.strip_prefix(b",").unwrap_or(b""))?)?;
+        writer.write_char('}')
+    }
+
+    /// A value that comes later takes the place of the one before.
+    fn add_fields(
+        &self,
+        current: &'writer mut FormattedFields<Self>,
+        fields: &Record<'_>,
+    ) -> fmt::Result {
+        let mut added = Members::default();
+        fields.record(&mut added);
+        let mut named = Named {
+            own: added.names,
+            of_spans: Vec::new(),
+        };
+        named.append(&current.fields, false, &mut added.text);
+        let members = added.text.strip_prefix(b",").unwrap_or(b"");
+        current.fields = format!("{{{}}}", text(members)?);
+        Ok(())
     }
 }
 
@@ -82,20 +117,19 @@ struct Named {
 impl Named {
     /// Appends the fields of a span, an object, but for those that the line has; with `more`
     /// spans to come, it learns their names.
-    fn append(&mut self, object: &str, more: bool, line: &mut String) {
+    fn append(&mut self, object: &str, more: bool, line: &mut Vec<u8>) {
         let inner = object
             .strip_prefix('{')
             .and_then(|rest| rest.strip_suffix('}'));
         let Some(members) = inner.filter(|members| !members.is_empty()) else {
             return;
         };
-        let doubled = self.of_spans.iter().map(String::as_str);
-        let doubled = doubled
-            .chain(self.own.iter().copied())
-            .any(|name| may_name(members, name));
+        let mut doubled = self.of_spans.iter().map(String::as_str);
+        let doubled = doubled.any(|name| may_name(members, name))
+            || self.own.iter().any(|name| may_name(members, name));
         if !doubled && !more {
-            line.push(',');
-            line.push_str(members);
+            line.push(b',');
+            line.extend_from_slice(members.as_bytes());
             return;
         }
         let Ok(fields) = serde_json::from_str::<Map<String, Value>>(object) else {
@@ -103,7 +137,8 @@ impl Named {
         };
         for (name, value) in fields {
             if !self.own.contains(&&*name) && !self.of_spans.contains(&name) {
-                member(line, &name, &json(&value));
+                begin(line, &name);
+                json(line, &value);
                 self.of_spans.push(name);
             }
         }
@@ -117,24 +152,25 @@ fn may_name(members: &str, name: &str) -> bool {
     })
 }
 
-/// The event's own fields.
+/// The fields of an event or a span, as JSON: `,"name":value` for each.
 #[derive(Default)]
 struct Members {
-    message: Option<String>,
+    message: Option<Vec<u8>>,
     /// A library that logs with `log` instead of `tracing` arrives with its target in a field.
-    target: Option<String>,
-    text: String,
+    target: Option<Vec<u8>>,
+    text: Vec<u8>,
     names: Vec<&'static str>,
 }
 
 impl Members {
-    fn insert(&mut self, field: &Field, value: String) {
+    fn insert(&mut self, field: &Field, value: &(impl Serialize + ?Sized)) {
         match field.name() {
-            "message" => self.message = Some(value),
-            "log.target" => self.target = Some(value),
+            "message" => json(self.message.insert(Vec::new()), value),
+            "log.target" => json(self.target.insert(Vec::new()), value),
             name if name.starts_with("log.") => {}
             name => {
-                member(&mut self.text, name, &value);
+                begin(&mut self.text, name);
+                json(&mut self.text, value);
                 self.names.push(name);
             }
         }
@@ -143,43 +179,48 @@ impl Members {
 
 impl Visit for Members {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.insert(field, json(&format!("{value:?}")));
+        self.insert(field, &format_args!("{value:?}"));
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.insert(field, json(value));
+        self.insert(field, value);
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.insert(field, value.to_string());
+        self.insert(field, &value);
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.insert(field, value.to_string());
+        self.insert(field, &value);
     }
 
     fn record_f64(&mut self, field: &Field, value: f64) {
-        self.insert(field, json(&value));
+        self.insert(field, &value);
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.insert(field, value.to_string());
+        self.insert(field, &value);
     }
 
     fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
-        self.insert(field, json(&chain(value).to_string()));
+        self.insert(field, &format_args!("{}", chain(value)));
     }
 }
 
-fn member(text: &mut String, name: &str, value: &str) {
-    text.push_str(",\"");
-    // Names are those of fields in the source: none needs an escape.
-    text.push_str(name);
-    text.push_str("\":");
-    text.push_str(value);
+/// Names are those of fields in the source: none needs an escape.
+fn begin(line: &mut Vec<u8>, name: &str) {
+    line.extend_from_slice(b",\"");
+    line.extend_from_slice(name.as_bytes());
+    line.extend_from_slice(b"\":");
 }
 
-/// As JSON. Texts and numbers always are; infinite ones become `null`.
-fn json(value: &(impl Serialize + ?Sized)) -> String {
-    serde_json::to_string(value).unwrap_or_default()
+/// Texts and numbers always are JSON; infinite ones become `null`.
+fn json(line: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
+    let written = serde_json::to_writer(&mut *line, value);
+    debug_assert!(written.is_ok());
+}
+
+/// JSON that was written from texts is one.
+fn text(json: &[u8]) -> Result<&str, fmt::Error> {
+    std::str::from_utf8(json).map_err(|_| fmt::Error)
 }

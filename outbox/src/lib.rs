@@ -239,16 +239,16 @@ pub async fn once(conn: &mut PgConnection, id: JobId) -> Result<bool, Error> {
 /// # Errors
 /// When the statement fails.
 pub async fn is_any_pending(pool: &PgPool, queue: &str, before: Uuid) -> Result<bool, Error> {
-    let pending = sqlx::query_scalar!(
-        r#"SELECT EXISTS (
-             SELECT FROM job_outbox WHERE queue = $1 AND state <> 2 AND once AND id < $2
-           ) AS "pending!""#,
+    // In the order of the key, or a plan that is made without the id would read the whole table.
+    let oldest = sqlx::query_scalar!(
+        "SELECT id FROM job_outbox WHERE queue = $1 AND state <> 2 AND once AND id < $2
+         ORDER BY id LIMIT 1",
         queue,
         before,
     )
-    .fetch_one(pool)
+    .fetch_optional(pool)
     .await?;
-    Ok(pending)
+    Ok(oldest.is_some())
 }
 
 /// Whether the job's token is still there, for jobs whose effects are not in Postgres.

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use queue::JobId;
+use queue::{Job as _, JobId};
 
 use super::evidence::{Answer, Evidence, Job, Offer};
 use crate::{
     history::{CancelAnswer, How, Micros},
+    jobs::Unique,
     report::Violation,
 };
 
@@ -147,7 +148,18 @@ fn ends(evidence: &Evidence, job: &Job) -> Micros {
         let last = runs.find(|run| run.at <= *seen);
         last.map_or(job.since(), |run| run.at)
     });
-    let ended = done.into_iter().chain(dead).min();
+    // Nobody may have seen the letter, if Redis lost its data soon after.
+    let mut runs = job
+        .runs
+        .iter()
+        .filter(|run| run.attempt >= Unique::MAX_ATTEMPTS);
+    let spent = runs.find_map(|run| {
+        let failed = run
+            .end
+            .filter(|(_, how)| matches!(how, How::Fail | How::Panic));
+        failed.map(|(at, _)| at)
+    });
+    let ended = done.into_iter().chain(dead).chain(spent).min();
     ended.unwrap_or(Micros::MAX).min(job.cancelled_from())
 }
 
@@ -215,6 +227,25 @@ mod tests {
         story.end(500, "w1.1", &first, 1, How::Ok);
         story.run(600, "w1.1", &other, 1);
         story.is_lawful();
+    }
+
+    #[test]
+    fn a_key_is_free_when_the_last_attempt_has_failed_though_nobody_saw_the_letter() {
+        for (second, lawful) in [(3030, true), (3005, false)] {
+            let mut story = Story::new();
+            let first = unique(&mut story, 0);
+            for (attempt, at) in [(1, 10), (2, 1000), (3, 2000), (4, 3000)] {
+                story.start(at, "w1.1", &first, attempt);
+                if attempt < 4 {
+                    story.end(at + 20, "w1.1", &first, attempt, How::Fail);
+                }
+            }
+            let other = unique(&mut story, second);
+            story.end(3020, "w1.1", &first, 4, How::Fail);
+            story.run(3040, "w1.1", &other, 1);
+            story.fault(3100, 3300, Fault::RedisLoss, "redis");
+            story.judge(lawful, "I13");
+        }
     }
 
     #[test]

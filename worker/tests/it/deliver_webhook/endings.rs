@@ -127,7 +127,7 @@ async fn five_days_of_failure_disable_an_endpoint_and_a_success_forgets_them() {
     let mails = fixture.mails().await;
     assert_eq!(mails.len(), 1);
     assert!(
-        mails[0].contains("5 days") && !mails[0].contains("410"),
+        mails[0].contains("5 days") && !mails[0].contains("410 Gone"),
         "{}",
         mails[0]
     );

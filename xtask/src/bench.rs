@@ -3,9 +3,30 @@
 use anyhow::{Context, Result, bail};
 
 use crate::cargo;
-use crate::cli::Bench;
 use crate::native::throw_away::ThrowAway;
 use crate::project::Project;
+
+/// What `bench` can measure.
+#[derive(Clone, Copy, clap::ValueEnum)]
+pub(crate) enum Bench {
+    /// Jobs through Redis
+    Queue,
+    /// Jobs through Postgres into Redis
+    Outbox,
+    /// Requests, against the SQL that they run
+    Api,
+}
+
+impl Bench {
+    /// The package and its example.
+    fn example(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Queue => ("queue", "bench"),
+            Self::Outbox => ("outbox", "outbox_bench"),
+            Self::Api => ("api", "bench_api"),
+        }
+    }
+}
 
 /// Builds the benchmark, starts the servers, and runs it.
 pub(crate) fn run(project: &Project, what: Bench, args: &[String]) -> Result<()> {

@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
 use crate::native::kinds::Kind;
+use crate::{bench, chaos, db, down, fuzz, logs, migrate, up, watch};
 
 /// The page of `cargo xtask --help`, grouped by what one wants to do. A test holds it complete.
 const PAGE: &str = "\
@@ -77,9 +78,9 @@ pub(crate) enum Verb {
     ///
     /// Makes `.env` and `secrets/` on the first run. Run it again after an edit: only what changed
     /// is rebuilt and restarted.
-    Up(Up),
+    Up(up::Up),
     /// Stop everything; data is kept
-    Down(Down),
+    Down(down::Down),
     /// Restart these services, or all, and wait until they are healthy
     Restart {
         /// api, worker, postgres, redis, ...
@@ -92,7 +93,7 @@ pub(crate) enum Verb {
         json: bool,
     },
     /// What the services say
-    Logs(Logs),
+    Logs(logs::Logs),
     /// Build what `up` would start
     Build,
     /// Run a command in a service's surroundings
@@ -144,12 +145,12 @@ pub(crate) enum Verb {
     /// Move the database's schema (without a word: run)
     Migrate {
         #[command(subcommand)]
-        action: Option<Migrate>,
+        action: Option<migrate::Migrate>,
     },
     /// The database and what is derived from it
     Db {
         #[command(subcommand)]
-        action: Db,
+        action: db::Db,
     },
     /// Write api/openapi.json anew from the handlers
     Openapi {
@@ -189,21 +190,21 @@ pub(crate) enum Verb {
     /// Schemathesis does, with all of its checks, without log-in and with: no 5xx, no answer that
     /// the document does not have. The service is one of its own, on throw-away servers. Installs
     /// what is missing below target/, and Python with the machine's packages.
-    Fuzz(Fuzz),
+    Fuzz(fuzz::Fuzz),
     /// Break everything around the queue, and check that it keeps its promises
     ///
     /// Starts a Redis, a Postgres, workers and producers of two releases; kills, freezes and
     /// partitions them by a plan that the seed decides; then judges the history of all. Without a
     /// seed: three fixed ones and a random one, which is printed. A broken promise is told with its
     /// seed and its job's history; `chaos/README.md` has the list.
-    Chaos(crate::chaos::Chaos),
+    Chaos(chaos::Chaos),
     /// Measure the queue, the outbox or the API, on throw-away servers
     ///
     /// Each prints what it measured and, beside it, what a bare program reaches with the same
     /// commands or SQL. Options of the benchmark come after `--`; its source lists them.
     Bench {
         /// What to measure
-        what: Bench,
+        what: bench::Bench,
         /// Passed on to the benchmark: --json
         #[arg(last = true)]
         args: Vec<String>,
@@ -216,7 +217,7 @@ pub(crate) enum Verb {
     #[command(hide = true)]
     Watch {
         #[command(subcommand)]
-        half: crate::watch::Watch,
+        half: watch::Watch,
     },
     /// The parent of all native services
     #[command(hide = true)]
@@ -234,133 +235,6 @@ pub(crate) enum Verb {
         #[arg(long)]
         docker: bool,
     },
-}
-
-/// Options of `up`.
-#[derive(Args)]
-pub(crate) struct Up {
-    /// In containers, with Docker Compose
-    #[arg(long, conflicts_with = "native")]
-    pub(crate) docker: bool,
-    /// As processes of this machine
-    #[arg(long)]
-    pub(crate) native: bool,
-    /// In Docker: rebuild and restart api and worker at every saved file
-    #[arg(long)]
-    pub(crate) dev: bool,
-    /// Only Postgres, Redis and mail; you run the services
-    #[arg(long, conflicts_with = "dev")]
-    pub(crate) infra: bool,
-    /// Answer every question with yes
-    #[arg(long, short)]
-    pub(crate) yes: bool,
-}
-
-/// Options of `down`.
-#[derive(Args)]
-pub(crate) struct Down {
-    /// Remove the data too; asks for the project's name first
-    #[arg(long)]
-    pub(crate) volumes: bool,
-    /// Do not ask
-    #[arg(long, short)]
-    pub(crate) yes: bool,
-}
-
-/// Options of `logs`.
-#[derive(Args)]
-pub(crate) struct Logs {
-    /// Go on with new lines until Ctrl-C
-    #[arg(long, short)]
-    pub(crate) follow: bool,
-    /// How many past lines of each service to begin with
-    #[arg(long, short = 'n', default_value_t = 200)]
-    pub(crate) tail: usize,
-    /// api, worker, postgres, redis, ...; all when none is named
-    pub(crate) services: Vec<String>,
-}
-
-/// Options of `fuzz`.
-#[derive(Args)]
-pub(crate) struct Fuzz {
-    /// How long, in all
-    #[arg(long, default_value_t = 240)]
-    pub(crate) seconds: u64,
-    /// What decides the requests: with the same one come the same
-    #[arg(long)]
-    pub(crate) seed: Option<u64>,
-    /// After `--`, passed on to `schemathesis run`: -- --include-operation-id me.show
-    #[arg(last = true)]
-    pub(crate) more: Vec<String>,
-}
-
-/// What `bench` can measure.
-#[derive(Clone, Copy, clap::ValueEnum)]
-pub(crate) enum Bench {
-    /// Jobs through Redis
-    Queue,
-    /// Jobs through Postgres into Redis
-    Outbox,
-    /// Requests, against the SQL that they run
-    Api,
-}
-
-impl Bench {
-    /// The package and its example.
-    pub(crate) fn example(self) -> (&'static str, &'static str) {
-        match self {
-            Self::Queue => ("queue", "bench"),
-            Self::Outbox => ("outbox", "outbox_bench"),
-            Self::Api => ("api", "bench_api"),
-        }
-    }
-}
-
-/// Verbs of `migrate`.
-#[derive(Subcommand)]
-pub(crate) enum Migrate {
-    /// Apply what is not applied yet
-    #[command(trailing_var_arg = true)]
-    Run {
-        /// Passed on to the `migrate` binary
-        #[arg(allow_hyphen_values = true)]
-        args: Vec<String>,
-    },
-    /// Which migrations there are and which are applied
-    #[command(trailing_var_arg = true)]
-    Status {
-        /// Passed on to the `migrate` binary
-        #[arg(allow_hyphen_values = true)]
-        args: Vec<String>,
-    },
-    /// Take back the last one
-    #[command(trailing_var_arg = true)]
-    Revert {
-        /// Passed on to the `migrate` binary
-        #[arg(allow_hyphen_values = true)]
-        args: Vec<String>,
-    },
-    /// Find edited, out-of-order and CRLF files
-    #[command(trailing_var_arg = true)]
-    Check {
-        /// Passed on to the `migrate` binary
-        #[arg(allow_hyphen_values = true)]
-        args: Vec<String>,
-    },
-    /// Make the two files of a new migration; needs no database
-    New {
-        /// In words: add_orders
-        name: String,
-    },
-}
-
-/// Verbs of `db`.
-#[derive(Subcommand)]
-pub(crate) enum Db {
-    /// Write .sqlx/ anew from the SQL in the code, against a throw-away database
-    Prepare,
-    /// Make demo accounts with webhooks; what is there stays (development alone)
-    Seed,
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::process::Command;
 use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
+use clap::Subcommand;
 use serde_json::Value;
 
 use crate::cargo;
@@ -15,6 +16,15 @@ use crate::native::{build, inherited};
 use crate::project::Project;
 use crate::secrets;
 use crate::terminal;
+
+/// Verbs of `db`.
+#[derive(Subcommand)]
+pub(crate) enum Db {
+    /// Write .sqlx/ anew from the SQL in the code, against a throw-away database
+    Prepare,
+    /// Make demo accounts with webhooks; what is there stays (development alone)
+    Seed,
+}
 
 /// The macros whose statements are described in `.sqlx/`.
 const MACROS: [&str; 3] = ["query!(", "query_as!(", "query_scalar!("];

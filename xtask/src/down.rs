@@ -1,15 +1,26 @@
 //! `cargo xtask down`: stops everything; data goes only when asked for, and never by accident.
 
 use anyhow::{Result, bail};
+use clap::Args;
 
-use crate::cli;
 use crate::docker;
 use crate::project::Project;
 use crate::stack::{self, Mode};
 use crate::terminal;
 
+/// Options of `down`.
+#[derive(Args)]
+pub(crate) struct Down {
+    /// Remove the data too; asks for the project's name first
+    #[arg(long)]
+    pub(crate) volumes: bool,
+    /// Do not ask
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+}
+
 /// Stops the stack that runs.
-pub(crate) fn run(project: &Project, args: &cli::Down) -> Result<()> {
+pub(crate) fn run(project: &Project, args: &Down) -> Result<()> {
     if args.volumes {
         permit_removal(project, args.yes)?;
     }

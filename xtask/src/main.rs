@@ -78,13 +78,13 @@ fn run(verb: Verb) -> Result<()> {
         Verb::Admin { args } => exec::admin(&project, args),
         Verb::Migrate { action } => migrate::run(
             &project,
-            action.unwrap_or(cli::Migrate::Run { args: Vec::new() }),
+            action.unwrap_or(migrate::Migrate::Run { args: Vec::new() }),
         ),
         Verb::Db {
-            action: cli::Db::Prepare,
+            action: db::Db::Prepare,
         } => db::prepare(&project),
         Verb::Db {
-            action: cli::Db::Seed,
+            action: db::Db::Seed,
         } => exec::seed(&project),
         Verb::Openapi { check } => openapi::run(&project, check),
         Verb::Doctor { json } => doctor::run(&project, json),

@@ -5,11 +5,49 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
+use clap::Subcommand;
 
-use crate::cli::Migrate;
 use crate::project::Project;
 use crate::stack;
 use crate::terminal;
+
+/// Verbs of `migrate`.
+#[derive(Subcommand)]
+pub(crate) enum Migrate {
+    /// Apply what is not applied yet
+    #[command(trailing_var_arg = true)]
+    Run {
+        /// Passed on to the `migrate` binary
+        #[arg(allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Which migrations there are and which are applied
+    #[command(trailing_var_arg = true)]
+    Status {
+        /// Passed on to the `migrate` binary
+        #[arg(allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Take back the last one
+    #[command(trailing_var_arg = true)]
+    Revert {
+        /// Passed on to the `migrate` binary
+        #[arg(allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Find edited, out-of-order and CRLF files
+    #[command(trailing_var_arg = true)]
+    Check {
+        /// Passed on to the `migrate` binary
+        #[arg(allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Make the two files of a new migration; needs no database
+    New {
+        /// In words: add_orders
+        name: String,
+    },
+}
 
 /// The beginning of each new file: what a first-time writer should know.
 const UP: &str = "\

@@ -1,8 +1,8 @@
 //! `cargo xtask up`: from a clone to a running stack.
 
 use anyhow::{Result, bail};
+use clap::Args;
 
-use crate::cli;
 use crate::docker;
 use crate::project::Project;
 use crate::ps;
@@ -11,8 +11,28 @@ use crate::settings;
 use crate::stack::{self, Mode, ServiceState, Stack, UpOptions};
 use crate::terminal::{self, BOLD};
 
+/// Options of `up`.
+#[derive(Args)]
+pub(crate) struct Up {
+    /// In containers, with Docker Compose
+    #[arg(long, conflicts_with = "native")]
+    pub(crate) docker: bool,
+    /// As processes of this machine
+    #[arg(long)]
+    pub(crate) native: bool,
+    /// In Docker: rebuild and restart api and worker at every saved file
+    #[arg(long)]
+    pub(crate) dev: bool,
+    /// Only Postgres, Redis and mail; you run the services
+    #[arg(long, conflicts_with = "dev")]
+    pub(crate) infra: bool,
+    /// Answer every question with yes
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+}
+
 /// Starts everything, and says where it is and what to try next.
-pub(crate) fn run(project: &Project, args: &cli::Up) -> Result<()> {
+pub(crate) fn run(project: &Project, args: &Up) -> Result<()> {
     let forced = args
         .docker
         .then_some(Mode::Docker)

@@ -9,11 +9,25 @@ mod schemathesis;
 mod service;
 
 use anyhow::{Result, bail};
+use clap::Args;
 
 use self::service::Service;
-use crate::cli::Fuzz;
 use crate::project::Project;
 use crate::terminal;
+
+/// Options of `fuzz`.
+#[derive(Args)]
+pub(crate) struct Fuzz {
+    /// How long, in all
+    #[arg(long, default_value_t = 240)]
+    pub(crate) seconds: u64,
+    /// What decides the requests: with the same one come the same
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
+    /// After `--`, passed on to `schemathesis run`: -- --include-operation-id me.show
+    #[arg(last = true)]
+    pub(crate) more: Vec<String>,
+}
 
 /// Sends requests without log-in for half of the time, and with one for the other half.
 pub(crate) fn run(project: &Project, args: &Fuzz) -> Result<()> {

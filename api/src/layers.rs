@@ -1,80 +1,281 @@
+//! What every request passes on its way to its route, and every answer on its way back.
+
 use std::{
-    any::Any,
-    sync::{Arc, LazyLock},
+    convert::Infallible,
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    task::{Context, Poll},
     time::Duration,
 };
 
 use axum::{
-    Router,
-    body::HttpBody,
-    extract::{DefaultBodyLimit, Request, State},
+    BoxError, Router,
+    body::{Body, Bytes, HttpBody},
+    extract::{DefaultBodyLimit, MatchedPath, Request},
     http::{HeaderName, HeaderValue, Method, StatusCode, header},
-    middleware::{Next, from_fn, from_fn_with_state},
     response::{IntoResponse, Response},
 };
-use http_body_util::BodyExt;
+use futures_util::{FutureExt as _, future::BoxFuture};
+use http_body_util::{BodyExt, Limited};
 use service::settings::Http;
-use tower::ServiceBuilder;
+use tower::{Layer as _, Service, ServiceExt as _, service_fn};
 use tower_http::{
-    catch_panic::CatchPanicLayer,
     compression::CompressionLayer,
     cors::{AllowOrigin, CorsLayer},
-    limit::RequestBodyLimitLayer,
-    timeout::TimeoutLayer,
 };
 
 use crate::{
     client::{self, Client},
     etag,
     problem::{self, Problem},
-    request,
+    request::{self, Identity},
 };
 
 /// How long a browser may remember what CORS allows.
 const CORS_MAX_AGE: Duration = Duration::from_secs(60 * 60);
 
+/// What a shared cache has to tell apart, also where it makes no difference to this answer.
+const BY_ENCODING: HeaderValue = HeaderValue::from_static("accept-encoding");
+const BY_ORIGIN: HeaderValue = HeaderValue::from_static(
+    "origin, access-control-request-method, access-control-request-headers",
+);
+
 /// The most bytes, and the longest time, that a refused body is still listened to.
 const MOST_READ_AWAY: u64 = 16 * 1024 * 1024;
 const LONGEST_READ_AWAY: Duration = Duration::from_secs(2);
 
-/// Puts around `routes` what every request passes.
+/// The routes with everything around them, as a service. To clone it is to count it.
 ///
-/// The order matters: the span is outermost so that every line of a request is in it; a problem
-/// is written down outside of the time limit and the panics, so that theirs are too, and inside of
-/// CORS, so that a browser may read it.
-///
-/// What has to wait for nothing is a plain function in one of few layers: one that waits costs
-/// each request an allocation, and a copy of all layers inside of it.
-pub(crate) fn around<S>(routes: Router<S>, http: &Http) -> Router<S>
+/// The layers are functions that call one another, from [`Api::answer`] inwards, around the router
+/// as a whole. As layers of the router they would be copied for each request, once for every one
+/// that waits, and those that most requests have no use for would be passed by all.
+#[derive(Clone)]
+pub struct Api(Arc<Layers>);
+
+struct Layers {
+    routes: Router,
+    defaults: Vec<(HeaderName, HeaderValue)>,
+    cors: CorsLayer,
+    trusted_proxies: usize,
+    request_timeout: Duration,
+    body_limit: usize,
+}
+
+impl Api {
+    /// Puts everything around these routes.
+    pub(crate) fn around(routes: Router, http: &Http) -> Self {
+        let routes = routes
+            .fallback(async || StatusCode::NOT_FOUND)
+            .method_not_allowed_fallback(other_method)
+            // The request's body is limited below, for handlers that do not read it as well.
+            .layer(DefaultBodyLimit::disable())
+            .layer(tower::util::MapRequestLayer::new(at_its_route));
+        Self(Arc::new(Layers {
+            routes,
+            defaults: default_headers(http),
+            cors: cors(&http.cors_origins),
+            trusted_proxies: http.trusted_proxies,
+            request_timeout: http.request_timeout,
+            body_limit: http.body_limit,
+        }))
+    }
+
+    /// Answers a request.
+    ///
+    /// The order matters: the span is outermost so that every line of a request is in it; a problem
+    /// is written down outside of the time limit and the panics, so that theirs are too, and inside
+    /// of CORS, so that a browser may read it.
+    pub async fn answer<B>(&self, mut request: Request<B>) -> Response
+    where
+        B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    {
+        let identity = Identity::of(&mut request);
+        // Where it is, as each of those around it would have room for another.
+        let answer = std::pin::pin!(self.0.headed(request));
+        identity.around(answer).await
+    }
+}
+
+impl Service<Request> for Api {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let api = self.clone();
+        Box::pin(async move { Ok(api.answer(request).await) })
+    }
+}
+
+/// From the outermost inwards.
+impl Layers {
+    /// Sets the headers that an answer has unless its handler says otherwise.
+    async fn headed<B>(&self, request: Request<B>) -> Response
+    where
+        B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    {
+        let mut response = self.compressed(request).await;
+        for (name, value) in &self.defaults {
+            let entry = response.headers_mut().entry(name);
+            entry.or_insert_with(|| value.clone());
+        }
+        response
+    }
+
+    /// Compresses the answer for those who read gzip.
+    ///
+    /// An `Accept-Encoding` that names nothing that we have is as good as none. The library would
+    /// turn the answer of a handler that has done its work into a 406; the body as it is is what
+    /// RFC 9110 (12.5.3) allows, and what every such client can read.
+    async fn compressed<B>(&self, request: Request<B>) -> Response
+    where
+        B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    {
+        if request::reads_gzip(request.headers()) {
+            let head = request.method() == Method::HEAD;
+            let mut response = self.with_gzip(request).await;
+            if head {
+                // That of the body as it is, which GET would not send.
+                response.headers_mut().remove(header::CONTENT_LENGTH);
+            }
+            return response;
+        }
+        let mut response = self.shared(request).await;
+        let mut vary = response.headers().get_all(header::VARY).iter();
+        if vary.all(|value| value != BY_ENCODING) {
+            response.headers_mut().append(header::VARY, BY_ENCODING);
+        }
+        response
+    }
+
+    /// Boxed, as what few requests need would otherwise be room in the future of each.
+    fn with_gzip<B>(&self, request: Request<B>) -> BoxFuture<'_, Response>
+    where
+        B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    {
+        let inside = service_fn(|request| self.shared(request).map(Ok::<_, Infallible>));
+        let response = CompressionLayer::new().layer(inside).oneshot(request);
+        Box::pin(response.map(|Ok(response)| response.map(Body::new)))
+    }
+
+    /// Says which other origins may read the answer, where a browser asks for one of them.
+    ///
+    /// The library takes every OPTIONS for a preflight, and would answer one that is none also at
+    /// paths that do not exist, and without `Allow`.
+    async fn shared<B>(&self, request: Request<B>) -> Response
+    where
+        B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    {
+        let headers = request.headers();
+        let preflight = headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+        let plain_options = request.method() == Method::OPTIONS && !preflight;
+        if headers.contains_key(header::ORIGIN) && !plain_options {
+            return self.with_cors(request).await;
+        }
+        let mut response = self.documented(request).await;
+        response.headers_mut().append(header::VARY, BY_ORIGIN);
+        response
+    }
+
+    /// Boxed for the same reason.
+    fn with_cors<B>(&self, request: Request<B>) -> BoxFuture<'_, Response>
+    where
+        B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    {
+        let inside = service_fn(|request| self.documented(request).map(Ok::<_, Infallible>));
+        let response = self.cors.layer(inside).oneshot(request);
+        Box::pin(response.map(|Ok(response)| response))
+    }
+
+    /// Finds out whose request it is, and makes of what its handler leaves an answer: a problem
+    /// with a body, a 304, the limits announced.
+    async fn documented<B>(&self, mut request: Request<B>) -> Response
+    where
+        B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    {
+        let client = Client::of(&request, self.trusted_proxies);
+        let about = problem::About::of(&request);
+        let known = etag::known(&request);
+        let head = request.method() == Method::HEAD;
+        request.extensions_mut().insert(client.clone());
+        let response = self.in_time(request).await;
+        let response = problem::document(&about, response);
+        let mut response = etag::not_modified(known, response);
+        client.announce_in(&mut response);
+        if head {
+            *response.body_mut() = Body::empty();
+        }
+        response
+    }
+
+    /// Ends what takes too long or panics. The panic itself is in the log: the hook of
+    /// [`service::telemetry`] wrote it there.
+    async fn in_time<B>(&self, request: Request<B>) -> Response
+    where
+        B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    {
+        let answer = AssertUnwindSafe(self.limited(request)).catch_unwind();
+        match tokio::time::timeout(self.request_timeout, answer).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(_)) => Problem::internal().into_response(),
+            Err(_) => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+        }
+    }
+
+    /// Lets no body grow past the limit.
+    ///
+    /// One that is known to be too large is read before it is refused. Most clients send all of it
+    /// before they read the answer; to close the connection in the middle would reset it and lose
+    /// the 413. One that asks first, by `Expect`, gets the answer at once.
+    async fn limited<B>(&self, request: Request<B>) -> Response
+    where
+        B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    {
+        let announced = request.body().size_hint().lower();
+        if announced > self.body_limit as u64 {
+            if !request.headers().contains_key(header::EXPECT) && announced <= MOST_READ_AWAY {
+                read_away(request.into_body()).await;
+            }
+            return StatusCode::PAYLOAD_TOO_LARGE.into_response();
+        }
+        let limit = |body: B| {
+            if body.is_end_stream() {
+                Body::empty()
+            } else {
+                Body::new(Limited::new(body, self.body_limit))
+            }
+        };
+        let Ok(response) = self.routes.clone().call(request.map(limit)).await;
+        response
+    }
+}
+
+/// Reads a body to its end, or for long enough: that makes no difference to the answer.
+fn read_away<B>(body: B) -> BoxFuture<'static, ()>
 where
-    S: Clone + Send + Sync + 'static,
+    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
-    let defaults = default_headers(http);
-    let layers = ServiceBuilder::new()
-        .layer(from_fn(request::identify))
-        .map_response(move |response| with_defaults(&defaults, response))
-        .map_request(plain_unless_gzip)
-        .layer(CompressionLayer::new())
-        .map_request(aside_of_preflights)
-        .layer(cors(&http.cors_origins))
-        .layer(from_fn_with_state(http.trusted_proxies, answer))
-        .layer(TimeoutLayer::with_status_code(
-            StatusCode::SERVICE_UNAVAILABLE,
-            http.request_timeout,
-        ))
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(from_fn_with_state(http.body_limit, read_away))
-        .layer(RequestBodyLimitLayer::new(http.body_limit))
-        // The request's body is limited above, for handlers that do not read it as well.
-        .layer(DefaultBodyLimit::disable());
-    routes
-        .fallback(async || StatusCode::NOT_FOUND)
-        .method_not_allowed_fallback(other_method)
-        .layer(layers)
+    let all = async {
+        let mut body = std::pin::pin!(body);
+        while let Some(Ok(_)) = body.frame().await {}
+    };
+    Box::pin(tokio::time::timeout(LONGEST_READ_AWAY, all).map(drop))
+}
+
+/// Names the route in the span, which begins before it is known.
+fn at_its_route(request: Request) -> Request {
+    if let Some(route) = request.extensions().get::<MatchedPath>() {
+        request::name_route(route.as_str());
+    }
+    request
 }
 
 /// What an answer says unless its handler says otherwise.
-fn default_headers(http: &Http) -> Arc<[(HeaderName, HeaderValue)]> {
+fn default_headers(http: &Http) -> Vec<(HeaderName, HeaderValue)> {
     let policy = "default-src 'none'; frame-ancestors 'none'";
     let mut defaults = vec![
         ("x-content-type-options", "nosniff"),
@@ -96,31 +297,6 @@ fn default_headers(http: &Http) -> Arc<[(HeaderName, HeaderValue)]> {
             )
         })
         .collect()
-}
-
-fn with_defaults<B>(
-    defaults: &[(HeaderName, HeaderValue)],
-    mut response: Response<B>,
-) -> Response<B> {
-    for (name, value) in defaults {
-        let entry = response.headers_mut().entry(name);
-        entry.or_insert_with(|| value.clone());
-    }
-    response
-}
-
-/// Middleware: finds out whose request it is, and makes of what its handler leaves an answer: a
-/// problem with a body, a 304, the limits announced.
-async fn answer(State(proxies): State<usize>, mut request: Request, next: Next) -> Response {
-    let client = Client::of(&request, proxies);
-    let about = problem::About::of(&request);
-    let known = etag::known(&request);
-    request.extensions_mut().insert(client.clone());
-    let response = next.run(request).await;
-    let response = problem::document(&about, response);
-    let mut response = etag::not_modified(known, response);
-    client.announce_in(&mut response);
-    response
 }
 
 fn cors(origins: &[String]) -> CorsLayer {
@@ -158,73 +334,23 @@ fn cors(origins: &[String]) -> CorsLayer {
         .max_age(CORS_MAX_AGE)
 }
 
-/// The method of an OPTIONS request that is no preflight, from CORS on.
-///
-/// [`CorsLayer`] would answer it itself, also at paths that do not exist and without `Allow`.
-static PLAIN_OPTIONS: LazyLock<Method> =
-    LazyLock::new(|| Method::from_bytes(b"PLAIN-OPTIONS").expect("it is a token"));
-
-fn aside_of_preflights(mut request: Request) -> Request {
-    let headers = request.headers();
-    let preflight = headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
-    if request.method() == Method::OPTIONS && !preflight {
-        *request.method_mut() = PLAIN_OPTIONS.clone();
-    }
-    request
-}
-
-/// Reads a body that is known to be too large, and refuses it then.
-///
-/// Most clients send all of it before they read the answer; to close the connection in the middle
-/// would reset it and lose the 413. One that asks first, by `Expect`, gets the answer at once.
-async fn read_away(State(limit): State<usize>, request: Request, next: Next) -> Response {
-    let announced = request.body().size_hint().lower();
-    let too_large = announced > limit as u64;
-    if too_large && !request.headers().contains_key(header::EXPECT) && announced <= MOST_READ_AWAY {
-        let mut body = request.into_body();
-        let all = async { while let Some(Ok(_)) = body.frame().await {} };
-        // Whether all of it came in time makes no difference to the answer.
-        let _ = tokio::time::timeout(LONGEST_READ_AWAY, all).await;
-        return StatusCode::PAYLOAD_TOO_LARGE.into_response();
-    }
-    next.run(request).await
-}
-
 /// A path that exists, by a method that it does not have. The router adds `Allow`.
 async fn other_method(method: Method) -> StatusCode {
-    if method == *PLAIN_OPTIONS {
+    if method == Method::OPTIONS {
         StatusCode::NO_CONTENT
     } else {
         StatusCode::METHOD_NOT_ALLOWED
     }
 }
 
-/// Forgets an `Accept-Encoding` that names nothing that we have.
-///
-/// [`CompressionLayer`] would turn the answer of a handler that has done its work into a 406; the
-/// body as it is is what RFC 9110 (12.5.3) allows, and what every such client can read.
-fn plain_unless_gzip(mut request: Request) -> Request {
-    if !request::reads_gzip(request.headers()) {
-        request.headers_mut().remove(header::ACCEPT_ENCODING);
-    }
-    request
-}
-
-/// The panic itself is in the log: the hook of [`service::telemetry`] wrote it there.
-fn panicked(_: Box<dyn Any + Send>) -> Response {
-    Problem::internal().into_response()
-}
-
 #[cfg(test)]
 mod tests {
+    use super::*;
     use axum::{
         body::{Body, to_bytes},
         routing::get,
     };
     use service::settings::Environment;
-    use tower::ServiceExt;
-
-    use super::*;
 
     #[tokio::test]
     async fn a_panic_is_an_opaque_500() {
@@ -232,9 +358,9 @@ mod tests {
             .read(|reader| Http::read(reader, Environment::Development))
             .unwrap();
         let panics = async || -> StatusCode { panic!("the secret reason") };
-        let router = around(Router::new().route("/", get(panics)), &http);
+        let api = Api::around(Router::new().route("/", get(panics)), &http);
         let request = Request::builder().uri("/").body(Body::empty()).unwrap();
-        let response = router.with_state(()).oneshot(request).await.unwrap();
+        let response = api.answer(request).await;
         assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
         assert_eq!(response.headers()["content-type"], problem::MEDIA_TYPE);
         let id = response.headers()[request::HEADER]

@@ -38,14 +38,16 @@ pub mod token;
 
 use std::{ops::Deref, sync::Arc};
 
-use axum::Router;
 use domain::webhooks::{Keys, Targets};
 use queue::Queue;
 use service::{health::Health, settings::Http, telemetry::chain};
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
-pub use self::server::{CutOff, Drain, serve};
+pub use self::{
+    layers::Api,
+    server::{CutOff, Drain, serve},
+};
 use self::{limit::Limits, settings::Settings, token::AccessTokens};
 
 /// What handlers share. To clone it is to count it.
@@ -96,12 +98,14 @@ impl App {
     }
 }
 
-/// Every route with everything around it.
-pub fn router(app: App) -> Router {
-    let (routes, _) = routes::router().split_for_parts();
-    let routes = routes.merge(app.health.clone().router());
-    let routes = layers::around(routes, &app.http);
-    routes.with_state(app)
+impl Api {
+    /// Every route, with everything around them.
+    pub fn new(app: App) -> Self {
+        let (routes, _) = routes::router().split_for_parts();
+        let routes = routes.merge(app.health.clone().router());
+        let http = app.http.clone();
+        Self::around(routes.with_state(app), &http)
+    }
 }
 
 fn health(pool: PgPool, queue: Queue, draining: CancellationToken) -> Health {

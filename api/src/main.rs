@@ -4,7 +4,7 @@ use std::{process::ExitCode, time::Duration};
 
 use anyhow::Context;
 use api::{
-    App, Drain,
+    Api, App, Drain,
     settings::{Settings, queue_settings},
 };
 use clap::Parser;
@@ -94,7 +94,7 @@ async fn serve() -> anyhow::Result<()> {
     let mut tasks = Tasks::new(shutdown.clone());
     tasks.spawn(
         "http",
-        api::serve(listener, api::router(app), shutdown.clone(), drain),
+        api::serve(listener, Api::new(app), shutdown.clone(), drain),
     );
     let served = tasks.run().await;
     database::close(&pool, &shutdown).await;

@@ -3,13 +3,12 @@
 use std::{fmt, sync::Arc, time::Instant};
 
 use axum::{
-    extract::{MatchedPath, Request},
-    http::{HeaderMap, HeaderName, HeaderValue, header},
-    middleware::Next,
+    extract::Request,
+    http::{HeaderMap, HeaderName, HeaderValue, Uri, header},
     response::Response,
 };
 use service::trace::TraceContext;
-use tracing::Instrument;
+use tracing::{Instrument, Span, field};
 use uuid::Uuid;
 
 /// The header that carries a request's id, in both directions.
@@ -59,35 +58,57 @@ pub(crate) fn reads_gzip(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Middleware: gives the request its id and span, and logs a line when it is answered.
-pub async fn identify(mut request: Request, next: Next) -> Response {
-    let id = RequestId::accept(request.headers());
-    let trace = trace_of(request.headers());
-    let method = request.method().clone();
-    let path = request.uri().path().to_owned();
-    let route = request.extensions().get::<MatchedPath>().cloned();
-    let route = route.as_ref().map_or("", MatchedPath::as_str);
-    // At the highest level, so that a filter of `warn` or `error` leaves the ids in its lines.
-    let span = tracing::error_span!(
-        "request",
-        request.id = %id,
-        trace.id = trace.trace_id(),
-        http.method = %method,
-        http.route = route,
-    );
-    request.extensions_mut().insert(id.clone());
-    let begun = Instant::now();
-    let answer = async {
-        let response = next.run(request).await;
-        log(route, &path, &response, begun);
-        response
-    };
-    let answer = answer.instrument(span);
-    let mut response = queue::trace::scope(trace.to_string(), answer).await;
-    if let Ok(value) = HeaderValue::from_str(&id.0) {
-        response.headers_mut().insert(HEADER, value);
+/// What is known of a request before anything else is done.
+pub(crate) struct Identity {
+    id: RequestId,
+    trace: TraceContext,
+    path: Uri,
+    span: Span,
+    begun: Instant,
+}
+
+impl Identity {
+    /// Gives the request its id and its span.
+    pub(crate) fn of<B>(request: &mut Request<B>) -> Self {
+        let id = RequestId::accept(request.headers());
+        let trace = trace_of(request.headers());
+        // At the highest level, so that a filter of `warn` or `error` leaves the ids in its lines.
+        let span = tracing::error_span!(
+            "request",
+            request.id = %id,
+            trace.id = trace.trace_id(),
+            http.method = request.method().as_str(),
+            http.route = field::Empty,
+        );
+        request.extensions_mut().insert(id.clone());
+        Self {
+            id,
+            trace,
+            path: request.uri().clone(),
+            span,
+            begun: Instant::now(),
+        }
     }
-    response
+
+    /// Has all of it in the span and its jobs in the trace, and logs a line when it is answered.
+    pub(crate) async fn around(self, answer: impl Future<Output = Response>) -> Response {
+        let answer = async {
+            let response = answer.await;
+            log(self.path.path(), &response, self.begun);
+            response
+        };
+        let answer = answer.instrument(self.span);
+        let mut response = queue::trace::scope(self.trace.to_string(), answer).await;
+        if let Ok(value) = HeaderValue::from_str(&self.id.0) {
+            response.headers_mut().insert(HEADER, value);
+        }
+        response
+    }
+}
+
+/// Says in the current span which route it is.
+pub(crate) fn name_route(route: &str) {
+    Span::current().record("http.route", route);
 }
 
 /// The caller's trace, continued, or a new one.
@@ -110,11 +131,11 @@ pub(crate) fn shortened(path: &str) -> &str {
     }
 }
 
-fn log(route: &str, path: &str, response: &Response, begun: Instant) {
+fn log(path: &str, response: &Response, begun: Instant) {
     let status = response.status().as_u16();
     let latency_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     // Probes ask every few seconds; their answers would bury everything else.
-    if matches!(route, "/livez" | "/readyz") {
+    if matches!(path, "/livez" | "/readyz") {
         tracing::debug!(http.status = status, latency_ms, "answered");
     } else {
         tracing::info!(

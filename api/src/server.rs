@@ -11,10 +11,9 @@ use std::{
 };
 
 use axum::{
-    BoxError, Router,
+    BoxError,
     body::{Body, Bytes, HttpBody},
-    extract::{ConnectInfo, Request},
-    response::Response,
+    extract::ConnectInfo,
     serve::Listener,
 };
 use hyper::{
@@ -29,7 +28,8 @@ use tokio::{
     time::sleep,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tower::ServiceExt;
+
+use crate::Api;
 
 /// How long a connection may sit without a whole request head.
 ///
@@ -59,7 +59,7 @@ pub struct Drain {
 #[error("{0} request(s) were cut off")]
 pub struct CutOff(usize);
 
-/// Serves `router` until the soft signal, then finishes what is in hand.
+/// Serves `api` until the soft signal, then finishes what is in hand.
 ///
 /// Connections without a request end soon after the signal, the others with the answer that they
 /// are owed. The hard signal ends them all.
@@ -71,7 +71,7 @@ pub struct CutOff(usize);
 /// When requests had to be cut off. Never for an accept that fails: it is retried.
 pub async fn serve(
     mut listener: TcpListener,
-    router: Router,
+    api: Api,
     shutdown: Shutdown,
     drain: Drain,
 ) -> Result<(), CutOff> {
@@ -95,7 +95,7 @@ pub async fn serve(
             tracing::debug!(%error, "cannot set TCP_NODELAY");
         }
         let connection = Connection {
-            router: router.clone(),
+            api: api.clone(),
             peer,
             in_hand: Arc::default(),
             draining: draining.clone(),
@@ -123,7 +123,7 @@ pub async fn serve(
 
 /// One connection, from its first byte to its last.
 struct Connection {
-    router: Router,
+    api: Api,
     peer: SocketAddr,
     /// Cloned into each request and its answer, so that the count tells whether there is one.
     in_hand: Arc<()>,
@@ -142,15 +142,11 @@ enum End {
 
 impl Connection {
     async fn run(self, stream: TcpStream) -> End {
-        let service = service_fn(|request: hyper::Request<Incoming>| {
+        let service = service_fn(async |mut request: hyper::Request<Incoming>| {
             let held = Arc::clone(&self.in_hand);
-            let mut request = Request::map(request, Body::new);
             request.extensions_mut().insert(ConnectInfo(self.peer));
-            let answer = self.router.clone().oneshot(request);
-            async move {
-                let answer: Response = answer.await?;
-                Ok::<_, Infallible>(answer.map(|body| Held { body, _held: held }))
-            }
+            let answer = self.api.answer(request).await;
+            Ok::<_, Infallible>(answer.map(|body| Held { body, _held: held }))
         });
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new())

@@ -4,15 +4,13 @@
 //! never read: it is one of ours, letter by letter, or the token is refused. So none can choose an
 //! algorithm, and a key that is removed takes its tokens with it.
 
-use std::{fmt, time::Duration};
+use std::{
+    fmt,
+    time::{Duration, SystemTime},
+};
 
 use base64::{DecodeError, Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use jsonwebtoken::{
-    Algorithm, DecodingKey, EncodingKey,
-    crypto::{sign, verify},
-    errors::Error,
-    get_current_timestamp,
-};
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use service::settings::Auth;
@@ -61,9 +59,9 @@ pub enum Refused {
     Header,
     /// Its signature is not the key's.
     #[error("the token's signature is wrong")]
-    Signature(#[source] Option<Error>),
+    Signature,
     /// It is not written in base64url.
-    #[error("the token's claims are not base64url")]
+    #[error("the token is not base64url")]
     Encoding(#[from] DecodeError),
     /// A claim is missing or of another type.
     #[error("the token's claims are not ours")]
@@ -79,7 +77,6 @@ pub enum Refused {
 /// Signs and checks access tokens with HS256 and nothing else.
 pub struct AccessTokens {
     issuer: String,
-    signing: EncodingKey,
     /// The first one signs.
     keys: Vec<Key>,
 }
@@ -88,7 +85,8 @@ pub struct AccessTokens {
 struct Key {
     /// As it stands before the first dot.
     header: String,
-    checking: DecodingKey,
+    /// To be copied for each token: the two blocks that the key takes are hashed once.
+    keyed: Hmac<Sha256>,
 }
 
 impl Key {
@@ -100,8 +98,15 @@ impl Key {
         let header = format!(r#"{{"alg":"HS256","kid":"{id:08x}","typ":"JWT"}}"#);
         Self {
             header: URL_SAFE_NO_PAD.encode(header),
-            checking: DecodingKey::from_secret(secret),
+            keyed: Hmac::new_from_slice(secret).expect("HMAC takes keys of every length"),
         }
+    }
+
+    /// The HMAC of what is signed.
+    fn mac(&self, signed: &str) -> Hmac<Sha256> {
+        let mut mac = self.keyed.clone();
+        mac.update(signed.as_bytes());
+        mac
     }
 }
 
@@ -111,10 +116,9 @@ impl AccessTokens {
     /// # Panics
     /// When there is no key, which no [`Auth::read`] returns.
     pub fn new(auth: &Auth, public_url: &str) -> Self {
-        let first = auth.jwt_secrets.first().expect("settings hold a key");
+        assert!(!auth.jwt_secrets.is_empty(), "settings hold a key");
         Self {
             issuer: public_url.to_owned(),
-            signing: EncodingKey::from_secret(first.expose_secret().as_bytes()),
             keys: auth.jwt_secrets.iter().map(Key::new).collect(),
         }
     }
@@ -122,9 +126,9 @@ impl AccessTokens {
     /// A token for `account` in `session`, valid from now on for [`LIFETIME`].
     ///
     /// # Errors
-    /// When the claims cannot be signed.
-    pub fn issue(&self, account: Uuid, session: Uuid) -> Result<String, Error> {
-        let now = get_current_timestamp();
+    /// When the claims cannot be written.
+    pub fn issue(&self, account: Uuid, session: Uuid) -> serde_json::Result<String> {
+        let now = now();
         let claims = serde_json::to_vec(&Claims {
             iss: &self.issuer,
             aud: AUDIENCE,
@@ -134,11 +138,12 @@ impl AccessTokens {
             nbf: now,
             exp: now + LIFETIME.as_secs(),
         })?;
-        let mut token = format!("{}.", self.keys[0].header);
+        let key = &self.keys[0];
+        let mut token = format!("{}.", key.header);
         URL_SAFE_NO_PAD.encode_string(claims, &mut token);
-        let signature = sign(token.as_bytes(), &self.signing, Algorithm::HS256)?;
+        let signature = key.mac(&token).finalize().into_bytes();
         token.push('.');
-        token.push_str(&signature);
+        URL_SAFE_NO_PAD.encode_string(signature, &mut token);
         Ok(token)
     }
 
@@ -153,21 +158,19 @@ impl AccessTokens {
         let (header, rest) = token.split_once('.').ok_or(Refused::Header)?;
         let key = self.keys.iter().find(|key| key.header == header);
         let key = key.ok_or(Refused::Header)?;
-        let (payload, signature) = rest.split_once('.').ok_or(Refused::Signature(None))?;
-        let signed = &token.as_bytes()[..token.len() - signature.len() - 1];
+        let (payload, signature) = rest.split_once('.').ok_or(Refused::Signature)?;
+        let signed = &token[..token.len() - signature.len() - 1];
+        let signature = URL_SAFE_NO_PAD.decode(signature)?;
         // Compared in constant time.
-        match verify(signature, signed, &key.checking, Algorithm::HS256) {
-            Ok(true) => {}
-            Ok(false) => return Err(Refused::Signature(None)),
-            Err(error) => return Err(Refused::Signature(Some(error))),
-        }
+        let right = key.mac(signed).verify_slice(&signature);
+        right.map_err(|_| Refused::Signature)?;
 
         let payload = URL_SAFE_NO_PAD.decode(payload)?;
         let claims: Claims = serde_json::from_slice(&payload)?;
         if claims.iss != self.issuer || claims.aud != AUDIENCE {
             return Err(Refused::Elsewhere);
         }
-        let now = get_current_timestamp();
+        let now = now();
         // Only a clock that is wrong issues tokens of the future.
         let begins = claims.iat.max(claims.nbf);
         if begins > now + LEEWAY || claims.exp <= now - LEEWAY {
@@ -178,6 +181,12 @@ impl AccessTokens {
             session_id: claims.sid,
         })
     }
+}
+
+/// Seconds of the Unix epoch.
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |time| time.as_secs())
 }
 
 /// Shows no key.

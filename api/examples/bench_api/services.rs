@@ -5,7 +5,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use api::{App, Drain};
+use api::{Api, App, Drain};
 use queue::Queue;
 use service::{settings::Reader, shutdown::Shutdown, telemetry};
 use tokio::net::TcpListener;
@@ -84,7 +84,7 @@ pub(crate) fn serve(mut words: impl Iterator<Item = String>) {
             lead: settings.http.request_timeout,
             request_timeout: settings.http.request_timeout,
         };
-        let served = api::serve(listener, api::router(app), shutdown, drain).await;
+        let served = api::serve(listener, Api::new(app), shutdown, drain).await;
         served.unwrap();
     });
 }

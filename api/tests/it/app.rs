@@ -2,9 +2,8 @@
 
 use std::sync::{Arc, Mutex};
 
-use api::{App, settings::Settings};
+use api::{Api, App, settings::Settings};
 use axum::{
-    Router,
     body::{Body, Bytes, to_bytes},
     http::{HeaderMap, Method, Request, StatusCode, header, request},
 };
@@ -16,7 +15,6 @@ use serde_json::{Value, json};
 use service::settings::Reader;
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
-use tower::ServiceExt;
 use tracing::subscriber::{DefaultGuard, set_default};
 use uuid::Uuid;
 
@@ -28,7 +26,7 @@ pub(crate) struct TestApp {
     /// Of everything that it keeps in Redis.
     pub(crate) namespace: String,
     pub(crate) draining: CancellationToken,
-    pub(crate) router: Router,
+    pub(crate) api: Api,
 }
 
 /// What came back, read to its end.
@@ -88,17 +86,17 @@ impl TestApp {
         let namespace = redis.namespace.clone();
         let queue = Queue::connect(redis).await.unwrap();
         let app = App::new(pool, queue, settings, draining.clone());
-        let router = api::router(app);
+        let api = Api::new(app);
         Self {
             database,
             namespace,
             draining,
-            router,
+            api,
         }
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
-        let response = self.router.clone().oneshot(request).await.unwrap();
+        let response = self.api.answer(request).await;
         let (parts, body) = response.into_parts();
         Answer {
             status: parts.status,

@@ -59,7 +59,7 @@ async fn run_app(app: TestApp, drain: Drain) -> Running {
         soft: app.draining.clone(),
         ..Shutdown::default()
     };
-    let serve = api::serve(listener, app.router.clone(), shutdown.clone(), drain);
+    let serve = api::serve(listener, app.api.clone(), shutdown.clone(), drain);
     Running {
         app,
         addr,

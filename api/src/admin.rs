@@ -38,7 +38,7 @@ pub(super) async fn run(admin: Admin) -> anyhow::Result<()> {
     let (database, telemetry) =
         Reader::from_env().read(|reader| (Database::read(reader), Telemetry::read(reader)))?;
     telemetry::init(&telemetry);
-    let pool = database::pool(&database);
+    let pool = database::pool(&database, database::Returns::Asked);
     match admin {
         Admin::Grant { email } => {
             let email = parse(&email)?;

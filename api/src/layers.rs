@@ -17,7 +17,7 @@ use axum::{
 };
 use futures_util::{FutureExt as _, future::BoxFuture};
 use http_body_util::{BodyExt, Limited};
-use service::settings::Http;
+use service::{database::Work, settings::Http};
 use tower::{Layer as _, Service, ServiceExt as _, service_fn};
 use tower_http::{
     compression::CompressionLayer,
@@ -249,7 +249,10 @@ impl Layers {
                 Body::new(Limited::new(body, self.body_limit))
             }
         };
-        let Ok(response) = self.routes.clone().call(request.map(limit)).await;
+        let answer = std::pin::pin!(self.routes.clone().call(request.map(limit)));
+        let work = Work::new();
+        let Ok(response) = answer.await;
+        work.finish();
         response
     }
 }

@@ -69,7 +69,7 @@ async fn serve() -> anyhow::Result<()> {
     telemetry::init(&settings.telemetry);
     let shutdown = Shutdown::on_signals(settings.shutdown.grace)?;
 
-    let pool = database::pool(&settings.database);
+    let pool = database::pool(&settings.database, database::Returns::Trusted);
     tokio::spawn(database::announce(pool.clone()));
     let redis =
         queue_settings(&settings.redis, &settings.queue).context("REDIS_CA cannot be used")?;

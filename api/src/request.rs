@@ -75,7 +75,7 @@ impl Identity {
         // At the highest level, so that a filter of `warn` or `error` leaves the ids in its lines.
         let span = tracing::error_span!(
             "request",
-            request.id = %id,
+            request.id = &*id.0,
             trace.id = trace.trace_id(),
             http.method = request.method().as_str(),
             http.route = field::Empty,

@@ -29,7 +29,7 @@ pub(super) async fn run() -> anyhow::Result<()> {
         )
     })?;
     telemetry::init(&logs);
-    let pool = database::pool(&settings);
+    let pool = database::pool(&settings, database::Returns::Asked);
     let accounts = seed(&pool, &Keys::new(&webhooks.keys)).await?;
     println!("{:<20} {:<7} password", "account", "role");
     for account in &accounts {

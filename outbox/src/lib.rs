@@ -129,7 +129,9 @@ pub async fn enqueue_chain(
     }
     first.once = options.delivery == Delivery::Once;
     let queue = first.queue.clone();
-    insert(conn, &queue, &[first], options).await?;
+    Rows::encoded(&queue, &[first], options)
+        .insert(conn)
+        .await?;
     Ok(ids)
 }
 
@@ -159,48 +161,95 @@ pub async fn enqueue_many_slotted<J: Job>(
     insert_all(conn, jobs, options).await
 }
 
+/// Jobs as rows of the outbox, for a statement of the caller's own.
+///
+/// A statement that stores something together with its jobs needs no transaction around it, which
+/// is two round trips less: worth it where requests come by the thousand. It has to contain
+///
+/// ```sql
+/// INSERT INTO job_outbox (id, envelope, queue, run_at, once)
+/// SELECT id, envelope, $3, $4, $5 FROM unnest($1::uuid[], $2::bytea[]) AS job (id, envelope)
+/// ```
+///
+/// with the fields as its parameters, in this order.
+#[derive(Debug)]
+#[must_use = "what is in no table is never run"]
+pub struct Rows {
+    /// The jobs' ids.
+    pub ids: Vec<Uuid>,
+    /// The jobs themselves, encoded.
+    pub envelopes: Vec<Vec<u8>>,
+    /// Their queue.
+    pub queue: String,
+    /// Not before this time.
+    pub run_at: Option<OffsetDateTime>,
+    /// Whether the row stays as the job's token.
+    pub once: bool,
+}
+
+impl Rows {
+    /// Of jobs with the slots beside them, as [`enqueue_many_slotted`] would store them.
+    ///
+    /// # Errors
+    /// When a job is too large.
+    pub fn slotted<J: Job>(jobs: &[(J, KeyLimit)], options: Options<'_>) -> Result<Self, Error> {
+        Self::of(jobs.iter().map(|(job, slot)| (job, Some(slot))), options)
+    }
+
+    fn of<'j, J: Job>(
+        jobs: impl Iterator<Item = (&'j J, Option<&'j KeyLimit>)>,
+        options: Options<'_>,
+    ) -> Result<Self, Error> {
+        let once = options.delivery == Delivery::Once;
+        let mut envelopes = Vec::with_capacity(jobs.size_hint().0);
+        for (job, slot) in jobs {
+            let mut envelope = Envelope::new(job)?;
+            envelope.once = once;
+            if let Some(limit) = slot {
+                envelope = envelope.with_slot(limit);
+            }
+            if let Some(packer) = options.packer {
+                packer.pack(&mut envelope);
+            }
+            envelopes.push(envelope);
+        }
+        Ok(Self::encoded(J::QUEUE, &envelopes, options))
+    }
+
+    fn encoded(queue: &str, jobs: &[Envelope], options: Options<'_>) -> Self {
+        Self {
+            ids: jobs.iter().map(|job| job.id.into()).collect(),
+            envelopes: jobs.iter().map(Envelope::encode).collect(),
+            queue: queue.to_owned(),
+            run_at: options.run_at.map(OffsetDateTime::from),
+            once: options.delivery == Delivery::Once,
+        }
+    }
+
+    async fn insert(&self, conn: &mut PgConnection) -> Result<(), Error> {
+        sqlx::query!(
+            "INSERT INTO job_outbox (id, envelope, queue, run_at, once)
+         SELECT id, envelope, $3, $4, $5 FROM unnest($1::uuid[], $2::bytea[]) AS job (id, envelope)",
+            &self.ids,
+            &self.envelopes,
+            self.queue,
+            self.run_at,
+            self.once,
+        )
+        .execute(conn)
+        .await?;
+        Ok(())
+    }
+}
+
 async fn insert_all<'j, J: Job>(
     conn: &mut PgConnection,
     jobs: impl Iterator<Item = (&'j J, Option<&'j KeyLimit>)>,
     options: Options<'_>,
 ) -> Result<Vec<JobId>, Error> {
-    let once = options.delivery == Delivery::Once;
-    let mut envelopes = Vec::with_capacity(jobs.size_hint().0);
-    for (job, slot) in jobs {
-        let mut envelope = Envelope::new(job)?;
-        envelope.once = once;
-        if let Some(limit) = slot {
-            envelope = envelope.with_slot(limit);
-        }
-        if let Some(packer) = options.packer {
-            packer.pack(&mut envelope);
-        }
-        envelopes.push(envelope);
-    }
-    insert(conn, J::QUEUE, &envelopes, options).await?;
-    Ok(envelopes.iter().map(|envelope| envelope.id).collect())
-}
-
-async fn insert(
-    conn: &mut PgConnection,
-    queue: &str,
-    jobs: &[Envelope],
-    options: Options<'_>,
-) -> Result<(), Error> {
-    let rows: Vec<Uuid> = jobs.iter().map(|job| job.id.into()).collect();
-    let envelopes: Vec<_> = jobs.iter().map(Envelope::encode).collect();
-    sqlx::query!(
-        "INSERT INTO job_outbox (id, envelope, queue, run_at, once)
-         SELECT id, envelope, $3, $4, $5 FROM unnest($1::uuid[], $2::bytea[]) AS job (id, envelope)",
-        &rows,
-        &envelopes,
-        queue,
-        options.run_at.map(OffsetDateTime::from),
-        options.delivery == Delivery::Once,
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
+    let rows = Rows::of(jobs, options)?;
+    rows.insert(conn).await?;
+    Ok(rows.ids.into_iter().map(JobId::from).collect())
 }
 
 /// Spends the job's token. `false`: it was spent before, there is nothing left to do.

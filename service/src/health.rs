@@ -8,6 +8,7 @@ use std::{
     collections::BTreeMap,
     io::{self, Read, Write},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
+    pin::pin,
     sync::Arc,
     time::Duration,
 };
@@ -23,6 +24,8 @@ use futures_util::future::{BoxFuture, FutureExt, join_all};
 use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+
+use crate::database::Work;
 
 /// How long one dependency may take to answer.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -86,7 +89,14 @@ impl Health {
     /// Asks every dependency at once; none takes longer than a second.
     pub async fn readiness(&self) -> Readiness {
         let asked = self.probes.iter().map(async |probe| {
-            let answer = tokio::time::timeout(PROBE_TIMEOUT, (probe.run)()).await;
+            let asking = async {
+                let answer = pin!((probe.run)());
+                let work = Work::new();
+                let answer = answer.await;
+                work.finish();
+                answer
+            };
+            let answer = tokio::time::timeout(PROBE_TIMEOUT, asking).await;
             let answer = answer.unwrap_or_else(|_| Err("no answer within 1 s".to_owned()));
             (probe.name, answer)
         });

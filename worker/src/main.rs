@@ -66,7 +66,7 @@ async fn work() -> anyhow::Result<()> {
     telemetry::init(&settings.telemetry);
     let shutdown = Shutdown::on_signals(settings.shutdown.grace)?;
 
-    let pool = database::pool(&settings.database);
+    let pool = database::pool(&settings.database, database::Returns::Asked);
     let mut redis =
         queue_settings(&settings.redis, &settings.queue).context("REDIS_CA cannot be used")?;
     // A Redis that evicts keys loses jobs: a warning to a developer, a refusal everywhere else.

@@ -10,6 +10,7 @@ use axum::{
     routing::{get, post},
 };
 use domain::{accounts, webhooks};
+use serde::Serialize;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
@@ -48,33 +49,57 @@ pub(crate) fn router(bare: Bare) -> Router {
         .with_state(bare)
 }
 
-async fn me(State(bare): State<Bare>) -> Json<Value> {
+#[derive(Serialize)]
+struct Account {
+    id: Uuid,
+    email: String,
+    created_at: String,
+    verified: bool,
+}
+
+async fn me(State(bare): State<Bare>) -> Json<Account> {
     let account = accounts::find(&bare.pool, bare.account).await;
     let account = account.unwrap().unwrap();
-    Json(json!({
-        "id": account.id,
-        "email": account.email,
-        "created_at": text(account.created_at),
-        "verified": account.verified_at.is_some(),
-    }))
+    Json(Account {
+        id: account.id,
+        email: account.email,
+        created_at: text(account.created_at),
+        verified: account.verified_at.is_some(),
+    })
+}
+
+#[derive(Serialize)]
+struct Page {
+    data: Vec<Endpoint>,
+    next_cursor: Uuid,
+}
+
+#[derive(Serialize)]
+struct Endpoint {
+    id: Uuid,
+    url: String,
+    description: String,
+    event_types: Vec<String>,
+    enabled: bool,
+    created_at: String,
+    updated_at: String,
 }
 
 /// As many rows as the real one asks for, which sees by the last whether there are more.
-async fn list(State(bare): State<Bare>) -> Json<Value> {
+async fn list(State(bare): State<Bare>) -> Json<Page> {
     let endpoints = webhooks::list_endpoints(&bare.pool, bare.account, None, 21).await;
-    let endpoints = endpoints.unwrap();
-    let shown = endpoints[..20].iter().map(|endpoint| {
-        json!({
-            "id": endpoint.id,
-            "url": endpoint.url,
-            "description": endpoint.description,
-            "event_types": endpoint.event_types,
-            "enabled": endpoint.disabled_at.is_none(),
-            "created_at": text(endpoint.created_at),
-            "updated_at": text(endpoint.updated_at),
-        })
+    let data = endpoints.unwrap().into_iter().take(20).map(|row| Endpoint {
+        id: row.id,
+        url: row.url,
+        description: row.description,
+        event_types: row.event_types,
+        enabled: row.disabled_at.is_none(),
+        created_at: text(row.created_at),
+        updated_at: text(row.updated_at),
     });
-    Json(json!({ "data": shown.collect::<Vec<_>>(), "next_cursor": endpoints[19].id }))
+    let data: Vec<_> = data.collect();
+    let next_cursor = data[19].id;
+    Json(Page { data, next_cursor })
 }
 
 fn text(at: OffsetDateTime) -> String {

@@ -7,7 +7,13 @@ use std::{
 
 use api::{Api, App, Drain};
 use queue::Queue;
-use service::{settings::Reader, shutdown::Shutdown, telemetry};
+use service::{
+    database::{self, Returns},
+    settings::Reader,
+    shutdown::Shutdown,
+    telemetry,
+};
+use sqlx::postgres::PgPoolOptions;
 use tokio::net::TcpListener;
 
 use crate::{
@@ -69,9 +75,13 @@ pub(crate) fn serve(mut words: impl Iterator<Item = String>) {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         println!("{}", listener.local_addr().unwrap().port());
         let settings = setup::settings(Reader::from_env());
-        let pool = service::database::pool(&settings.database);
+        let pool = database::pool(&settings.database, Returns::Trusted);
         if words.next().as_deref() == Some("bare") {
             let account = words.next().unwrap().parse().unwrap();
+            // As sqlx makes one by itself.
+            let pool = PgPoolOptions::new()
+                .max_connections(settings.database.pool_size)
+                .connect_lazy_with(pool.connect_options().as_ref().clone());
             let router = bare::router(Bare::new(pool, account).await);
             axum::serve(listener, router).await.unwrap();
             return;

@@ -12,7 +12,7 @@ use migrations::testing::{TestDatabase, database};
 use queue::{Queue, testing::Waiting};
 use secrecy::SecretString;
 use serde_json::{Value, json};
-use service::settings::Reader;
+use service::{database::Returns, settings::Reader};
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 use tracing::subscriber::{DefaultGuard, set_default};
@@ -52,14 +52,15 @@ pub(crate) fn settings() -> Settings {
 
 /// How the service connects to a test's database, by `port` instead of the server's own.
 pub(crate) fn pool(database: &TestDatabase, port: u16) -> PgPool {
-    service::database::pool(&service::settings::Database {
+    let settings = service::settings::Database {
         host: database.options.get_host().to_owned(),
         port,
         name: database.name().to_owned(),
         user: database.options.get_username().to_owned(),
         password: SecretString::from("not asked for by the test server"),
         pool_size: 3,
-    })
+    };
+    service::database::pool(&settings, Returns::Trusted)
 }
 
 impl TestApp {

@@ -98,12 +98,20 @@ impl ToMake {
         if self.ids.is_empty() {
             return Ok(());
         }
-        let jobs = self.ids.into_iter().zip(&self.endpoints);
-        let jobs: Vec<_> = jobs
-            .map(|(delivery_id, endpoint)| (DeliverWebhook::new(delivery_id), slot(*endpoint)))
-            .collect();
-        outbox::enqueue_many_slotted(conn, &jobs, outbox::Options::default()).await?;
+        outbox::enqueue_many_slotted(conn, &self.jobs(), outbox::Options::default()).await?;
         Ok(())
+    }
+
+    /// The job for each, as rows of the outbox for the statement that makes the deliveries.
+    pub(super) fn rows(&self) -> Result<outbox::Rows, Error> {
+        let rows = outbox::Rows::slotted(&self.jobs(), outbox::Options::default())?;
+        Ok(rows)
+    }
+
+    fn jobs(&self) -> Vec<(DeliverWebhook, KeyLimit)> {
+        let jobs = self.ids.iter().zip(&self.endpoints);
+        jobs.map(|(id, endpoint)| (DeliverWebhook::new(*id), slot(*endpoint)))
+            .collect()
     }
 }
 

@@ -7,11 +7,17 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::EventType;
-use super::deliveries::ToMake;
+use super::deliveries::{self, ToMake};
 use crate::Error;
 
 /// How long an idempotency key is remembered, in hours.
 pub const IDEMPOTENCY_HOURS: i32 = 24;
+
+/// By which a delivery refers to its endpoint.
+const OF_ENDPOINT: &str = "webhook_deliveries_endpoint_id_fkey";
+
+/// How often an event is stored anew because an endpoint was deleted meanwhile.
+const TRIES: u32 = 5;
 
 /// Something that has happened.
 #[derive(Debug)]
@@ -97,8 +103,8 @@ impl From<sqlx::Error> for AcceptError {
 /// `request_hash` is the SHA-256 of what was sent: what tells a request that is sent again from
 /// another with its key. One that fails leaves nothing, and may be sent again.
 ///
-/// Four round trips: BEGIN, the rows with all that has to be known for them, the jobs, COMMIT. One
-/// less where no endpoint is told, one more for a request that was sent before.
+/// Two round trips: which endpoints are told, and one statement for all rows, jobs included, which
+/// needs no transaction around it. One more for a request that was sent before.
 ///
 /// # Errors
 /// When the key is in use or was used otherwise, the account is gone, or the machinery fails.
@@ -110,74 +116,103 @@ pub async fn accept_event(
     event: NewEvent<'_>,
 ) -> Result<Accepted, AcceptError> {
     let id = Uuid::now_v7();
-    let mut tx = pool.begin().await?;
-    // The lock ends with the transaction. It is not waited for: whoever sends twice at once hears
-    // that at once, and holds no connection. The endpoints are held until the deliveries refer to
-    // them; the account before them, as its deletion has it. A delivery's id is one of version 7 too: the time is the event's, the rest is random.
-    let stored = sqlx::query!(
-        r#"WITH request AS (
-             SELECT pg_try_advisory_xact_lock(hashtextextended($2, uuid_hash($1))) AS locked
-           ), told AS MATERIALIZED (
-             SELECT id FROM webhook_endpoints
-             WHERE account_id = (SELECT id FROM accounts WHERE id = $1 FOR KEY SHARE)
-               AND disabled_at IS NULL AND (event_types = '{}' OR event_types && $3)
-             FOR KEY SHARE
-           ), kept AS (
-             INSERT INTO idempotency_keys (account_id, key, request_hash, event_id, deliveries)
-             SELECT $1, $2, $4, $5, (SELECT count(*) FROM told) FROM request WHERE locked
-             ON CONFLICT (account_id, key) DO UPDATE
-               SET request_hash = excluded.request_hash, event_id = excluded.event_id,
-                   deliveries = excluded.deliveries, created_at = now()
-               WHERE idempotency_keys.created_at <= now() - make_interval(hours => $6)
-             RETURNING created_at
-           ), event AS (
-             INSERT INTO events (id, account_id, type, data) SELECT $5, $1, $7, $8::text::json
-             FROM kept RETURNING id
-           ), delivery AS (
-             INSERT INTO webhook_deliveries (id, event_id, endpoint_id)
-             SELECT (left(event.id::text, 15) || substr(gen_random_uuid()::text, 16))::uuid,
-                    event.id, told.id
-             FROM event, told
-             RETURNING id, endpoint_id
-           )
-           SELECT (SELECT created_at FROM kept) AS created_at,
-                  ARRAY(SELECT id FROM delivery ORDER BY id) AS "deliveries!",
-                  ARRAY(SELECT endpoint_id FROM delivery ORDER BY id) AS "endpoints!"
-           FROM request"#,
+    let mut tries = 0;
+    let (stored, deliveries) = loop {
+        let told = deliveries::to_make(told(pool, account_id, event.kind).await?);
+        let stored = store(pool, account_id, key, request_hash, id, &event, &told).await;
+        tries += 1;
+        match stored {
+            // An endpoint was deleted in between; it is not there to be told the next time.
+            Err(Error::Database(sqlx::Error::Database(cause)))
+                if tries < TRIES && cause.constraint() == Some(OF_ENDPOINT) => {}
+            // All else that is referred to is the account.
+            Err(Error::Database(sqlx::Error::Database(cause)))
+                if cause.is_foreign_key_violation() && cause.constraint() != Some(OF_ENDPOINT) =>
+            {
+                return Err(AcceptError::NoAccount);
+            }
+            stored => break (stored?, told.len()),
+        }
+    };
+    let Some(created_at) = stored else {
+        return accepted_before(pool, account_id, key, request_hash).await;
+    };
+    Ok(Accepted {
+        id,
+        created_at,
+        deliveries: i32::try_from(deliveries).unwrap_or(i32::MAX),
+        replayed: false,
+    })
+}
+
+/// The endpoints that are told of an event of this kind.
+async fn told(pool: &PgPool, account_id: Uuid, kind: &EventType) -> Result<Vec<Uuid>, sqlx::Error> {
+    sqlx::query_scalar!(
+        "SELECT id FROM webhook_endpoints
+         WHERE account_id = $1 AND disabled_at IS NULL
+           AND (event_types = '{}' OR event_types && $2)",
+        account_id,
+        &kind.filters(),
+    )
+    .fetch_all(pool)
+    .await
+}
+
+/// Stores all of it, and returns when; `None` where the key is used, or in use.
+///
+/// The lock ends with the statement. It is not waited for: whoever sends twice at once hears that
+/// at once, and holds no connection.
+async fn store(
+    pool: &PgPool,
+    account_id: Uuid,
+    key: &IdempotencyKey,
+    request_hash: [u8; 32],
+    id: Uuid,
+    event: &NewEvent<'_>,
+    told: &ToMake,
+) -> Result<Option<OffsetDateTime>, Error> {
+    let jobs = told.rows()?;
+    let created_at = sqlx::query_scalar!(
+        "WITH kept AS (
+           INSERT INTO idempotency_keys (account_id, key, request_hash, event_id, deliveries)
+           SELECT $1, $2, $3, $4, cardinality($8::uuid[])
+           WHERE pg_try_advisory_xact_lock(hashtextextended($2, uuid_hash($1)))
+           ON CONFLICT (account_id, key) DO UPDATE
+             SET request_hash = excluded.request_hash, event_id = excluded.event_id,
+                 deliveries = excluded.deliveries, created_at = now()
+             WHERE idempotency_keys.created_at <= now() - make_interval(hours => $5)
+           RETURNING created_at
+         ), event AS (
+           INSERT INTO events (id, account_id, type, data)
+           SELECT $4, $1, $6, $7::text::json FROM kept
+         ), delivery AS (
+           INSERT INTO webhook_deliveries (id, event_id, endpoint_id)
+           SELECT made.id, $4, made.endpoint_id
+           FROM kept, unnest($8::uuid[], $9::uuid[]) AS made (id, endpoint_id)
+         ), job AS (
+           INSERT INTO job_outbox (id, envelope, queue, run_at, once)
+           SELECT job.id, job.envelope, $12, $13, $14
+           FROM kept, unnest($10::uuid[], $11::bytea[]) AS job (id, envelope)
+         )
+         SELECT created_at FROM kept",
         account_id,
         key.0,
-        &event.kind.filters(),
         &request_hash,
         id,
         IDEMPOTENCY_HOURS,
         event.kind.as_str(),
         event.data.get(),
+        &told.ids,
+        &told.endpoints,
+        &jobs.ids,
+        &jobs.envelopes,
+        jobs.queue,
+        jobs.run_at,
+        jobs.once,
     )
-    .fetch_one(&mut *tx)
-    .await
-    .map_err(|error| match &error {
-        // All that is referred to and not held is the account.
-        sqlx::Error::Database(cause) if cause.is_foreign_key_violation() => AcceptError::NoAccount,
-        _ => error.into(),
-    })?;
-    let Some(created_at) = stored.created_at else {
-        // Before the answer, so that whoever has it finds nothing in flight.
-        tx.rollback().await?;
-        return accepted_before(pool, account_id, key, request_hash).await;
-    };
-    let made = ToMake {
-        ids: stored.deliveries,
-        endpoints: stored.endpoints,
-    };
-    let deliveries = i32::try_from(made.len()).unwrap_or(i32::MAX);
-    made.enqueue(&mut tx).await?;
-    tx.commit().await?;
-    Ok(Accepted {
-        id,
-        created_at,
-        deliveries,
-        replayed: false,
-    })
+    .fetch_optional(pool)
+    .await?;
+    Ok(created_at)
 }
 
 /// What was answered to the request that has used this key; without one, it is being worked on.

@@ -38,7 +38,7 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        let mut own = Members::default();
+        let mut own = Members::with_room();
         event.record(&mut own);
 
         let metadata = event.metadata();
@@ -67,7 +67,8 @@ where
         while let Some(span) = spans.next() {
             let extensions = span.extensions();
             if let Some(fields) = extensions.get::<FormattedFields<Self>>() {
-                named.append(&fields.fields, spans.peek().is_some(), &mut line);
+                let declares = |name: &str| span.fields().field(name).is_some();
+                named.append(&fields.fields, declares, spans.peek().is_some(), &mut line);
             }
         }
         line.extend_from_slice(b"}\n");
@@ -82,11 +83,15 @@ impl<'writer> FormatFields<'writer> for JsonLines {
         mut writer: Writer<'writer>,
         fields: R,
     ) -> fmt::Result {
-        let mut members = Members::default();
+        let mut members = Members::with_room();
         fields.record(&mut members);
-        writer.write_char('{')?;
-        writer.write_str(text(members.text.strip_prefix(b",").unwrap_or(b""))?)?;
-        writer.write_char('}')
+        // As an object: the first comma becomes its brace.
+        match members.text.first_mut() {
+            Some(comma) => *comma = b'{',
+            None => members.text.push(b'{'),
+        }
+        members.text.push(b'}');
+        writer.write_str(text(&members.text)?)
     }
 
     /// A value that comes later takes the place of the one before.
@@ -95,13 +100,26 @@ impl<'writer> FormatFields<'writer> for JsonLines {
         current: &'writer mut FormattedFields<Self>,
         fields: &Record<'_>,
     ) -> fmt::Result {
-        let mut added = Members::default();
+        let mut added = Members::with_room();
         fields.record(&mut added);
+        let doubled = |name: &&str| may_name(&current.fields, name);
+        if !added.names.iter().any(doubled) && current.fields.ends_with('}') {
+            let is_first = current.fields == "{}";
+            current.fields.pop();
+            let members = if is_first {
+                &added.text[1..]
+            } else {
+                &added.text
+            };
+            current.fields.push_str(text(members)?);
+            current.fields.push('}');
+            return Ok(());
+        }
         let mut named = Named {
             own: added.names,
             of_spans: Vec::new(),
         };
-        named.append(&current.fields, false, &mut added.text);
+        named.append(&current.fields, |_| true, false, &mut added.text);
         let members = added.text.strip_prefix(b",").unwrap_or(b"");
         current.fields = format!("{{{}}}", text(members)?);
         Ok(())
@@ -116,17 +134,23 @@ struct Named {
 
 impl Named {
     /// Appends the fields of a span, an object, but for those that the line has; with `more`
-    /// spans to come, it learns their names.
-    fn append(&mut self, object: &str, more: bool, line: &mut Vec<u8>) {
+    /// spans to come, it learns their names. A name that the span does not declare is none of its.
+    fn append(
+        &mut self,
+        object: &str,
+        declares: impl Fn(&str) -> bool,
+        more: bool,
+        line: &mut Vec<u8>,
+    ) {
         let inner = object
             .strip_prefix('{')
             .and_then(|rest| rest.strip_suffix('}'));
         let Some(members) = inner.filter(|members| !members.is_empty()) else {
             return;
         };
-        let mut doubled = self.of_spans.iter().map(String::as_str);
-        let doubled = doubled.any(|name| may_name(members, name))
-            || self.own.iter().any(|name| may_name(members, name));
+        let may_have = |name: &str| declares(name) && may_name(members, name);
+        let doubled = self.of_spans.iter().any(|name| may_have(name))
+            || self.own.iter().any(|name| may_have(name));
         if !doubled && !more {
             line.push(b',');
             line.extend_from_slice(members.as_bytes());
@@ -163,6 +187,15 @@ struct Members {
 }
 
 impl Members {
+    /// For some fields, so that few of them make it grow.
+    fn with_room() -> Self {
+        Self {
+            text: Vec::with_capacity(256),
+            names: Vec::with_capacity(8),
+            ..Self::default()
+        }
+    }
+
     fn insert(&mut self, field: &Field, value: &(impl Serialize + ?Sized)) {
         match field.name() {
             "message" => json(self.message.insert(Vec::new()), value),

@@ -1,7 +1,11 @@
 //! The pool of connections, where Postgres does not behave.
 
 use secrecy::SecretString;
-use service::{database, settings::Database, shutdown::Shutdown};
+use service::{
+    database::{self, Returns},
+    settings::Database,
+    shutdown::Shutdown,
+};
 use tokio::net::TcpListener;
 
 fn settings(port: u16) -> Database {
@@ -19,7 +23,10 @@ fn settings(port: u16) -> Database {
 async fn the_hard_signal_ends_the_wait_for_connections_in_use() {
     // It takes connections and never says a word.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let pool = database::pool(&settings(silent.local_addr().unwrap().port()));
+    let pool = database::pool(
+        &settings(silent.local_addr().unwrap().port()),
+        Returns::Asked,
+    );
     let using = tokio::spawn({
         let pool = pool.clone();
         async move { pool.acquire().await.map(drop) }

@@ -1,7 +1,9 @@
 //! Events: stored once, whole or not at all.
 
+use std::time::Duration;
+
 use domain::jobs::DeliverWebhook;
-use domain::webhooks::{AcceptError, find_event};
+use domain::webhooks::{AcceptError, Accepted, find_event};
 use uuid::Uuid;
 
 use super::{Fixture, accept, account};
@@ -206,13 +208,59 @@ async fn an_event_whose_jobs_cannot_be_stored_leaves_nothing() {
         .run("ALTER TABLE job_outbox ADD CONSTRAINT full_up CHECK (queue = 'other')")
         .await;
     let failed = fixture.accept("a", "invoice.paid").await;
-    let outbox = matches!(failed, Err(AcceptError::Internal(domain::Error::Outbox(_))));
-    assert!(outbox, "{failed:?}");
+    let failed_in_sql = matches!(
+        failed,
+        Err(AcceptError::Internal(domain::Error::Database(_)))
+    );
+    assert!(failed_in_sql, "{failed:?}");
     assert_eq!(fixture.stored().await, [0; 4]);
     fixture
         .run("ALTER TABLE job_outbox DROP CONSTRAINT full_up")
         .await;
     assert!(!fixture.accept("a", "invoice.paid").await.unwrap().replayed);
+}
+
+/// Sends an event while `deletion` is under way, and lets that end once the event waits for it.
+async fn accept_beside(fixture: &Fixture, deletion: &'static str) -> Result<Accepted, AcceptError> {
+    let mut tx = fixture.pool().begin().await.unwrap();
+    sqlx::query(deletion).execute(&mut *tx).await.unwrap();
+    let (pool, account) = (fixture.pool().clone(), fixture.account);
+    let accepting =
+        tokio::spawn(async move { accept(&pool, account, "a", "invoice.paid", "{}").await });
+    let waiting = "SELECT EXISTS (SELECT FROM pg_stat_activity
+                   WHERE datname = current_database() AND wait_event_type = 'Lock')";
+    while !sqlx::query_scalar::<_, bool>(waiting)
+        .fetch_one(fixture.pool())
+        .await
+        .unwrap()
+    {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    tx.commit().await.unwrap();
+    accepting.await.unwrap()
+}
+
+#[tokio::test]
+async fn an_endpoint_that_is_deleted_meanwhile_is_not_told() {
+    let fixture = Fixture::new().await;
+    fixture.endpoint().await;
+    fixture.endpoint().await;
+    let one = "DELETE FROM webhook_endpoints WHERE id = (SELECT min(id::text)::uuid FROM webhook_endpoints)";
+    let accepted = accept_beside(&fixture, one).await.unwrap();
+    assert_eq!((accepted.deliveries, accepted.replayed), (1, false));
+    assert!(
+        fixture.accept("a", "invoice.void").await.is_err(),
+        "the key is used"
+    );
+}
+
+#[tokio::test]
+async fn an_account_that_is_deleted_meanwhile_has_no_events() {
+    let fixture = Fixture::new().await;
+    fixture.endpoint().await;
+    let gone = accept_beside(&fixture, "DELETE FROM accounts").await;
+    assert!(matches!(gone, Err(AcceptError::NoAccount)), "{gone:?}");
+    assert_eq!(fixture.stored().await, [0; 4]);
 }
 
 #[tokio::test]

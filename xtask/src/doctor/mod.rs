@@ -13,7 +13,7 @@ use crate::native;
 use crate::ports;
 use crate::project::Project;
 use crate::secrets;
-use crate::stack::{self, ServiceState};
+use crate::stack::{self, Mode, ServiceState};
 use crate::terminal::{self, GREEN, RED, Style, YELLOW};
 
 /// Below this a build of the workspace may fill the disk, in MiB.
@@ -93,6 +93,27 @@ pub(crate) fn run(project: &Project, as_json: bool) -> Result<()> {
         0 => Ok(()),
         count => bail!("{count} of {} checks failed", findings.len()),
     }
+}
+
+/// What `up` asks before it starts anything in this mode: the checks whose failure would cost
+/// minutes or end in somebody else's words. Silent when all is well, and done in a moment.
+///
+/// What may go well is a warning on standard error.
+///
+/// # Errors
+/// When the start cannot go well: what is wrong, and the next step.
+pub(crate) fn before_up(project: &Project, _mode: Mode) -> Result<()> {
+    let findings = [disk(project), memory(), line_ends(project)];
+    for finding in &findings {
+        let remedy = finding.remedy.as_deref().unwrap_or_default();
+        let said = format!("{}: {}\n  next: {remedy}", finding.name, finding.finding);
+        match finding.severity {
+            Severity::Ok => {}
+            Severity::Warn => terminal::warn(&said),
+            Severity::Fail => bail!("{said}"),
+        }
+    }
+    Ok(())
 }
 
 fn document(findings: &[Finding]) -> Value {

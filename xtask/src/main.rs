@@ -24,6 +24,7 @@ mod logs;
 mod migrate;
 mod native;
 mod openapi;
+mod permission;
 mod ports;
 mod project;
 mod ps;
@@ -80,12 +81,7 @@ fn run(verb: Verb) -> Result<()> {
             &project,
             action.unwrap_or(migrate::Migrate::Run { args: Vec::new() }),
         ),
-        Verb::Db {
-            action: db::Db::Prepare,
-        } => db::prepare(&project),
-        Verb::Db {
-            action: db::Db::Seed,
-        } => exec::seed(&project),
+        Verb::Db { action } => db::run(&project, action),
         Verb::Openapi { check } => openapi::run(&project, check),
         Verb::Doctor { json } => doctor::run(&project, json),
         Verb::Test { redis, args } => test::run(&project, redis, &args),

@@ -18,10 +18,15 @@ use anyhow::{Context, Result};
 use self::compose::Compose;
 use self::ports::PORTS;
 use crate::project::Project;
-use crate::stack::{Fault, LogOptions, Mode, ServiceState, Stack, UpOptions};
+use crate::secrets::{self, Role};
+use crate::stack::{self, Fault, LogOptions, Mode, ServiceState, Stack, UpOptions};
 
 pub(crate) use self::engine::Reason;
 pub(crate) use self::throw_away::{image, remove, throw_away};
+
+/// The password goes from its file into the environment of this one process.
+const REDIS_CLI: &str =
+    "REDISCLI_AUTH=$(cat /run/secrets/redis_password) exec redis-cli --user slipway \"$@\"";
 
 /// Whether the engine answers, Compose is new enough and the images are there or can be had.
 pub(crate) fn usable(project: &Project) -> Result<(), Reason> {
@@ -123,8 +128,7 @@ impl Stack for Docker<'_> {
         let mut words = vec!["--profile", "*", "down", "--remove-orphans"];
         if volumes {
             words.push("--volumes");
-            self.project
-                .remember("docker_secrets", serde_json::Value::Null)?;
+            secrets::fit::unsettle(self.project, Mode::Docker)?;
         }
         compose.run(&words)
     }
@@ -198,10 +202,7 @@ impl Stack for Docker<'_> {
     }
 
     fn redis_cli(&self, args: &[String]) -> Result<()> {
-        // The password goes from its file into the environment of this one process.
-        let script =
-            "REDISCLI_AUTH=$(cat /run/secrets/redis_password) exec redis-cli --user slipway \"$@\"";
-        let mut words = vec!["redis", "sh", "-c", script, "redis-cli"];
+        let mut words = vec!["redis", "sh", "-c", REDIS_CLI, "redis-cli"];
         words.extend(args.iter().map(String::as_str));
         self.replace_by_exec(&words)
     }
@@ -240,6 +241,45 @@ impl Stack for Docker<'_> {
         args.push(service);
         args.extend(words.iter().map(String::as_str));
         replace(self.compose()?.command(&args))
+    }
+
+    fn postgres_client(&self, program: &str, role: &str) -> Result<Command> {
+        // By the socket, which needs no password: whoever may `exec` is trusted already.
+        let words = ["exec", "-T", "postgres", program, "--username", role];
+        Ok(self.compose()?.command(&words))
+    }
+
+    fn ask_redis(&self, words: &[&str]) -> Result<String> {
+        let mut all = vec![
+            "exec",
+            "-T",
+            "redis",
+            "sh",
+            "-c",
+            REDIS_CLI,
+            "redis-cli",
+            "-e",
+        ];
+        all.extend(words);
+        stack::answer(&mut self.compose()?.command(&all))
+    }
+
+    fn takes_password(&self, role: &Role) -> Result<bool> {
+        // By TCP, which asks for the password; it comes by the input, so that no argument holds it.
+        let script = "PGPASSWORD=$(cat) exec psql -w -h 127.0.0.1 \"$@\" </dev/null";
+        let words = ["exec", "-T", "postgres", "sh", "-c", script, "psql"];
+        let mut psql = self.compose()?.command(&words);
+        psql.args(["-U", role.name]);
+        secrets::lets_in(psql, Some(secrets::read(self.project, role.secret)?))
+    }
+
+    fn has_data(&self) -> Result<bool> {
+        let volume = format!("{}_postgres-data", self.project.name());
+        let output = Command::new("docker")
+            .args(["volume", "inspect", &volume])
+            .output()
+            .context("`docker` cannot be started")?;
+        Ok(output.status.success())
     }
 
     fn inflict(&self, service: &str, fault: Fault) -> Result<()> {

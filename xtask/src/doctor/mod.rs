@@ -316,7 +316,7 @@ fn secret_files(project: &Project) -> Finding {
 }
 
 fn offline_data(project: &Project) -> Result<Finding> {
-    Ok(match db::stale_at_a_glance(project)? {
+    Ok(match db::prepare::stale_at_a_glance(project)? {
         None => ok(".sqlx", "describes the statements in the code"),
         Some(difference) => fail(".sqlx", difference, "`cargo xtask db prepare`"),
     })

@@ -42,6 +42,7 @@ use self::control::Place;
 use self::environment::Ports;
 pub(crate) use self::{binaries::build, environment::inherited};
 use crate::project::Project;
+use crate::secrets::{self, Role};
 use crate::stack::{Fault, LogOptions, Mode, ServiceState, Stack, UpOptions};
 use crate::terminal;
 
@@ -70,27 +71,8 @@ pub(crate) fn found_servers() -> (Option<String>, Option<String>) {
 
 /// Whether the passwords in `secrets/` open the native database. None while it does not run.
 pub(crate) fn secrets_fit(project: &Project) -> Option<bool> {
-    let place = Place::at(project.root());
-    let services = control::status(&place).ok()??;
-    let postgres = services
-        .iter()
-        .find(|status| status.name == "postgres" && status.state == "running")?;
-    let port = postgres.address.rsplit_once(':')?.1.parse().ok()?;
-    postgres::write_passwords(project, &place, port).ok()?;
-    let mut psql = postgres::psql(
-        &place,
-        &servers::postgres(None)?,
-        port,
-        "slipway_owner",
-        "slipway",
-    );
-    Some(
-        psql.args(["-X", "-q", "-c", "select 1"])
-            .output()
-            .ok()?
-            .status
-            .success(),
-    )
+    let misfits = secrets::fit::misfits(&Native::new(project)).ok()?;
+    Some(misfits.is_empty())
 }
 
 impl<'a> Native<'a> {
@@ -138,6 +120,13 @@ impl<'a> Native<'a> {
         bail!("{service} does not run: start it with `cargo xtask up`")
     }
 
+    /// The programs of the version that made the data: a dump is read by no older one.
+    fn postgres(&self) -> Result<servers::Postgres> {
+        let data = account::chosen_postgres_data(self.project);
+        let major = data.as_deref().and_then(postgres::version_of_data);
+        servers::postgres(major).context("the programs of Postgres are not installed any more")
+    }
+
     /// The services named, or all that the supervisor has; a name it has not is an error.
     fn named(&self, services: &[String]) -> Result<Vec<String>> {
         let all: Vec<String> = self
@@ -165,7 +154,7 @@ impl Stack for Native<'_> {
     }
 
     fn up(&self, options: &UpOptions) -> Result<Vec<ServiceState>> {
-        start::up(self.project, &self.place, options)?;
+        start::up(self, options)?;
         self.ps()
     }
 
@@ -269,14 +258,8 @@ impl Stack for Native<'_> {
 
     fn psql(&self, args: &[String]) -> Result<()> {
         self.require("postgres")?;
-        let (postgres, _) = servers::ensure(false, false)?;
-        let mut psql = postgres::psql(
-            &self.place,
-            &postgres,
-            self.port("postgres")?,
-            "slipway_owner",
-            "slipway",
-        );
+        let mut psql = self.postgres_client("psql", "slipway_owner")?;
+        psql.args(["--dbname", "slipway"]);
         Err(psql.args(args).exec()).context("psql cannot be run")
     }
 
@@ -309,6 +292,40 @@ impl Stack for Native<'_> {
             .envs(environment::of(self.project, self.ports()?, service)?)
             .current_dir(self.project.root());
         Err(command.exec()).with_context(|| format!("{service} cannot be started"))
+    }
+
+    fn postgres_client(&self, program: &str, role: &str) -> Result<Command> {
+        self.require("postgres")?;
+        let (postgres, port) = (self.postgres()?, self.port("postgres")?);
+        // `secrets/` may have changed since `up`.
+        postgres::write_passwords(self.project, &self.place, port)?;
+        Ok(postgres::client(
+            &self.place,
+            &postgres,
+            port,
+            program,
+            role,
+        ))
+    }
+
+    fn ask_redis(&self, words: &[&str]) -> Result<String> {
+        self.require("redis")?;
+        let redis = servers::redis().context("no Redis is installed")?;
+        let mut cli = redis::cli(self.project, &redis, self.port("redis")?)?;
+        crate::stack::answer(cli.arg("-e").args(words))
+    }
+
+    fn takes_password(&self, role: &Role) -> Result<bool> {
+        let psql = self.postgres_client("psql", role.name)?;
+        secrets::lets_in(psql, None)
+    }
+
+    fn has_data(&self) -> Result<bool> {
+        let data = account::chosen_postgres_data(self.project);
+        Ok(data
+            .as_deref()
+            .and_then(postgres::version_of_data)
+            .is_some())
     }
 
     fn inflict(&self, service: &str, fault: Fault) -> Result<()> {

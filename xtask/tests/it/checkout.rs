@@ -8,9 +8,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use serde_json::Value;
 
 /// Files of the project that native servers are run with.
-const FILES: [&str; 3] = [
+const FILES: [&str; 4] = [
     ".env.example",
     "docker/redis.conf",
+    "docker/postgres/database.sql",
     "docker/postgres/roles.sql",
 ];
 

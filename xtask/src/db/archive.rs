@@ -10,7 +10,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use serde_json::{Value, json};
 
 use super::census::Census;
@@ -85,6 +85,17 @@ impl Archive {
             path,
             bytes,
             census,
+        })
+    }
+
+    /// Whether it is a dump, before anything is made for it.
+    pub(super) fn check(&self, stack: &dyn Stack) -> Result<()> {
+        check(stack, &self.path).map_err(|error| {
+            anyhow!(
+                "{} is no dump that can be restored: {error}; nothing was changed\n  \
+                 next: take another one, `cargo xtask db backups` lists them",
+                self.path.display()
+            )
         })
     }
 

@@ -51,6 +51,7 @@ pub(super) fn run(project: &Project, args: &Reset) -> Result<()> {
     users.permit(args.force, "cargo xtask db reset --yes --force")?;
     let removed = users.without(stack, || {
         let scratch = Scratch::make(project, stack, "emptied")?;
+        scratch.give_rights()?;
         let replaced = scratch.swap_in()?;
         if let Err(error) = migrate(project) {
             replaced.swap_back()?;

@@ -9,7 +9,7 @@ use super::archive::Archive;
 use super::census;
 use super::scratch::Scratch;
 use super::users::{Start, Users};
-use super::{archive, lock, running, verify};
+use super::{lock, running, verify};
 use crate::permission::{Removal, permit_removal};
 use crate::project::Project;
 use crate::terminal::{self, GREEN};
@@ -52,12 +52,7 @@ pub(super) fn run(project: &Project, args: &Restore) -> Result<()> {
     let stack = stack.as_ref();
     let _lock = lock(project)?;
     let archive = Archive::find(project, &args.file)?;
-    archive::check(stack, &archive.path).map_err(|error| {
-        error.context(format!(
-            "{} is no dump that can be restored; the database is as it was",
-            archive.path.display()
-        ))
-    })?;
+    archive.check(stack)?;
     // Before the long part; those who come meanwhile are sent away with them.
     Users::of(stack)?.permit(args.force, &format!("{command} --force"))?;
 
@@ -76,6 +71,7 @@ pub(super) fn run(project: &Project, args: &Restore) -> Result<()> {
             different.join(", ")
         );
     }
+    scratch.give_rights()?;
     let newest = newest_migration(project);
     let is_current = restored.migration == newest;
     let start = if is_current { Start::Again } else { Start::Not };

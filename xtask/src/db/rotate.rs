@@ -71,8 +71,6 @@ pub(super) fn run(project: &Project, args: &RotatePassword) -> Result<()> {
     let stack = stack.as_ref();
     let _lock = lock(project)?;
     fit::require_settled(project, stack.mode())?;
-    // Finishes what an earlier one has begun.
-    secrets::ensure(project)?;
     let who = if args.who.is_empty() {
         Who::value_variants()
     } else {

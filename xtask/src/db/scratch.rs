@@ -1,5 +1,5 @@
-//! A database beside the other: made with the rights that `docker/postgres/database.sql` gives,
-//! filled from a dump, compared, and swapped in or dropped.
+//! A database beside the other: filled from a dump, compared, given the rights that
+//! `docker/postgres/database.sql` has, and swapped in or dropped.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -7,7 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 
 use super::archive::Archive;
 use super::{DATABASE, OWNER, finish, listen, megabytes, superuser};
@@ -106,14 +106,8 @@ impl<'a> Scratch<'a> {
         }
         let name = format!("{DATABASE}_{purpose}_{}", std::process::id());
         let discard = Discard::database(project, &name)?;
-        let script = project.root().join("docker/postgres/database.sql");
-        let script = fs::read_to_string(&script)
-            .with_context(|| format!("{} cannot be read", script.display()))?;
-        superuser(
-            stack,
-            "postgres",
-            &format!("\\set database {name}\n{script}"),
-        )?;
+        let sql = format!("CREATE DATABASE {name} OWNER {OWNER};");
+        superuser(stack, "postgres", &sql)?;
         Ok(Self {
             project,
             stack,
@@ -122,7 +116,18 @@ impl<'a> Scratch<'a> {
         })
     }
 
-    /// Fills it from a dump, as the owner, whose default privileges then are what the services get.
+    /// Gives it the rights that the stack's database has. Behind a dump, not before it: default
+    /// privileges would give the services what a dump does not know to take away, such as the right
+    /// to write `_sqlx_migrations`.
+    pub(super) fn give_rights(&self) -> Result<()> {
+        let path = self.project.root().join("docker/postgres/database.sql");
+        let script = fs::read_to_string(&path)
+            .with_context(|| format!("{} cannot be read", path.display()))?;
+        let script = format!("\\set database {}\n{script}", self.name);
+        superuser(self.stack, "postgres", &script).map(drop)
+    }
+
+    /// Fills it from a dump, as the owner.
     ///
     /// # Errors
     /// At the first thing that cannot be restored.
@@ -151,9 +156,10 @@ impl<'a> Scratch<'a> {
             progress.say(format!("restoring  {read} of {all}"));
         }
         drop(stdin);
-        finish(restore, said, "pg_restore").with_context(|| {
-            format!(
-                "{} cannot be restored; the database is as it was",
+        finish(restore, said, "pg_restore").map_err(|error| {
+            anyhow!(
+                "{} cannot be restored: {error}; nothing was changed\n  \
+                 next: take another one, `cargo xtask db backups` lists them",
                 archive.path.display()
             )
         })

@@ -28,6 +28,7 @@ pub(super) fn run(project: &Project, args: &Verify) -> Result<()> {
     let stack = running(project)?;
     let _lock = lock(project)?;
     let archive = Archive::find(project, &args.file)?;
+    archive.check(stack.as_ref())?;
     let scratch = Scratch::make(project, stack.as_ref(), "verified")?;
     scratch.fill(&archive)?;
     let restored = census::take(stack.as_ref(), &scratch.name)?;

@@ -134,6 +134,7 @@ impl Stack for Docker<'_> {
     }
 
     fn restart(&self, services: &[String]) -> Result<()> {
+        secrets::fit::require_settled(self.project, Mode::Docker)?;
         let compose = self.compose()?;
         let running = containers::list(&compose)?;
         let mut names: Vec<&str> = services.iter().map(String::as_str).collect();
@@ -208,6 +209,7 @@ impl Stack for Docker<'_> {
     }
 
     fn migrate(&self, args: &[String]) -> Result<()> {
+        secrets::fit::require_settled(self.project, Mode::Docker)?;
         if self.is_infra() {
             let words = cargo_run("migrations", "migrate", args);
             return replace(infra::command(self.project, "migrate", &words)?);
@@ -226,6 +228,7 @@ impl Stack for Docker<'_> {
     }
 
     fn run_program(&self, service: &str, words: &[String], _needed: &str) -> Result<()> {
+        secrets::fit::require_settled(self.project, Mode::Docker)?;
         if self.is_infra() {
             let words = cargo_run(service, service, words);
             return replace(infra::command(self.project, service, &words)?);

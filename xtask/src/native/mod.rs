@@ -179,6 +179,7 @@ impl Stack for Native<'_> {
     }
 
     fn restart(&self, services: &[String]) -> Result<()> {
+        secrets::fit::require_settled(self.project, Mode::Native)?;
         let names = self.named(services)?;
         for name in names.iter().rev() {
             self.ask("stop", name)?;
@@ -265,6 +266,7 @@ impl Stack for Native<'_> {
 
     fn redis_cli(&self, args: &[String]) -> Result<()> {
         self.require("redis")?;
+        secrets::fit::require_settled(self.project, Mode::Native)?;
         let redis = servers::redis().context("no Redis is installed")?;
         let mut cli = redis::cli(self.project, &redis, self.port("redis")?)?;
         Err(cli.args(args).exec())
@@ -273,12 +275,14 @@ impl Stack for Native<'_> {
 
     fn migrate(&self, args: &[String]) -> Result<()> {
         self.require("postgres")?;
+        secrets::fit::require_settled(self.project, Mode::Native)?;
         let binaries = binaries::build(self.project, &["migrations"])?;
         start::migrate(self.project, self.ports()?, &binaries, args)
     }
 
     fn run_program(&self, service: &str, words: &[String], needed: &str) -> Result<()> {
         self.require(needed)?;
+        secrets::fit::require_settled(self.project, Mode::Native)?;
         // All that `up` builds: alone, a package would be compiled anew with fewer features.
         let binaries = binaries::build(self.project, &start::PACKAGES)?;
         let program = binaries

@@ -101,6 +101,12 @@ pub(crate) fn adopt(project: &Project, name: &str) -> Result<()> {
         .with_context(|| format!("{} cannot be replaced", path.display()))
 }
 
+/// A secret that has a new word beside it, which nobody has put in its place.
+fn unfinished(project: &Project) -> Option<&'static str> {
+    let is_fresh = |name: &&str| fresh(&project.secrets_dir().join(name)).exists();
+    WORDS.into_iter().find(is_fresh)
+}
+
 fn fresh(path: &Path) -> PathBuf {
     path.with_extension("new")
 }

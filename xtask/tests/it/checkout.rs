@@ -93,6 +93,20 @@ impl Checkout {
         text(&output.stderr)
     }
 
+    /// A statement that Postgres has to refuse.
+    pub(crate) fn refused_by_psql(&self, sql: &str) {
+        let output = self.run(&["psql", "-c", sql]);
+        assert_eq!(output.status.code(), Some(1), "{sql}");
+        assert!(text(&output.stderr).contains("ERROR"), "{output:?}");
+    }
+
+    /// Where a service listens on 127.0.0.1.
+    pub(crate) fn port(&self, name: &str) -> u16 {
+        let service = self.service(name);
+        let address = service["address"].as_str().unwrap();
+        address.rsplit_once(':').unwrap().1.parse().unwrap()
+    }
+
     /// A service of `ps --json`.
     pub(crate) fn service(&self, name: &str) -> Value {
         let document: Value = serde_json::from_str(&self.ok(&["ps", "--json"])).unwrap();

@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod backups;
 mod checkout;
 mod native;
+mod secrets;
 mod throw_away;
 mod verbs;

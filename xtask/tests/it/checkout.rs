@@ -113,6 +113,19 @@ impl Checkout {
         u32::try_from(process["pid"].as_u64()?).ok()
     }
 
+    /// The id of the supervisor.
+    pub(crate) fn supervisor(&self) -> u32 {
+        let services = [self.pid("postgres"), self.pid("redis")];
+        let is_supervisor = |pid: &u32| {
+            fs::read_to_string(format!("/proc/{pid}/cmdline"))
+                .is_ok_and(|line| line.contains("supervise"))
+        };
+        self.processes()
+            .into_iter()
+            .find(|pid| !services.contains(&Some(*pid)) && is_supervisor(pid))
+            .unwrap()
+    }
+
     /// The ids of all processes that name the checkout in their command line.
     pub(crate) fn processes(&self) -> Vec<u32> {
         let output = Command::new("ps")

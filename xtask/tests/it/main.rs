@@ -6,4 +6,5 @@ mod checkout;
 mod doctor;
 mod native;
 mod throw_away;
+mod two;
 mod verbs;

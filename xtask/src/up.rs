@@ -101,7 +101,8 @@ pub(crate) fn choose(project: &Project, forced: Option<Mode>) -> Result<Mode> {
             Ok(()) => (Mode::Docker, "as asked".to_owned()),
             Err(reason) => bail!(
                 "Docker cannot be used: {reason}\n  \
-                 next: `cargo xtask up --native` runs without it, `cargo xtask doctor` says more"
+                 next: {}; or `cargo xtask up --native`, which needs no Docker",
+                reason.remedy
             ),
         },
         // The data are where the last `up` has put them.

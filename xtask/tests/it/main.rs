@@ -4,7 +4,9 @@
 
 mod backups;
 mod checkout;
+mod doctor;
 mod native;
 mod secrets;
 mod throw_away;
+mod two;
 mod verbs;

@@ -104,18 +104,7 @@ fn what_a_killed_supervisor_left_is_taken_over_or_stopped() {
     };
     checkout.ok(&UP);
     let address = checkout.service("redis")["address"].clone();
-    let supervisor = |checkout: &Checkout| {
-        let all = checkout.processes();
-        let services = [checkout.pid("postgres"), checkout.pid("redis")];
-        let is_supervisor = |pid: &u32| {
-            fs::read_to_string(format!("/proc/{pid}/cmdline"))
-                .is_ok_and(|line| line.contains("supervise"))
-        };
-        all.into_iter()
-            .find(|pid| !services.contains(&Some(*pid)) && is_supervisor(pid))
-            .unwrap()
-    };
-    kill(supervisor(&checkout));
+    kill(checkout.supervisor());
     checkout.ok(&UP);
     assert_eq!(
         checkout.service("redis")["address"],
@@ -124,7 +113,7 @@ fn what_a_killed_supervisor_left_is_taken_over_or_stopped() {
     );
     assert_eq!(checkout.ok(&["psql", "-Atc", "SELECT 1"]), "1\n");
 
-    kill(supervisor(&checkout));
+    kill(checkout.supervisor());
     checkout.ok(&["down"]);
     eventually("all processes are gone", || checkout.processes().is_empty());
 }

@@ -69,8 +69,8 @@ fn start<'a>(
         terminal::note("made .env from .env.example");
     }
     let mode = choose(project, forced)?;
-    doctor::before_up(project, mode)?;
     make_secrets(project, mode, options.yes)?;
+    doctor::before_up(project, mode)?;
     leave_other_mode(project, mode)?;
     // Before the start, so that `ps`, `logs` and `down` know where to look when it fails half-way.
     project.remember_mode(Some(mode))?;

@@ -21,6 +21,7 @@ mod down;
 mod e2e;
 mod exec;
 mod fuzz;
+mod interrupt;
 mod logs;
 mod migrate;
 mod native;
@@ -51,7 +52,9 @@ use crate::project::Project;
 use crate::stack::Mode;
 
 fn main() -> ExitCode {
-    match run(Cli::parse().verb) {
+    let result = run(Cli::parse().verb);
+    interrupt::settle();
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             terminal::error(&format!("{error:#}"));

@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use super::Docker;
 use crate::clock::{self, Nanos, SECOND};
+use crate::interrupt::{self, Guard};
 use crate::logs::View;
 use crate::logs::view::Entry;
 use crate::nearest::unknown_service;
@@ -47,7 +48,7 @@ struct Known {
     last: Option<Nanos>,
     /// What the follower repeats: lines up to here have been shown.
     shown: Option<Nanos>,
-    follower: Option<Child>,
+    follower: Option<(Child, Guard)>,
     /// It has started anew before its follower had ended.
     is_due: bool,
 }
@@ -169,12 +170,13 @@ impl Known {
             // Nobody listens any more when all is over.
             let _ = to.send(News::Ended(source.id));
         });
-        self.follower = Some(follower);
+        let guard = interrupt::ends_with_us(&follower);
+        self.follower = Some((follower, guard));
         Ok(())
     }
 
     fn end(&mut self) {
-        if let Some(mut follower) = self.follower.take() {
+        if let Some((mut follower, _guard)) = self.follower.take() {
             let _ = follower.kill();
             let _ = follower.wait();
         }
@@ -200,7 +202,7 @@ fn send_lines(source: &Source, pipe: impl Read, to: &Sender<News>) -> bool {
 }
 
 /// The engine's news of starts in this project.
-struct Events(Child);
+struct Events(Child, Guard);
 
 impl Events {
     fn start(project: &Project, sender: &Sender<News>) -> Result<Self> {
@@ -224,7 +226,8 @@ impl Events {
             }
             let _ = to.send(News::Over);
         });
-        Ok(Self(child))
+        let guard = interrupt::ends_with_us(&child);
+        Ok(Self(child, guard))
     }
 }
 
@@ -299,7 +302,7 @@ fn check(docker: &Docker, sources: &[Source], services: &[String]) -> Result<()>
     let Some(missing) = services.iter().find(|name| !is_there(name)) else {
         return Ok(());
     };
-    let listed = docker.compose()?.read(&["config", "--services"])?;
+    let listed = docker.compose()?.read(&["--profile", "*", "config", "--services"])?;
     let mut all: Vec<&str> = listed.lines().collect();
     all.sort_unstable();
     if all.contains(&missing.as_str()) {

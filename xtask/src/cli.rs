@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use crate::native::kinds::Kind;
-use crate::{bench, chaos, db, down, fuzz, logs, migrate, up, watch};
+use crate::{bench, chaos, db, doctor, down, fuzz, logs, migrate, up, watch};
 
 /// The page of `cargo xtask --help`, grouped by what one wants to do. A test holds it complete.
 const PAGE: &str = "\
@@ -22,13 +22,14 @@ Run it
 
 Look at it
   ps         Which services run, their health and addresses (--json)
-  logs       What they say: logs -f, logs -f worker
+  logs       What they say: logs -f, logs -f worker, logs --since 10m --level warn
   exec       Run a command in a service's surroundings: exec api env
   psql       The database's prompt
   redis-cli  The queue's prompt
   jobs       What is in the queues: jobs list | show | retry | cancel | pause | workers ...
   admin      Who is an admin: admin list | grant EMAIL | revoke EMAIL
   doctor     What is wrong with this machine or checkout, and the remedy (--json)
+             doctor --fix does the remedies that lose nothing
 
 Change it
   migrate    Move the schema: migrate run | status | revert | check | new NAME
@@ -93,6 +94,9 @@ pub(crate) enum Verb {
         json: bool,
     },
     /// What the services say
+    ///
+    /// Readable, in the order of time, each line behind its service. In a pipe there are no colours;
+    /// with --raw lines are as they were written: `cargo xtask logs api --raw | jq .message`
     Logs(logs::Logs),
     /// Build what `up` would start
     Build,
@@ -159,11 +163,11 @@ pub(crate) enum Verb {
         check: bool,
     },
     /// What is wrong with this machine or checkout, and the remedy
-    Doctor {
-        /// For machines: {"checks": [{"name", "status", "finding", "remedy"}]}
-        #[arg(long)]
-        json: bool,
-    },
+    ///
+    /// Asks about the machine, Docker, the servers of this machine, ports, settings, secrets and
+    /// sources. Exits with 1 when something fails that `up` or `test` needs. `doctor --fix` makes
+    /// what is missing, sets modes and line ends, and says what it leaves to you.
+    Doctor(doctor::Doctor),
     /// Every test, against throw-away servers
     ///
     /// Starts a Postgres and a Redis on free ports, exports TEST_DATABASE_URL and TEST_REDIS_URL,

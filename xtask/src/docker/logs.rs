@@ -202,7 +202,10 @@ fn send_lines(source: &Source, pipe: impl Read, to: &Sender<News>) -> bool {
 }
 
 /// The engine's news of starts in this project.
-struct Events(Child, Guard);
+struct Events {
+    child: Child,
+    _guard: Guard,
+}
 
 impl Events {
     fn start(project: &Project, sender: &Sender<News>) -> Result<Self> {
@@ -227,14 +230,17 @@ impl Events {
             let _ = to.send(News::Over);
         });
         let guard = interrupt::ends_with_us(&child);
-        Ok(Self(child, guard))
+        Ok(Self {
+            child,
+            _guard: guard,
+        })
     }
 }
 
 impl Drop for Events {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -302,7 +308,9 @@ fn check(docker: &Docker, sources: &[Source], services: &[String]) -> Result<()>
     let Some(missing) = services.iter().find(|name| !is_there(name)) else {
         return Ok(());
     };
-    let listed = docker.compose()?.read(&["--profile", "*", "config", "--services"])?;
+    let listed = docker
+        .compose()?
+        .read(&["--profile", "*", "config", "--services"])?;
     let mut all: Vec<&str> = listed.lines().collect();
     all.sort_unstable();
     if all.contains(&missing.as_str()) {

@@ -107,9 +107,23 @@ impl Checkout {
     /// The id of a service's process; none while it waits for its restart.
     pub(crate) fn pid(&self, name: &str) -> Option<u32> {
         let record = fs::read_to_string(self.root.join(".slipway/native/processes.json")).unwrap();
-        let processes: Vec<Value> = serde_json::from_str(&record).unwrap();
+        let record: Value = serde_json::from_str(&record).unwrap();
+        let processes = record["processes"].as_array().unwrap();
         let process = processes.iter().find(|process| process["name"] == name)?;
         u32::try_from(process["pid"].as_u64()?).ok()
+    }
+
+    /// The id of the supervisor.
+    pub(crate) fn supervisor(&self) -> u32 {
+        let services = [self.pid("postgres"), self.pid("redis")];
+        let is_supervisor = |pid: &u32| {
+            fs::read_to_string(format!("/proc/{pid}/cmdline"))
+                .is_ok_and(|line| line.contains("supervise"))
+        };
+        self.processes()
+            .into_iter()
+            .find(|pid| !services.contains(&Some(*pid)) && is_supervisor(pid))
+            .unwrap()
     }
 
     /// The ids of all processes that name the checkout in their command line.

@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod checkout;
+mod doctor;
+mod logs;
 mod native;
 mod throw_away;
 mod verbs;

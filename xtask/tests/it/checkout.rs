@@ -24,7 +24,11 @@ impl Checkout {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("xtask-it-{}-{number}", std::process::id());
-        let root = std::env::temp_dir().canonicalize().unwrap().join(name);
+        Self::at(std::env::temp_dir().canonicalize().unwrap().join(name))
+    }
+
+    /// One in this folder, which is made.
+    pub(crate) fn at(root: PathBuf) -> Self {
         let project = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
         for file in FILES {
             let copy = root.join(file);
@@ -32,6 +36,17 @@ impl Checkout {
             fs::copy(project.join(file), copy).unwrap();
         }
         fs::create_dir(root.join("migrations")).unwrap();
+        Self { root }
+    }
+
+    /// All of it in another folder, as `cp -a` makes it.
+    pub(crate) fn copy(&self) -> Self {
+        let root = self.root.with_extension("copy");
+        let copied = Command::new("cp")
+            .arg("-a")
+            .args([&self.root, &root])
+            .status();
+        assert!(copied.unwrap().success());
         Self { root }
     }
 

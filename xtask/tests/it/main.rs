@@ -7,4 +7,5 @@ mod doctor;
 mod logs;
 mod native;
 mod throw_away;
+mod two;
 mod verbs;

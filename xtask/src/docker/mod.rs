@@ -1,35 +1,34 @@
 //! The stack in containers, by `docker compose`.
 
+mod clients;
 mod compose;
 mod containers;
 mod engine;
 mod failure;
 mod images;
 mod infra;
+mod logs;
 mod ports;
 mod throw_away;
 mod up;
 
-use std::io::{BufRead, BufReader, IsTerminal, Write};
+use std::io::IsTerminal;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
 use self::compose::Compose;
 use self::ports::PORTS;
+use crate::logs::View;
 use crate::project::Project;
 use crate::secrets::{self, Role};
-use crate::stack::{self, Fault, LogOptions, Mode, ServiceState, Stack, UpOptions};
+use crate::stack::{Fault, LogOptions, Mode, ServiceState, Stack, UpOptions};
 
 pub(crate) use self::engine::{Engine, Reason, compose_version, describe};
 pub(crate) use self::images::{Image, can_be_had};
 pub(crate) use self::throw_away::{image, remove, throw_away};
-
-/// The password goes from its file into the environment of this one process.
-const REDIS_CLI: &str =
-    "REDISCLI_AUTH=$(cat /run/secrets/redis_password) exec redis-cli --user slipway \"$@\"";
 
 /// Whether the engine answers, Compose is new enough and the images are there or can be had.
 pub(crate) fn usable(project: &Project) -> Result<(), Reason> {
@@ -209,19 +208,8 @@ impl Stack for Docker<'_> {
             .collect())
     }
 
-    fn logs(&self, options: &LogOptions) -> Result<()> {
-        let tail = options.tail.to_string();
-        let mut words = vec!["logs", "--tail", &tail];
-        if options.follow {
-            words.push("--follow");
-        }
-        words.extend(options.services.iter().map(String::as_str));
-        let command = self.compose()?.command(&words);
-        if std::io::stdout().is_terminal() {
-            replace(command)
-        } else {
-            print_plain(command)
-        }
+    fn logs(&self, options: &LogOptions, view: &mut View) -> Result<()> {
+        logs::show(self, options, view)
     }
 
     fn build(&self) -> Result<()> {
@@ -238,23 +226,11 @@ impl Stack for Docker<'_> {
     }
 
     fn psql(&self, args: &[String]) -> Result<()> {
-        // By the socket, which needs no password: whoever may `exec` is trusted already.
-        let mut words = vec![
-            "postgres",
-            "psql",
-            "--username",
-            "slipway_owner",
-            "--dbname",
-            "slipway",
-        ];
-        words.extend(args.iter().map(String::as_str));
-        self.replace_by_exec(&words)
+        self.become_psql(args)
     }
 
     fn redis_cli(&self, args: &[String]) -> Result<()> {
-        let mut words = vec!["redis", "sh", "-c", REDIS_CLI, "redis-cli"];
-        words.extend(args.iter().map(String::as_str));
-        self.replace_by_exec(&words)
+        self.become_redis_cli(args)
     }
 
     fn migrate(&self, args: &[String]) -> Result<()> {
@@ -296,42 +272,19 @@ impl Stack for Docker<'_> {
     }
 
     fn postgres_client(&self, program: &str, role: &str) -> Result<Command> {
-        // By the socket, which needs no password: whoever may `exec` is trusted already.
-        let words = ["exec", "-T", "postgres", program, "--username", role];
-        Ok(self.compose()?.command(&words))
+        self.postgres_program(program, role)
     }
 
     fn ask_redis(&self, words: &[&str]) -> Result<String> {
-        let mut all = vec![
-            "exec",
-            "-T",
-            "redis",
-            "sh",
-            "-c",
-            REDIS_CLI,
-            "redis-cli",
-            "-e",
-        ];
-        all.extend(words);
-        stack::answer(&mut self.compose()?.command(&all))
+        self.redis_answer(words)
     }
 
     fn takes_password(&self, role: &Role) -> Result<bool> {
-        // By TCP, which asks for the password; it comes by the input, so that no argument holds it.
-        let script = "PGPASSWORD=$(cat) exec psql -w -h 127.0.0.1 \"$@\" </dev/null";
-        let words = ["exec", "-T", "postgres", "sh", "-c", script, "psql"];
-        let mut psql = self.compose()?.command(&words);
-        psql.args(["-U", role.name]);
-        secrets::lets_in(psql, Some(secrets::read(self.project, role.secret)?))
+        self.lets_in(role)
     }
 
     fn has_data(&self) -> Result<bool> {
-        let volume = format!("{}_postgres-data", self.project.name());
-        let output = Command::new("docker")
-            .args(["volume", "inspect", &volume])
-            .output()
-            .context("`docker` cannot be started")?;
-        Ok(output.status.success())
+        self.has_volume()
     }
 
     fn inflict(&self, service: &str, fault: Fault) -> Result<()> {
@@ -373,32 +326,6 @@ fn cargo_run(package: &str, binary: &str, args: &[String]) -> Vec<String> {
 fn no_terminal() -> Option<&'static str> {
     let is_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     (!is_terminal).then_some("-T")
-}
-
-/// Runs a command whose lines go into a file or another program: without the "erase this line" that
-/// Compose 2.26 begins each with, also where there is no terminal.
-fn print_plain(mut command: Command) -> Result<()> {
-    let mut child = command
-        .stdout(Stdio::piped())
-        .spawn()
-        .context("`docker` cannot be started")?;
-    let lines = child.stdout.take().context("its output cannot be read")?;
-    let mut out = std::io::stdout().lock();
-    for line in BufReader::new(lines).split(b'\n') {
-        let line = line?;
-        let plain = line.strip_prefix(b"\x1b[2K").unwrap_or(&line);
-        // Nobody reads on, as after `| head`.
-        if out
-            .write_all(plain)
-            .and_then(|()| out.write_all(b"\n"))
-            .is_err()
-        {
-            child.kill()?;
-            break;
-        }
-    }
-    child.wait()?;
-    Ok(())
 }
 
 /// Becomes the command, so that signals and exit codes pass straight through.

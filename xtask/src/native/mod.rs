@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `servers`, `packages`, `account` | finding or installing Postgres and Redis, and who runs them |
 //! | `postgres`, `redis`, `binaries`, `environment` | how each service is made and run |
+//! | `clients` | psql and redis-cli, logged in |
 //! | `plan`, `probe` | what travels to the supervisor |
 //! | `supervisor`, `service`, `control` | the parent of all services, and speaking with it |
 //! | `start` | `up`, in order |
@@ -13,6 +14,7 @@
 
 pub(crate) mod account;
 mod binaries;
+mod clients;
 mod control;
 mod environment;
 pub(crate) mod kinds;
@@ -41,6 +43,8 @@ use serde_json::{Value, json};
 use self::control::Place;
 use self::environment::Ports;
 pub(crate) use self::{binaries::build, environment::inherited};
+use crate::logs::View;
+use crate::nearest::unknown_service;
 use crate::project::Project;
 use crate::secrets::{self, Role};
 use crate::stack::{Fault, LogOptions, Mode, ServiceState, Stack, UpOptions};
@@ -135,11 +139,14 @@ impl<'a> Native<'a> {
         bail!("{service} does not run: start it with `cargo xtask up`")
     }
 
-    /// The programs of the version that made the data: a dump is read by no older one.
-    fn postgres(&self) -> Result<servers::Postgres> {
-        let data = account::chosen_postgres_data(self.project);
-        let major = data.as_deref().and_then(postgres::version_of_data);
-        servers::postgres(major).context("the programs of Postgres are not installed any more")
+    /// What the supervisor has, or else all: a log of what runs no longer is in nobody's way then.
+    fn running_or_all(&self) -> Result<Vec<String>> {
+        let running = control::status(&self.place)?.unwrap_or_default();
+        let mut names: Vec<String> = running.into_iter().map(|status| status.name).collect();
+        if names.is_empty() {
+            names = SERVICES.map(str::to_owned).to_vec();
+        }
+        Ok(names)
     }
 
     /// The services named, or all that the supervisor has; a name it has not is an error.
@@ -150,10 +157,8 @@ impl<'a> Native<'a> {
             .map(|status| status.name)
             .collect();
         if let Some(unknown) = services.iter().find(|name| !all.contains(name)) {
-            bail!(
-                "no service `{unknown}` runs here; there are {}",
-                all.join(", ")
-            );
+            let all: Vec<&str> = all.iter().map(String::as_str).collect();
+            bail!(unknown_service(unknown, &all));
         }
         Ok(if services.is_empty() {
             all
@@ -227,26 +232,22 @@ impl Stack for Native<'_> {
         Ok(services.into_iter().map(shown).collect())
     }
 
-    fn logs(&self, options: &LogOptions) -> Result<()> {
-        let known = SERVICES.iter().chain(&["supervisor"]);
-        if let Some(unknown) = options
+    fn logs(&self, options: &LogOptions, view: &mut View) -> Result<()> {
+        let known: Vec<&str> = SERVICES.into_iter().chain(["supervisor"]).collect();
+        if let Some(word) = options
             .services
             .iter()
-            .find(|name| !known.clone().any(|known| known == name))
+            .find(|name| !known.contains(&name.as_str()))
         {
-            bail!("no service `{unknown}`; there are {}", SERVICES.join(", "));
+            bail!(unknown_service(word, &known));
         }
-        let all = || SERVICES.iter().map(|name| (*name).to_owned()).collect();
-        let names = if options.services.is_empty() {
-            all()
+        let services = if options.services.is_empty() {
+            self.running_or_all()?
         } else {
             options.services.clone()
         };
-        let files: Vec<_> = names
-            .into_iter()
-            .map(|name| (name.clone(), self.place.log(&name)))
-            .collect();
-        logs::show(&files, options.tail, options.follow)
+        let folder = self.project.state_dir().join("logs");
+        logs::show(&folder, &services, options, view)
     }
 
     fn build(&self) -> Result<()> {
@@ -273,19 +274,11 @@ impl Stack for Native<'_> {
     }
 
     fn psql(&self, args: &[String]) -> Result<()> {
-        self.require("postgres")?;
-        let mut psql = self.postgres_client("psql", "slipway_owner")?;
-        psql.args(["--dbname", "slipway"]);
-        Err(psql.args(args).exec()).context("psql cannot be run")
+        self.become_psql(args)
     }
 
     fn redis_cli(&self, args: &[String]) -> Result<()> {
-        self.require("redis")?;
-        secrets::fit::require_settled(self.project, Mode::Native)?;
-        let redis = servers::redis().context("no Redis is installed")?;
-        let mut cli = redis::cli(self.project, &redis, self.port("redis")?)?;
-        Err(cli.args(args).exec())
-            .with_context(|| format!("{} cannot be run", redis.cli().display()))
+        self.become_redis_cli(args)
     }
 
     fn migrate(&self, args: &[String]) -> Result<()> {
@@ -314,37 +307,19 @@ impl Stack for Native<'_> {
     }
 
     fn postgres_client(&self, program: &str, role: &str) -> Result<Command> {
-        self.require("postgres")?;
-        let (postgres, port) = (self.postgres()?, self.port("postgres")?);
-        // `secrets/` may have changed since `up`.
-        postgres::write_passwords(self.project, &self.place, port)?;
-        Ok(postgres::client(
-            &self.place,
-            &postgres,
-            port,
-            program,
-            role,
-        ))
+        self.postgres_program(program, role)
     }
 
     fn ask_redis(&self, words: &[&str]) -> Result<String> {
-        self.require("redis")?;
-        let redis = servers::redis().context("no Redis is installed")?;
-        let mut cli = redis::cli(self.project, &redis, self.port("redis")?)?;
-        crate::stack::answer(cli.arg("-e").args(words))
+        self.redis_answer(words)
     }
 
     fn takes_password(&self, role: &Role) -> Result<bool> {
-        let psql = self.postgres_client("psql", role.name)?;
-        secrets::lets_in(psql, None)
+        secrets::lets_in(self.postgres_program("psql", role.name)?, None)
     }
 
     fn has_data(&self) -> Result<bool> {
-        let data = account::chosen_postgres_data(self.project);
-        Ok(data
-            .as_deref()
-            .and_then(postgres::version_of_data)
-            .is_some())
+        Ok(self.version_of_data().is_some())
     }
 
     fn inflict(&self, service: &str, fault: Fault) -> Result<()> {

@@ -5,6 +5,7 @@
 mod backups;
 mod checkout;
 mod doctor;
+mod logs;
 mod native;
 mod secrets;
 mod throw_away;

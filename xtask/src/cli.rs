@@ -22,7 +22,7 @@ Run it
 
 Look at it
   ps         Which services run, their health and addresses (--json)
-  logs       What they say: logs -f, logs -f worker
+  logs       What they say: logs -f, logs -f worker, logs --since 10m --level warn
   exec       Run a command in a service's surroundings: exec api env
   psql       The database's prompt
   redis-cli  The queue's prompt
@@ -94,6 +94,9 @@ pub(crate) enum Verb {
         json: bool,
     },
     /// What the services say
+    ///
+    /// Readable, in the order of time, each line behind its service. In a pipe there are no colours;
+    /// with --raw lines are as they were written: `cargo xtask logs api --raw | jq .message`
     Logs(logs::Logs),
     /// Build what `up` would start
     Build,

@@ -13,6 +13,7 @@ mod chaos;
 mod check;
 mod ci;
 mod cli;
+mod clock;
 mod db;
 mod docker;
 mod doctor;
@@ -20,9 +21,11 @@ mod down;
 mod e2e;
 mod exec;
 mod fuzz;
+mod interrupt;
 mod logs;
 mod migrate;
 mod native;
+mod nearest;
 mod openapi;
 mod ports;
 mod project;
@@ -49,7 +52,9 @@ use crate::project::Project;
 use crate::stack::Mode;
 
 fn main() -> ExitCode {
-    match run(Cli::parse().verb) {
+    let result = run(Cli::parse().verb);
+    interrupt::settle();
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             terminal::error(&format!("{error:#}"));

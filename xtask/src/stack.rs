@@ -8,6 +8,9 @@ use std::fmt;
 
 use anyhow::{Result, bail};
 
+use crate::clock::Nanos;
+use crate::logs::View;
+use crate::logs::line::Level;
 use crate::project::Project;
 
 /// How the stack runs.
@@ -58,8 +61,14 @@ pub(crate) struct UpOptions {
 pub(crate) struct LogOptions {
     /// Go on with new lines as they come.
     pub(crate) follow: bool,
-    /// Lines of the past to begin with, of each service.
-    pub(crate) tail: usize,
+    /// Lines of the past to begin with, of each service; all when none.
+    pub(crate) tail: Option<usize>,
+    /// Nothing older than this.
+    pub(crate) since: Option<Nanos>,
+    /// Nothing below this.
+    pub(crate) level: Option<Level>,
+    /// As they were written.
+    pub(crate) raw: bool,
     /// All of them when empty.
     pub(crate) services: Vec<String>,
 }
@@ -141,8 +150,9 @@ pub(crate) trait Stack {
     /// The services that exist, running or not; empty when nothing was started.
     fn ps(&self) -> Result<Vec<ServiceState>>;
 
-    /// Prints logs, each line with its service.
-    fn logs(&self, options: &LogOptions) -> Result<()>;
+    /// Hands the lines of logs to `view`: first the past, then, when following, what comes. A
+    /// service that is not known is an error that names those that are.
+    fn logs(&self, options: &LogOptions, view: &mut View) -> Result<()>;
 
     /// Builds what `up` would start.
     fn build(&self) -> Result<()>;

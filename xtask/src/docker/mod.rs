@@ -6,19 +6,21 @@ mod engine;
 mod failure;
 mod images;
 mod infra;
+mod logs;
 mod ports;
 mod throw_away;
 mod up;
 
-use std::io::{BufRead, BufReader, IsTerminal, Write};
+use std::io::IsTerminal;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
 use self::compose::Compose;
 use self::ports::PORTS;
+use crate::logs::View;
 use crate::project::Project;
 use crate::stack::{Fault, LogOptions, Mode, ServiceState, Stack, UpOptions};
 
@@ -204,19 +206,8 @@ impl Stack for Docker<'_> {
             .collect())
     }
 
-    fn logs(&self, options: &LogOptions) -> Result<()> {
-        let tail = options.tail.to_string();
-        let mut words = vec!["logs", "--tail", &tail];
-        if options.follow {
-            words.push("--follow");
-        }
-        words.extend(options.services.iter().map(String::as_str));
-        let command = self.compose()?.command(&words);
-        if std::io::stdout().is_terminal() {
-            replace(command)
-        } else {
-            print_plain(command)
-        }
+    fn logs(&self, options: &LogOptions, view: &mut View) -> Result<()> {
+        logs::show(self, options, view)
     }
 
     fn build(&self) -> Result<()> {
@@ -330,32 +321,6 @@ fn cargo_run(package: &str, binary: &str, args: &[String]) -> Vec<String> {
 fn no_terminal() -> Option<&'static str> {
     let is_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     (!is_terminal).then_some("-T")
-}
-
-/// Runs a command whose lines go into a file or another program: without the "erase this line" that
-/// Compose 2.26 begins each with, also where there is no terminal.
-fn print_plain(mut command: Command) -> Result<()> {
-    let mut child = command
-        .stdout(Stdio::piped())
-        .spawn()
-        .context("`docker` cannot be started")?;
-    let lines = child.stdout.take().context("its output cannot be read")?;
-    let mut out = std::io::stdout().lock();
-    for line in BufReader::new(lines).split(b'\n') {
-        let line = line?;
-        let plain = line.strip_prefix(b"\x1b[2K").unwrap_or(&line);
-        // Nobody reads on, as after `| head`.
-        if out
-            .write_all(plain)
-            .and_then(|()| out.write_all(b"\n"))
-            .is_err()
-        {
-            child.kill()?;
-            break;
-        }
-    }
-    child.wait()?;
-    Ok(())
 }
 
 /// Becomes the command, so that signals and exit codes pass straight through.

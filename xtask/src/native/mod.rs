@@ -41,6 +41,8 @@ use serde_json::{Value, json};
 use self::control::Place;
 use self::environment::Ports;
 pub(crate) use self::{binaries::build, environment::inherited};
+use crate::logs::View;
+use crate::nearest::unknown_service;
 use crate::project::Project;
 use crate::stack::{Fault, LogOptions, Mode, ServiceState, Stack, UpOptions};
 use crate::terminal;
@@ -153,6 +155,16 @@ impl<'a> Native<'a> {
         bail!("{service} does not run: start it with `cargo xtask up`")
     }
 
+    /// What the supervisor has, or else all: a log of what runs no longer is in nobody's way then.
+    fn running_or_all(&self) -> Result<Vec<String>> {
+        let running = control::status(&self.place)?.unwrap_or_default();
+        let mut names: Vec<String> = running.into_iter().map(|status| status.name).collect();
+        if names.is_empty() {
+            names = SERVICES.map(str::to_owned).to_vec();
+        }
+        Ok(names)
+    }
+
     /// The services named, or all that the supervisor has; a name it has not is an error.
     fn named(&self, services: &[String]) -> Result<Vec<String>> {
         let all: Vec<String> = self
@@ -161,10 +173,8 @@ impl<'a> Native<'a> {
             .map(|status| status.name)
             .collect();
         if let Some(unknown) = services.iter().find(|name| !all.contains(name)) {
-            bail!(
-                "no service `{unknown}` runs here; there are {}",
-                all.join(", ")
-            );
+            let all: Vec<&str> = all.iter().map(String::as_str).collect();
+            bail!(unknown_service(unknown, &all));
         }
         Ok(if services.is_empty() {
             all
@@ -237,26 +247,22 @@ impl Stack for Native<'_> {
         Ok(services.into_iter().map(shown).collect())
     }
 
-    fn logs(&self, options: &LogOptions) -> Result<()> {
-        let known = SERVICES.iter().chain(&["supervisor"]);
-        if let Some(unknown) = options
+    fn logs(&self, options: &LogOptions, view: &mut View) -> Result<()> {
+        let known: Vec<&str> = SERVICES.into_iter().chain(["supervisor"]).collect();
+        if let Some(word) = options
             .services
             .iter()
-            .find(|name| !known.clone().any(|known| known == name))
+            .find(|name| !known.contains(&name.as_str()))
         {
-            bail!("no service `{unknown}`; there are {}", SERVICES.join(", "));
+            bail!(unknown_service(word, &known));
         }
-        let all = || SERVICES.iter().map(|name| (*name).to_owned()).collect();
-        let names = if options.services.is_empty() {
-            all()
+        let services = if options.services.is_empty() {
+            self.running_or_all()?
         } else {
             options.services.clone()
         };
-        let files: Vec<_> = names
-            .into_iter()
-            .map(|name| (name.clone(), self.place.log(&name)))
-            .collect();
-        logs::show(&files, options.tail, options.follow)
+        let folder = self.project.state_dir().join("logs");
+        logs::show(&folder, &services, options, view)
     }
 
     fn build(&self) -> Result<()> {

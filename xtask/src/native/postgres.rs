@@ -111,7 +111,8 @@ impl Cluster<'_> {
         let program = self.postgres.program("postgres");
         Spec {
             name: "postgres".to_owned(),
-            args: self.args(port, &[]),
+            // UTC, as all logs: they are merged by their times.
+            args: self.args(port, &["log_timezone=UTC"]),
             env: BTreeMap::from([("LC_ALL".to_owned(), "C".to_owned())]),
             folder: self.data.to_path_buf(),
             account: self.account,

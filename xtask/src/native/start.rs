@@ -164,6 +164,9 @@ fn services(
             .clone();
         let mut env = environment::inherited();
         env.extend(environment::of(project, ports, name)?);
+        // As in containers: `cargo xtask logs` makes it readable, and machines can read it.
+        env.entry("LOG_FORMAT".to_owned())
+            .or_insert_with(|| "json".to_owned());
         let grace = env
             .get("SHUTDOWN_GRACE_SECONDS")
             .and_then(|text| text.parse::<u64>().ok())

@@ -4,6 +4,7 @@
 
 mod checkout;
 mod doctor;
+mod logs;
 mod native;
 mod throw_away;
 mod two;

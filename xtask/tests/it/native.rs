@@ -177,26 +177,3 @@ fn no_secret_is_in_a_process_list_or_an_environment() {
         }
     }
 }
-
-#[test]
-fn logs_are_those_of_the_services_named() {
-    let Some(checkout) = Checkout::with_servers() else {
-        return;
-    };
-    checkout.ok(&UP);
-    let all = checkout.ok(&["logs"]);
-    assert!(
-        all.contains("postgres |") && all.contains("redis    |"),
-        "{all}"
-    );
-    assert!(!checkout.ok(&["logs", "redis"]).contains("postgres"));
-    assert_eq!(
-        checkout.ok(&["logs", "-n", "1", "redis"]).lines().count(),
-        1
-    );
-    assert!(
-        checkout
-            .refused(&["logs", "radish"])
-            .contains("no service `radish`")
-    );
-}

@@ -134,8 +134,8 @@ fn next_step(service: &str, details: &Details, lines: &[String]) -> String {
         return "correct the code: the next save builds again".to_owned();
     }
     if said("password authentication failed") || said("WRONGPASS") {
-        return "remove .slipway/state.json and run `cargo xtask up` again: it sets the passwords \
-                of the volume to those in secrets/"
+        return "`cargo xtask up`: it sets the passwords of the data to those in secrets/, and says \
+                which"
             .to_owned();
     }
     if said("No space left on device") {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use crate::native::kinds::Kind;
-use crate::{bench, chaos, db, down, fuzz, logs, migrate, up, watch};
+use crate::{bench, chaos, db, down, fuzz, generate, logs, migrate, up, watch};
 
 /// The page of `cargo xtask --help`, grouped by what one wants to do. A test holds it complete.
 const PAGE: &str = "\
@@ -31,6 +31,7 @@ Look at it
   doctor     What is wrong with this machine or checkout, and the remedy (--json)
 
 Change it
+  generate   Begin something: generate resource project name:text | job ship_order | migration NAME
   migrate    Move the schema: migrate run | status | revert | check | new NAME
   db         db prepare writes .sqlx/, which checks the SQL at compile time
              db seed makes demo accounts to log in with
@@ -151,6 +152,11 @@ pub(crate) enum Verb {
     Db {
         #[command(subcommand)]
         action: db::Db,
+    },
+    /// Write the start of a resource, a job or a migration
+    Generate {
+        #[command(subcommand)]
+        what: generate::Generate,
     },
     /// Write api/openapi.json anew from the handlers
     Openapi {

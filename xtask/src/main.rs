@@ -20,6 +20,7 @@ mod down;
 mod e2e;
 mod exec;
 mod fuzz;
+mod generate;
 mod logs;
 mod migrate;
 mod native;
@@ -86,6 +87,7 @@ fn run(verb: Verb) -> Result<()> {
         Verb::Db {
             action: db::Db::Seed,
         } => exec::seed(&project),
+        Verb::Generate { what } => generate::run(&project, &what),
         Verb::Openapi { check } => openapi::run(&project, check),
         Verb::Doctor { json } => doctor::run(&project, json),
         Verb::Test { redis, args } => test::run(&project, redis, &args),

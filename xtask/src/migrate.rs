@@ -80,7 +80,11 @@ pub(crate) fn run(project: &Project, action: Migrate) -> Result<()> {
     stack::current(project)?.migrate(&words)
 }
 
-fn create(project: &Project, name: &str) -> Result<()> {
+/// Makes the two files of a new migration.
+///
+/// # Errors
+/// When the name is none, or they cannot be written.
+pub(crate) fn create(project: &Project, name: &str) -> Result<()> {
     let is_plain = !name.is_empty()
         && name
             .chars()
@@ -91,10 +95,7 @@ fn create(project: &Project, name: &str) -> Result<()> {
         );
     }
     let folder = project.root().join("migrations");
-    let now = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .context("the clock is before 1970")?;
-    let version = version_after(newest(&folder)?, timestamp(now.as_secs()));
+    let version = next_version(project)?;
     for (kind, text) in [("up", UP), ("down", DOWN)] {
         let path = folder.join(format!("{version}_{name}.{kind}.sql"));
         fs::write(&path, text).with_context(|| format!("{} cannot be written", path.display()))?;
@@ -104,6 +105,18 @@ fn create(project: &Project, name: &str) -> Result<()> {
         ));
     }
     Ok(())
+}
+
+/// What the name of a migration that is made now begins with.
+///
+/// # Errors
+/// When the folder cannot be read.
+pub(crate) fn next_version(project: &Project) -> Result<u64> {
+    let now = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .context("the clock is before 1970")?;
+    let newest = newest(&project.root().join("migrations"))?;
+    Ok(version_after(newest, timestamp(now.as_secs())))
 }
 
 /// The largest version among the files.

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod checkout;
+mod generate;
 mod native;
 mod throw_away;
 mod verbs;

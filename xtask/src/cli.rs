@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use crate::native::kinds::Kind;
-use crate::{bench, chaos, db, down, fuzz, generate, logs, migrate, up, watch};
+use crate::{bench, chaos, db, doctor, down, fuzz, generate, logs, migrate, up, watch};
 
 /// The page of `cargo xtask --help`, grouped by what one wants to do. A test holds it complete.
 const PAGE: &str = "\
@@ -29,6 +29,7 @@ Look at it
   jobs       What is in the queues: jobs list | show | retry | cancel | pause | workers ...
   admin      Who is an admin: admin list | grant EMAIL | revoke EMAIL
   doctor     What is wrong with this machine or checkout, and the remedy (--json)
+             doctor --fix does the remedies that lose nothing
 
 Change it
   generate   Begin something: generate resource project name:text | job ship_order | migration NAME
@@ -165,11 +166,11 @@ pub(crate) enum Verb {
         check: bool,
     },
     /// What is wrong with this machine or checkout, and the remedy
-    Doctor {
-        /// For machines: {"checks": [{"name", "status", "finding", "remedy"}]}
-        #[arg(long)]
-        json: bool,
-    },
+    ///
+    /// Asks about the machine, Docker, the servers of this machine, ports, settings, secrets and
+    /// sources. Exits with 1 when something fails that `up` or `test` needs. `doctor --fix` makes
+    /// what is missing, sets modes and line ends, and says what it leaves to you.
+    Doctor(doctor::Doctor),
     /// Every test, against throw-away servers
     ///
     /// Starts a Postgres and a Redis on free ports, exports TEST_DATABASE_URL and TEST_REDIS_URL,

@@ -89,7 +89,7 @@ fn run(verb: Verb) -> Result<()> {
         } => exec::seed(&project),
         Verb::Generate { what } => generate::run(&project, &what),
         Verb::Openapi { check } => openapi::run(&project, check),
-        Verb::Doctor { json } => doctor::run(&project, json),
+        Verb::Doctor(args) => doctor::run(&project, &args),
         Verb::Test { redis, args } => test::run(&project, redis, &args),
         Verb::Bench { what, args } => bench::run(&project, what, &args),
         Verb::Fuzz(args) => fuzz::run(&project, &args),

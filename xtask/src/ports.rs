@@ -25,10 +25,9 @@ pub(crate) fn choose(project: &Project, service: &str, wanted: u16) -> Result<u1
         Some(port) => port,
         None => next_free(wanted)?,
     };
-    let holder =
-        holder(wanted).map_or_else(|| "another process".to_owned(), |holder| holder.to_string());
     terminal::warn(&format!(
-        "port {wanted} is taken by {holder}; {service} listens on {port} instead"
+        "port {wanted} is taken by {}; {service} listens on {port} instead",
+        holder_in_words(wanted)
     ));
     project.remember_port(service, port)?;
     Ok(port)
@@ -91,6 +90,21 @@ pub(crate) struct Holder {
 impl std::fmt::Display for Holder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "`{}` (pid {})", self.command, self.pid)
+    }
+}
+
+/// Who listens on the port: a container by its name, else a process.
+pub(crate) fn holder_in_words(port: u16) -> String {
+    let holder = holder(port);
+    let is_docker = |holder: &Holder| holder.command.contains("docker");
+    // Docker's own listener says nothing, and that of another user cannot be seen.
+    let container = (holder.as_ref().is_none_or(is_docker))
+        .then(|| crate::docker::container_on(port))
+        .flatten();
+    match (container, holder) {
+        (Some(container), _) => format!("the container `{container}`"),
+        (None, Some(holder)) => holder.to_string(),
+        (None, None) => "a process of another user".to_owned(),
     }
 }
 

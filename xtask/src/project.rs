@@ -137,6 +137,15 @@ impl Project {
         write_whole(&self.state_file(), &format!("{state:#}\n"))
     }
 
+    /// The checkout that `.slipway/` was copied from, as `cp -a` does. None for our own, and for that
+    /// of a checkout that is gone: it was moved here.
+    pub(crate) fn copied_from(&self) -> Option<PathBuf> {
+        let text = fs::read_to_string(self.state_file()).ok()?;
+        let state: Value = serde_json::from_str(&text).ok()?;
+        let root = PathBuf::from(state["root"].as_str()?);
+        (root != self.root && root.join(".slipway").exists()).then_some(root)
+    }
+
     fn state_file(&self) -> PathBuf {
         self.state_dir().join("state.json")
     }

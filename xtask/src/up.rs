@@ -4,6 +4,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 
 use crate::docker;
+use crate::doctor;
 use crate::project::Project;
 use crate::ps;
 use crate::secrets;
@@ -74,6 +75,7 @@ fn start<'a>(
         terminal::note(&format!("made in secrets/: {}", made.join(", ")));
     }
     let mode = choose(project, forced)?;
+    doctor::before_up(project, mode)?;
     leave_other_mode(project, mode)?;
     // Before the start, so that `ps`, `logs` and `down` know where to look when it fails half-way.
     project.remember_mode(Some(mode))?;
@@ -90,7 +92,8 @@ pub(crate) fn choose(project: &Project, forced: Option<Mode>) -> Result<Mode> {
             Ok(()) => (Mode::Docker, "as asked".to_owned()),
             Err(reason) => bail!(
                 "Docker cannot be used: {reason}\n  \
-                 next: `cargo xtask up --native` runs without it, `cargo xtask doctor` says more"
+                 next: {}; or `cargo xtask up --native`, which needs no Docker",
+                reason.remedy
             ),
         },
         // The data are where the last `up` has put them.

@@ -4,31 +4,72 @@ mod compose;
 mod containers;
 mod engine;
 mod failure;
+mod images;
 mod infra;
 mod ports;
 mod throw_away;
 mod up;
 
 use std::io::{BufRead, BufReader, IsTerminal, Write};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use self::compose::Compose;
 use self::ports::PORTS;
 use crate::project::Project;
 use crate::stack::{Fault, LogOptions, Mode, ServiceState, Stack, UpOptions};
 
-pub(crate) use self::engine::Reason;
+pub(crate) use self::engine::{Engine, Reason, compose_version, describe};
+pub(crate) use self::images::{Image, can_be_had};
 pub(crate) use self::throw_away::{image, remove, throw_away};
 
 /// Whether the engine answers, Compose is new enough and the images are there or can be had.
 pub(crate) fn usable(project: &Project) -> Result<(), Reason> {
-    let compose = Docker::new(project)
-        .compose()
-        .map_err(|error| Reason(format!("{error:#}")))?;
-    engine::usable(project, &compose)
+    engine::usable(project, &Docker::new(project).compose()?)
+}
+
+/// The images that the stack needs and that are not built here.
+///
+/// # Errors
+/// When Compose cannot read its files, or the engine does not answer.
+pub(crate) fn images(project: &Project) -> Result<Vec<Image>> {
+    images::needed(project, &Docker::new(project).compose()?)
+}
+
+/// The container that publishes a port on this machine.
+pub(crate) fn container_on(port: u16) -> Option<String> {
+    let mut docker = Command::new("docker");
+    docker.args(["ps", "--format", "{{.Names}}", "--filter"]);
+    docker.arg(format!("publish={port}"));
+    match engine::output_within(docker, engine::ANSWER) {
+        engine::Outcome::Succeeded(printed) => printed.lines().next().map(str::to_owned),
+        _ => None,
+    }
+}
+
+/// Another checkout whose containers have this one's project name, as a copied `.env` makes it.
+///
+/// One that is not there any more has been moved here.
+pub(crate) fn other_checkout(project: &Project) -> Option<PathBuf> {
+    let mut docker = Command::new("docker");
+    docker
+        .args(["ps", "--all", "--filter"])
+        .arg(format!(
+            "label=com.docker.compose.project={}",
+            project.name()
+        ))
+        .args([
+            "--format",
+            "{{.Label \"com.docker.compose.project.working_dir\"}}",
+        ]);
+    let engine::Outcome::Succeeded(printed) = engine::output_within(docker, engine::ANSWER) else {
+        return None;
+    };
+    let mut folders = printed.lines().map(PathBuf::from);
+    folders.find(|folder| folder != project.root() && folder.exists())
 }
 
 /// The stack of one checkout in Docker.
@@ -118,6 +159,14 @@ impl Stack for Docker<'_> {
     }
 
     fn down(&self, volumes: bool) -> Result<()> {
+        if let Some(other) = other_checkout(self.project) {
+            bail!(
+                "the containers of the name {} belong to the checkout at {}\n  \
+                 next: `cargo xtask down` there; here, remove COMPOSE_PROJECT_NAME from .env",
+                self.project.name(),
+                other.display()
+            );
+        }
         // With every file and profile, or it would leave what it does not know.
         let compose = Compose::new(self.project.root(), self.project.name(), true);
         let mut words = vec!["--profile", "*", "down", "--remove-orphans"];
@@ -326,7 +375,7 @@ fn replace(mut command: Command) -> Result<()> {
         match status.code() {
             Some(0) => Ok(()),
             Some(code) => std::process::exit(code),
-            None => anyhow::bail!("`{program}` was ended by a signal"),
+            None => bail!("`{program}` was ended by a signal"),
         }
     }
 }

@@ -1,35 +1,28 @@
 //! Our own binaries, built by cargo.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::Stdio;
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use serde_json::Value;
 
 use crate::project::Project;
+use crate::terminal;
 
-/// Builds packages and returns where each binary lies. Cargo shows its progress on the terminal.
+/// A build that took longer, in seconds, had something to do.
+const NOTABLE: f64 = 2.0;
+
+/// Builds packages and returns where each binary lies.
 pub(crate) fn build(project: &Project, packages: &[&str]) -> Result<BTreeMap<String, PathBuf>> {
     let mut cargo = crate::cargo::command(project);
     cargo.args(["build", "--message-format=json-render-diagnostics"]);
     for package in packages {
         cargo.args(["-p", package]);
     }
-    let mut child = cargo
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .context("cargo cannot be started")?;
     let mut binaries = BTreeMap::new();
-    if let Some(output) = child.stdout.take() {
-        for line in BufReader::new(output).lines() {
-            binaries.extend(binary(&line?));
-        }
-    }
-    if !child.wait()?.success() {
-        bail!("the build failed; the compiler says why above");
+    let seconds = crate::cargo::compile(cargo, |line| binaries.extend(binary(line)))?;
+    if seconds > NOTABLE {
+        terminal::note(&format!("built in {seconds:.1} s"));
     }
     Ok(binaries)
 }

@@ -93,6 +93,21 @@ pub(crate) fn secrets_fit(project: &Project) -> Option<bool> {
     )
 }
 
+/// What a killed supervisor left running, as `postgres (pid 12)`. None while a supervisor lives, or
+/// when the last one ended in order.
+pub(crate) fn leftovers(project: &Project) -> Option<Vec<String>> {
+    let place = Place::at(project.root());
+    if place.is_supervised() {
+        return None;
+    }
+    supervisor::leftovers(&place)
+}
+
+/// Stops it, and forgets it.
+pub(crate) fn stop_leftovers(project: &Project) {
+    supervisor::stop_leftovers(&Place::at(project.root()));
+}
+
 impl<'a> Native<'a> {
     /// For this checkout.
     pub(crate) fn new(project: &'a Project) -> Self {

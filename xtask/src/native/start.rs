@@ -74,7 +74,7 @@ pub(super) fn up(project: &Project, place: &Place, options: &UpOptions) -> Resul
     let binaries = if options.infra {
         BTreeMap::new()
     } else {
-        build(project)?
+        binaries::build(project, &PACKAGES)?
     };
 
     let ports = choose_ports(project, place)?;
@@ -119,14 +119,6 @@ pub(super) fn up(project: &Project, place: &Place, options: &UpOptions) -> Resul
     fs::create_dir_all(environment::mail_folder(project)?)?;
     control::apply(project, &[infra, services].concat(), Others::Stop)?;
     wait_until_healthy(place, &["api", "worker"])
-}
-
-fn build(project: &Project) -> Result<BTreeMap<String, PathBuf>> {
-    terminal::note("building api, worker and migrate (minutes the first time, seconds later)");
-    let start = Instant::now();
-    let binaries = binaries::build(project, &PACKAGES)?;
-    terminal::note(&format!("built in {:.1} s", start.elapsed().as_secs_f64()));
-    Ok(binaries)
 }
 
 /// The port of each service: the one it listens on now, the wanted one, or a free one.

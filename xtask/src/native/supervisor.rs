@@ -58,13 +58,8 @@ pub(crate) fn run(place: &Place) -> Result<()> {
 /// Stops what an earlier supervisor left running when it was killed. Ids alone prove nothing after
 /// a reboot: each process is compared by its start too.
 pub(crate) fn stop_leftovers(place: &Place) {
-    let record = fs::read_to_string(place.record()).unwrap_or_default();
-    let processes: Vec<Value> = serde_json::from_str(&record).unwrap_or_default();
-    for process in processes.iter().rev() {
-        let pid = process["pid"]
-            .as_u64()
-            .and_then(|pid| u32::try_from(pid).ok());
-        if let (Some(pid), Some(identity)) = (pid, process["identity"].as_str()) {
+    for process in recorded(place).unwrap_or_default().iter().rev() {
+        if let Some((pid, identity)) = id_of(process) {
             let gently = if process["interrupt"] == true {
                 Signal::INT
             } else {
@@ -74,6 +69,33 @@ pub(crate) fn stop_leftovers(place: &Place) {
         }
     }
     let _ = fs::remove_file(place.record());
+}
+
+/// Those of them that run, by name and id; none when the last supervisor ended in order.
+pub(crate) fn leftovers(place: &Place) -> Option<Vec<String>> {
+    let processes = recorded(place).filter(|processes| !processes.is_empty())?;
+    let alive = processes.iter().filter_map(|process| {
+        let (pid, identity) = id_of(process)?;
+        let name = process["name"].as_str()?;
+        (process::identity(pid).as_deref() == Some(identity)).then(|| format!("{name} (pid {pid})"))
+    });
+    Some(alive.collect())
+}
+
+/// The processes of the record. None without one, and for one that came here with a copy of another
+/// checkout, whose processes they are. (A checkout that is gone was moved here.)
+fn recorded(place: &Place) -> Option<Vec<Value>> {
+    let record: Value = serde_json::from_str(&fs::read_to_string(place.record()).ok()?).ok()?;
+    let root = Path::new(record["root"].as_str()?);
+    if root != place.root() && root.join(".slipway").exists() {
+        return None;
+    }
+    record["processes"].as_array().cloned()
+}
+
+fn id_of(process: &Value) -> Option<(u32, &str)> {
+    let pid = u32::try_from(process["pid"].as_u64()?).ok()?;
+    Some((pid, process["identity"].as_str()?))
 }
 
 fn accept(listener: &UnixListener, requests: &Sender<Request>) {
@@ -201,7 +223,7 @@ impl Supervisor<'_> {
 
     fn keep_record(&mut self) -> Result<()> {
         let processes: Vec<Value> = self.services.iter().filter_map(Service::record).collect();
-        let record = Value::from(processes).to_string();
+        let record = json!({ "root": self.place.root(), "processes": processes }).to_string();
         if record != self.recorded {
             write_whole(&self.place.record(), &record)?;
             self.recorded = record;

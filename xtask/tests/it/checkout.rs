@@ -107,7 +107,8 @@ impl Checkout {
     /// The id of a service's process; none while it waits for its restart.
     pub(crate) fn pid(&self, name: &str) -> Option<u32> {
         let record = fs::read_to_string(self.root.join(".slipway/native/processes.json")).unwrap();
-        let processes: Vec<Value> = serde_json::from_str(&record).unwrap();
+        let record: Value = serde_json::from_str(&record).unwrap();
+        let processes = record["processes"].as_array().unwrap();
         let process = processes.iter().find(|process| process["name"] == name)?;
         u32::try_from(process["pid"].as_u64()?).ok()
     }

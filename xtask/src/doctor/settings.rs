@@ -1,0 +1,155 @@
+//! `.env`: is it there, and does every line of it mean something.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use super::finding::{Finding, fail, ok, warn};
+use super::fix::Fix;
+use crate::project::Project;
+use crate::settings::documented;
+
+/// Beginnings of names that belong to other programs that read `.env`, or that services inherit.
+const OF_OTHERS: [&str; 5] = ["COMPOSE_", "DOCKER_", "BUILDKIT_", "CARGO_", "RUST_"];
+
+/// All of them; quick enough for before a start too.
+pub(super) fn all(project: &Project) -> Vec<Finding> {
+    let path = project.root().join(".env");
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let finding = "not there yet: `up` makes it from .env.example";
+            return vec![ok(".env", finding).fixed_by(Fix::Environment)];
+        }
+        Err(error) => {
+            let remedy = "`sudo chown \"$(id -u)\" .env`, and save it as UTF-8";
+            return vec![fail(".env", format!("cannot be read: {error}"), remedy)];
+        }
+    };
+    let mut findings = Vec::new();
+    if text.contains('\r') {
+        let finding = "has Windows line ends (CRLF), which not every reader of it drops";
+        findings.push(
+            warn(
+                ".env",
+                finding,
+                "save it with LF: `cargo xtask doctor --fix`",
+            )
+            .fixed_by(Fix::LineEnds(vec![path])),
+        );
+    }
+    findings.extend(unknown(project, &text));
+    findings.extend(at_compile_time(project));
+    if findings.is_empty() {
+        findings.push(ok(".env", "every line of it is a setting"));
+    }
+    findings
+}
+
+/// Names that nobody reads, with the one that was meant.
+fn unknown(project: &Project, text: &str) -> Vec<Finding> {
+    let Ok(settings) = project.settings() else {
+        return Vec::new();
+    };
+    let known = known(project);
+    let mut findings = Vec::new();
+    for line in text.lines().map(str::trim) {
+        if !line.is_empty() && !line.starts_with('#') && !line.contains('=') {
+            findings.push(warn(
+                ".env",
+                format!("`{line}` is no setting: it has no `=`"),
+                "write NAME=value, or `#` in front of it",
+            ));
+        }
+    }
+    for name in settings.names() {
+        let is_known = known.contains(name)
+            || name == "DATABASE_URL"
+            || OF_OTHERS.iter().any(|prefix| name.starts_with(prefix));
+        if is_known {
+            continue;
+        }
+        let remedy = match nearest(name, &known) {
+            Some(nearest) => format!("write {nearest}, if that was meant"),
+            None => "remove the line; .env.example has every setting".to_owned(),
+        };
+        findings.push(warn(".env", format!("nobody reads {name}"), remedy));
+    }
+    findings
+}
+
+/// The names of `.env.example`, each of them with `_FILE` too, and those of the compose files.
+fn known(project: &Project) -> BTreeSet<String> {
+    let mut names: BTreeSet<String> = BTreeSet::new();
+    for name in documented(project.root()) {
+        names.insert(format!("{name}_FILE"));
+        names.extend(name.strip_suffix("_FILE").map(str::to_owned));
+        names.insert(name);
+    }
+    for file in ["docker-compose.yml", "docker-compose.dev.yml"] {
+        let text = fs::read_to_string(project.root().join(file)).unwrap_or_default();
+        for rest in text.split("${").skip(1) {
+            let name = rest.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+            names.extend(name.take(1).map(str::to_owned));
+        }
+    }
+    names
+}
+
+/// sqlx's macros would ask a database instead of `.sqlx/`.
+fn at_compile_time(project: &Project) -> Option<Finding> {
+    let settings = project.settings().ok()?;
+    settings.names().find(|name| *name == "DATABASE_URL")?;
+    Some(fail(
+        ".env",
+        "has DATABASE_URL: every build then asks that database, and fails without it",
+        "remove the line: the services read DATABASE_HOST and its kin",
+    ))
+}
+
+/// The known name that differs least, if it differs in little.
+fn nearest<'a>(name: &str, known: &'a BTreeSet<String>) -> Option<&'a str> {
+    let upper = name.to_uppercase();
+    known
+        .iter()
+        .map(|known| (distance(&upper, known), known.as_str()))
+        .min()
+        .filter(|(distance, _)| *distance <= name.len() / 3)
+        .map(|(_, known)| known)
+}
+
+/// Levenshtein's: how many letters have to be put in, left out or replaced.
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.bytes().enumerate() {
+            let replaced = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_name_is_found_when_it_is_near() {
+        let known = ["API_PORT", "LOG_LEVEL", "PUBLIC_URL"]
+            .map(str::to_owned)
+            .into();
+        assert_eq!(nearest("API_PROT", &known), Some("API_PORT"));
+        assert_eq!(nearest("log_level", &known), Some("LOG_LEVEL"));
+        assert_eq!(nearest("SOMETHING_ELSE", &known), None);
+    }
+
+    #[test]
+    fn distances_are_counted_in_letters() {
+        assert_eq!(distance("kitten", "sitting"), 3);
+        assert_eq!(distance("", "abc"), 3);
+        assert_eq!(distance("same", "same"), 0);
+    }
+}

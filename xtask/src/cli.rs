@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use crate::native::kinds::Kind;
-use crate::{bench, chaos, db, doctor, down, fuzz, generate, logs, migrate, up, watch};
+use crate::{bench, chaos, db, deploy, doctor, down, fuzz, generate, logs, migrate, up, watch};
 
 /// The page of `cargo xtask --help`, grouped by what one wants to do. A test holds it complete.
 const PAGE: &str = "\
@@ -49,6 +49,9 @@ Prove it
              bench api -- --only me --json; nothing else should run beside it
   check      Format, clippy, rustdoc and .sqlx, as CI does
   ci         check and test
+
+Ship it
+  deploy     To Docker Swarm: check, migrate, roll out, watch; deploy status | rollback
 
 Begin with `cargo xtask up`. Nothing else has to be installed or prepared.
 
@@ -154,6 +157,11 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         action: db::Db,
     },
+    /// Bring docker/stack.yml to a Docker Swarm, and watch it until it stands
+    ///
+    /// Checks the Swarm, settings, secrets and image; starts the data services; runs the migrations
+    /// as a job; then rolls out. A service that does not become healthy is put back, and told of.
+    Deploy(deploy::Deploy),
     /// Write the start of a resource, a job or a migration
     Generate {
         #[command(subcommand)]

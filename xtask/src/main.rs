@@ -14,6 +14,7 @@ mod check;
 mod ci;
 mod cli;
 mod db;
+mod deploy;
 mod docker;
 mod doctor;
 mod down;
@@ -87,6 +88,7 @@ fn run(verb: Verb) -> Result<()> {
         Verb::Db {
             action: db::Db::Seed,
         } => exec::seed(&project),
+        Verb::Deploy(args) => deploy::run(&project, &args),
         Verb::Generate { what } => generate::run(&project, &what),
         Verb::Openapi { check } => openapi::run(&project, check),
         Verb::Doctor(args) => doctor::run(&project, &args),

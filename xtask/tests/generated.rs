@@ -57,6 +57,8 @@ impl Copy {
         let output = command
             .current_dir(&self.root)
             .env("CARGO_TARGET_DIR", &self.target)
+            // Compiled once and looked at again in a later run at best: the disk is worth more.
+            .env("CARGO_INCREMENTAL", "0")
             .stdin(Stdio::null())
             .output()
             .unwrap();

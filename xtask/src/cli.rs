@@ -22,7 +22,7 @@ Run it
 
 Look at it
   ps         Which services run, their health and addresses (--json)
-  logs       What they say: logs -f, logs -f worker
+  logs       What they say: logs -f, logs -f worker, logs --since 10m --level warn
   exec       Run a command in a service's surroundings: exec api env
   psql       The database's prompt
   redis-cli  The queue's prompt
@@ -34,8 +34,10 @@ Look at it
 Change it
   generate   Begin something: generate resource project name:text | job ship_order | migration NAME
   migrate    Move the schema: migrate run | status | revert | check | new NAME
-  db         db prepare writes .sqlx/, which checks the SQL at compile time
-             db seed makes demo accounts to log in with
+  db         db backup | backups | verify | restore: its data, in a file and back again
+             db reset | seed: begin with nothing, or with demo accounts to log in with
+             db rotate-password: new passwords, in the servers and in secrets/ together
+             db prepare writes .sqlx/, which checks the SQL at compile time
   openapi    Write api/openapi.json anew from the handlers (--check: only compare)
 
 Prove it
@@ -98,6 +100,9 @@ pub(crate) enum Verb {
         json: bool,
     },
     /// What the services say
+    ///
+    /// Readable, in the order of time, each line behind its service. In a pipe there are no colours;
+    /// with --raw lines are as they were written: `cargo xtask logs api --raw | jq .message`
     Logs(logs::Logs),
     /// Build what `up` would start
     Build,
@@ -152,7 +157,7 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         action: Option<migrate::Migrate>,
     },
-    /// The database and what is derived from it
+    /// The database: its data, its passwords, and what is derived from it
     Db {
         #[command(subcommand)]
         action: db::Db,

@@ -13,6 +13,7 @@ mod chaos;
 mod check;
 mod ci;
 mod cli;
+mod clock;
 mod db;
 mod deploy;
 mod docker;
@@ -21,11 +22,17 @@ mod down;
 mod e2e;
 mod exec;
 mod fuzz;
+<<<<<<< HEAD
 mod generate;
+=======
+mod interrupt;
+>>>>>>> main
 mod logs;
 mod migrate;
 mod native;
+mod nearest;
 mod openapi;
+mod permission;
 mod ports;
 mod project;
 mod ps;
@@ -51,7 +58,9 @@ use crate::project::Project;
 use crate::stack::Mode;
 
 fn main() -> ExitCode {
-    match run(Cli::parse().verb) {
+    let result = run(Cli::parse().verb);
+    interrupt::settle();
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             terminal::error(&format!("{error:#}"));
@@ -82,6 +91,7 @@ fn run(verb: Verb) -> Result<()> {
             &project,
             action.unwrap_or(migrate::Migrate::Run { args: Vec::new() }),
         ),
+<<<<<<< HEAD
         Verb::Db {
             action: db::Db::Prepare,
         } => db::prepare(&project),
@@ -90,6 +100,9 @@ fn run(verb: Verb) -> Result<()> {
         } => exec::seed(&project),
         Verb::Deploy(args) => deploy::run(&project, &args),
         Verb::Generate { what } => generate::run(&project, &what),
+=======
+        Verb::Db { action } => db::run(&project, action),
+>>>>>>> main
         Verb::Openapi { check } => openapi::run(&project, check),
         Verb::Doctor(args) => doctor::run(&project, &args),
         Verb::Test { redis, args } => test::run(&project, redis, &args),

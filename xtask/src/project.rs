@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::settings::Settings;
 use crate::stack::Mode;
+use crate::terminal;
 
 /// One checkout of the project.
 pub(crate) struct Project {
@@ -131,6 +132,9 @@ impl Project {
         if state.get(key) == Some(&value) {
             return Ok(());
         }
+        if let Some(original) = self.copied_from() {
+            self.set_copy_aside(&original)?;
+        }
         state["root"] = json!(self.root);
         state[key] = value;
         fs::create_dir_all(self.state_dir())?;
@@ -144,6 +148,30 @@ impl Project {
         let state: Value = serde_json::from_str(&text).ok()?;
         let root = PathBuf::from(state["root"].as_str()?);
         (root != self.root && root.join(".slipway").exists()).then_some(root)
+    }
+
+    /// Begins anew in a copied checkout. What came along may be torn, because the original's servers
+    /// wrote to it meanwhile, and it names processes and ports that are not ours.
+    fn set_copy_aside(&self, original: &Path) -> Result<()> {
+        let folder = self.state_dir();
+        let aside = (1..)
+            .map(|number| folder.join(format!("copied-{number}")))
+            .find(|aside| !aside.exists())
+            .context("no name is free")?;
+        fs::create_dir(&aside).with_context(|| format!("{} cannot be made", aside.display()))?;
+        for entry in fs::read_dir(&folder)? {
+            let entry = entry?;
+            if !entry.file_name().to_string_lossy().starts_with("copied-") {
+                fs::rename(entry.path(), aside.join(entry.file_name()))?;
+            }
+        }
+        terminal::note(&format!(
+            "this checkout is a copy of {}, which is left alone: here begin data of its own\n  \
+             what came along is in {}; remove it when you do not need it",
+            original.display(),
+            aside.display()
+        ));
+        Ok(())
     }
 
     fn state_file(&self) -> PathBuf {

@@ -5,10 +5,15 @@
 //! [`current`] hands the remembered one to every other verb.
 
 use std::fmt;
+use std::process::{Command, Stdio};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
+use crate::clock::Nanos;
+use crate::logs::View;
+use crate::logs::line::Level;
 use crate::project::Project;
+use crate::secrets::Role;
 
 /// How the stack runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,8 +63,14 @@ pub(crate) struct UpOptions {
 pub(crate) struct LogOptions {
     /// Go on with new lines as they come.
     pub(crate) follow: bool,
-    /// Lines of the past to begin with, of each service.
-    pub(crate) tail: usize,
+    /// Lines of the past to begin with, of each service; all when none.
+    pub(crate) tail: Option<usize>,
+    /// Nothing older than this.
+    pub(crate) since: Option<Nanos>,
+    /// Nothing below this.
+    pub(crate) level: Option<Level>,
+    /// As they were written.
+    pub(crate) raw: bool,
     /// All of them when empty.
     pub(crate) services: Vec<String>,
 }
@@ -141,8 +152,9 @@ pub(crate) trait Stack {
     /// The services that exist, running or not; empty when nothing was started.
     fn ps(&self) -> Result<Vec<ServiceState>>;
 
-    /// Prints logs, each line with its service.
-    fn logs(&self, options: &LogOptions) -> Result<()>;
+    /// Hands the lines of logs to `view`: first the past, then, when following, what comes. A
+    /// service that is not known is an error that names those that are.
+    fn logs(&self, options: &LogOptions, view: &mut View) -> Result<()>;
 
     /// Builds what `up` would start.
     fn build(&self) -> Result<()>;
@@ -164,11 +176,39 @@ pub(crate) trait Stack {
     /// through. The service need not run, but `needed` must.
     fn run_program(&self, service: &str, words: &[String], needed: &str) -> Result<()>;
 
+    /// A client program of Postgres (`psql`, `pg_dump`, `pg_restore`) that logs in as this role; its
+    /// input and output are the caller's to connect. Postgres must run.
+    fn postgres_client(&self, program: &str, role: &str) -> Result<Command>;
+
+    /// What the stack's Redis answers to one command of the user `slipway`.
+    fn ask_redis(&self, words: &[&str]) -> Result<String>;
+
+    /// Whether the role is let in with the password that its file in `secrets/` has. Postgres must run.
+    fn takes_password(&self, role: &Role) -> Result<bool>;
+
+    /// Whether an earlier `up` in this mode has left data.
+    fn has_data(&self) -> Result<bool>;
+
     /// Does this to one service.
     fn inflict(&self, service: &str, fault: Fault) -> Result<()>;
 
     /// Addresses worth opening, for the end of `up`: label and URL or path.
     fn links(&self) -> Result<Vec<(String, String)>>;
+}
+
+/// What a client program prints; it must succeed.
+///
+/// # Errors
+/// With what it said.
+pub(crate) fn answer(command: &mut Command) -> Result<String> {
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("{} cannot be started", command.get_program().display()))?;
+    if !output.status.success() {
+        bail!("{}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 /// The implementation of `mode`.

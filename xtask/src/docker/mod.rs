@@ -1,25 +1,29 @@
 //! The stack in containers, by `docker compose`.
 
+mod clients;
 mod compose;
 mod containers;
 mod engine;
 mod failure;
 mod images;
 mod infra;
+mod logs;
 mod ports;
 mod throw_away;
 mod up;
 
-use std::io::{BufRead, BufReader, IsTerminal, Write};
+use std::io::IsTerminal;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
 use self::compose::Compose;
 use self::ports::PORTS;
+use crate::logs::View;
 use crate::project::Project;
+use crate::secrets::{self, Role};
 use crate::stack::{Fault, LogOptions, Mode, ServiceState, Stack, UpOptions};
 
 pub(crate) use self::engine::{Engine, Reason, compose_version, describe};
@@ -172,13 +176,13 @@ impl Stack for Docker<'_> {
         let mut words = vec!["--profile", "*", "down", "--remove-orphans"];
         if volumes {
             words.push("--volumes");
-            self.project
-                .remember("docker_secrets", serde_json::Value::Null)?;
+            secrets::fit::unsettle(self.project, Mode::Docker)?;
         }
         compose.run(&words)
     }
 
     fn restart(&self, services: &[String]) -> Result<()> {
+        secrets::fit::require_settled(self.project, Mode::Docker)?;
         let compose = self.compose()?;
         let running = containers::list(&compose)?;
         let mut names: Vec<&str> = services.iter().map(String::as_str).collect();
@@ -204,19 +208,8 @@ impl Stack for Docker<'_> {
             .collect())
     }
 
-    fn logs(&self, options: &LogOptions) -> Result<()> {
-        let tail = options.tail.to_string();
-        let mut words = vec!["logs", "--tail", &tail];
-        if options.follow {
-            words.push("--follow");
-        }
-        words.extend(options.services.iter().map(String::as_str));
-        let command = self.compose()?.command(&words);
-        if std::io::stdout().is_terminal() {
-            replace(command)
-        } else {
-            print_plain(command)
-        }
+    fn logs(&self, options: &LogOptions, view: &mut View) -> Result<()> {
+        logs::show(self, options, view)
     }
 
     fn build(&self) -> Result<()> {
@@ -233,29 +226,15 @@ impl Stack for Docker<'_> {
     }
 
     fn psql(&self, args: &[String]) -> Result<()> {
-        // By the socket, which needs no password: whoever may `exec` is trusted already.
-        let mut words = vec![
-            "postgres",
-            "psql",
-            "--username",
-            "slipway_owner",
-            "--dbname",
-            "slipway",
-        ];
-        words.extend(args.iter().map(String::as_str));
-        self.replace_by_exec(&words)
+        self.become_psql(args)
     }
 
     fn redis_cli(&self, args: &[String]) -> Result<()> {
-        // The password goes from its file into the environment of this one process.
-        let script =
-            "REDISCLI_AUTH=$(cat /run/secrets/redis_password) exec redis-cli --user slipway \"$@\"";
-        let mut words = vec!["redis", "sh", "-c", script, "redis-cli"];
-        words.extend(args.iter().map(String::as_str));
-        self.replace_by_exec(&words)
+        self.become_redis_cli(args)
     }
 
     fn migrate(&self, args: &[String]) -> Result<()> {
+        secrets::fit::require_settled(self.project, Mode::Docker)?;
         if self.is_infra() {
             let words = cargo_run("migrations", "migrate", args);
             return replace(infra::command(self.project, "migrate", &words)?);
@@ -274,6 +253,7 @@ impl Stack for Docker<'_> {
     }
 
     fn run_program(&self, service: &str, words: &[String], _needed: &str) -> Result<()> {
+        secrets::fit::require_settled(self.project, Mode::Docker)?;
         if self.is_infra() {
             let words = cargo_run(service, service, words);
             return replace(infra::command(self.project, service, &words)?);
@@ -289,6 +269,22 @@ impl Stack for Docker<'_> {
         args.push(service);
         args.extend(words.iter().map(String::as_str));
         replace(self.compose()?.command(&args))
+    }
+
+    fn postgres_client(&self, program: &str, role: &str) -> Result<Command> {
+        self.postgres_program(program, role)
+    }
+
+    fn ask_redis(&self, words: &[&str]) -> Result<String> {
+        self.redis_answer(words)
+    }
+
+    fn takes_password(&self, role: &Role) -> Result<bool> {
+        self.lets_in(role)
+    }
+
+    fn has_data(&self) -> Result<bool> {
+        self.has_volume()
     }
 
     fn inflict(&self, service: &str, fault: Fault) -> Result<()> {
@@ -330,32 +326,6 @@ fn cargo_run(package: &str, binary: &str, args: &[String]) -> Vec<String> {
 fn no_terminal() -> Option<&'static str> {
     let is_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     (!is_terminal).then_some("-T")
-}
-
-/// Runs a command whose lines go into a file or another program: without the "erase this line" that
-/// Compose 2.26 begins each with, also where there is no terminal.
-fn print_plain(mut command: Command) -> Result<()> {
-    let mut child = command
-        .stdout(Stdio::piped())
-        .spawn()
-        .context("`docker` cannot be started")?;
-    let lines = child.stdout.take().context("its output cannot be read")?;
-    let mut out = std::io::stdout().lock();
-    for line in BufReader::new(lines).split(b'\n') {
-        let line = line?;
-        let plain = line.strip_prefix(b"\x1b[2K").unwrap_or(&line);
-        // Nobody reads on, as after `| head`.
-        if out
-            .write_all(plain)
-            .and_then(|()| out.write_all(b"\n"))
-            .is_err()
-        {
-            child.kill()?;
-            break;
-        }
-    }
-    child.wait()?;
-    Ok(())
 }
 
 /// Becomes the command, so that signals and exit codes pass straight through.

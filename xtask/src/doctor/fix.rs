@@ -91,17 +91,15 @@ fn apply(project: &Project, fix: &Fix) -> Result<Outcome> {
         }
         Fix::LineEnds(paths) => {
             paths.iter().try_for_each(|path| make_lf(path))?;
-            Ok(Outcome::Done(format!(
-                "{} have LF now",
-                counted(paths.len(), "file")
-            )))
+            let plural = if paths.len() == 1 { "" } else { "s" };
+            Ok(Outcome::Done(format!("LF in {} file{plural}", paths.len())))
         }
         Fix::Leftovers => {
             native::stop_leftovers(project);
             done("stopped what the killed supervisor had left")
         }
         Fix::OfflineData => {
-            db::prepare(project)?;
+            db::prepare::run(project)?;
             done("wrote .sqlx/ anew: commit it")
         }
         Fix::Servers => {
@@ -153,8 +151,4 @@ fn install_toolchain(channel: &str) -> Result<Outcome> {
         bail!("`rustup toolchain install {channel}` failed; it says why above");
     }
     Ok(Outcome::Done(format!("installed Rust {channel}")))
-}
-
-fn counted(count: usize, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }

@@ -157,7 +157,7 @@ fn resource(project: &Project, args: &Resource) -> Result<()> {
         ));
         return Ok(());
     }
-    let followed = db::prepare(project).and_then(|()| openapi::run(project, false));
+    let followed = db::prepare::run(project).and_then(|()| openapi::run(project, false));
     followed.context("the files are written; what follows them failed")?;
     terminal::note(&format!("next: {test}, then cargo xtask up"));
     Ok(())

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `servers`, `packages`, `account` | finding or installing Postgres and Redis, and who runs them |
 //! | `postgres`, `redis`, `binaries`, `environment` | how each service is made and run |
+//! | `clients` | psql and redis-cli, logged in |
 //! | `plan`, `probe` | what travels to the supervisor |
 //! | `supervisor`, `service`, `control` | the parent of all services, and speaking with it |
 //! | `start` | `up`, in order |
@@ -13,6 +14,7 @@
 
 pub(crate) mod account;
 mod binaries;
+mod clients;
 mod control;
 mod environment;
 pub(crate) mod kinds;
@@ -41,7 +43,10 @@ use serde_json::{Value, json};
 use self::control::Place;
 use self::environment::Ports;
 pub(crate) use self::{binaries::build, environment::inherited};
+use crate::logs::View;
+use crate::nearest::unknown_service;
 use crate::project::Project;
+use crate::secrets::{self, Role};
 use crate::stack::{Fault, LogOptions, Mode, ServiceState, Stack, UpOptions};
 use crate::terminal;
 
@@ -70,27 +75,8 @@ pub(crate) fn found_servers() -> (Option<String>, Option<String>) {
 
 /// Whether the passwords in `secrets/` open the native database. None while it does not run.
 pub(crate) fn secrets_fit(project: &Project) -> Option<bool> {
-    let place = Place::at(project.root());
-    let services = control::status(&place).ok()??;
-    let postgres = services
-        .iter()
-        .find(|status| status.name == "postgres" && status.state == "running")?;
-    let port = postgres.address.rsplit_once(':')?.1.parse().ok()?;
-    postgres::write_passwords(project, &place, port).ok()?;
-    let mut psql = postgres::psql(
-        &place,
-        &servers::postgres(None)?,
-        port,
-        "slipway_owner",
-        "slipway",
-    );
-    Some(
-        psql.args(["-X", "-q", "-c", "select 1"])
-            .output()
-            .ok()?
-            .status
-            .success(),
-    )
+    let misfits = secrets::fit::misfits(&Native::new(project)).ok()?;
+    Some(misfits.is_empty())
 }
 
 /// What a killed supervisor left running, as `postgres (pid 12)`. None while a supervisor lives, or
@@ -153,6 +139,16 @@ impl<'a> Native<'a> {
         bail!("{service} does not run: start it with `cargo xtask up`")
     }
 
+    /// What the supervisor has, or else all: a log of what runs no longer is in nobody's way then.
+    fn running_or_all(&self) -> Result<Vec<String>> {
+        let running = control::status(&self.place)?.unwrap_or_default();
+        let mut names: Vec<String> = running.into_iter().map(|status| status.name).collect();
+        if names.is_empty() {
+            names = SERVICES.map(str::to_owned).to_vec();
+        }
+        Ok(names)
+    }
+
     /// The services named, or all that the supervisor has; a name it has not is an error.
     fn named(&self, services: &[String]) -> Result<Vec<String>> {
         let all: Vec<String> = self
@@ -161,10 +157,8 @@ impl<'a> Native<'a> {
             .map(|status| status.name)
             .collect();
         if let Some(unknown) = services.iter().find(|name| !all.contains(name)) {
-            bail!(
-                "no service `{unknown}` runs here; there are {}",
-                all.join(", ")
-            );
+            let all: Vec<&str> = all.iter().map(String::as_str).collect();
+            bail!(unknown_service(unknown, &all));
         }
         Ok(if services.is_empty() {
             all
@@ -180,7 +174,7 @@ impl Stack for Native<'_> {
     }
 
     fn up(&self, options: &UpOptions) -> Result<Vec<ServiceState>> {
-        start::up(self.project, &self.place, options)?;
+        start::up(self, options)?;
         self.ps()
     }
 
@@ -205,6 +199,7 @@ impl Stack for Native<'_> {
     }
 
     fn restart(&self, services: &[String]) -> Result<()> {
+        secrets::fit::require_settled(self.project, Mode::Native)?;
         let names = self.named(services)?;
         for name in names.iter().rev() {
             self.ask("stop", name)?;
@@ -237,26 +232,22 @@ impl Stack for Native<'_> {
         Ok(services.into_iter().map(shown).collect())
     }
 
-    fn logs(&self, options: &LogOptions) -> Result<()> {
-        let known = SERVICES.iter().chain(&["supervisor"]);
-        if let Some(unknown) = options
+    fn logs(&self, options: &LogOptions, view: &mut View) -> Result<()> {
+        let known: Vec<&str> = SERVICES.into_iter().chain(["supervisor"]).collect();
+        if let Some(word) = options
             .services
             .iter()
-            .find(|name| !known.clone().any(|known| known == name))
+            .find(|name| !known.contains(&name.as_str()))
         {
-            bail!("no service `{unknown}`; there are {}", SERVICES.join(", "));
+            bail!(unknown_service(word, &known));
         }
-        let all = || SERVICES.iter().map(|name| (*name).to_owned()).collect();
-        let names = if options.services.is_empty() {
-            all()
+        let services = if options.services.is_empty() {
+            self.running_or_all()?
         } else {
             options.services.clone()
         };
-        let files: Vec<_> = names
-            .into_iter()
-            .map(|name| (name.clone(), self.place.log(&name)))
-            .collect();
-        logs::show(&files, options.tail, options.follow)
+        let folder = self.project.state_dir().join("logs");
+        logs::show(&folder, &services, options, view)
     }
 
     fn build(&self) -> Result<()> {
@@ -283,34 +274,23 @@ impl Stack for Native<'_> {
     }
 
     fn psql(&self, args: &[String]) -> Result<()> {
-        self.require("postgres")?;
-        let (postgres, _) = servers::ensure(false, false)?;
-        let mut psql = postgres::psql(
-            &self.place,
-            &postgres,
-            self.port("postgres")?,
-            "slipway_owner",
-            "slipway",
-        );
-        Err(psql.args(args).exec()).context("psql cannot be run")
+        self.become_psql(args)
     }
 
     fn redis_cli(&self, args: &[String]) -> Result<()> {
-        self.require("redis")?;
-        let redis = servers::redis().context("no Redis is installed")?;
-        let mut cli = redis::cli(self.project, &redis, self.port("redis")?)?;
-        Err(cli.args(args).exec())
-            .with_context(|| format!("{} cannot be run", redis.cli().display()))
+        self.become_redis_cli(args)
     }
 
     fn migrate(&self, args: &[String]) -> Result<()> {
         self.require("postgres")?;
+        secrets::fit::require_settled(self.project, Mode::Native)?;
         let binaries = binaries::build(self.project, &["migrations"])?;
         start::migrate(self.project, self.ports()?, &binaries, args)
     }
 
     fn run_program(&self, service: &str, words: &[String], needed: &str) -> Result<()> {
         self.require(needed)?;
+        secrets::fit::require_settled(self.project, Mode::Native)?;
         // All that `up` builds: alone, a package would be compiled anew with fewer features.
         let binaries = binaries::build(self.project, &start::PACKAGES)?;
         let program = binaries
@@ -324,6 +304,22 @@ impl Stack for Native<'_> {
             .envs(environment::of(self.project, self.ports()?, service)?)
             .current_dir(self.project.root());
         Err(command.exec()).with_context(|| format!("{service} cannot be started"))
+    }
+
+    fn postgres_client(&self, program: &str, role: &str) -> Result<Command> {
+        self.postgres_program(program, role)
+    }
+
+    fn ask_redis(&self, words: &[&str]) -> Result<String> {
+        self.redis_answer(words)
+    }
+
+    fn takes_password(&self, role: &Role) -> Result<bool> {
+        secrets::lets_in(self.postgres_program("psql", role.name)?, None)
+    }
+
+    fn has_data(&self) -> Result<bool> {
+        Ok(self.version_of_data().is_some())
     }
 
     fn inflict(&self, service: &str, fault: Fault) -> Result<()> {

@@ -17,6 +17,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::control::{DEATH, Place};
+use super::logs;
 use super::plan::Spec;
 use super::process;
 use super::service::Service;
@@ -250,7 +251,7 @@ impl Supervisor<'_> {
 fn rotate(path: &Path, limit: u64) -> std::io::Result<()> {
     match fs::metadata(path) {
         Ok(meta) if meta.len() > limit => {
-            fs::copy(path, path.with_extension("log.1"))?;
+            fs::copy(path, logs::moved_aside(path))?;
             File::options().write(true).open(path)?.set_len(0)
         }
         _ => Ok(()),

@@ -104,18 +104,7 @@ fn what_a_killed_supervisor_left_is_taken_over_or_stopped() {
     };
     checkout.ok(&UP);
     let address = checkout.service("redis")["address"].clone();
-    let supervisor = |checkout: &Checkout| {
-        let all = checkout.processes();
-        let services = [checkout.pid("postgres"), checkout.pid("redis")];
-        let is_supervisor = |pid: &u32| {
-            fs::read_to_string(format!("/proc/{pid}/cmdline"))
-                .is_ok_and(|line| line.contains("supervise"))
-        };
-        all.into_iter()
-            .find(|pid| !services.contains(&Some(*pid)) && is_supervisor(pid))
-            .unwrap()
-    };
-    kill(supervisor(&checkout));
+    kill(checkout.supervisor());
     checkout.ok(&UP);
     assert_eq!(
         checkout.service("redis")["address"],
@@ -124,7 +113,7 @@ fn what_a_killed_supervisor_left_is_taken_over_or_stopped() {
     );
     assert_eq!(checkout.ok(&["psql", "-Atc", "SELECT 1"]), "1\n");
 
-    kill(supervisor(&checkout));
+    kill(checkout.supervisor());
     checkout.ok(&["down"]);
     eventually("all processes are gone", || checkout.processes().is_empty());
 }
@@ -143,21 +132,6 @@ fn a_service_that_cannot_start_is_named_with_its_last_words() {
     }
     fs::write(&config, good).unwrap();
     checkout.ok(&UP);
-}
-
-#[test]
-fn secrets_that_no_longer_fit_are_explained() {
-    let Some(checkout) = Checkout::with_servers() else {
-        return;
-    };
-    checkout.ok(&UP);
-    checkout.ok(&["down"]);
-    fs::remove_dir_all(checkout.root.join("secrets")).unwrap();
-    let said = checkout.refused(&UP);
-    assert!(
-        said.contains("secrets/ does not fit") && said.contains("down --volumes"),
-        "{said}"
-    );
 }
 
 #[test]
@@ -187,27 +161,4 @@ fn no_secret_is_in_a_process_list_or_an_environment() {
             );
         }
     }
-}
-
-#[test]
-fn logs_are_those_of_the_services_named() {
-    let Some(checkout) = Checkout::with_servers() else {
-        return;
-    };
-    checkout.ok(&UP);
-    let all = checkout.ok(&["logs"]);
-    assert!(
-        all.contains("postgres |") && all.contains("redis    |"),
-        "{all}"
-    );
-    assert!(!checkout.ok(&["logs", "redis"]).contains("postgres"));
-    assert_eq!(
-        checkout.ok(&["logs", "-n", "1", "redis"]).lines().count(),
-        1
-    );
-    assert!(
-        checkout
-            .refused(&["logs", "radish"])
-            .contains("no service `radish`")
-    );
 }

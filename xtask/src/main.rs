@@ -22,11 +22,8 @@ mod down;
 mod e2e;
 mod exec;
 mod fuzz;
-<<<<<<< HEAD
 mod generate;
-=======
 mod interrupt;
->>>>>>> main
 mod logs;
 mod migrate;
 mod native;
@@ -91,7 +88,6 @@ fn run(verb: Verb) -> Result<()> {
             &project,
             action.unwrap_or(migrate::Migrate::Run { args: Vec::new() }),
         ),
-<<<<<<< HEAD
         Verb::Db {
             action: db::Db::Prepare,
         } => db::prepare(&project),
@@ -100,9 +96,7 @@ fn run(verb: Verb) -> Result<()> {
         } => exec::seed(&project),
         Verb::Deploy(args) => deploy::run(&project, &args),
         Verb::Generate { what } => generate::run(&project, &what),
-=======
         Verb::Db { action } => db::run(&project, action),
->>>>>>> main
         Verb::Openapi { check } => openapi::run(&project, check),
         Verb::Doctor(args) => doctor::run(&project, &args),
         Verb::Test { redis, args } => test::run(&project, redis, &args),

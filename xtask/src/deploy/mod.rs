@@ -157,12 +157,13 @@ fn rollback(project: &Project, common: &Common, dry_run: bool) -> Result<()> {
     let states = swarm.deployed()?;
     let back: Vec<String> = states
         .into_iter()
-        .filter(|service| OURS.contains(&service.name.as_str()) && service.previous.is_some())
+        .filter(|service| OURS.contains(&service.name.as_str()) && service.can_go_back())
         .map(|service| service.name)
         .collect();
     if back.is_empty() {
         bail!(
-            "there is nothing to go back to: `{}` was deployed once\n  next: cargo xtask deploy status",
+            "there is nothing to go back to: `{}` was deployed once, or is back already\n  \
+             next: cargo xtask deploy status",
             common.stack
         );
     }

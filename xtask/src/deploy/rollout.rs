@@ -110,7 +110,7 @@ impl<'a> Rollout<'a> {
         let mut undone = Vec::new();
         for service in self.states()? {
             let has_it = matches!(service.update.as_deref(), Some("updating" | "completed"));
-            if has_it && service.previous.is_some() && services.contains(&service.name.as_str()) {
+            if has_it && service.can_go_back() && services.contains(&service.name.as_str()) {
                 self.swarm.roll_back(&service.name)?;
                 undone.push(service.name);
             }

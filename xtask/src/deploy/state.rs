@@ -40,6 +40,14 @@ impl ServiceState {
         }
     }
 
+    /// There is a release before. Behind one that was put back already stands the one that it was
+    /// put back from: to go back there would be to go forward.
+    pub(super) fn can_go_back(&self) -> bool {
+        let is_back = self.update.as_deref();
+        let is_back = is_back.is_some_and(|update| update.starts_with("rollback"));
+        self.previous.is_some() && !is_back
+    }
+
     /// In one word or two.
     fn summary(&self) -> (String, Style) {
         let (word, style) = match self.update.as_deref() {
@@ -242,6 +250,12 @@ mod tests {
         };
         assert_eq!(api.failed, [failed]);
         assert!(!api.is_whole() && migrate.is_whole());
+        assert!(!api.can_go_back(), "it is back already");
+        let updated = ServiceState {
+            update: Some("completed".to_owned()),
+            ..api.clone()
+        };
+        assert!(updated.can_go_back() && !migrate.can_go_back());
         let table = table(&states);
         assert!(table.contains("ended with exit code 1"), "{table}");
         assert!(document("shop", &states).contains(r#""state":"done""#));

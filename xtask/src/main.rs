@@ -88,12 +88,6 @@ fn run(verb: Verb) -> Result<()> {
             &project,
             action.unwrap_or(migrate::Migrate::Run { args: Vec::new() }),
         ),
-        Verb::Db {
-            action: db::Db::Prepare,
-        } => db::prepare(&project),
-        Verb::Db {
-            action: db::Db::Seed,
-        } => exec::seed(&project),
         Verb::Deploy(args) => deploy::run(&project, &args),
         Verb::Generate { what } => generate::run(&project, &what),
         Verb::Db { action } => db::run(&project, action),

@@ -32,7 +32,8 @@ Look at it
              doctor --fix does the remedies that lose nothing
 
 Change it
-  migrate    Move the schema: migrate run | status | revert | check | new NAME
+  migrate    Move the schema: migrate run | status | revert | new NAME
+             migrate check finds files that would hurt, without a database
   db         db prepare writes .sqlx/, which checks the SQL at compile time
              db seed makes demo accounts to log in with
   openapi    Write api/openapi.json anew from the handlers (--check: only compare)
@@ -46,7 +47,7 @@ Prove it
              chaos --seconds 300 --seed 7; without a seed, a minute as CI does
   bench      Measure: bench queue | outbox | api
              bench api -- --only me --json; nothing else should run beside it
-  check      Format, clippy, rustdoc and .sqlx, as CI does
+  check      Format, migrations, clippy, rustdoc and .sqlx, as CI does
   ci         check and test
 
 Begin with `cargo xtask up`. Nothing else has to be installed or prepared.
@@ -213,7 +214,7 @@ pub(crate) enum Verb {
         #[arg(last = true)]
         args: Vec<String>,
     },
-    /// Format, clippy, rustdoc and .sqlx, as CI does
+    /// Format, migrations, clippy, rustdoc and .sqlx, as CI does
     Check,
     /// check, then test
     Ci,

@@ -27,6 +27,7 @@ mod migrate;
 mod native;
 mod nearest;
 mod openapi;
+mod permission;
 mod ports;
 mod project;
 mod ps;

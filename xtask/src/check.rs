@@ -52,7 +52,7 @@ pub(crate) fn run(project: &Project) -> Result<()> {
             "correct the comments above",
         )
     })?;
-    step(".sqlx", || db::check(project))
+    step(".sqlx", || db::prepare::check(project))
 }
 
 fn step(name: &str, check: impl FnOnce() -> Result<()>) -> Result<()> {

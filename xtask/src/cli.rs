@@ -34,8 +34,10 @@ Look at it
 Change it
   migrate    Move the schema: migrate run | status | revert | new NAME
              migrate check finds files that would hurt, without a database
-  db         db prepare writes .sqlx/, which checks the SQL at compile time
-             db seed makes demo accounts to log in with
+  db         db backup | backups | verify | restore: its data, in a file and back again
+             db reset | seed: begin with nothing, or with demo accounts to log in with
+             db rotate-password: new passwords, in the servers and in secrets/ together
+             db prepare writes .sqlx/, which checks the SQL at compile time
   openapi    Write api/openapi.json anew from the handlers (--check: only compare)
 
 Prove it
@@ -152,7 +154,7 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         action: Option<migrate::Migrate>,
     },
-    /// The database and what is derived from it
+    /// The database: its data, its passwords, and what is derived from it
     Db {
         #[command(subcommand)]
         action: db::Db,

@@ -86,12 +86,7 @@ fn run(verb: Verb) -> Result<()> {
             &project,
             action.unwrap_or(migrate::Migrate::Run { args: Vec::new() }),
         ),
-        Verb::Db {
-            action: db::Db::Prepare,
-        } => db::prepare(&project),
-        Verb::Db {
-            action: db::Db::Seed,
-        } => exec::seed(&project),
+        Verb::Db { action } => db::run(&project, action),
         Verb::Openapi { check } => openapi::run(&project, check),
         Verb::Doctor(args) => doctor::run(&project, &args),
         Verb::Test { redis, args } => test::run(&project, redis, &args),

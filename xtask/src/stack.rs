@@ -5,13 +5,15 @@
 //! [`current`] hands the remembered one to every other verb.
 
 use std::fmt;
+use std::process::{Command, Stdio};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use crate::clock::Nanos;
 use crate::logs::View;
 use crate::logs::line::Level;
 use crate::project::Project;
+use crate::secrets::Role;
 
 /// How the stack runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -177,11 +179,39 @@ pub(crate) trait Stack {
     /// through. The service need not run, but `needed` must.
     fn run_program(&self, service: &str, words: &[String], needed: &str) -> Result<()>;
 
+    /// A client program of Postgres (`psql`, `pg_dump`, `pg_restore`) that logs in as this role; its
+    /// input and output are the caller's to connect. Postgres must run.
+    fn postgres_client(&self, program: &str, role: &str) -> Result<Command>;
+
+    /// What the stack's Redis answers to one command of the user `slipway`.
+    fn ask_redis(&self, words: &[&str]) -> Result<String>;
+
+    /// Whether the role is let in with the password that its file in `secrets/` has. Postgres must run.
+    fn takes_password(&self, role: &Role) -> Result<bool>;
+
+    /// Whether an earlier `up` in this mode has left data.
+    fn has_data(&self) -> Result<bool>;
+
     /// Does this to one service.
     fn inflict(&self, service: &str, fault: Fault) -> Result<()>;
 
     /// Addresses worth opening, for the end of `up`: label and URL or path.
     fn links(&self) -> Result<Vec<(String, String)>>;
+}
+
+/// What a client program prints; it must succeed.
+///
+/// # Errors
+/// With what it said.
+pub(crate) fn answer(command: &mut Command) -> Result<String> {
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("{} cannot be started", command.get_program().display()))?;
+    if !output.status.success() {
+        bail!("{}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 /// The implementation of `mode`.

@@ -68,13 +68,8 @@ fn start<'a>(
     if settings::ensure_file(project)? {
         terminal::note("made .env from .env.example");
     }
-    let made = secrets::ensure(project)?;
-    if made.len() > secrets::WORDS.len() {
-        terminal::note("made secrets/ (one file each, random, not in git)");
-    } else if !made.is_empty() {
-        terminal::note(&format!("made in secrets/: {}", made.join(", ")));
-    }
     let mode = choose(project, forced)?;
+    make_secrets(project, mode, options.yes)?;
     doctor::before_up(project, mode)?;
     leave_other_mode(project, mode)?;
     // Before the start, so that `ps`, `logs` and `down` know where to look when it fails half-way.
@@ -82,6 +77,20 @@ fn start<'a>(
     let stack = stack::of(mode, project)?;
     let services = stack.up(options)?;
     Ok((stack, services))
+}
+
+/// Makes what is missing in `secrets/`.
+fn make_secrets(project: &Project, mode: Mode, yes: bool) -> Result<()> {
+    if stack::of(mode, project)?.has_data()? {
+        secrets::fit::permit_new_keys(project, yes)?;
+    }
+    let made = secrets::ensure(project)?;
+    if made.len() > secrets::WORDS.len() {
+        terminal::note("made secrets/ (one file each, random, not in git)");
+    } else if !made.is_empty() {
+        terminal::note(&format!("made in secrets/: {}", made.join(", ")));
+    }
+    Ok(())
 }
 
 /// The mode to run in, said in one line with the reason.

@@ -124,6 +124,10 @@ pub(super) fn parse(text: &str) -> Result<Vec<Container>> {
 /// What the engine knows about one container beyond `ps`.
 #[derive(Debug)]
 pub(super) struct Details {
+    /// As [`Container::state`], at the moment of all that is said here.
+    pub(super) state: String,
+    /// As [`Container::health`].
+    pub(super) health: String,
     /// RFC 3339. Changes with every start.
     pub(super) started_at: String,
     pub(super) exit_code: i64,
@@ -171,7 +175,10 @@ impl Details {
             .iter()
             .find(|check| check["ExitCode"] == 0)
             .and_then(|check| check["End"].as_str());
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         Self {
+            state: text(&state["Status"]),
+            health: text(&state["Health"]["Status"]),
             started_at: started_at.to_owned(),
             exit_code: state["ExitCode"].as_i64().unwrap_or(0),
             killed_for_memory: state["OOMKilled"] == true,

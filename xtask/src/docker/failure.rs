@@ -1,6 +1,7 @@
 //! Why a service did not come up: its exit code, its last lines, and what to do next.
 
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
@@ -11,13 +12,15 @@ use crate::stack::ServiceFailure;
 /// How many lines of its log are shown.
 const LINES: usize = 15;
 
+/// How long a crashed service may take to crash again.
+const AT_REST: Duration = Duration::from_secs(5);
+
 /// The first service, in the order of their start, that failed. None when all look well.
 ///
 /// One that never started comes before all others: Compose gives up at once, and those that it was
 /// still waiting for then look as if they had been too slow.
 pub(super) fn find(compose: &Compose) -> Result<Option<ServiceFailure>> {
-    let containers = containers::list(compose)?;
-    let details = containers::details(&containers)?;
+    let (containers, details) = at_rest(compose)?;
     let mut both: Vec<_> = containers.iter().zip(&details).collect();
     both.sort_by_key(|(container, details)| (details.error.is_empty(), order(&container.service)));
     for (container, details) in both {
@@ -32,6 +35,28 @@ pub(super) fn find(compose: &Compose) -> Result<Option<ServiceFailure>> {
         }
     }
     Ok(None)
+}
+
+/// What runs, at a moment when none of it has just been started again: then it would have neither an
+/// exit code nor last words.
+fn at_rest(compose: &Compose) -> Result<(Vec<Container>, Vec<Details>)> {
+    let end = Instant::now() + AT_REST;
+    loop {
+        let mut containers = containers::list(compose)?;
+        let details = containers::details(&containers)?;
+        // The list is a moment older, and may tell of the start before.
+        for (container, details) in containers.iter_mut().zip(&details) {
+            container.state.clone_from(&details.state);
+            container.health.clone_from(&details.health);
+        }
+        let is_under_way = details.iter().any(|details| {
+            details.restarts > 0 && details.exit_code == 0 && details.health != "healthy"
+        });
+        if !is_under_way || Instant::now() > end {
+            return Ok((containers, details));
+        }
+        super::pause(Duration::from_millis(50));
+    }
 }
 
 /// A service fails because of one that starts before it, so that one is named.
@@ -109,8 +134,8 @@ fn next_step(service: &str, details: &Details, lines: &[String]) -> String {
         return "correct the code: the next save builds again".to_owned();
     }
     if said("password authentication failed") || said("WRONGPASS") {
-        return "remove .slipway/state.json and run `cargo xtask up` again: it sets the passwords \
-                of the volume to those in secrets/"
+        return "`cargo xtask up`: it sets the passwords of the data to those in secrets/, and says \
+                which"
             .to_owned();
     }
     if said("No space left on device") {

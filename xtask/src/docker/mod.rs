@@ -1,5 +1,6 @@
 //! The stack in containers, by `docker compose`.
 
+mod clients;
 mod compose;
 mod containers;
 mod engine;
@@ -23,6 +24,7 @@ use self::ports::PORTS;
 use crate::logs::View;
 use crate::migrate;
 use crate::project::Project;
+use crate::secrets::{self, Role};
 use crate::stack::{Fault, LogOptions, Mode, ServiceState, Stack, UpOptions};
 
 pub(crate) use self::engine::{Engine, Reason, compose_version, describe};
@@ -137,6 +139,7 @@ impl<'a> Docker<'a> {
     /// The binary `migrate`, in a container of its own; `-T` where there is no terminal.
     fn migrate_command(&self, args: &[String], no_terminal: Option<&str>) -> Result<Command> {
         self.require("postgres")?;
+        secrets::fit::require_settled(self.project, Mode::Docker)?;
         if self.is_infra() {
             let words = cargo_run("migrations", "migrate", args);
             return infra::command(self.project, "migrate", &words);
@@ -206,13 +209,13 @@ impl Stack for Docker<'_> {
         let mut words = vec!["--profile", "*", "down", "--remove-orphans"];
         if volumes {
             words.push("--volumes");
-            self.project
-                .remember("docker_secrets", serde_json::Value::Null)?;
+            secrets::fit::unsettle(self.project, Mode::Docker)?;
         }
         compose.run(&words)
     }
 
     fn restart(&self, services: &[String]) -> Result<()> {
+        secrets::fit::require_settled(self.project, Mode::Docker)?;
         let compose = self.compose()?;
         let running = containers::list(&compose)?;
         let mut names: Vec<&str> = services.iter().map(String::as_str).collect();
@@ -256,26 +259,11 @@ impl Stack for Docker<'_> {
     }
 
     fn psql(&self, args: &[String]) -> Result<()> {
-        // By the socket, which needs no password: whoever may `exec` is trusted already.
-        let mut words = vec![
-            "postgres",
-            "psql",
-            "--username",
-            "slipway_owner",
-            "--dbname",
-            "slipway",
-        ];
-        words.extend(args.iter().map(String::as_str));
-        self.replace_by_exec(&words)
+        self.become_psql(args)
     }
 
     fn redis_cli(&self, args: &[String]) -> Result<()> {
-        // The password goes from its file into the environment of this one process.
-        let script =
-            "REDISCLI_AUTH=$(cat /run/secrets/redis_password) exec redis-cli --user slipway \"$@\"";
-        let mut words = vec!["redis", "sh", "-c", script, "redis-cli"];
-        words.extend(args.iter().map(String::as_str));
-        self.replace_by_exec(&words)
+        self.become_redis_cli(args)
     }
 
     fn migrate(&self, args: &[String]) -> Result<()> {
@@ -289,6 +277,7 @@ impl Stack for Docker<'_> {
 
     fn run_program(&self, service: &str, words: &[String], needed: &str) -> Result<()> {
         self.require(needed)?;
+        secrets::fit::require_settled(self.project, Mode::Docker)?;
         if self.is_infra() {
             let words = cargo_run(service, service, words);
             return replace(infra::command(self.project, service, &words)?);
@@ -304,6 +293,22 @@ impl Stack for Docker<'_> {
         args.push(service);
         args.extend(words.iter().map(String::as_str));
         replace(self.compose()?.command(&args))
+    }
+
+    fn postgres_client(&self, program: &str, role: &str) -> Result<Command> {
+        self.postgres_program(program, role)
+    }
+
+    fn ask_redis(&self, words: &[&str]) -> Result<String> {
+        self.redis_answer(words)
+    }
+
+    fn takes_password(&self, role: &Role) -> Result<bool> {
+        self.lets_in(role)
+    }
+
+    fn has_data(&self) -> Result<bool> {
+        self.has_volume()
     }
 
     fn inflict(&self, service: &str, fault: Fault) -> Result<()> {

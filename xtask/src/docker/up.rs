@@ -1,7 +1,5 @@
 //! `up` in containers: ports, image, secrets, start, health.
 
-use std::time::UNIX_EPOCH;
-
 use anyhow::{Result, bail};
 use serde_json::json;
 
@@ -10,7 +8,8 @@ use super::containers::{self, Container};
 use super::ports::PORTS;
 use super::{Docker, failure, infra};
 use crate::project::Project;
-use crate::stack::{ServiceState, UpOptions};
+use crate::secrets::fit;
+use crate::stack::{self, Mode, ServiceState, Stack, UpOptions};
 use crate::terminal;
 
 /// How long all services together may take to become healthy, in seconds. A Postgres that was
@@ -50,7 +49,7 @@ pub(super) fn run(docker: &Docker, options: &UpOptions) -> Result<Vec<ServiceSta
     if options.infra {
         remove_left_out(&compose, &before)?;
     }
-    settle_secrets(project, &compose, &before)?;
+    settle_secrets(docker, &compose, &before, options.yes)?;
 
     let mut words = vec!["up", "--detach", "--wait", "--wait-timeout", HEALTHY_WITHIN];
     if options.infra {
@@ -61,7 +60,16 @@ pub(super) fn run(docker: &Docker, options: &UpOptions) -> Result<Vec<ServiceSta
         // `--no-build`: done above. Orphans are the builder after a change from --dev.
         words.extend(["--no-build", "--remove-orphans"]);
     }
-    start(&compose, &words)?;
+    match start(&compose, &words) {
+        // Somebody else has changed the volume's passwords: `secrets/` is as it was.
+        Err(error) if fit::is_refusal(&format!("{error:#}")) => {
+            fit::unsettle(project, Mode::Docker)?;
+            let before = containers::list(&compose)?;
+            settle_secrets(docker, &compose, &before, options.yes)?;
+            start(&compose, &words)?;
+        }
+        outcome => outcome?,
+    }
     states(&compose, &began)
 }
 
@@ -140,9 +148,14 @@ fn is_healthy_builder(container: &Container) -> bool {
 ///
 /// Compose does not notice that a secret's file changed, and a volume keeps the passwords that it
 /// was made with: both have to be told.
-fn settle_secrets(project: &Project, compose: &Compose, before: &[Container]) -> Result<()> {
-    let now = json!(stamp(project)?);
-    if project.recall("docker_secrets").as_ref() == Some(&now) {
+fn settle_secrets(
+    docker: &Docker,
+    compose: &Compose,
+    before: &[Container],
+    yes: bool,
+) -> Result<()> {
+    let project = docker.project;
+    if fit::are_settled(project, Mode::Docker)? {
         return Ok(());
     }
     if !before.is_empty() {
@@ -160,30 +173,14 @@ fn settle_secrets(project: &Project, compose: &Compose, before: &[Container]) ->
             "postgres",
         ],
     )?;
-    let file = "/docker-entrypoint-initdb.d/roles.sql";
-    let psql = [
-        "exec",
-        "-T",
-        "postgres",
-        "psql",
-        "--quiet",
-        "--username",
-        "postgres",
-        "--file",
-        file,
-    ];
-    compose.read(&psql)?;
-    project.remember("docker_secrets", now)
-}
-
-/// When the newest of the secrets was written, in nanoseconds since 1970.
-fn stamp(project: &Project) -> Result<String> {
-    let mut newest = 0;
-    for entry in std::fs::read_dir(project.secrets_dir())? {
-        let written = entry?.metadata()?.modified()?;
-        newest = newest.max(written.duration_since(UNIX_EPOCH)?.as_nanos());
+    fit::permit_settling(project, &fit::misfits(docker)?, yes)?;
+    // As it does when it makes the data, which may have been interrupted half-way.
+    for script in ["1-roles.sql", "2-database.sql"] {
+        let file = format!("/docker-entrypoint-initdb.d/{script}");
+        let mut psql = docker.postgres_client("psql", "postgres")?;
+        stack::answer(psql.args(["--quiet", "--dbname", "postgres", "--file", &file]))?;
     }
-    Ok(newest.to_string())
+    fit::settled(project, Mode::Docker)
 }
 
 /// Container and time of its start.

@@ -99,7 +99,7 @@ fn apply(project: &Project, fix: &Fix) -> Result<Outcome> {
             done("stopped what the killed supervisor had left")
         }
         Fix::OfflineData => {
-            db::prepare(project)?;
+            db::prepare::run(project)?;
             done("wrote .sqlx/ anew: commit it")
         }
         Fix::Servers => {

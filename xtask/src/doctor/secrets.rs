@@ -145,7 +145,7 @@ fn fit(project: &Project) -> Option<Finding> {
         fail(
             "secrets",
             "do not fit the database that runs",
-            "put the old secrets/ back, or `cargo xtask down --volumes` to begin with an empty database",
+            "`cargo xtask up` sets the database's passwords to those of secrets/, and loses nothing; or put the old files back",
         )
     })
 }

@@ -25,7 +25,7 @@ pub(super) fn before_up(project: &Project) -> Vec<Finding> {
 }
 
 fn offline_data(project: &Project) -> Finding {
-    match db::stale_at_a_glance(project) {
+    match db::prepare::stale_at_a_glance(project) {
         Ok(None) => ok(".sqlx", "describes the statements in the code"),
         Ok(Some(difference)) => {
             let finding = format!("stale: {difference}");

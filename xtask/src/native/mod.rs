@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `servers`, `packages`, `account` | finding or installing Postgres and Redis, and who runs them |
 //! | `postgres`, `redis`, `binaries`, `environment` | how each service is made and run |
+//! | `clients` | psql and redis-cli, logged in |
 //! | `plan`, `probe` | what travels to the supervisor |
 //! | `supervisor`, `service`, `control` | the parent of all services, and speaking with it |
 //! | `start` | `up`, in order |
@@ -13,6 +14,7 @@
 
 pub(crate) mod account;
 mod binaries;
+mod clients;
 mod control;
 mod environment;
 pub(crate) mod kinds;
@@ -45,6 +47,7 @@ use crate::logs::View;
 use crate::migrate;
 use crate::nearest::unknown_service;
 use crate::project::Project;
+use crate::secrets::{self, Role};
 use crate::stack::{Fault, LogOptions, Mode, ServiceState, Stack, UpOptions};
 use crate::terminal;
 
@@ -73,27 +76,8 @@ pub(crate) fn found_servers() -> (Option<String>, Option<String>) {
 
 /// Whether the passwords in `secrets/` open the native database. None while it does not run.
 pub(crate) fn secrets_fit(project: &Project) -> Option<bool> {
-    let place = Place::at(project.root());
-    let services = control::status(&place).ok()??;
-    let postgres = services
-        .iter()
-        .find(|status| status.name == "postgres" && status.state == "running")?;
-    let port = postgres.address.rsplit_once(':')?.1.parse().ok()?;
-    postgres::write_passwords(project, &place, port).ok()?;
-    let mut psql = postgres::psql(
-        &place,
-        &servers::postgres(None)?,
-        port,
-        "slipway_owner",
-        "slipway",
-    );
-    Some(
-        psql.args(["-X", "-q", "-c", "select 1"])
-            .output()
-            .ok()?
-            .status
-            .success(),
-    )
+    let misfits = secrets::fit::misfits(&Native::new(project)).ok()?;
+    Some(misfits.is_empty())
 }
 
 /// What a killed supervisor left running, as `postgres (pid 12)`. None while a supervisor lives, or
@@ -191,7 +175,7 @@ impl Stack for Native<'_> {
     }
 
     fn up(&self, options: &UpOptions) -> Result<Vec<ServiceState>> {
-        start::up(self.project, &self.place, options)?;
+        start::up(self, options)?;
         self.ps()
     }
 
@@ -216,6 +200,7 @@ impl Stack for Native<'_> {
     }
 
     fn restart(&self, services: &[String]) -> Result<()> {
+        secrets::fit::require_settled(self.project, Mode::Native)?;
         let names = self.named(services)?;
         for name in names.iter().rev() {
             self.ask("stop", name)?;
@@ -290,34 +275,23 @@ impl Stack for Native<'_> {
     }
 
     fn psql(&self, args: &[String]) -> Result<()> {
-        self.require("postgres")?;
-        let (postgres, _) = servers::ensure(false, false)?;
-        let mut psql = postgres::psql(
-            &self.place,
-            &postgres,
-            self.port("postgres")?,
-            "slipway_owner",
-            "slipway",
-        );
-        Err(psql.args(args).exec()).context("psql cannot be run")
+        self.become_psql(args)
     }
 
     fn redis_cli(&self, args: &[String]) -> Result<()> {
-        self.require("redis")?;
-        let redis = servers::redis().context("no Redis is installed")?;
-        let mut cli = redis::cli(self.project, &redis, self.port("redis")?)?;
-        Err(cli.args(args).exec())
-            .with_context(|| format!("{} cannot be run", redis.cli().display()))
+        self.become_redis_cli(args)
     }
 
     fn migrate(&self, args: &[String]) -> Result<()> {
         self.require("postgres")?;
+        secrets::fit::require_settled(self.project, Mode::Native)?;
         let binaries = binaries::build(self.project, &["migrations"])?;
         start::migrate(self.project, self.ports()?, &binaries, args)
     }
 
     fn read_migrate(&self, args: &[&str]) -> Result<String> {
         self.require("postgres")?;
+        secrets::fit::require_settled(self.project, Mode::Native)?;
         let binaries = binaries::build(self.project, &["migrations"])?;
         let mut command = start::migrate_command(self.project, self.ports()?, &binaries)?;
         command.args(args);
@@ -326,6 +300,7 @@ impl Stack for Native<'_> {
 
     fn run_program(&self, service: &str, words: &[String], needed: &str) -> Result<()> {
         self.require(needed)?;
+        secrets::fit::require_settled(self.project, Mode::Native)?;
         // All that `up` builds: alone, a package would be compiled anew with fewer features.
         let binaries = binaries::build(self.project, &start::PACKAGES)?;
         let program = binaries
@@ -339,6 +314,22 @@ impl Stack for Native<'_> {
             .envs(environment::of(self.project, self.ports()?, service)?)
             .current_dir(self.project.root());
         Err(command.exec()).with_context(|| format!("{service} cannot be started"))
+    }
+
+    fn postgres_client(&self, program: &str, role: &str) -> Result<Command> {
+        self.postgres_program(program, role)
+    }
+
+    fn ask_redis(&self, words: &[&str]) -> Result<String> {
+        self.redis_answer(words)
+    }
+
+    fn takes_password(&self, role: &Role) -> Result<bool> {
+        secrets::lets_in(self.postgres_program("psql", role.name)?, None)
+    }
+
+    fn has_data(&self) -> Result<bool> {
+        Ok(self.version_of_data().is_some())
     }
 
     fn inflict(&self, service: &str, fault: Fault) -> Result<()> {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use super::Native;
 use super::account;
 use super::binaries;
 use super::control::{self, Others, Place, Status};
@@ -22,7 +23,8 @@ use super::servers;
 use super::supervisor;
 use crate::ports;
 use crate::project::Project;
-use crate::stack::{ServiceFailure, UpOptions};
+use crate::secrets::fit;
+use crate::stack::{Mode, ServiceFailure, UpOptions};
 use crate::terminal::{self, GREEN};
 
 /// The packages whose binaries run.
@@ -41,7 +43,8 @@ const START_LIMIT: Duration = Duration::from_secs(90);
 const LAST_LINES: usize = 15;
 
 /// Brings everything up; what runs unchanged is left alone.
-pub(super) fn up(project: &Project, place: &Place, options: &UpOptions) -> Result<()> {
+pub(super) fn up(native: &Native, options: &UpOptions) -> Result<()> {
+    let (project, place) = (native.project, &native.place);
     if options.dev {
         terminal::note(
             "--dev reloads in Docker only; here, run `cargo xtask up` again after an edit",
@@ -111,7 +114,9 @@ pub(super) fn up(project: &Project, place: &Place, options: &UpOptions) -> Resul
     };
     control::apply(project, &infra, others)?;
     wait_until_healthy(place, &["postgres", "redis"])?;
+    settle_secrets(native, &cluster, options.yes)?;
     postgres::make_roles(project, place, &server, ports.postgres)?;
+    fit::settled(project, Mode::Native)?;
     if options.infra {
         return Ok(());
     }
@@ -119,6 +124,20 @@ pub(super) fn up(project: &Project, place: &Place, options: &UpOptions) -> Resul
     fs::create_dir_all(environment::mail_folder(project)?)?;
     control::apply(project, &[infra, services].concat(), Others::Stop)?;
     wait_until_healthy(place, &["api", "worker"])
+}
+
+/// Says which passwords are about to be set, and sets the superuser's, who sets the others'.
+fn settle_secrets(native: &Native, cluster: &Cluster, yes: bool) -> Result<()> {
+    let misfits = fit::misfits(native)?;
+    fit::permit_settling(native.project, &misfits, yes)?;
+    if misfits.iter().all(|role| role.name != "postgres") {
+        return Ok(());
+    }
+    native.ask("stop", "postgres")?;
+    let set = postgres::reset_superuser(cluster, native.project);
+    native.ask("start", "postgres")?;
+    set?;
+    wait_until_healthy(&native.place, &["postgres"])
 }
 
 /// The port of each service: the one it listens on now, the wanted one, or a free one.

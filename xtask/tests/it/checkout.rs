@@ -8,9 +8,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use serde_json::Value;
 
 /// Files of the project that native servers are run with.
-const FILES: [&str; 3] = [
+const FILES: [&str; 4] = [
     ".env.example",
     "docker/redis.conf",
+    "docker/postgres/database.sql",
     "docker/postgres/roles.sql",
 ];
 
@@ -105,6 +106,20 @@ impl Checkout {
             text(&output.stdout)
         );
         text(&output.stderr)
+    }
+
+    /// A statement that Postgres has to refuse.
+    pub(crate) fn refused_by_psql(&self, sql: &str) {
+        let output = self.run(&["psql", "-c", sql]);
+        assert_eq!(output.status.code(), Some(1), "{sql}");
+        assert!(text(&output.stderr).contains("ERROR"), "{output:?}");
+    }
+
+    /// Where a service listens on 127.0.0.1.
+    pub(crate) fn port(&self, name: &str) -> u16 {
+        let service = self.service(name);
+        let address = service["address"].as_str().unwrap();
+        address.rsplit_once(':').unwrap().1.parse().unwrap()
     }
 
     /// A service of `ps --json`.

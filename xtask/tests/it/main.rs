@@ -2,10 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod backups;
 mod checkout;
 mod doctor;
 mod logs;
 mod native;
+mod secrets;
 mod throw_away;
 mod two;
 mod verbs;

@@ -135,21 +135,6 @@ fn a_service_that_cannot_start_is_named_with_its_last_words() {
 }
 
 #[test]
-fn secrets_that_no_longer_fit_are_explained() {
-    let Some(checkout) = Checkout::with_servers() else {
-        return;
-    };
-    checkout.ok(&UP);
-    checkout.ok(&["down"]);
-    fs::remove_dir_all(checkout.root.join("secrets")).unwrap();
-    let said = checkout.refused(&UP);
-    assert!(
-        said.contains("secrets/ does not fit") && said.contains("down --volumes"),
-        "{said}"
-    );
-}
-
-#[test]
 fn no_secret_is_in_a_process_list_or_an_environment() {
     let Some(checkout) = Checkout::with_servers() else {
         return;

@@ -12,6 +12,8 @@ fn a_verb_before_the_first_up_says_what_to_do() {
         &["logs"],
         &["psql"],
         &["migrate", "status"],
+        &["db", "backup"],
+        &["db", "rotate-password"],
         &["jobs"],
         &["restart"],
     ] {
@@ -28,13 +30,29 @@ fn data_of_a_protected_stack_is_never_removed() {
     let checkout = Checkout::new();
     for name in ["production", "Staging"] {
         fs::write(checkout.root.join(".env"), format!("APP_ENV={name}\n")).unwrap();
-        assert!(
-            checkout
-                .refused(&["down", "--volumes", "--yes"])
-                .contains(name)
-        );
+        for words in [
+            &["down", "--volumes", "--yes"][..],
+            &["db", "reset", "--yes", "--force"],
+            &["db", "restore", "latest", "--yes", "--force"],
+        ] {
+            assert!(checkout.refused(words).contains(name), "{words:?}");
+        }
     }
     fs::remove_file(checkout.root.join(".env")).unwrap();
+}
+
+#[test]
+fn what_removes_data_names_the_call_that_does_not_ask() {
+    let checkout = Checkout::new();
+    for words in [
+        &["down", "--volumes"][..],
+        &["db", "reset"],
+        &["db", "restore", "latest"],
+    ] {
+        let next = format!("next: `cargo xtask {} --yes`", words.join(" "));
+        let said = checkout.refused(words);
+        assert!(said.contains(&next), "{said}");
+    }
 }
 
 #[test]

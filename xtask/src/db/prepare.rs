@@ -7,7 +7,6 @@ use std::process::Command;
 use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
-use clap::Subcommand;
 use serde_json::Value;
 
 use crate::cargo;
@@ -17,15 +16,6 @@ use crate::project::Project;
 use crate::secrets;
 use crate::terminal;
 
-/// Verbs of `db`.
-#[derive(Subcommand)]
-pub(crate) enum Db {
-    /// Write .sqlx/ anew from the SQL in the code, against a throw-away database
-    Prepare,
-    /// Make demo accounts with webhooks; what is there stays (development alone)
-    Seed,
-}
-
 /// The macros whose statements are described in `.sqlx/`.
 const MACROS: [&str; 3] = ["query!(", "query_as!(", "query_scalar!("];
 
@@ -33,7 +23,7 @@ const MACROS: [&str; 3] = ["query!(", "query_as!(", "query_scalar!("];
 type Descriptions = BTreeMap<String, String>;
 
 /// Writes `.sqlx/` anew from the SQL in the code, and removes what no statement needs any more.
-pub(crate) fn prepare(project: &Project) -> Result<()> {
+pub(crate) fn run(project: &Project) -> Result<()> {
     let fresh = describe(project)?;
     let folder = project.root().join(".sqlx");
     fs::create_dir_all(&folder)?;
@@ -62,7 +52,7 @@ pub(crate) fn prepare(project: &Project) -> Result<()> {
     Ok(())
 }
 
-/// Whether `.sqlx/` is what [`prepare`] would write.
+/// Whether `.sqlx/` is what [`run`] would write.
 pub(crate) fn check(project: &Project) -> Result<()> {
     let (fresh, here) = (describe(project)?, read(&project.root().join(".sqlx"))?);
     let differs = |name: &&String| fresh.get(*name) != here.get(*name);

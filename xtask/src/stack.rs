@@ -229,6 +229,6 @@ pub(crate) fn of(mode: Mode, project: &Project) -> Result<Box<dyn Stack + '_>> {
 pub(crate) fn current(project: &Project) -> Result<Box<dyn Stack + '_>> {
     match project.mode() {
         Some(mode) => of(mode, project),
-        None => bail!("nothing runs here yet: start it with `cargo xtask up`"),
+        None => bail!("nothing runs here yet\n  next: `cargo xtask up` starts it"),
     }
 }

@@ -33,7 +33,8 @@ Look at it
 
 Change it
   generate   Begin something: generate resource project name:text | job ship_order | migration NAME
-  migrate    Move the schema: migrate run | status | revert | check | new NAME
+  migrate    Move the schema: migrate run | status | revert | new NAME
+             migrate check finds files that would hurt, without a database
   db         db backup | backups | verify | restore: its data, in a file and back again
              db reset | seed: begin with nothing, or with demo accounts to log in with
              db rotate-password: new passwords, in the servers and in secrets/ together
@@ -49,7 +50,7 @@ Prove it
              chaos --seconds 300 --seed 7; without a seed, a minute as CI does
   bench      Measure: bench queue | outbox | api
              bench api -- --only me --json; nothing else should run beside it
-  check      Format, clippy, rustdoc and .sqlx, as CI does
+  check      Format, migrations, clippy, rustdoc and .sqlx, as CI does
   ci         check and test
 
 Ship it
@@ -229,7 +230,7 @@ pub(crate) enum Verb {
         #[arg(last = true)]
         args: Vec<String>,
     },
-    /// Format, clippy, rustdoc and .sqlx, as CI does
+    /// Format, migrations, clippy, rustdoc and .sqlx, as CI does
     Check,
     /// check, then test
     Ci,

@@ -218,7 +218,7 @@ fn name_of(root: &Path) -> String {
 }
 
 /// FNV-1a, 64 bits: the standard library's hasher may change with the compiler, a name may not.
-fn hash(text: &str) -> u64 {
+pub(crate) fn hash(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
     })

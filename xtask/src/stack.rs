@@ -172,6 +172,9 @@ pub(crate) trait Stack {
     /// Postgres must run.
     fn migrate(&self, args: &[String]) -> Result<()>;
 
+    /// As [`Stack::migrate`], but what it prints is returned.
+    fn read_migrate(&self, args: &[&str]) -> Result<String>;
+
     /// Runs the program of `service` with these words and the service's settings; output passes
     /// through. The service need not run, but `needed` must.
     fn run_program(&self, service: &str, words: &[String], needed: &str) -> Result<()>;

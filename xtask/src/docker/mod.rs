@@ -22,6 +22,7 @@ use anyhow::{Context, Result, bail};
 use self::compose::Compose;
 use self::ports::PORTS;
 use crate::logs::View;
+use crate::migrate;
 use crate::project::Project;
 use crate::secrets::{self, Role};
 use crate::stack::{Fault, LogOptions, Mode, ServiceState, Stack, UpOptions};
@@ -135,7 +136,39 @@ impl<'a> Docker<'a> {
         up::start(&self.compose()?, &words)
     }
 
+    /// The binary `migrate`, in a container of its own; `-T` where there is no terminal.
+    fn migrate_command(&self, args: &[String], no_terminal: Option<&str>) -> Result<Command> {
+        self.require("postgres")?;
+        secrets::fit::require_settled(self.project, Mode::Docker)?;
+        if self.is_infra() {
+            let words = cargo_run("migrations", "migrate", args);
+            return infra::command(self.project, "migrate", &words);
+        }
+        let compose = self.compose()?;
+        // The binary carries the migrations: without a build, a new one would not be in it.
+        up::build(self.project, &compose, self.was("dev"))?;
+        if self.was("dev") {
+            up::first_build(&compose)?;
+        }
+        let mut words = vec!["run", "--rm", "--no-deps"];
+        words.extend(no_terminal);
+        words.push("migrate");
+        words.extend(args.iter().map(String::as_str));
+        Ok(compose.command(&words))
+    }
+
+    /// Refuses to go on without a service, in words and not in those of Docker.
+    fn require(&self, service: &str) -> Result<()> {
+        if containers::is_running(self.project, service)? {
+            return Ok(());
+        }
+        bail!("{service} does not run\n  next: `cargo xtask up` starts it")
+    }
+
     fn replace_by_exec(&self, words: &[&str]) -> Result<()> {
+        if let Some(service) = words.first() {
+            self.require(service)?;
+        }
         let mut all = vec!["exec"];
         all.extend(no_terminal());
         all.extend(words);
@@ -234,25 +267,16 @@ impl Stack for Docker<'_> {
     }
 
     fn migrate(&self, args: &[String]) -> Result<()> {
-        secrets::fit::require_settled(self.project, Mode::Docker)?;
-        if self.is_infra() {
-            let words = cargo_run("migrations", "migrate", args);
-            return replace(infra::command(self.project, "migrate", &words)?);
-        }
-        let compose = self.compose()?;
-        // The binary carries the migrations: without a build, a new one would not be in it.
-        up::build(self.project, &compose, self.was("dev"))?;
-        if self.was("dev") {
-            up::first_build(&compose)?;
-        }
-        let mut words = vec!["run", "--rm", "--no-deps"];
-        words.extend(no_terminal());
-        words.push("migrate");
-        words.extend(args.iter().map(String::as_str));
-        replace(compose.command(&words))
+        replace(self.migrate_command(args, no_terminal())?)
     }
 
-    fn run_program(&self, service: &str, words: &[String], _needed: &str) -> Result<()> {
+    fn read_migrate(&self, args: &[&str]) -> Result<String> {
+        let args: Vec<String> = args.iter().map(|word| (*word).to_owned()).collect();
+        migrate::read(self.migrate_command(&args, Some("-T"))?)
+    }
+
+    fn run_program(&self, service: &str, words: &[String], needed: &str) -> Result<()> {
+        self.require(needed)?;
         secrets::fit::require_settled(self.project, Mode::Docker)?;
         if self.is_infra() {
             let words = cargo_run(service, service, words);

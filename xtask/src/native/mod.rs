@@ -44,6 +44,7 @@ use self::control::Place;
 use self::environment::Ports;
 pub(crate) use self::{binaries::build, environment::inherited};
 use crate::logs::View;
+use crate::migrate;
 use crate::nearest::unknown_service;
 use crate::project::Project;
 use crate::secrets::{self, Role};
@@ -280,6 +281,15 @@ impl Stack for Native<'_> {
         secrets::fit::require_settled(self.project, Mode::Native)?;
         let binaries = binaries::build(self.project, &["migrations"])?;
         start::migrate(self.project, self.ports()?, &binaries, args)
+    }
+
+    fn read_migrate(&self, args: &[&str]) -> Result<String> {
+        self.require("postgres")?;
+        secrets::fit::require_settled(self.project, Mode::Native)?;
+        let binaries = binaries::build(self.project, &["migrations"])?;
+        let mut command = start::migrate_command(self.project, self.ports()?, &binaries)?;
+        command.args(args);
+        migrate::read(command)
     }
 
     fn run_program(&self, service: &str, words: &[String], needed: &str) -> Result<()> {

@@ -5,6 +5,7 @@
 mod backups;
 mod checkout;
 mod doctor;
+mod generate;
 mod logs;
 mod native;
 mod secrets;

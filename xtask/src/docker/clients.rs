@@ -51,7 +51,7 @@ impl Docker<'_> {
 
     pub(super) fn lets_in(&self, role: &Role) -> Result<bool> {
         // By TCP, which asks for the password; it comes by the input, so that no argument holds it.
-        let script = "PGPASSWORD=$(cat) exec psql -w -h 127.0.0.1 \"$@\" </dev/null";
+        let script = "PGPASSWORD=$(cat) exec psql -w -h 127.0.0.1 \"$@\"";
         let words = ["exec", "-T", "postgres", "sh", "-c", script, "psql"];
         let mut psql = self.compose()?.command(&words);
         psql.args(["-U", role.name]);

@@ -159,7 +159,7 @@ fn settle_secrets(
         return Ok(());
     }
     if !before.is_empty() {
-        terminal::note("secrets/ changed: the containers are made anew");
+        terminal::note("secrets/ and the data may differ: the containers are made anew");
         compose.run(&["down"])?;
     }
     start(

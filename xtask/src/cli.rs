@@ -23,7 +23,7 @@ Run it
 Look at it
   ps         Which services run, their health and addresses (--json)
   logs       What they say: logs -f, logs -f worker, logs --since 10m --level warn
-  exec       Run a command in a service's surroundings: exec api env
+  exec       Run a command in a service's surroundings: exec worker worker --help
   psql       The database's prompt
   redis-cli  The queue's prompt
   jobs       What is in the queues: jobs list | show | retry | cancel | pause | workers ...
@@ -109,8 +109,9 @@ pub(crate) enum Verb {
     Build,
     /// Run a command in a service's surroundings
     ///
-    /// In Docker inside the service's container, natively with the service's environment:
-    /// `cargo xtask exec api cargo run -p api -- serve`
+    /// In Docker inside the service's container (the image of api and worker has no shell and no tools:
+    /// `exec worker worker --help`); natively, and with `up --infra`, on this machine with the service's
+    /// environment: `exec api env`, `exec api cargo run -p api -- serve`. Its exit code is ours.
     #[command(trailing_var_arg = true)]
     Exec {
         /// api, worker, postgres, redis, ...

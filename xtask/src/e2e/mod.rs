@@ -91,8 +91,9 @@ pub(crate) fn run(project: &Project, mode: Option<Mode>) -> Result<()> {
     let found = runs(project, mode);
     crate::up::bring_up(project, mode)?;
     let stack = stack::current(project)?;
+    let guard = (!found).then(|| crate::up::takes_down(project, stack.mode()));
     let outcome = scenario(project, stack.as_ref());
-    if !found {
+    if guard.is_some() {
         stack.down(false)?;
     }
     outcome

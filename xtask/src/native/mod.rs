@@ -253,10 +253,14 @@ impl Stack for Native<'_> {
         let [program, args @ ..] = command else {
             bail!("no command given")
         };
-        if !["api", "worker", "migrate"].contains(&service) {
+        let known = ["api", "worker", "migrate"];
+        if ["postgres", "redis"].contains(&service) {
             bail!(
-                "natively, exec takes api, worker or migrate; for the servers there are psql and redis-cli"
+                "{service} has no surroundings of its own here\n  next: `cargo xtask psql` or `cargo xtask redis-cli`"
             );
+        }
+        if !known.contains(&service) {
+            bail!(unknown_service(service, &known));
         }
         let env = environment::of(self.project, self.ports()?, service)?;
         let mut command = Command::new(program);

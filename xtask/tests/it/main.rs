@@ -6,6 +6,7 @@ mod backups;
 mod checkout;
 mod doctor;
 mod generate;
+mod interrupt;
 mod logs;
 mod native;
 mod secrets;

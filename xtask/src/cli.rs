@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use crate::native::kinds::Kind;
-use crate::{bench, chaos, db, doctor, down, fuzz, logs, migrate, up, watch};
+use crate::{bench, chaos, db, deploy, doctor, down, fuzz, generate, logs, migrate, up, watch};
 
 /// The page of `cargo xtask --help`, grouped by what one wants to do. A test holds it complete.
 const PAGE: &str = "\
@@ -23,7 +23,7 @@ Run it
 Look at it
   ps         Which services run, their health and addresses (--json)
   logs       What they say: logs -f, logs -f worker, logs --since 10m --level warn
-  exec       Run a command in a service's surroundings: exec api env
+  exec       Run a command in a service's surroundings: exec worker worker --help
   psql       The database's prompt
   redis-cli  The queue's prompt
   jobs       What is in the queues: jobs list | show | retry | cancel | pause | workers ...
@@ -32,7 +32,9 @@ Look at it
              doctor --fix does the remedies that lose nothing
 
 Change it
-  migrate    Move the schema: migrate run | status | revert | check | new NAME
+  generate   Begin something: generate resource project name:text | job ship_order | migration NAME
+  migrate    Move the schema: migrate run | status | revert | new NAME
+             migrate check finds files that would hurt, without a database
   db         db backup | backups | verify | restore: its data, in a file and back again
              db reset | seed: begin with nothing, or with demo accounts to log in with
              db rotate-password: new passwords, in the servers and in secrets/ together
@@ -48,8 +50,11 @@ Prove it
              chaos --seconds 300 --seed 7; without a seed, a minute as CI does
   bench      Measure: bench queue | outbox | api
              bench api -- --only me --json; nothing else should run beside it
-  check      Format, clippy, rustdoc and .sqlx, as CI does
+  check      Format, migrations, clippy, rustdoc and .sqlx, as CI does
   ci         check and test
+
+Ship it
+  deploy     To Docker Swarm: check, migrate, roll out, watch; deploy status | rollback
 
 Begin with `cargo xtask up`. Nothing else has to be installed or prepared.
 
@@ -104,8 +109,9 @@ pub(crate) enum Verb {
     Build,
     /// Run a command in a service's surroundings
     ///
-    /// In Docker inside the service's container, natively with the service's environment:
-    /// `cargo xtask exec api cargo run -p api -- serve`
+    /// In Docker inside the service's container (the image of api and worker has no shell and no tools:
+    /// `exec worker worker --help`); natively, and with `up --infra`, on this machine with the service's
+    /// environment: `exec api env`, `exec api cargo run -p api -- serve`. Its exit code is ours.
     #[command(trailing_var_arg = true)]
     Exec {
         /// api, worker, postgres, redis, ...
@@ -157,6 +163,16 @@ pub(crate) enum Verb {
     Db {
         #[command(subcommand)]
         action: db::Db,
+    },
+    /// Bring docker/stack.yml to a Docker Swarm, and watch it until it stands
+    ///
+    /// Checks the Swarm, settings, secrets and image; starts the data services; runs the migrations
+    /// as a job; then rolls out. A service that does not become healthy is put back, and told of.
+    Deploy(deploy::Deploy),
+    /// Write the start of a resource, a job or a migration
+    Generate {
+        #[command(subcommand)]
+        what: generate::Generate,
     },
     /// Write api/openapi.json anew from the handlers
     Openapi {
@@ -215,7 +231,7 @@ pub(crate) enum Verb {
         #[arg(last = true)]
         args: Vec<String>,
     },
-    /// Format, clippy, rustdoc and .sqlx, as CI does
+    /// Format, migrations, clippy, rustdoc and .sqlx, as CI does
     Check,
     /// check, then test
     Ci,

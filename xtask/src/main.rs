@@ -15,12 +15,14 @@ mod ci;
 mod cli;
 mod clock;
 mod db;
+mod deploy;
 mod docker;
 mod doctor;
 mod down;
 mod e2e;
 mod exec;
 mod fuzz;
+mod generate;
 mod interrupt;
 mod logs;
 mod migrate;
@@ -86,6 +88,8 @@ fn run(verb: Verb) -> Result<()> {
             &project,
             action.unwrap_or(migrate::Migrate::Run { args: Vec::new() }),
         ),
+        Verb::Deploy(args) => deploy::run(&project, &args),
+        Verb::Generate { what } => generate::run(&project, &what),
         Verb::Db { action } => db::run(&project, action),
         Verb::Openapi { check } => openapi::run(&project, check),
         Verb::Doctor(args) => doctor::run(&project, &args),

@@ -172,6 +172,9 @@ pub(crate) trait Stack {
     /// Postgres must run.
     fn migrate(&self, args: &[String]) -> Result<()>;
 
+    /// As [`Stack::migrate`], but what it prints is returned.
+    fn read_migrate(&self, args: &[&str]) -> Result<String>;
+
     /// Runs the program of `service` with these words and the service's settings; output passes
     /// through. The service need not run, but `needed` must.
     fn run_program(&self, service: &str, words: &[String], needed: &str) -> Result<()>;
@@ -226,6 +229,6 @@ pub(crate) fn of(mode: Mode, project: &Project) -> Result<Box<dyn Stack + '_>> {
 pub(crate) fn current(project: &Project) -> Result<Box<dyn Stack + '_>> {
     match project.mode() {
         Some(mode) => of(mode, project),
-        None => bail!("nothing runs here yet: start it with `cargo xtask up`"),
+        None => bail!("nothing runs here yet\n  next: `cargo xtask up` starts it"),
     }
 }

@@ -5,6 +5,7 @@ use clap::Args;
 
 use crate::docker;
 use crate::doctor;
+use crate::interrupt::{self, Guard};
 use crate::project::Project;
 use crate::ps;
 use crate::secrets;
@@ -75,8 +76,26 @@ fn start<'a>(
     // Before the start, so that `ps`, `logs` and `down` know where to look when it fails half-way.
     project.remember_mode(Some(mode))?;
     let stack = stack::of(mode, project)?;
+    let is_up = |services: Vec<ServiceState>| services.iter().any(|one| one.state != "exited");
+    // What was there before stays there.
+    let guard = (!stack.ps().is_ok_and(is_up)).then(|| takes_down(project, mode));
     let services = stack.up(options)?;
+    drop(guard);
     Ok((stack, services))
+}
+
+/// On Ctrl-C, a stack that is half up is taken down; its data is kept.
+pub(crate) fn takes_down(project: &Project, mode: Mode) -> Guard {
+    let root = project.root().to_owned();
+    interrupt::guard(move || {
+        terminal::note("\ninterrupted: stopping what was started; data is kept");
+        let down = Project::at(&root).and_then(|project| stack::of(mode, &project)?.down(false));
+        if let Err(error) = down {
+            terminal::warn(&format!(
+                "{error:#}\n  next: `cargo xtask down` stops the rest"
+            ));
+        }
+    })
 }
 
 /// Makes what is missing in `secrets/`.

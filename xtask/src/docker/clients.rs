@@ -27,7 +27,8 @@ impl Docker<'_> {
     }
 
     pub(super) fn become_redis_cli(&self, args: &[String]) -> Result<()> {
-        let mut words = vec!["redis", "sh", "-c", REDIS_CLI, "redis-cli"];
+        // `-e`, as below.
+        let mut words = vec!["redis", "sh", "-c", REDIS_CLI, "redis-cli", "-e"];
         words.extend(args.iter().map(String::as_str));
         self.replace_by_exec(&words)
     }

@@ -9,19 +9,21 @@ mod images;
 mod infra;
 mod logs;
 mod ports;
+mod programs;
 mod throw_away;
 mod up;
 
-use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
 use self::compose::Compose;
 use self::ports::PORTS;
+use self::programs::{cargo_run, lacks, no_terminal, replace};
 use crate::logs::View;
+use crate::migrate;
 use crate::project::Project;
 use crate::secrets::{self, Role};
 use crate::stack::{Fault, LogOptions, Mode, ServiceState, Stack, UpOptions};
@@ -134,13 +136,6 @@ impl<'a> Docker<'a> {
         words.extend(services);
         up::start(&self.compose()?, &words)
     }
-
-    fn replace_by_exec(&self, words: &[&str]) -> Result<()> {
-        let mut all = vec!["exec"];
-        all.extend(no_terminal());
-        all.extend(words);
-        replace(self.compose()?.command(&all))
-    }
 }
 
 fn profiles(listed: &str, has_mail_server: bool) -> Vec<String> {
@@ -185,6 +180,10 @@ impl Stack for Docker<'_> {
         secrets::fit::require_settled(self.project, Mode::Docker)?;
         let compose = self.compose()?;
         let running = containers::list(&compose)?;
+        let is_there = |name: &&String| running.iter().any(|one| one.service == **name);
+        if let Some(missing) = services.iter().find(|name| !is_there(name)) {
+            self.require(missing)?;
+        }
         let mut names: Vec<&str> = services.iter().map(String::as_str).collect();
         if names.is_empty() {
             names = running
@@ -220,6 +219,12 @@ impl Stack for Docker<'_> {
         if self.is_infra() && infra::is_left_out(service) {
             return replace(infra::command(self.project, service, command)?);
         }
+        if !self.was("dev") && lacks(service, command) {
+            bail!(
+                "the image of {service} has neither a shell nor tools, only api, worker and migrate\n  \
+                 next: `cargo xtask exec {service} api --help`, or `docker inspect` for its environment"
+            );
+        }
         let mut words = vec![service];
         words.extend(command.iter().map(String::as_str));
         self.replace_by_exec(&words)
@@ -234,25 +239,16 @@ impl Stack for Docker<'_> {
     }
 
     fn migrate(&self, args: &[String]) -> Result<()> {
-        secrets::fit::require_settled(self.project, Mode::Docker)?;
-        if self.is_infra() {
-            let words = cargo_run("migrations", "migrate", args);
-            return replace(infra::command(self.project, "migrate", &words)?);
-        }
-        let compose = self.compose()?;
-        // The binary carries the migrations: without a build, a new one would not be in it.
-        up::build(self.project, &compose, self.was("dev"))?;
-        if self.was("dev") {
-            up::first_build(&compose)?;
-        }
-        let mut words = vec!["run", "--rm", "--no-deps"];
-        words.extend(no_terminal());
-        words.push("migrate");
-        words.extend(args.iter().map(String::as_str));
-        replace(compose.command(&words))
+        replace(self.migrate_command(args, no_terminal())?)
     }
 
-    fn run_program(&self, service: &str, words: &[String], _needed: &str) -> Result<()> {
+    fn read_migrate(&self, args: &[&str]) -> Result<String> {
+        let args: Vec<String> = args.iter().map(|word| (*word).to_owned()).collect();
+        migrate::read(self.migrate_command(&args, Some("-T"))?)
+    }
+
+    fn run_program(&self, service: &str, words: &[String], needed: &str) -> Result<()> {
+        self.require(needed)?;
         secrets::fit::require_settled(self.project, Mode::Docker)?;
         if self.is_infra() {
             let words = cargo_run(service, service, words);
@@ -312,41 +308,6 @@ impl Stack for Docker<'_> {
             Some((label.to_owned(), format!("{scheme}{address}")))
         };
         Ok(labels.iter().filter_map(link).collect())
-    }
-}
-
-/// A binary of ours built and run on this machine.
-fn cargo_run(package: &str, binary: &str, args: &[String]) -> Vec<String> {
-    let cargo = ["cargo", "run", "--quiet", "--package", package, "--bin"];
-    let words = cargo.into_iter().chain([binary, "--"]).map(str::to_owned);
-    words.chain(args.iter().cloned()).collect()
-}
-
-/// `-T` where there is no terminal: Compose would ask for one and fail.
-fn no_terminal() -> Option<&'static str> {
-    let is_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
-    (!is_terminal).then_some("-T")
-}
-
-/// Becomes the command, so that signals and exit codes pass straight through.
-fn replace(mut command: Command) -> Result<()> {
-    let program = command.get_program().to_string_lossy().into_owned();
-    #[cfg(unix)]
-    {
-        use std::os::unix::process::CommandExt;
-        let error = command.exec();
-        Err(error).with_context(|| format!("`{program}` cannot be started"))
-    }
-    #[cfg(not(unix))]
-    {
-        let status = command
-            .status()
-            .with_context(|| format!("`{program}` cannot be started"))?;
-        match status.code() {
-            Some(0) => Ok(()),
-            Some(code) => std::process::exit(code),
-            None => bail!("`{program}` was ended by a signal"),
-        }
     }
 }
 

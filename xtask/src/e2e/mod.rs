@@ -7,6 +7,7 @@
 mod accounts;
 pub(crate) mod client;
 mod data;
+mod failures;
 mod faults;
 pub(crate) mod mail;
 mod product;
@@ -99,8 +100,9 @@ pub(crate) fn run(project: &Project, mode: Option<Mode>) -> Result<()> {
     let found = runs(project, mode);
     crate::up::bring_up(project, mode)?;
     let stack = stack::current(project)?;
+    let guard = (!found).then(|| crate::up::takes_down(project, stack.mode()));
     let outcome = scenario(project, stack.as_ref());
-    if !found {
+    if guard.is_some() {
         stack.down(false)?;
     }
     outcome
@@ -129,7 +131,11 @@ fn scenario(project: &Project, stack: &dyn Stack) -> Result<()> {
     };
     println!("end to end, {} mode", stack.mode());
     let start = Instant::now();
-    for (name, step) in STEPS {
+    let mut steps = [&STEPS[..], &failures::STEPS].concat();
+    if stack.mode() == Mode::Docker {
+        steps.extend(failures::IN_DOCKER);
+    }
+    for (name, step) in &steps {
         let begun = Instant::now();
         let said = step(&run).with_context(|| format!("e2e: {name}"))?;
         let seconds = begun.elapsed().as_secs_f64();
@@ -140,7 +146,7 @@ fn scenario(project: &Project, stack: &dyn Stack) -> Result<()> {
     }
     println!(
         "{} passed, 0 failed in {:.1} s",
-        STEPS.len(),
+        steps.len(),
         start.elapsed().as_secs_f64()
     );
     Ok(())

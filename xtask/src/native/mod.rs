@@ -44,6 +44,7 @@ use self::control::Place;
 use self::environment::Ports;
 pub(crate) use self::{binaries::build, environment::inherited};
 use crate::logs::View;
+use crate::migrate;
 use crate::nearest::unknown_service;
 use crate::project::Project;
 use crate::secrets::{self, Role};
@@ -71,12 +72,6 @@ pub(crate) fn found_servers() -> (Option<String>, Option<String>) {
     let redis = servers::redis()
         .map(|found| format!("Redis {} at {}", found.major, found.server.display()));
     (postgres, redis)
-}
-
-/// Whether the passwords in `secrets/` open the native database. None while it does not run.
-pub(crate) fn secrets_fit(project: &Project) -> Option<bool> {
-    let misfits = secrets::fit::misfits(&Native::new(project)).ok()?;
-    Some(misfits.is_empty())
 }
 
 /// What a killed supervisor left running, as `postgres (pid 12)`. None while a supervisor lives, or
@@ -258,10 +253,14 @@ impl Stack for Native<'_> {
         let [program, args @ ..] = command else {
             bail!("no command given")
         };
-        if !["api", "worker", "migrate"].contains(&service) {
+        let known = ["api", "worker", "migrate"];
+        if ["postgres", "redis"].contains(&service) {
             bail!(
-                "natively, exec takes api, worker or migrate; for the servers there are psql and redis-cli"
+                "{service} has no surroundings of its own here\n  next: `cargo xtask psql` or `cargo xtask redis-cli`"
             );
+        }
+        if !known.contains(&service) {
+            bail!(unknown_service(service, &known));
         }
         let env = environment::of(self.project, self.ports()?, service)?;
         let mut command = Command::new(program);
@@ -286,6 +285,15 @@ impl Stack for Native<'_> {
         secrets::fit::require_settled(self.project, Mode::Native)?;
         let binaries = binaries::build(self.project, &["migrations"])?;
         start::migrate(self.project, self.ports()?, &binaries, args)
+    }
+
+    fn read_migrate(&self, args: &[&str]) -> Result<String> {
+        self.require("postgres")?;
+        secrets::fit::require_settled(self.project, Mode::Native)?;
+        let binaries = binaries::build(self.project, &["migrations"])?;
+        let mut command = start::migrate_command(self.project, self.ports()?, &binaries)?;
+        command.args(args);
+        migrate::read(command)
     }
 
     fn run_program(&self, service: &str, words: &[String], needed: &str) -> Result<()> {

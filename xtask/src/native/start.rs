@@ -230,15 +230,8 @@ pub(super) fn migrate(
     binaries: &BTreeMap<String, PathBuf>,
     args: &[String],
 ) -> Result<()> {
-    let program = binaries
-        .get("migrate")
-        .context("cargo built no `migrate`")?;
-    let status = Command::new(program)
+    let status = migrate_command(project, ports, binaries)?
         .args(args)
-        .env_clear()
-        .envs(environment::inherited())
-        .envs(environment::of(project, ports, "migrate")?)
-        .current_dir(project.root())
         .status()
         .context("migrate cannot be started")?;
     if !status.success() {
@@ -249,6 +242,24 @@ pub(super) fn migrate(
         );
     }
     Ok(())
+}
+
+/// The binary `migrate` with its settings, and no words yet.
+pub(super) fn migrate_command(
+    project: &Project,
+    ports: Ports,
+    binaries: &BTreeMap<String, PathBuf>,
+) -> Result<Command> {
+    let program = binaries
+        .get("migrate")
+        .context("cargo built no `migrate`")?;
+    let mut command = Command::new(program);
+    command
+        .env_clear()
+        .envs(environment::inherited())
+        .envs(environment::of(project, ports, "migrate")?)
+        .current_dir(project.root());
+    Ok(command)
 }
 
 /// Waits for these services, telling of each.

@@ -5,6 +5,8 @@
 mod backups;
 mod checkout;
 mod doctor;
+mod generate;
+mod interrupt;
 mod logs;
 mod native;
 mod secrets;

@@ -1,5 +1,5 @@
 //! What `generate` writes compiles without a warning, passes its own tests, clippy and the tests of
-//! the architecture, and reads like the rest.
+//! the architecture; and so does a project that was given another name.
 //!
 //! It works on a copy of the project below `target/`, at a path that stays the same: what a run
 //! compiled serves the next one. It builds into the folder that this test was built into, where the
@@ -70,9 +70,9 @@ impl Copy {
         );
     }
 
-    fn generate(&self, words: &[&str]) {
+    fn xtask(&self, words: &[&str]) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
-        command.arg("generate").args(words);
+        command.args(words);
         command.env("CARGO_MANIFEST_DIR", self.root.join("xtask"));
         self.run(command);
     }
@@ -121,14 +121,23 @@ fn copy(from: &Path, to: &Path) {
 }
 
 #[test]
-fn what_is_generated_compiles_and_passes() {
+fn what_is_renamed_and_generated_compiles_and_passes() {
     let copy = Copy::new();
-    copy.generate(&[&["resource", "order_line"], &FIELDS[..]].concat());
+    copy.xtask(&["rename", "zzboat", "--force"]);
+    copy.xtask(&[&["generate", "resource", "order_line"], &FIELDS[..]].concat());
     // None of the helpers that only some types need, and an irregular plural.
-    copy.generate(&["resource", "person", "alive:boolean", "--plural", "people"]);
-    copy.generate(&[&["job", "ship_order"], &FIELDS[..]].concat());
-    copy.generate(&["job", "tick"]);
-    copy.generate(&["migration", "add_orders"]);
+    copy.xtask(&[
+        "generate",
+        "resource",
+        "person",
+        "alive:boolean",
+        "--plural",
+        "people",
+    ]);
+    copy.xtask(&[&["generate", "job", "ship_order"], &FIELDS[..]].concat());
+    copy.xtask(&["generate", "job", "tick"]);
+    copy.xtask(&["generate", "migration", "add_orders"]);
+    copy.xtask(&["migrate", "check"]);
 
     copy.cargo("fmt --check");
     let tests = "order_lines people openapi hostile ship_order tick every_";

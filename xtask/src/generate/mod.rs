@@ -18,6 +18,7 @@ use clap::{Args, Subcommand};
 
 use self::field::Field;
 use self::names::Names;
+pub(crate) use self::names::is_reserved;
 use self::plan::Plan;
 use self::template::{aligned, fill};
 use crate::project::Project;

@@ -8,6 +8,7 @@ mod doctor;
 mod generate;
 mod logs;
 mod native;
+mod rename;
 mod secrets;
 mod throw_away;
 mod two;

@@ -161,7 +161,9 @@ impl Project {
         fs::create_dir(&aside).with_context(|| format!("{} cannot be made", aside.display()))?;
         for entry in fs::read_dir(&folder)? {
             let entry = entry?;
-            if !entry.file_name().to_string_lossy().starts_with("copied-") {
+            let name = entry.file_name();
+            // Nobody writes to a backup that is there.
+            if name != "backups" && !name.to_string_lossy().starts_with("copied-") {
                 fs::rename(entry.path(), aside.join(entry.file_name()))?;
             }
         }

@@ -74,12 +74,6 @@ pub(crate) fn found_servers() -> (Option<String>, Option<String>) {
     (postgres, redis)
 }
 
-/// Whether the passwords in `secrets/` open the native database. None while it does not run.
-pub(crate) fn secrets_fit(project: &Project) -> Option<bool> {
-    let misfits = secrets::fit::misfits(&Native::new(project)).ok()?;
-    Some(misfits.is_empty())
-}
-
 /// What a killed supervisor left running, as `postgres (pid 12)`. None while a supervisor lives, or
 /// when the last one ended in order.
 pub(crate) fn leftovers(project: &Project) -> Option<Vec<String>> {

@@ -105,7 +105,6 @@ fn refused_setting(run: &Run) -> Result<String> {
     let healed = up(run, None);
     refused?.failed(&[
         "error: api ",
-        "code 1",
         "LOG_LEVEL  \"loud=and=clear\" is not a level",
     ])?;
     healed?.succeeded(&[])?;

@@ -164,16 +164,24 @@ fn nothing_uncommitted(project: &Project) -> Result<()> {
     Ok(())
 }
 
-/// What git says. None without a repository.
+/// What git says about the project. None without a repository, or with one that does not have its
+/// files: this folder may lie ignored in another's.
 fn git(project: &Project, words: &[&str]) -> Option<String> {
-    let output = Command::new("git")
-        .args(words)
-        .current_dir(project.root())
-        .stdin(Stdio::null())
-        .output()
-        .ok()?;
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    output.status.success().then_some(said)
+    let ask = |words: &[&str]| {
+        let output = Command::new("git")
+            .args(words)
+            .current_dir(project.root())
+            .stdin(Stdio::null())
+            .output()
+            .ok()?;
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        output.status.success().then_some(said)
+    };
+    let has_it = ask(&["ls-files", "--", "Cargo.toml", "docker"])?;
+    if has_it.is_empty() {
+        return None;
+    }
+    ask(words)
 }
 
 /// The files of the project, as git knows them or as they lie there, and the settings of this

@@ -99,6 +99,12 @@ fn a_rename_that_could_lose_something_is_refused() {
     assert_eq!(read(&checkout, "run"), "# zzboat\n");
     git(&checkout, &["checkout", "--quiet", "."]);
 
+    let without_git = Checkout::new();
+    let said = without_git.refused(&["rename", "zzboat"]);
+    assert!(said.contains("no git here"), "{said}");
+    without_git.ok(&["rename", "zzboat", "--force"]);
+    assert!(read(&without_git, "docker/postgres/roles.sql").contains("zzboat_owner"));
+
     // What `up` remembers, until `down --volumes`.
     let root = checkout.root.canonicalize().unwrap();
     let state = json!({ "root": root, "mode": "native" }).to_string();

@@ -12,15 +12,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Neither code nor of interest to a copy.
-const LEFT_OUT: [&str; 6] = [
-    ".env",
-    ".git",
-    ".slipway",
-    "node_modules",
-    "secrets",
-    "target",
-];
+/// In the project's folder, but neither code nor of interest to a copy.
+const LEFT_OUT: [&str; 5] = [".env", ".git", ".slipway", "secrets", "target"];
 
 /// Every type of a field, each more than once.
 const FIELDS: [&str; 9] = [
@@ -49,7 +42,7 @@ impl Copy {
         if root.exists() {
             fs::remove_dir_all(&root).unwrap();
         }
-        copy(project, &root);
+        copy(project, &root, &LEFT_OUT);
         Self { root, target }
     }
 
@@ -101,15 +94,15 @@ impl Drop for Copy {
 }
 
 /// With the times of the files, by which cargo tells what it has compiled before.
-fn copy(from: &Path, to: &Path) {
+fn copy(from: &Path, to: &Path, left_out: &[&str]) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let (path, name) = entry
             .map(|entry| (entry.path(), entry.file_name()))
             .unwrap();
-        let left_out = LEFT_OUT.iter().any(|left_out| name == *left_out);
+        let left_out = left_out.iter().any(|left_out| name == *left_out);
         if path.is_dir() && !left_out {
-            copy(&path, &to.join(&name));
+            copy(&path, &to.join(&name), &[]);
         } else if path.is_file() && !left_out {
             let copied = to.join(&name);
             fs::copy(&path, &copied).unwrap();

@@ -4,6 +4,7 @@
 
 mod backups;
 mod checkout;
+mod deploy;
 mod doctor;
 mod generate;
 mod logs;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use crate::native::kinds::Kind;
-use crate::{bench, chaos, db, deploy, doctor, down, fuzz, generate, logs, migrate, up, watch};
+use crate::{bench, chaos, db, deploy, dev, doctor, down, fuzz, generate, logs, migrate, up};
 
 /// The page of `cargo xtask --help`, grouped by what one wants to do. A test holds it complete.
 const PAGE: &str = "\
@@ -16,6 +16,7 @@ Usage: cargo xtask <verb> [options]      cargo xtask <verb> --help
 Run it
   up         Build and start everything, wait until healthy, say where it is
              --docker or --native choose how; without one, `up` chooses and says why
+  dev        The same, then replace what is built from each file you save, until Ctrl-C
   down       Stop everything; data is kept (--volumes removes it, after asking)
   restart    Restart one service, or all
   build      Build what `up` would start
@@ -87,6 +88,13 @@ pub(crate) enum Verb {
     /// Makes `.env` and `secrets/` on the first run. Run it again after an edit: only what changed
     /// is rebuilt and restarted.
     Up(up::Up),
+    /// Bring the stack up, then replace what is built from each file you save
+    ///
+    /// Stays in the foreground with the logs of api and worker until Ctrl-C. For each edit it prints
+    /// how long it took from the saved file to the answer of the new version. Code that does not
+    /// compile is shown at once, and what ran before goes on; a new migration is applied. In both
+    /// modes; after Ctrl-C the stack goes on, and `cargo xtask down` stops it.
+    Dev(dev::Dev),
     /// Stop everything; data is kept
     Down(down::Down),
     /// Restart these services, or all, and wait until they are healthy
@@ -235,12 +243,6 @@ pub(crate) enum Verb {
     Check,
     /// check, then test
     Ci,
-    /// The development container's watcher
-    #[command(hide = true)]
-    Watch {
-        #[command(subcommand)]
-        half: watch::Watch,
-    },
     /// The parent of all native services
     #[command(hide = true)]
     Supervise {

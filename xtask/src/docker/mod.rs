@@ -10,9 +10,11 @@ mod infra;
 mod logs;
 mod ports;
 mod programs;
+mod reload;
 mod throw_away;
 mod up;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -215,6 +217,14 @@ impl Stack for Docker<'_> {
         up::build(self.project, &self.compose()?, self.was("dev"))
     }
 
+    fn compiler(&self) -> Result<Command> {
+        reload::compiler(self)
+    }
+
+    fn reload(&self, service: &str, _binaries: &BTreeMap<String, PathBuf>) -> Result<()> {
+        reload::reload(self, service)
+    }
+
     fn exec(&self, service: &str, command: &[String]) -> Result<()> {
         if self.is_infra() && infra::is_left_out(service) {
             return replace(infra::command(self.project, service, command)?);
@@ -257,11 +267,6 @@ impl Stack for Docker<'_> {
         // A container of its own: the service's may be the one that does not run.
         let mut args = vec!["run", "--rm", "--no-deps"];
         args.extend(no_terminal());
-        // In place of the watcher, which would start the service.
-        let watched = format!("/var/cache/target/watch/{service}");
-        if self.was("dev") {
-            args.extend(["--entrypoint", &watched]);
-        }
         args.push(service);
         args.extend(words.iter().map(String::as_str));
         replace(self.compose()?.command(&args))

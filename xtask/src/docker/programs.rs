@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use super::{Docker, containers, infra, up};
+use super::{Docker, containers, infra, reload, up};
 use crate::nearest::unknown_service;
 use crate::secrets;
 use crate::stack::Mode;
@@ -28,7 +28,7 @@ impl Docker<'_> {
         // The binary carries the migrations: without a build, a new one would not be in it.
         up::build(self.project, &compose, self.was("dev"))?;
         if self.was("dev") {
-            up::first_build(&compose)?;
+            reload::first_build(self, &compose)?;
         }
         let mut words = vec!["run", "--rm", "--no-deps"];
         words.extend(no_terminal);

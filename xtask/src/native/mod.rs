@@ -31,9 +31,10 @@ mod start;
 mod supervisor;
 pub(crate) mod throw_away;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -247,6 +248,18 @@ impl Stack for Native<'_> {
 
     fn build(&self) -> Result<()> {
         binaries::build(self.project, &start::PACKAGES).map(drop)
+    }
+
+    fn compiler(&self) -> Result<Command> {
+        Ok(binaries::cargo(self.project, &start::PACKAGES))
+    }
+
+    fn reload(&self, service: &str, binaries: &BTreeMap<String, PathBuf>) -> Result<()> {
+        self.status()?;
+        if service == "migrate" {
+            return start::migrate(self.project, self.ports()?, binaries, &["run".to_owned()]);
+        }
+        start::replace(self.project, &self.place, self.ports()?, binaries, service)
     }
 
     fn exec(&self, service: &str, command: &[String]) -> Result<()> {

@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand};
 
 use crate::native::kinds::Kind;
 use crate::{
-    bench, chaos, db, deploy, doctor, down, fuzz, generate, logs, migrate, rename, up, watch,
+    bench, chaos, db, deploy, dev, doctor, down, fuzz, generate, logs, migrate, rename, up,
 };
 
 /// The page of `cargo xtask --help`, grouped by what one wants to do. A test holds it complete.
@@ -18,6 +18,7 @@ Usage: cargo xtask <verb> [options]      cargo xtask <verb> --help
 Run it
   up         Build and start everything, wait until healthy, say where it is
              --docker or --native choose how; without one, `up` chooses and says why
+  dev        The same, then replace what is built from each file you save, until Ctrl-C
   down       Stop everything; data is kept (--volumes removes it, after asking)
   restart    Restart one service, or all
   build      Build what `up` would start
@@ -25,7 +26,7 @@ Run it
 Look at it
   ps         Which services run, their health and addresses (--json)
   logs       What they say: logs -f, logs -f worker, logs --since 10m --level warn
-  exec       Run a command in a service's surroundings: exec api env
+  exec       Run a command in a service's surroundings: exec worker worker --help
   psql       The database's prompt
   redis-cli  The queue's prompt
   jobs       What is in the queues: jobs list | show | retry | cancel | pause | workers ...
@@ -90,6 +91,13 @@ pub(crate) enum Verb {
     /// Makes `.env` and `secrets/` on the first run. Run it again after an edit: only what changed
     /// is rebuilt and restarted.
     Up(up::Up),
+    /// Bring the stack up, then replace what is built from each file you save
+    ///
+    /// Stays in the foreground with the logs of api and worker until Ctrl-C. For each edit it prints
+    /// how long it took from the saved file to the answer of the new version. Code that does not
+    /// compile is shown at once, and what ran before goes on; a new migration is applied. In both
+    /// modes; after Ctrl-C the stack goes on, and `cargo xtask down` stops it.
+    Dev(dev::Dev),
     /// Stop everything; data is kept
     Down(down::Down),
     /// Restart these services, or all, and wait until they are healthy
@@ -112,8 +120,9 @@ pub(crate) enum Verb {
     Build,
     /// Run a command in a service's surroundings
     ///
-    /// In Docker inside the service's container, natively with the service's environment:
-    /// `cargo xtask exec api cargo run -p api -- serve`
+    /// In Docker inside the service's container (the image of api and worker has no shell and no tools:
+    /// `exec worker worker --help`); natively, and with `up --infra`, on this machine with the service's
+    /// environment: `exec api env`, `exec api cargo run -p api -- serve`. Its exit code is ours.
     #[command(trailing_var_arg = true)]
     Exec {
         /// api, worker, postgres, redis, ...
@@ -241,12 +250,6 @@ pub(crate) enum Verb {
     Check,
     /// check, then test
     Ci,
-    /// The development container's watcher
-    #[command(hide = true)]
-    Watch {
-        #[command(subcommand)]
-        half: watch::Watch,
-    },
     /// The parent of all native services
     #[command(hide = true)]
     Supervise {

@@ -6,6 +6,7 @@
 //!
 //! Blocking code and threads, no async runtime: it has to compile in seconds on a bare clone.
 
+mod artifacts;
 mod bench;
 mod build;
 mod cargo;
@@ -16,6 +17,7 @@ mod cli;
 mod clock;
 mod db;
 mod deploy;
+mod dev;
 mod docker;
 mod doctor;
 mod down;
@@ -68,13 +70,10 @@ fn main() -> ExitCode {
 }
 
 fn run(verb: Verb) -> Result<()> {
-    // Before anything else: a container that runs a service has no checkout in it.
-    if let Verb::Watch { half } = &verb {
-        return watch::run(half);
-    }
     let project = Project::find()?;
     match verb {
         Verb::Up(args) => up::run(&project, &args),
+        Verb::Dev(args) => dev::run(&project, &args),
         Verb::Down(args) => down::run(&project, &args),
         Verb::Restart { services } => restart::run(&project, &services),
         Verb::Ps { json } => ps::run(&project, json),
@@ -107,7 +106,6 @@ fn run(verb: Verb) -> Result<()> {
                 .then_some(Mode::Docker)
                 .or(native.then_some(Mode::Native)),
         ),
-        Verb::Watch { half } => watch::run(&half),
         Verb::Supervise { root } => native::supervise(&root),
         Verb::ThrowAway {
             postgres_only,

@@ -5,6 +5,7 @@ use clap::Args;
 
 use crate::docker;
 use crate::doctor;
+use crate::interrupt::{self, Guard};
 use crate::project::Project;
 use crate::ps;
 use crate::secrets;
@@ -21,11 +22,8 @@ pub(crate) struct Up {
     /// As processes of this machine
     #[arg(long)]
     pub(crate) native: bool,
-    /// In Docker: rebuild and restart api and worker at every saved file
-    #[arg(long)]
-    pub(crate) dev: bool,
     /// Only Postgres, Redis and mail; you run the services
-    #[arg(long, conflicts_with = "dev")]
+    #[arg(long)]
     pub(crate) infra: bool,
     /// Answer every question with yes
     #[arg(long, short)]
@@ -39,9 +37,9 @@ pub(crate) fn run(project: &Project, args: &Up) -> Result<()> {
         .then_some(Mode::Docker)
         .or(args.native.then_some(Mode::Native));
     let options = UpOptions {
-        dev: args.dev,
         infra: args.infra,
         yes: args.yes,
+        ..UpOptions::default()
     };
     let (stack, services) = start(project, forced, &options)?;
     terminal::print(&format!("\n{}\n", ps::table(&services, true)));
@@ -60,7 +58,8 @@ pub(crate) fn bring_up(project: &Project, mode: Option<Mode>) -> Result<()> {
     start(project, mode, &UpOptions::default()).map(drop)
 }
 
-fn start<'a>(
+/// Brings the stack up as asked, and says nothing of where it is.
+pub(crate) fn start<'a>(
     project: &'a Project,
     forced: Option<Mode>,
     options: &UpOptions,
@@ -75,8 +74,26 @@ fn start<'a>(
     // Before the start, so that `ps`, `logs` and `down` know where to look when it fails half-way.
     project.remember_mode(Some(mode))?;
     let stack = stack::of(mode, project)?;
+    let is_up = |services: Vec<ServiceState>| services.iter().any(|one| one.state != "exited");
+    // What was there before stays there.
+    let guard = (!stack.ps().is_ok_and(is_up)).then(|| takes_down(project, mode));
     let services = stack.up(options)?;
+    drop(guard);
     Ok((stack, services))
+}
+
+/// On Ctrl-C, a stack that is half up is taken down; its data is kept.
+pub(crate) fn takes_down(project: &Project, mode: Mode) -> Guard {
+    let root = project.root().to_owned();
+    interrupt::guard(move || {
+        terminal::note("\ninterrupted: stopping what was started; data is kept");
+        let down = Project::at(&root).and_then(|project| stack::of(mode, &project)?.down(false));
+        if let Err(error) = down {
+            terminal::warn(&format!(
+                "{error:#}\n  next: `cargo xtask down` stops the rest"
+            ));
+        }
+    })
 }
 
 /// Makes what is missing in `secrets/`.

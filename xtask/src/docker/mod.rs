@@ -9,18 +9,21 @@ mod images;
 mod infra;
 mod logs;
 mod ports;
+mod programs;
+mod reload;
 mod throw_away;
 mod up;
 
-use std::io::IsTerminal;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
 use self::compose::Compose;
 use self::ports::PORTS;
+use self::programs::{cargo_run, lacks, no_terminal, replace};
 use crate::logs::View;
 use crate::migrate;
 use crate::project::Project;
@@ -135,45 +138,6 @@ impl<'a> Docker<'a> {
         words.extend(services);
         up::start(&self.compose()?, &words)
     }
-
-    /// The binary `migrate`, in a container of its own; `-T` where there is no terminal.
-    fn migrate_command(&self, args: &[String], no_terminal: Option<&str>) -> Result<Command> {
-        self.require("postgres")?;
-        secrets::fit::require_settled(self.project, Mode::Docker)?;
-        if self.is_infra() {
-            let words = cargo_run("migrations", "migrate", args);
-            return infra::command(self.project, "migrate", &words);
-        }
-        let compose = self.compose()?;
-        // The binary carries the migrations: without a build, a new one would not be in it.
-        up::build(self.project, &compose, self.was("dev"))?;
-        if self.was("dev") {
-            up::first_build(&compose)?;
-        }
-        let mut words = vec!["run", "--rm", "--no-deps"];
-        words.extend(no_terminal);
-        words.push("migrate");
-        words.extend(args.iter().map(String::as_str));
-        Ok(compose.command(&words))
-    }
-
-    /// Refuses to go on without a service, in words and not in those of Docker.
-    fn require(&self, service: &str) -> Result<()> {
-        if containers::is_running(self.project, service)? {
-            return Ok(());
-        }
-        bail!("{service} does not run\n  next: `cargo xtask up` starts it")
-    }
-
-    fn replace_by_exec(&self, words: &[&str]) -> Result<()> {
-        if let Some(service) = words.first() {
-            self.require(service)?;
-        }
-        let mut all = vec!["exec"];
-        all.extend(no_terminal());
-        all.extend(words);
-        replace(self.compose()?.command(&all))
-    }
 }
 
 fn profiles(listed: &str, has_mail_server: bool) -> Vec<String> {
@@ -218,6 +182,10 @@ impl Stack for Docker<'_> {
         secrets::fit::require_settled(self.project, Mode::Docker)?;
         let compose = self.compose()?;
         let running = containers::list(&compose)?;
+        let is_there = |name: &&String| running.iter().any(|one| one.service == **name);
+        if let Some(missing) = services.iter().find(|name| !is_there(name)) {
+            self.require(missing)?;
+        }
         let mut names: Vec<&str> = services.iter().map(String::as_str).collect();
         if names.is_empty() {
             names = running
@@ -249,9 +217,23 @@ impl Stack for Docker<'_> {
         up::build(self.project, &self.compose()?, self.was("dev"))
     }
 
+    fn compiler(&self) -> Result<Command> {
+        reload::compiler(self)
+    }
+
+    fn reload(&self, service: &str, _binaries: &BTreeMap<String, PathBuf>) -> Result<()> {
+        reload::reload(self, service)
+    }
+
     fn exec(&self, service: &str, command: &[String]) -> Result<()> {
         if self.is_infra() && infra::is_left_out(service) {
             return replace(infra::command(self.project, service, command)?);
+        }
+        if !self.was("dev") && lacks(service, command) {
+            bail!(
+                "the image of {service} has neither a shell nor tools, only api, worker and migrate\n  \
+                 next: `cargo xtask exec {service} api --help`, or `docker inspect` for its environment"
+            );
         }
         let mut words = vec![service];
         words.extend(command.iter().map(String::as_str));
@@ -285,11 +267,6 @@ impl Stack for Docker<'_> {
         // A container of its own: the service's may be the one that does not run.
         let mut args = vec!["run", "--rm", "--no-deps"];
         args.extend(no_terminal());
-        // In place of the watcher, which would start the service.
-        let watched = format!("/var/cache/target/watch/{service}");
-        if self.was("dev") {
-            args.extend(["--entrypoint", &watched]);
-        }
         args.push(service);
         args.extend(words.iter().map(String::as_str));
         replace(self.compose()?.command(&args))
@@ -336,41 +313,6 @@ impl Stack for Docker<'_> {
             Some((label.to_owned(), format!("{scheme}{address}")))
         };
         Ok(labels.iter().filter_map(link).collect())
-    }
-}
-
-/// A binary of ours built and run on this machine.
-fn cargo_run(package: &str, binary: &str, args: &[String]) -> Vec<String> {
-    let cargo = ["cargo", "run", "--quiet", "--package", package, "--bin"];
-    let words = cargo.into_iter().chain([binary, "--"]).map(str::to_owned);
-    words.chain(args.iter().cloned()).collect()
-}
-
-/// `-T` where there is no terminal: Compose would ask for one and fail.
-fn no_terminal() -> Option<&'static str> {
-    let is_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
-    (!is_terminal).then_some("-T")
-}
-
-/// Becomes the command, so that signals and exit codes pass straight through.
-fn replace(mut command: Command) -> Result<()> {
-    let program = command.get_program().to_string_lossy().into_owned();
-    #[cfg(unix)]
-    {
-        use std::os::unix::process::CommandExt;
-        let error = command.exec();
-        Err(error).with_context(|| format!("`{program}` cannot be started"))
-    }
-    #[cfg(not(unix))]
-    {
-        let status = command
-            .status()
-            .with_context(|| format!("`{program}` cannot be started"))?;
-        match status.code() {
-            Some(0) => Ok(()),
-            Some(code) => std::process::exit(code),
-            None => bail!("`{program}` was ended by a signal"),
-        }
     }
 }
 

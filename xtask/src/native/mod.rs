@@ -31,9 +31,10 @@ mod start;
 mod supervisor;
 pub(crate) mod throw_away;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -249,14 +250,30 @@ impl Stack for Native<'_> {
         binaries::build(self.project, &start::PACKAGES).map(drop)
     }
 
+    fn compiler(&self) -> Result<Command> {
+        Ok(binaries::cargo(self.project, &start::PACKAGES))
+    }
+
+    fn reload(&self, service: &str, binaries: &BTreeMap<String, PathBuf>) -> Result<()> {
+        self.status()?;
+        if service == "migrate" {
+            return start::migrate(self.project, self.ports()?, binaries, &["run".to_owned()]);
+        }
+        start::replace(self.project, &self.place, self.ports()?, binaries, service)
+    }
+
     fn exec(&self, service: &str, command: &[String]) -> Result<()> {
         let [program, args @ ..] = command else {
             bail!("no command given")
         };
-        if !["api", "worker", "migrate"].contains(&service) {
+        let known = ["api", "worker", "migrate"];
+        if ["postgres", "redis"].contains(&service) {
             bail!(
-                "natively, exec takes api, worker or migrate; for the servers there are psql and redis-cli"
+                "{service} has no surroundings of its own here\n  next: `cargo xtask psql` or `cargo xtask redis-cli`"
             );
+        }
+        if !known.contains(&service) {
+            bail!(unknown_service(service, &known));
         }
         let env = environment::of(self.project, self.ports()?, service)?;
         let mut command = Command::new(program);

@@ -5,8 +5,10 @@
 mod backups;
 mod checkout;
 mod deploy;
+mod dev;
 mod doctor;
 mod generate;
+mod interrupt;
 mod logs;
 mod native;
 mod rename;

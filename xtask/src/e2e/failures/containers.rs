@@ -64,6 +64,29 @@ pub(super) fn full_disk(run: &Run) -> Result<String> {
     Ok(String::new())
 }
 
+/// One removed, then all of them: the volume keeps the old ones.
+pub(super) fn lost_secrets(run: &Run) -> Result<String> {
+    let scratch = Scratch::new(run, "secrets", PLAIN)?;
+    scratch.say(&UP)?.succeeded(&[])?;
+    mark(&scratch, "kept")?;
+    let folder = scratch.root.join("secrets");
+    fs::remove_file(folder.join("postgres_app_password"))?;
+    scratch.say(&UP)?.succeeded(&[
+        "made in secrets/: postgres_app_password",
+        "the database has other passwords than secrets/:",
+        "secrets/postgres_app_password (role slipway_app)",
+        "no data is lost",
+    ])?;
+    scratch.ask(&["down"])?;
+    fs::remove_dir_all(&folder)?;
+    scratch.say(&UP)?.succeeded(&[
+        "keys that they may need are missing",
+        "secrets/postgres_superuser_password (role postgres)",
+    ])?;
+    ensure!(tables(&scratch, "kept")? == "1", "the data were lost");
+    Ok(String::new())
+}
+
 /// Of the same folder name, the same port and, as a copy has it, the same state and secrets.
 pub(super) fn two_checkouts(run: &Run) -> Result<String> {
     let port = ports::unused()?;

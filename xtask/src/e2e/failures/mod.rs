@@ -24,7 +24,7 @@ pub(super) const STEPS: [(&str, Step); 2] = [
 ];
 
 /// In checkouts of their own, with the image of the stack.
-pub(super) const IN_DOCKER: [(&str, Step); 5] = [
+pub(super) const IN_DOCKER: [(&str, Step); 6] = [
     ("an engine that does not run is told", containers::no_engine),
     ("an image that nobody has is told", containers::no_image),
     (
@@ -32,6 +32,10 @@ pub(super) const IN_DOCKER: [(&str, Step); 5] = [
         containers::out_of_memory,
     ),
     ("a disk that is full is told", containers::full_disk),
+    (
+        "a volume of other secrets is told, and opened",
+        containers::lost_secrets,
+    ),
     ("two checkouts run side by side", containers::two_checkouts),
 ];
 

@@ -21,7 +21,7 @@ use anyhow::{Result, bail};
 
 use self::compose::Compose;
 use self::ports::PORTS;
-use self::programs::{cargo_run, lacks, no_terminal, replace};
+use self::programs::{cargo_run, lacks, replace};
 use crate::logs::View;
 use crate::migrate;
 use crate::project::Project;
@@ -239,12 +239,13 @@ impl Stack for Docker<'_> {
     }
 
     fn migrate(&self, args: &[String]) -> Result<()> {
-        replace(self.migrate_command(args, no_terminal())?)
+        programs::run(self.migrate_command(args)?)
     }
 
     fn read_migrate(&self, args: &[&str]) -> Result<String> {
         let args: Vec<String> = args.iter().map(|word| (*word).to_owned()).collect();
-        migrate::read(self.migrate_command(&args, Some("-T"))?)
+        let (command, _guard) = self.migrate_command(&args)?;
+        migrate::read(command)
     }
 
     fn run_program(&self, service: &str, words: &[String], needed: &str) -> Result<()> {
@@ -254,17 +255,15 @@ impl Stack for Docker<'_> {
             let words = cargo_run(service, service, words);
             return replace(infra::command(self.project, service, &words)?);
         }
-        // A container of its own: the service's may be the one that does not run.
-        let mut args = vec!["run", "--rm", "--no-deps"];
-        args.extend(no_terminal());
         // In place of the watcher, which would start the service.
         let watched = format!("/var/cache/target/watch/{service}");
-        if self.was("dev") {
-            args.extend(["--entrypoint", &watched]);
-        }
-        args.push(service);
-        args.extend(words.iter().map(String::as_str));
-        replace(self.compose()?.command(&args))
+        let options: &[&str] = if self.was("dev") {
+            &["--entrypoint", &watched]
+        } else {
+            &[]
+        };
+        // A container of its own: the service's may be the one that does not run.
+        programs::run(self.once(options, service, words)?)
     }
 
     fn postgres_client(&self, program: &str, role: &str) -> Result<Command> {

@@ -9,6 +9,7 @@ use super::compose::Compose;
 use super::ports;
 use crate::project::Project;
 use crate::stack::ServiceState;
+use crate::verbose::Shown as _;
 
 /// One container of the project.
 #[derive(Debug, Clone)]
@@ -101,6 +102,7 @@ pub(super) fn is_running(project: &Project, service: &str) -> Result<bool> {
         .args(["ps", "--quiet", "--filter", &label("service", service)])
         .args(["--filter", &label("project", project.name())])
         .args(["--filter", &label("oneoff", "False")])
+        .shown()
         .output()
         .context("`docker` cannot be started")?;
     if !output.status.success() {
@@ -149,6 +151,7 @@ pub(super) fn details(containers: &[Container]) -> Result<Vec<Details>> {
     let output = Command::new("docker")
         .args(["container", "inspect"])
         .args(containers.iter().map(|container| &container.id))
+        .shown()
         .output()
         .context("`docker` cannot be started")?;
     if !output.status.success() {

@@ -11,6 +11,7 @@ use crate::interrupt::{self, Guard};
 use crate::nearest::unknown_service;
 use crate::secrets;
 use crate::stack::Mode;
+use crate::verbose::Shown as _;
 
 impl Docker<'_> {
     /// The binary `migrate`, in a container of its own.
@@ -51,6 +52,7 @@ impl Docker<'_> {
             // It may have ended by itself.
             let _ = Command::new("docker")
                 .args(["rm", "--force", &name])
+                .shown()
                 .output();
         });
         Ok((command, guard))
@@ -126,12 +128,13 @@ pub(super) fn replace(mut command: Command) -> Result<()> {
     #[cfg(unix)]
     {
         use std::os::unix::process::CommandExt;
-        let error = command.exec();
+        let error = command.shown().exec();
         Err(error).with_context(|| format!("`{program}` cannot be started"))
     }
     #[cfg(not(unix))]
     {
         let status = command
+            .shown()
             .status()
             .with_context(|| format!("`{program}` cannot be started"))?;
         match status.code() {

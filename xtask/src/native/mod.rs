@@ -50,6 +50,7 @@ use crate::project::Project;
 use crate::secrets::{self, Role};
 use crate::stack::{Fault, LogOptions, Mode, ServiceState, Stack, UpOptions};
 use crate::terminal;
+use crate::verbose::Shown as _;
 
 /// The services, in the order of their start.
 const SERVICES: [&str; 4] = ["postgres", "redis", "api", "worker"];
@@ -268,7 +269,7 @@ impl Stack for Native<'_> {
         for name in env.keys().filter_map(|name| name.strip_suffix("_FILE")) {
             command.env_remove(name);
         }
-        Err(command.args(args).envs(env).exec())
+        Err(command.args(args).envs(env).shown().exec())
             .with_context(|| format!("`{program}` cannot be run"))
     }
 
@@ -311,7 +312,7 @@ impl Stack for Native<'_> {
             .envs(environment::inherited())
             .envs(environment::of(self.project, self.ports()?, service)?)
             .current_dir(self.project.root());
-        Err(command.exec()).with_context(|| format!("{service} cannot be started"))
+        Err(command.shown().exec()).with_context(|| format!("{service} cannot be started"))
     }
 
     fn postgres_client(&self, program: &str, role: &str) -> Result<Command> {

@@ -69,6 +69,7 @@ fn verbs(services: &[String]) -> Command {
     let all = Cli::command();
     let shown = all.get_subcommands().filter(|verb| !verb.is_hide_set());
     let mut verbs = Command::new("xtask")
+        .disable_help_subcommand(true)
         .args(all.get_arguments().cloned())
         .subcommands(shown.cloned());
     // clap wants names that stay; the process ends soon.

@@ -10,9 +10,11 @@ mod infra;
 mod logs;
 mod ports;
 mod programs;
+mod reload;
 mod throw_away;
 mod up;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -215,6 +217,14 @@ impl Stack for Docker<'_> {
         up::build(self.project, &self.compose()?, self.was("dev"))
     }
 
+    fn compiler(&self) -> Result<Command> {
+        reload::compiler(self)
+    }
+
+    fn reload(&self, service: &str, _binaries: &BTreeMap<String, PathBuf>) -> Result<()> {
+        reload::reload(self, service)
+    }
+
     fn exec(&self, service: &str, command: &[String]) -> Result<()> {
         if self.is_infra() && infra::is_left_out(service) {
             return replace(infra::command(self.project, service, command)?);
@@ -255,15 +265,8 @@ impl Stack for Docker<'_> {
             let words = cargo_run(service, service, words);
             return replace(infra::command(self.project, service, &words)?);
         }
-        // In place of the watcher, which would start the service.
-        let watched = format!("/var/cache/target/watch/{service}");
-        let options: &[&str] = if self.was("dev") {
-            &["--entrypoint", &watched]
-        } else {
-            &[]
-        };
         // A container of its own: the service's may be the one that does not run.
-        programs::run(self.once(options, service, words)?)
+        programs::run(self.once(service, words)?)
     }
 
     fn postgres_client(&self, program: &str, role: &str) -> Result<Command> {

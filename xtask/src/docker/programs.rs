@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use super::{Docker, containers, infra, up};
+use super::{Docker, containers, infra, reload, up};
 use crate::interrupt::{self, Guard};
 use crate::nearest::unknown_service;
 use crate::secrets;
@@ -27,24 +27,18 @@ impl Docker<'_> {
         // The binary carries the migrations: without a build, a new one would not be in it.
         up::build(self.project, &compose, self.was("dev"))?;
         if self.was("dev") {
-            up::first_build(&compose)?;
+            reload::first_build(self, &compose)?;
         }
-        self.once(&[], "migrate", args)
+        self.once("migrate", args)
     }
 
     /// A container of its own for one program, which goes with the guard's end or on Ctrl-C.
     ///
     /// Without a terminal of its own, so that Ctrl-C reaches us: the program is the container's first
     /// process, which ignores it, and `docker compose run` leaves that behind.
-    pub(super) fn once(
-        &self,
-        options: &[&str],
-        service: &str,
-        args: &[String],
-    ) -> Result<(Command, Guard)> {
+    pub(super) fn once(&self, service: &str, args: &[String]) -> Result<(Command, Guard)> {
         let name = format!("{}-{service}-{}", self.project.name(), std::process::id());
         let mut words = vec!["run", "--rm", "--no-deps", "-T", "--name", &name];
-        words.extend(options);
         words.push(service);
         words.extend(args.iter().map(String::as_str));
         let command = self.compose()?.command(&words);

@@ -31,9 +31,10 @@ mod start;
 mod supervisor;
 pub(crate) mod throw_away;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -135,16 +136,6 @@ impl<'a> Native<'a> {
         bail!("{service} does not run: start it with `cargo xtask up`")
     }
 
-    /// What the supervisor has, or else all: a log of what runs no longer is in nobody's way then.
-    fn running_or_all(&self) -> Result<Vec<String>> {
-        let running = control::status(&self.place)?.unwrap_or_default();
-        let mut names: Vec<String> = running.into_iter().map(|status| status.name).collect();
-        if names.is_empty() {
-            names = SERVICES.map(str::to_owned).to_vec();
-        }
-        Ok(names)
-    }
-
     /// The services named, or all that the supervisor has; a name it has not is an error.
     fn named(&self, services: &[String]) -> Result<Vec<String>> {
         let all: Vec<String> = self
@@ -238,7 +229,7 @@ impl Stack for Native<'_> {
             bail!(unknown_service(word, &known));
         }
         let services = if options.services.is_empty() {
-            self.running_or_all()?
+            logs::running_or_all(&self.place)?
         } else {
             options.services.clone()
         };
@@ -248,6 +239,18 @@ impl Stack for Native<'_> {
 
     fn build(&self) -> Result<()> {
         binaries::build(self.project, &start::PACKAGES).map(drop)
+    }
+
+    fn compiler(&self) -> Result<Command> {
+        Ok(binaries::cargo(self.project, &start::PACKAGES))
+    }
+
+    fn reload(&self, service: &str, binaries: &BTreeMap<String, PathBuf>) -> Result<()> {
+        self.status()?;
+        if service == "migrate" {
+            return start::migrate(self.project, self.ports()?, binaries, &["run".to_owned()]);
+        }
+        start::replace(self.project, &self.place, self.ports()?, binaries, service)
     }
 
     fn exec(&self, service: &str, command: &[String]) -> Result<()> {

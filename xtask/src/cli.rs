@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use crate::native::kinds::Kind;
-use crate::{bench, chaos, db, deploy, dev, doctor, down, fuzz, generate, logs, migrate, up};
+use crate::{
+    bench, chaos, db, deploy, dev, doctor, down, fuzz, generate, logs, migrate, rename, up,
+};
 
 /// The page of `cargo xtask --help`, grouped by what one wants to do. A test holds it complete.
 const PAGE: &str = "\
@@ -40,6 +42,7 @@ Change it
              db reset | seed: begin with nothing, or with demo accounts to log in with
              db rotate-password: new passwords, in the servers and in secrets/ together
              db prepare writes .sqlx/, which checks the SQL at compile time
+  rename     Give the product your name, in every file: rename harbour (--dry-run)
   openapi    Write api/openapi.json anew from the handlers (--check: only compare)
 
 Prove it
@@ -182,6 +185,10 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         what: generate::Generate,
     },
+    /// Give the product a name of your own, in every file
+    ///
+    /// Refuses while the stack has data: it is in a database of the old name.
+    Rename(rename::Rename),
     /// Write api/openapi.json anew from the handlers
     Openapi {
         /// Write nothing; exit with 1 if it differs

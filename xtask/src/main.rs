@@ -35,6 +35,7 @@ mod permission;
 mod ports;
 mod project;
 mod ps;
+mod rename;
 mod restart;
 mod secrets;
 mod settings;
@@ -90,6 +91,7 @@ fn run(verb: Verb) -> Result<()> {
         Verb::Deploy(args) => deploy::run(&project, &args),
         Verb::Generate { what } => generate::run(&project, &what),
         Verb::Db { action } => db::run(&project, action),
+        Verb::Rename(args) => rename::run(&project, &args),
         Verb::Openapi { check } => openapi::run(&project, check),
         Verb::Doctor(args) => doctor::run(&project, &args),
         Verb::Test { redis, args } => test::run(&project, redis, &args),

@@ -54,7 +54,7 @@ impl Docker<'_> {
 
     /// Refuses to go on without a service, in words and not in those of Docker.
     pub(super) fn require(&self, service: &str) -> Result<()> {
-        if containers::is_running(self.project, service)? {
+        if !containers::running(self.project, service)?.is_empty() {
             return Ok(());
         }
         let known = self.known()?;

@@ -15,6 +15,7 @@ mod check;
 mod ci;
 mod cli;
 mod clock;
+mod completions;
 mod db;
 mod deploy;
 mod dev;
@@ -43,6 +44,7 @@ mod stack;
 mod terminal;
 mod test;
 mod up;
+mod verbose;
 mod watch;
 
 #[cfg(not(unix))]
@@ -58,7 +60,11 @@ use crate::project::Project;
 use crate::stack::Mode;
 
 fn main() -> ExitCode {
-    let result = run(Cli::parse().verb);
+    let cli = Cli::parse();
+    if cli.verbose {
+        verbose::switch_on();
+    }
+    let result = run(cli.verb);
     interrupt::settle();
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -98,6 +104,7 @@ fn run(verb: Verb) -> Result<()> {
         Verb::Bench { what, args } => bench::run(&project, what, &args),
         Verb::Fuzz(args) => fuzz::run(&project, &args),
         Verb::Chaos(args) => chaos::run(&project, &args),
+        Verb::Completions { shell } => completions::run(&project, shell),
         Verb::Check => check::run(&project),
         Verb::Ci => ci::run(&project),
         Verb::E2e { docker, native } => e2e::run(

@@ -26,6 +26,7 @@ use crate::project::Project;
 use crate::secrets::fit;
 use crate::stack::{Mode, ServiceFailure, UpOptions};
 use crate::terminal::{self, GREEN};
+use crate::verbose::Shown as _;
 
 /// The packages whose binaries run.
 pub(super) const PACKAGES: [&str; 3] = ["api", "worker", "migrations"];
@@ -256,6 +257,7 @@ pub(super) fn migrate(
 ) -> Result<()> {
     let status = migrate_command(project, ports, binaries)?
         .args(args)
+        .shown()
         .status()
         .context("migrate cannot be started")?;
     if !status.success() {

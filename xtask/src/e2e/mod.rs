@@ -6,6 +6,7 @@
 
 mod accounts;
 pub(crate) mod client;
+mod data;
 mod failures;
 mod faults;
 pub(crate) mod mail;
@@ -45,7 +46,7 @@ struct Run<'a> {
 type Step = fn(&Run) -> Result<String>;
 
 /// The scenario, in order. A step returns what is worth saying about it.
-const STEPS: [(&str, Step); 15] = [
+const STEPS: [(&str, Step); 17] = [
     ("the service names itself and is ready", product::ready),
     ("sign up, read the mail, verify, log in", product::sign_up),
     (
@@ -77,6 +78,14 @@ const STEPS: [(&str, Step); 15] = [
     (
         "Postgres away is a 503, and heals by itself",
         faults::postgres_away,
+    ),
+    (
+        "a backup is proven, and brings back what was deleted",
+        data::backup_and_restore,
+    ),
+    (
+        "new passwords are taken, and the old ones refused",
+        data::rotate_passwords,
     ),
     (
         "what was stored is there after down and up",

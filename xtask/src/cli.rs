@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use crate::native::kinds::Kind;
-use crate::{bench, chaos, db, deploy, doctor, down, fuzz, generate, logs, migrate, up, watch};
+use crate::{
+    bench, chaos, completions, db, deploy, dev, doctor, down, fuzz, generate, logs, migrate,
+    rename, up,
+};
 
 /// The page of `cargo xtask --help`, grouped by what one wants to do. A test holds it complete.
 const PAGE: &str = "\
@@ -16,6 +19,7 @@ Usage: cargo xtask <verb> [options]      cargo xtask <verb> --help
 Run it
   up         Build and start everything, wait until healthy, say where it is
              --docker or --native choose how; without one, `up` chooses and says why
+  dev        The same, then replace what is built from each file you save, until Ctrl-C
   down       Stop everything; data is kept (--volumes removes it, after asking)
   restart    Restart one service, or all
   build      Build what `up` would start
@@ -39,6 +43,7 @@ Change it
              db reset | seed: begin with nothing, or with demo accounts to log in with
              db rotate-password: new passwords, in the servers and in secrets/ together
              db prepare writes .sqlx/, which checks the SQL at compile time
+  rename     Give the product your name, in every file: rename harbour (--dry-run)
   openapi    Write api/openapi.json anew from the handlers (--check: only compare)
 
 Prove it
@@ -56,9 +61,12 @@ Prove it
 Ship it
   deploy     To Docker Swarm: check, migrate, roll out, watch; deploy status | rollback
 
+  completions Complete `cargo xtask <TAB>`: completions bash | zsh | fish
+
 Begin with `cargo xtask up`. Nothing else has to be installed or prepared.
 
 Options:
+      --verbose  Show each command that is run, as a line to paste; never a secret
   -h, --help     This page; after a verb, that verb's options
   -V, --version  The version
 ";
@@ -75,6 +83,9 @@ Options:
     arg_required_else_help = true
 )]
 pub(crate) struct Cli {
+    /// Show each command that is run, as a line to paste (on standard error; never a secret)
+    #[arg(long, global = true)]
+    pub(crate) verbose: bool,
     #[command(subcommand)]
     pub(crate) verb: Verb,
 }
@@ -87,6 +98,13 @@ pub(crate) enum Verb {
     /// Makes `.env` and `secrets/` on the first run. Run it again after an edit: only what changed
     /// is rebuilt and restarted.
     Up(up::Up),
+    /// Bring the stack up, then replace what is built from each file you save
+    ///
+    /// Stays in the foreground with the logs of api and worker until Ctrl-C. For each edit it prints
+    /// how long it took from the saved file to the answer of the new version. Code that does not
+    /// compile is shown at once, and what ran before goes on; a new migration is applied. In both
+    /// modes; after Ctrl-C the stack goes on, and `cargo xtask down` stops it.
+    Dev(dev::Dev),
     /// Stop everything; data is kept
     Down(down::Down),
     /// Restart these services, or all, and wait until they are healthy
@@ -174,6 +192,10 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         what: generate::Generate,
     },
+    /// Give the product a name of your own, in every file
+    ///
+    /// Refuses while the stack has data: it is in a database of the old name.
+    Rename(rename::Rename),
     /// Write api/openapi.json anew from the handlers
     Openapi {
         /// Write nothing; exit with 1 if it differs
@@ -235,11 +257,20 @@ pub(crate) enum Verb {
     Check,
     /// check, then test
     Ci,
-    /// The development container's watcher
-    #[command(hide = true)]
-    Watch {
-        #[command(subcommand)]
-        half: watch::Watch,
+    /// A script for your shell that completes `cargo xtask <TAB>`: verbs, options, services
+    ///
+    /// Keep it in a file, which the shell reads at its start:
+    ///
+    ///   cargo xtask completions bash > ~/.cargo-xtask.bash   and in ~/.bashrc: source ~/.cargo-xtask.bash
+    ///   cargo xtask completions zsh  > ~/.cargo-xtask.zsh    and in ~/.zshrc, behind compinit: source ...
+    ///   cargo xtask completions fish > ~/.config/fish/conf.d/cargo-xtask.fish
+    ///
+    /// The completion of cargo itself goes on as before. Do it again after an update that has new verbs.
+    #[command(verbatim_doc_comment)]
+    Completions {
+        /// Which shell
+        #[arg(value_enum)]
+        shell: completions::Shell,
     },
     /// The parent of all native services
     #[command(hide = true)]

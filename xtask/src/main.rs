@@ -6,6 +6,7 @@
 //!
 //! Blocking code and threads, no async runtime: it has to compile in seconds on a bare clone.
 
+mod artifacts;
 mod bench;
 mod build;
 mod cargo;
@@ -14,8 +15,10 @@ mod check;
 mod ci;
 mod cli;
 mod clock;
+mod completions;
 mod db;
 mod deploy;
+mod dev;
 mod docker;
 mod doctor;
 mod down;
@@ -33,6 +36,7 @@ mod permission;
 mod ports;
 mod project;
 mod ps;
+mod rename;
 mod restart;
 mod secrets;
 mod settings;
@@ -40,6 +44,7 @@ mod stack;
 mod terminal;
 mod test;
 mod up;
+mod verbose;
 mod watch;
 
 #[cfg(not(unix))]
@@ -55,7 +60,11 @@ use crate::project::Project;
 use crate::stack::Mode;
 
 fn main() -> ExitCode {
-    let result = run(Cli::parse().verb);
+    let cli = Cli::parse();
+    if cli.verbose {
+        verbose::switch_on();
+    }
+    let result = run(cli.verb);
     interrupt::settle();
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -67,13 +76,10 @@ fn main() -> ExitCode {
 }
 
 fn run(verb: Verb) -> Result<()> {
-    // Before anything else: a container that runs a service has no checkout in it.
-    if let Verb::Watch { half } = &verb {
-        return watch::run(half);
-    }
     let project = Project::find()?;
     match verb {
         Verb::Up(args) => up::run(&project, &args),
+        Verb::Dev(args) => dev::run(&project, &args),
         Verb::Down(args) => down::run(&project, &args),
         Verb::Restart { services } => restart::run(&project, &services),
         Verb::Ps { json } => ps::run(&project, json),
@@ -91,12 +97,14 @@ fn run(verb: Verb) -> Result<()> {
         Verb::Deploy(args) => deploy::run(&project, &args),
         Verb::Generate { what } => generate::run(&project, &what),
         Verb::Db { action } => db::run(&project, action),
+        Verb::Rename(args) => rename::run(&project, &args),
         Verb::Openapi { check } => openapi::run(&project, check),
         Verb::Doctor(args) => doctor::run(&project, &args),
         Verb::Test { redis, args } => test::run(&project, redis, &args),
         Verb::Bench { what, args } => bench::run(&project, what, &args),
         Verb::Fuzz(args) => fuzz::run(&project, &args),
         Verb::Chaos(args) => chaos::run(&project, &args),
+        Verb::Completions { shell } => completions::run(&project, shell),
         Verb::Check => check::run(&project),
         Verb::Ci => ci::run(&project),
         Verb::E2e { docker, native } => e2e::run(
@@ -105,7 +113,6 @@ fn run(verb: Verb) -> Result<()> {
                 .then_some(Mode::Docker)
                 .or(native.then_some(Mode::Native)),
         ),
-        Verb::Watch { half } => watch::run(&half),
         Verb::Supervise { root } => native::supervise(&root),
         Verb::ThrowAway {
             postgres_only,

@@ -4,7 +4,9 @@
 //! `crate::native` implement the trait; `up` chooses one, `.slipway/state.json` remembers it, and
 //! [`current`] hands the remembered one to every other verb.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -14,6 +16,7 @@ use crate::logs::View;
 use crate::logs::line::Level;
 use crate::project::Project;
 use crate::secrets::Role;
+use crate::verbose::Shown as _;
 
 /// How the stack runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +53,7 @@ impl fmt::Display for Mode {
 /// What `up` was asked for, beyond the mode.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct UpOptions {
-    /// Hot reload (docker: the dev override file).
+    /// To be watched by `dev` (docker: the dev override file).
     pub(crate) dev: bool,
     /// Only postgres, redis and mail.
     pub(crate) infra: bool,
@@ -159,6 +162,15 @@ pub(crate) trait Stack {
     /// Builds what `up` would start.
     fn build(&self) -> Result<()>;
 
+    /// The call of cargo that builds what `dev` runs, with its messages as JSON: see
+    /// [`crate::cargo::compile`].
+    fn compiler(&self) -> Result<Command>;
+
+    /// Starts `service` anew from what was built (`binaries`: where each lies) and returns when the
+    /// new process answers its readiness. `migrate` moves the schema and ends. Fails with a
+    /// [`ServiceFailure`] when the new one does not come up.
+    fn reload(&self, service: &str, binaries: &BTreeMap<String, PathBuf>) -> Result<()>;
+
     /// Runs a command in the service's container, or natively with the service's environment.
     fn exec(&self, service: &str, command: &[String]) -> Result<()>;
 
@@ -206,6 +218,7 @@ pub(crate) trait Stack {
 pub(crate) fn answer(command: &mut Command) -> Result<String> {
     let output = command
         .stdin(Stdio::null())
+        .shown()
         .output()
         .with_context(|| format!("{} cannot be started", command.get_program().display()))?;
     if !output.status.success() {

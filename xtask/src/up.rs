@@ -22,11 +22,8 @@ pub(crate) struct Up {
     /// As processes of this machine
     #[arg(long)]
     pub(crate) native: bool,
-    /// In Docker: rebuild and restart api and worker at every saved file
-    #[arg(long)]
-    pub(crate) dev: bool,
     /// Only Postgres, Redis and mail; you run the services
-    #[arg(long, conflicts_with = "dev")]
+    #[arg(long)]
     pub(crate) infra: bool,
     /// Answer every question with yes
     #[arg(long, short)]
@@ -40,9 +37,9 @@ pub(crate) fn run(project: &Project, args: &Up) -> Result<()> {
         .then_some(Mode::Docker)
         .or(args.native.then_some(Mode::Native));
     let options = UpOptions {
-        dev: args.dev,
         infra: args.infra,
         yes: args.yes,
+        ..UpOptions::default()
     };
     let (stack, services) = start(project, forced, &options)?;
     terminal::print(&format!("\n{}\n", ps::table(&services, true)));
@@ -61,7 +58,8 @@ pub(crate) fn bring_up(project: &Project, mode: Option<Mode>) -> Result<()> {
     start(project, mode, &UpOptions::default()).map(drop)
 }
 
-fn start<'a>(
+/// Brings the stack up as asked, and says nothing of where it is.
+pub(crate) fn start<'a>(
     project: &'a Project,
     forced: Option<Mode>,
     options: &UpOptions,

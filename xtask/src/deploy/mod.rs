@@ -38,7 +38,9 @@ pub(crate) struct Deploy {
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
-    common: Common,
+    stack: Name,
+    #[command(flatten)]
+    patience: Patience,
 }
 
 /// What `deploy` can do beside deploying.
@@ -52,7 +54,9 @@ enum Verb {
         #[arg(long)]
         dry_run: bool,
         #[command(flatten)]
-        common: Common,
+        stack: Name,
+        #[command(flatten)]
+        patience: Patience,
     },
     /// What runs: replicas, images, the last failure
     Status {
@@ -60,17 +64,22 @@ enum Verb {
         #[arg(long)]
         json: bool,
         #[command(flatten)]
-        common: Common,
+        stack: Name,
     },
 }
 
-/// What all of them take.
+/// Which stack.
 #[derive(Args)]
-struct Common {
+struct Name {
     /// The stack's name in the Swarm
     #[arg(long, default_value = "slipway")]
     stack: String,
-    /// How long to wait for replicas to become healthy, in seconds
+}
+
+/// How long to wait.
+#[derive(Args)]
+struct Patience {
+    /// How long replicas have to become healthy, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 900)]
     wait_timeout: u64,
 }
@@ -85,16 +94,21 @@ const OURS: [&str; 2] = ["api", "worker"];
 /// Deploys, rolls back, or says how things stand.
 pub(crate) fn run(project: &Project, args: &Deploy) -> Result<()> {
     match &args.verb {
-        None => deploy(project, &args.common, args.dry_run),
-        Some(Verb::Rollback { dry_run, common }) => rollback(project, common, *dry_run),
-        Some(Verb::Status { json, common }) => status(project, common, *json),
+        None => deploy(project, args),
+        Some(Verb::Rollback {
+            dry_run,
+            stack,
+            patience,
+        }) => rollback(project, &stack.stack, patience.wait_timeout, *dry_run),
+        Some(Verb::Status { json, stack }) => status(project, &stack.stack, *json),
     }
 }
 
-fn deploy(project: &Project, common: &Common, dry_run: bool) -> Result<()> {
+fn deploy(project: &Project, args: &Deploy) -> Result<()> {
+    let (stack, dry_run) = (&args.stack.stack, args.dry_run);
     let file = StackFile::read(project)?;
     let environment = file.environment(project)?;
-    let swarm = Swarm::new(project, &common.stack, environment);
+    let swarm = Swarm::new(project, stack, environment);
     let nodes = checks::all(project, &file, &swarm)?;
 
     let whole = swarm.read(&commands::config())?;
@@ -125,14 +139,14 @@ fn deploy(project: &Project, common: &Common, dry_run: bool) -> Result<()> {
         let path = folder.join(name);
         fs::write(&path, stack_file::with_services(&whole, &services))
             .with_context(|| format!("{} cannot be written", path.display()))?;
-        let command = commands::deploy(&path, &common.stack, nodes == 1);
+        let command = commands::deploy(&path, stack, nodes == 1);
         if dry_run {
             terminal::print(&swarm.shown(&command));
             continue;
         }
         let rollout = Rollout::begin(&swarm, services)?;
         swarm.run(&command)?;
-        let Err(error) = rollout.follow(common.wait_timeout) else {
+        let Err(error) = rollout.follow(args.patience.wait_timeout) else {
             continue;
         };
         if error.is::<ServiceFailure>() {
@@ -151,8 +165,8 @@ fn deploy(project: &Project, common: &Common, dry_run: bool) -> Result<()> {
     Ok(())
 }
 
-fn rollback(project: &Project, common: &Common, dry_run: bool) -> Result<()> {
-    let swarm = Swarm::new(project, &common.stack, Vec::new());
+fn rollback(project: &Project, stack: &str, seconds: u64, dry_run: bool) -> Result<()> {
+    let swarm = Swarm::new(project, stack, Vec::new());
     checks::swarm(&swarm)?;
     let states = swarm.deployed()?;
     let back: Vec<String> = states
@@ -162,14 +176,13 @@ fn rollback(project: &Project, common: &Common, dry_run: bool) -> Result<()> {
         .collect();
     if back.is_empty() {
         bail!(
-            "there is nothing to go back to: `{}` was deployed once, or is back already\n  \
-             next: cargo xtask deploy status",
-            common.stack
+            "there is nothing to go back to: `{stack}` was deployed once, or is back already\n  \
+             next: cargo xtask deploy status"
         );
     }
     let rollout = Rollout::begin(&swarm, back.clone())?.of_a_rollback();
     for service in back {
-        let command = commands::rollback(&common.stack, &service);
+        let command = commands::rollback(stack, &service);
         if dry_run {
             terminal::print(&swarm.shown(&command));
         } else {
@@ -180,18 +193,18 @@ fn rollback(project: &Project, common: &Common, dry_run: bool) -> Result<()> {
         terminal::note("nothing was rolled back: this was a dry run");
         return Ok(());
     }
-    rollout.follow(common.wait_timeout)?;
+    rollout.follow(seconds)?;
     terminal::print(&state::table(&swarm.states()?));
     terminal::note("rolled back; the schema stays as it is");
     Ok(())
 }
 
-fn status(project: &Project, common: &Common, json: bool) -> Result<()> {
-    let swarm = Swarm::new(project, &common.stack, Vec::new());
+fn status(project: &Project, stack: &str, json: bool) -> Result<()> {
+    let swarm = Swarm::new(project, stack, Vec::new());
     checks::swarm(&swarm)?;
     let states = swarm.deployed()?;
     terminal::print(&if json {
-        state::document(&common.stack, &states)
+        state::document(stack, &states)
     } else {
         state::table(&states)
     });

@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use super::compose::Compose;
 use super::containers::{self, Container, Details};
 use crate::stack::ServiceFailure;
+use crate::verbose::Shown as _;
 
 /// How many lines of its log are shown.
 const LINES: usize = 15;
@@ -106,6 +107,7 @@ fn cause(container: &Container, details: &Details) -> Option<String> {
 fn last_lines(container: &Container, details: &Details) -> Result<Vec<String>> {
     let output = Command::new("docker")
         .args(["logs", "--since", &details.started_at, &container.id])
+        .shown()
         .output()
         .context("`docker` cannot be started")?;
     let mut lines: Vec<String> = [output.stdout, output.stderr]

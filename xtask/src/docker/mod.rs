@@ -10,9 +10,11 @@ mod infra;
 mod logs;
 mod ports;
 mod programs;
+mod reload;
 mod throw_away;
 mod up;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -21,7 +23,7 @@ use anyhow::{Result, bail};
 
 use self::compose::Compose;
 use self::ports::PORTS;
-use self::programs::{cargo_run, lacks, no_terminal, replace};
+use self::programs::{cargo_run, lacks, replace};
 use crate::logs::View;
 use crate::migrate;
 use crate::project::Project;
@@ -215,6 +217,14 @@ impl Stack for Docker<'_> {
         up::build(self.project, &self.compose()?, self.was("dev"))
     }
 
+    fn compiler(&self) -> Result<Command> {
+        reload::compiler(self)
+    }
+
+    fn reload(&self, service: &str, _binaries: &BTreeMap<String, PathBuf>) -> Result<()> {
+        reload::reload(self, service)
+    }
+
     fn exec(&self, service: &str, command: &[String]) -> Result<()> {
         if self.is_infra() && infra::is_left_out(service) {
             return replace(infra::command(self.project, service, command)?);
@@ -239,12 +249,13 @@ impl Stack for Docker<'_> {
     }
 
     fn migrate(&self, args: &[String]) -> Result<()> {
-        replace(self.migrate_command(args, no_terminal())?)
+        programs::run(self.migrate_command(args)?)
     }
 
     fn read_migrate(&self, args: &[&str]) -> Result<String> {
         let args: Vec<String> = args.iter().map(|word| (*word).to_owned()).collect();
-        migrate::read(self.migrate_command(&args, Some("-T"))?)
+        let (command, _guard) = self.migrate_command(&args)?;
+        migrate::read(command)
     }
 
     fn run_program(&self, service: &str, words: &[String], needed: &str) -> Result<()> {
@@ -255,16 +266,7 @@ impl Stack for Docker<'_> {
             return replace(infra::command(self.project, service, &words)?);
         }
         // A container of its own: the service's may be the one that does not run.
-        let mut args = vec!["run", "--rm", "--no-deps"];
-        args.extend(no_terminal());
-        // In place of the watcher, which would start the service.
-        let watched = format!("/var/cache/target/watch/{service}");
-        if self.was("dev") {
-            args.extend(["--entrypoint", &watched]);
-        }
-        args.push(service);
-        args.extend(words.iter().map(String::as_str));
-        replace(self.compose()?.command(&args))
+        programs::run(self.once(service, words)?)
     }
 
     fn postgres_client(&self, program: &str, role: &str) -> Result<Command> {

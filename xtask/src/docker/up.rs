@@ -6,7 +6,7 @@ use serde_json::json;
 use super::compose::Compose;
 use super::containers::{self, Container};
 use super::ports::PORTS;
-use super::{Docker, failure, infra};
+use super::{Docker, failure, infra, reload};
 use crate::project::Project;
 use crate::secrets::fit;
 use crate::stack::{self, Mode, ServiceState, Stack, UpOptions};
@@ -27,8 +27,8 @@ pub(super) fn run(docker: &Docker, options: &UpOptions) -> Result<Vec<ServiceSta
     if !options.infra {
         let compose = docker.compose()?;
         build(project, &compose, options.dev)?;
-        if options.dev && !before.iter().any(is_healthy_builder) {
-            first_build(&compose)?;
+        if options.dev {
+            reload::first_build(docker, &compose)?;
         }
     }
     // After the build, which may take minutes: a port that was free before it may be taken now.
@@ -57,7 +57,7 @@ pub(super) fn run(docker: &Docker, options: &UpOptions) -> Result<Vec<ServiceSta
             |service: &&str| *service != "maildev" || profiles.iter().any(|name| name == "mail");
         words.extend(infra::SERVICES.into_iter().filter(wanted));
     } else {
-        // `--no-build`: done above. Orphans are the builder after a change from --dev.
+        // `--no-build`: done above. Orphans are the builder after a `dev`.
         words.extend(["--no-build", "--remove-orphans"]);
     }
     match start(&compose, &words) {
@@ -69,6 +69,17 @@ pub(super) fn run(docker: &Docker, options: &UpOptions) -> Result<Vec<ServiceSta
             start(&compose, &words)?;
         }
         outcome => outcome?,
+    }
+    if options.dev {
+        // What ran before and was left alone runs an older binary, for all that is known.
+        for container in before
+            .iter()
+            .filter(|container| container.state == "running")
+        {
+            if ["api", "worker"].contains(&container.service.as_str()) {
+                reload::reload(docker, &container.service)?;
+            }
+        }
     }
     states(&compose, &began)
 }
@@ -113,35 +124,6 @@ pub(super) fn build(project: &Project, compose: &Compose, dev: bool) -> Result<(
         );
     }
     Ok(())
-}
-
-/// Compiles once in the foreground, so that progress and mistakes are seen before anything starts.
-pub(super) fn first_build(compose: &Compose) -> Result<()> {
-    terminal::note("compiling in the development container; the first time takes minutes");
-    let once = [
-        "run",
-        "--rm",
-        "--no-deps",
-        "builder",
-        "cargo",
-        "run",
-        "--quiet",
-        "--locked",
-        "--package",
-        "xtask",
-        "--",
-        "watch",
-        "build",
-        "--once",
-    ];
-    if compose.run(&once).is_err() {
-        bail!("the code does not compile: correct it, then `cargo xtask up --docker --dev` again");
-    }
-    Ok(())
-}
-
-fn is_healthy_builder(container: &Container) -> bool {
-    container.service == "builder" && container.health == "healthy"
 }
 
 /// Makes running containers and the roles in the database agree with `secrets/`.

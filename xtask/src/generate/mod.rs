@@ -18,9 +18,11 @@ use clap::{Args, Subcommand};
 
 use self::field::Field;
 use self::names::Names;
+pub(crate) use self::names::is_reserved;
 use self::plan::Plan;
 use self::template::{aligned, fill};
 use crate::project::Project;
+use crate::verbose::Shown as _;
 use crate::{db, migrate, openapi, terminal};
 
 /// What can be generated.
@@ -109,14 +111,14 @@ fn resource(project: &Project, args: &Resource) -> Result<()> {
         ("down", include_str!("templates/resource/down.sql")),
     ] {
         let path = format!("migrations/{version}_{plural}.{kind}.sql");
-        plan.file(&path, aligned(&fill(text, &names, &fields)))?;
+        plan.file(&path, aligned(&fill(text, &names, &fields)));
     }
     plan.module_is_free("domain/src", plural)?;
     let domain = include_str!("templates/resource/domain.rs");
     plan.file(
         &format!("domain/src/{plural}/mod.rs"),
         fill(domain, &names, &fields),
-    )?;
+    );
     plan.line("domain/src/lib.rs", &format!("pub mod {plural};"))?;
 
     plan.module_is_free("api/src/routes", plural)?;
@@ -126,7 +128,7 @@ fn resource(project: &Project, args: &Resource) -> Result<()> {
     plan.type_is_free("api/src", &format!("{}Change", names.type_name()))?;
     for (file, text) in ROUTES {
         let path = format!("api/src/routes/{plural}/{file}.rs");
-        plan.file(&path, fill(text, &names, &fields))?;
+        plan.file(&path, fill(text, &names, &fields));
     }
     plan.line("api/src/routes/mod.rs", &format!("mod {plural};"))?;
     plan.line(
@@ -144,7 +146,7 @@ fn resource(project: &Project, args: &Resource) -> Result<()> {
     plan.file(
         &format!("api/tests/it/{plural}.rs"),
         fill(test, &names, &fields),
-    )?;
+    );
     plan.line("api/tests/it/main.rs", &format!("mod {plural};"))?;
 
     if !write(project, &plan, args.dry_run)? {
@@ -181,7 +183,7 @@ fn job(project: &Project, args: &Job) -> Result<()> {
     plan.file(
         &format!("worker/src/jobs/{name}.rs"),
         fill(handler, &names, &fields),
-    )?;
+    );
     plan.line("worker/src/jobs/mod.rs", &format!("mod {name};"))?;
     plan.line("worker/src/jobs/mod.rs", &format!(".register({name}::run)"))?;
     plan.module_is_free("worker/tests/it", name)?;
@@ -189,7 +191,7 @@ fn job(project: &Project, args: &Job) -> Result<()> {
     plan.file(
         &format!("worker/tests/it/{name}.rs"),
         fill(test, &names, &fields),
-    )?;
+    );
     plan.line("worker/tests/it/main.rs", &format!("mod {name};"))?;
 
     if write(project, &plan, args.dry_run)? {
@@ -219,6 +221,7 @@ fn format(project: &Project, plan: &Plan) {
         .args(["--edition", "2024"])
         .args(plan.rust_files())
         .current_dir(project.root())
+        .shown()
         .status();
     if !formatted.is_ok_and(|status| status.success()) {
         terminal::warn("the files are not formatted: run `cargo fmt`");

@@ -171,6 +171,11 @@ pub(super) fn capital(text: &str) -> String {
     first.into_iter().chain(chars).collect()
 }
 
+/// Whether Rust or SQL has this word for itself.
+pub(crate) fn is_reserved(word: &str) -> bool {
+    has(RUST, word) || has(SQL, word)
+}
+
 fn has(words: &str, word: &str) -> bool {
     words.split(' ').any(|one| one == word)
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -28,16 +29,9 @@ impl Plan {
         }
     }
 
-    /// A new file.
-    ///
-    /// # Errors
-    /// When there is one.
-    pub(super) fn file(&mut self, path: &str, text: String) -> Result<()> {
-        if self.root.join(path).exists() {
-            bail!("{path} is there already, and nothing is overwritten\n  next: take another name");
-        }
+    /// A new file. Whether there is one, [`Plan::module_is_free`] tells for all of its kind.
+    pub(super) fn file(&mut self, path: &str, text: String) {
         self.new.push((path.to_owned(), text));
-        Ok(())
     }
 
     /// A line of a list in a file: `mod x;` or `.register(x::run)`.
@@ -131,7 +125,9 @@ impl Plan {
                 fs::create_dir_all(folder)
                     .with_context(|| format!("{} cannot be made", folder.display()))?;
             }
-            fs::write(&path, text)
+            // Never over one that came meanwhile.
+            let file = fs::File::create_new(&path);
+            file.and_then(|mut file| file.write_all(text.as_bytes()))
                 .with_context(|| format!("{} cannot be written", path.display()))?;
         }
         for (path, (text, _)) in &self.changed {

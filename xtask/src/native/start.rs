@@ -26,6 +26,7 @@ use crate::project::Project;
 use crate::secrets::fit;
 use crate::stack::{Mode, ServiceFailure, UpOptions};
 use crate::terminal::{self, GREEN};
+use crate::verbose::Shown as _;
 
 /// The packages whose binaries run.
 pub(super) const PACKAGES: [&str; 3] = ["api", "worker", "migrations"];
@@ -45,11 +46,6 @@ const LAST_LINES: usize = 15;
 /// Brings everything up; what runs unchanged is left alone.
 pub(super) fn up(native: &Native, options: &UpOptions) -> Result<()> {
     let (project, place) = (native.project, &native.place);
-    if options.dev {
-        terminal::note(
-            "--dev reloads in Docker only; here, run `cargo xtask up` again after an edit",
-        );
-    }
     // Two at once would make the same data folder.
     place.make()?;
     let guard = fs::File::create(project.state_dir().join("native/up.lock"))?;
@@ -223,6 +219,35 @@ fn services(
     ])
 }
 
+/// Starts a service from its new binary and returns when that answers.
+///
+/// The old process has ended by then: both would want the same port. It finishes what it has, so
+/// that no request is lost; connections are refused for the moment between the two.
+pub(super) fn replace(
+    project: &Project,
+    place: &Place,
+    ports: Ports,
+    binaries: &BTreeMap<String, PathBuf>,
+    service: &str,
+) -> Result<()> {
+    let mut plan = services(project, ports, binaries)?;
+    plan.retain(|spec| Some(&spec.program) == binaries.get(service));
+    control::apply(project, &plan, Others::Keep)?;
+    let start = Instant::now();
+    for spec in &plan {
+        while !spec.probe.is_healthy() {
+            let services = control::status(place)?.context("the supervisor is gone")?;
+            let status = services.iter().find(|status| status.name == spec.name);
+            let status = status.with_context(|| format!("no such service: {}", spec.name))?;
+            if status.state != "running" || start.elapsed() > START_LIMIT {
+                return Err(not_healthy(place, status)?.into());
+            }
+            process::pause(Duration::from_millis(10));
+        }
+    }
+    Ok(())
+}
+
 /// Runs `migrate` as the schema's owner; its output passes through.
 pub(super) fn migrate(
     project: &Project,
@@ -232,6 +257,7 @@ pub(super) fn migrate(
 ) -> Result<()> {
     let status = migrate_command(project, ports, binaries)?
         .args(args)
+        .shown()
         .status()
         .context("migrate cannot be started")?;
     if !status.success() {
@@ -278,12 +304,8 @@ pub(super) fn wait_until_healthy(place: &Place, names: &[&str]) -> Result<()> {
             if status.state == "running" && status.health == "healthy" {
                 pending.retain(|name| *name != status.name);
                 report(status);
-            } else if status.state != "running" {
-                let how = status.last_exit.as_deref().unwrap_or("it was stopped");
-                return Err(failure(place, status, &format!("ended at its start: {how}"))?.into());
-            } else if start.elapsed() > START_LIMIT {
-                let cause = format!("is not healthy after {} s", START_LIMIT.as_secs());
-                return Err(failure(place, status, &cause)?.into());
+            } else if status.state != "running" || start.elapsed() > START_LIMIT {
+                return Err(not_healthy(place, status)?.into());
             }
         }
         if let Some(absent) = pending
@@ -311,12 +333,18 @@ fn report(status: &Status) {
     ));
 }
 
-fn failure(place: &Place, status: &Status, cause: &str) -> Result<ServiceFailure> {
+/// Why a service does not run, or runs and is not healthy in time.
+fn not_healthy(place: &Place, status: &Status) -> Result<ServiceFailure> {
+    let cause = match (status.state.as_str(), &status.last_exit) {
+        ("running", _) => format!("is not healthy after {} s", START_LIMIT.as_secs()),
+        (_, Some(how)) => format!("ended at its start: {how}"),
+        (_, None) => "ended at its start: it was stopped".to_owned(),
+    };
     let (last_lines, _) =
         logs::last_lines(&place.log(&status.name), LAST_LINES, status.log_offset)?;
     Ok(ServiceFailure {
         service: status.name.clone(),
-        cause: cause.to_owned(),
+        cause,
         last_lines,
         next_step: format!(
             "`cargo xtask logs {}` shows all of it; correct the cause and run `cargo xtask up` again",

@@ -206,20 +206,25 @@ impl Supervisor<'_> {
                 service.stop();
             }
         }
-        let mut before = std::mem::take(&mut self.services);
-        before.retain(|service| keeps_others || plan.iter().any(|spec| service.runs(spec)));
+        self.services
+            .retain(|service| keeps_others || plan.iter().any(|spec| spec.name == service.name()));
         for spec in plan {
-            let same_name = before
-                .iter()
-                .position(|service| service.name() == spec.name);
-            let current = same_name
-                .map(|at| before.remove(at))
-                .filter(|service| service.runs(&spec));
-            let mut service = current.unwrap_or_else(|| Service::new(spec));
-            service.start_unless_running(self.place);
-            self.services.push(service);
+            // In its old place: the order of the list is that of the start, and backwards of the stop.
+            let same_name = |service: &Service| service.name() == spec.name;
+            let at = match self.services.iter().position(same_name) {
+                Some(at) => {
+                    if !self.services[at].runs(&spec) {
+                        self.services[at] = Service::new(spec);
+                    }
+                    at
+                }
+                None => {
+                    self.services.push(Service::new(spec));
+                    self.services.len() - 1
+                }
+            };
+            self.services[at].start_unless_running(self.place);
         }
-        self.services.append(&mut before);
     }
 
     fn keep_record(&mut self) -> Result<()> {

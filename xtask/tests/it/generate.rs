@@ -136,9 +136,19 @@ fn a_job_is_written_and_registered_and_never_twice() {
 #[test]
 fn what_cannot_be_is_refused_before_anything_is_written() {
     let checkout = checkout();
+    let table = "migrations/20260101000000_shop.up.sql";
+    fs::write(
+        checkout.root.join(table),
+        "CREATE TABLE orders (id uuid);\n",
+    )
+    .unwrap();
     let before = files(&checkout);
     for (words, why) in [
-        (&["resource", "Project", "name:text"][..], "lower case"),
+        (
+            &["resource", "order", "a:text"][..],
+            "there is a table `orders` already",
+        ),
+        (&["resource", "Project", "name:text"], "lower case"),
         (&["resource", "project", "name"], "has no type"),
         (
             &["resource", "project", "name:varchar"],

@@ -4,11 +4,15 @@
 
 mod backups;
 mod checkout;
+mod completions;
+mod deploy;
+mod dev;
 mod doctor;
 mod generate;
 mod interrupt;
 mod logs;
 mod native;
+mod rename;
 mod secrets;
 mod throw_away;
 mod two;

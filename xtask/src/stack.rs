@@ -12,8 +12,8 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 
 use crate::clock::Nanos;
-use crate::logs::View;
 use crate::logs::line::Level;
+use crate::logs::{self, View};
 use crate::project::Project;
 use crate::secrets::Role;
 use crate::verbose::Shown as _;
@@ -122,7 +122,7 @@ impl fmt::Display for ServiceFailure {
         write!(f, "{} {}", self.service, self.cause)?;
         if !self.last_lines.is_empty() {
             write!(f, "\n\n  its last lines:")?;
-            for line in &self.last_lines {
+            for line in self.last_lines.iter().flat_map(|line| logs::readable(line)) {
                 write!(f, "\n    {line}")?;
             }
             writeln!(f)?;

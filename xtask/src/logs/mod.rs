@@ -12,7 +12,7 @@ use std::io::{self, BufWriter};
 use anyhow::Result;
 use clap::Args;
 
-use self::line::Level;
+use self::line::{Body, Level, Line};
 use crate::clock::{self, Nanos, SECOND};
 use crate::project::Project;
 use crate::stack::{self, LogOptions, Stack};
@@ -80,6 +80,15 @@ fn show(stack: &dyn Stack, options: &LogOptions) -> Result<()> {
     }
 }
 
+/// A line as it is shown, without colours: for the end of a log in a message.
+pub(crate) fn readable(line: &str) -> Vec<String> {
+    let parsed = Line::parse(line.as_bytes());
+    let (Body::Event(event), Some(at), Some(level)) = (parsed.body, parsed.at, parsed.level) else {
+        return vec![line.to_owned()];
+    };
+    pretty::event(&event, at, level, clock::now(), |_, text| text.to_owned())
+}
+
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     let error = error.downcast_ref::<io::Error>();
     error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
@@ -112,6 +121,17 @@ fn since_before(now: Nanos, text: &str) -> Result<Nanos, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_message_has_lines_that_can_be_read() {
+        let json =
+            r#"{"timestamp":"2025-11-22T10:00:01Z","level":"ERROR","message":"no","error":"a: b"}"#;
+        assert_eq!(
+            readable(json),
+            ["2025-11-22 10:00:01.000 ERROR no", "    a:", "      b"]
+        );
+        assert_eq!(readable("plain"), ["plain"]);
+    }
 
     #[test]
     fn since_is_a_duration_or_a_time() {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use crate::native::kinds::Kind;
-use crate::{bench, chaos, db, doctor, down, fuzz, logs, migrate, up, watch};
+use crate::{bench, chaos, db, doctor, down, fuzz, logs, migrate, up, wait, watch};
 
 /// The page of `cargo xtask --help`, grouped by what one wants to do. A test holds it complete.
 const PAGE: &str = "\
@@ -16,12 +16,15 @@ Usage: cargo xtask <verb> [options]      cargo xtask <verb> --help
 Run it
   up         Build and start everything, wait until healthy, say where it is
              --docker or --native choose how; without one, `up` chooses and says why
+             up worker starts that and what it needs; --scale worker=3 starts three
   down       Stop everything; data is kept (--volumes removes it, after asking)
   restart    Restart one service, or all
   build      Build what `up` would start
 
 Look at it
   ps         Which services run, their health and addresses (--json)
+  wait       Until all services, or those named, are healthy: wait api --timeout 60
+  open       Show in the browser: open docs | api | mail | ...
   logs       What they say: logs -f, logs -f worker, logs --since 10m --level warn
   exec       Run a command in a service's surroundings: exec api env
   psql       The database's prompt
@@ -94,6 +97,17 @@ pub(crate) enum Verb {
         /// For machines: {"mode", "services": [{"name", "state", "health", "address"}]}
         #[arg(long)]
         json: bool,
+    },
+    /// Until all services, or those named, are healthy
+    ///
+    /// Exits with 1 when they are not in time: `cargo xtask wait api --timeout 60`
+    Wait(wait::Wait),
+    /// Show an address of the stack in the browser, and print it
+    ///
+    /// Only prints it where there is no desktop, or no terminal: `curl $(cargo xtask open api)/readyz`
+    Open {
+        /// docs, api, mail, ... as `up` lists them (without a word: docs)
+        word: Option<String>,
     },
     /// What the services say
     ///

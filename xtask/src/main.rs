@@ -7,6 +7,7 @@
 //! Blocking code and threads, no async runtime: it has to compile in seconds on a bare clone.
 
 mod bench;
+mod board;
 mod build;
 mod cargo;
 mod chaos;
@@ -15,6 +16,7 @@ mod ci;
 mod cli;
 mod clock;
 mod db;
+mod diagnosis;
 mod docker;
 mod doctor;
 mod down;
@@ -26,18 +28,21 @@ mod logs;
 mod migrate;
 mod native;
 mod nearest;
+mod open;
 mod openapi;
 mod permission;
 mod ports;
 mod project;
 mod ps;
 mod restart;
+mod scale;
 mod secrets;
 mod settings;
 mod stack;
 mod terminal;
 mod test;
 mod up;
+mod wait;
 mod watch;
 
 #[cfg(not(unix))]
@@ -75,6 +80,8 @@ fn run(verb: Verb) -> Result<()> {
         Verb::Down(args) => down::run(&project, &args),
         Verb::Restart { services } => restart::run(&project, &services),
         Verb::Ps { json } => ps::run(&project, json),
+        Verb::Wait(args) => wait::run(&project, &args),
+        Verb::Open { word } => open::run(&project, word.as_deref()),
         Verb::Logs(args) => logs::run(&project, args),
         Verb::Build => build::run(&project),
         Verb::Exec { service, command } => exec::run(&project, &service, &command),

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
@@ -13,7 +14,7 @@ use super::account;
 use super::binaries;
 use super::control::{self, Others, Place, Status};
 use super::environment::{self, Ports};
-use super::logs;
+use super::health;
 use super::plan::{Spec, stamp};
 use super::postgres::{self, Cluster};
 use super::probe::Probe;
@@ -21,11 +22,13 @@ use super::process;
 use super::redis;
 use super::servers;
 use super::supervisor;
+use crate::board::{Board, LIMIT, Step};
 use crate::ports;
 use crate::project::Project;
+use crate::scale;
 use crate::secrets::fit;
-use crate::stack::{Mode, ServiceFailure, UpOptions};
-use crate::terminal::{self, GREEN};
+use crate::stack::{Mode, UpOptions, service_of};
+use crate::terminal::{self, Progress};
 
 /// The packages whose binaries run.
 pub(super) const PACKAGES: [&str; 3] = ["api", "worker", "migrations"];
@@ -36,15 +39,11 @@ pub(super) const API_PORT: u16 = 8000;
 /// Where the worker answers health checks when the developer runs it.
 pub(super) const WORKER_PORT: u16 = 8001;
 
-/// The longest that a service may take until it is healthy. Postgres after a crash reads its log.
-const START_LIMIT: Duration = Duration::from_secs(90);
-
-/// How many lines of a failed service's log are shown.
-const LAST_LINES: usize = 15;
-
 /// Brings everything up; what runs unchanged is left alone.
 pub(super) fn up(native: &Native, options: &UpOptions) -> Result<()> {
     let (project, place) = (native.project, &native.place);
+    let wanted = wanted(options)?;
+    let wants = |name: &str| wanted.contains(&name);
     if options.dev {
         terminal::note(
             "--dev reloads in Docker only; here, run `cargo xtask up` again after an edit",
@@ -74,10 +73,10 @@ pub(super) fn up(native: &Native, options: &UpOptions) -> Result<()> {
         _ => server,
     };
     let redis = redis.context("no Redis is installed")?;
-    let binaries = if options.infra {
-        BTreeMap::new()
-    } else {
+    let binaries = if wants("migrate") {
         binaries::build(project, &PACKAGES)?
+    } else {
+        BTreeMap::new()
     };
 
     let ports = choose_ports(project, place)?;
@@ -88,24 +87,30 @@ pub(super) fn up(native: &Native, options: &UpOptions) -> Result<()> {
         account,
         data: &data,
     };
-    if postgres::version_of_data(&data).is_none() {
-        terminal::note("making the database");
+    if wants("postgres") && postgres::version_of_data(&data).is_none() {
+        let _progress = Progress::start("making the database");
         cluster.make(Some(&crate::secrets::read(
             project,
             "postgres_superuser_password",
         )?))?;
     }
     postgres::write_passwords(project, place, ports.postgres)?;
-    let infra = vec![
+    let mut infra = vec![
         cluster.spec(ports.postgres),
         redis::spec(project, place, &redis, ports.redis)?,
     ];
-    let services = if options.infra {
-        Vec::new()
+    infra.retain(|spec| wants(&spec.name));
+    let mut services = if wants("migrate") {
+        let workers = workers(project, place, ports)?;
+        services(project, ports, &workers, &binaries)?
     } else {
-        services(project, ports, &binaries)?
+        Vec::new()
     };
+    services.retain(|spec| wants(service_of(&spec.name)));
 
+    let limit = options.wait.unwrap_or(LIMIT);
+    let mut board = Board::new();
+    show_first(&mut board, place, &infra, &services, wants("migrate"))?;
     // A full start leaves our own services as they run until the schema is theirs; `--infra` ends them.
     let others = if options.infra {
         Others::Stop
@@ -113,17 +118,93 @@ pub(super) fn up(native: &Native, options: &UpOptions) -> Result<()> {
         Others::Keep
     };
     control::apply(project, &infra, others)?;
-    wait_until_healthy(place, &["postgres", "redis"])?;
-    settle_secrets(native, &cluster, options.yes)?;
-    postgres::make_roles(project, place, &server, ports.postgres)?;
-    fit::settled(project, Mode::Native)?;
-    if options.infra {
+    health::watch(place, &names(&infra), limit, &mut board)?;
+    if wants("postgres") {
+        settle_secrets(native, &cluster, options.yes)?;
+        postgres::make_roles(project, place, &server, ports.postgres)?;
+        fit::settled(project, Mode::Native)?;
+    }
+    if !wants("migrate") {
         return Ok(());
     }
-    migrate(project, ports, &binaries, &["run".to_owned()])?;
+    migrate_on(&mut board, project, ports, &binaries)?;
     fs::create_dir_all(environment::mail_folder(project)?)?;
-    control::apply(project, &[infra, services].concat(), Others::Stop)?;
-    wait_until_healthy(place, &["api", "worker"])
+    let others = if options.services.is_empty() {
+        Others::Stop
+    } else {
+        Others::Keep
+    };
+    let names = names(&services);
+    control::apply(project, &[infra, services].concat(), others)?;
+    health::watch(place, &names, limit, &mut board)
+}
+
+/// What is to run, with what each needs, in the order of their start.
+///
+/// # Errors
+/// For a name that is no service; the sentence lists those that are.
+fn wanted(options: &UpOptions) -> Result<Vec<&'static str>> {
+    const NEEDS: [(&str, &[&str]); 5] = [
+        ("postgres", &[]),
+        ("redis", &[]),
+        ("migrate", &["postgres"]),
+        ("api", &["postgres", "redis", "migrate"]),
+        ("worker", &["postgres", "redis", "migrate"]),
+    ];
+    let all = NEEDS.map(|(name, _)| name);
+    if let Some(unknown) = options
+        .services
+        .iter()
+        .find(|name| !all.contains(&name.as_str()))
+    {
+        bail!(
+            "there is no service `{unknown}`\n  next: take one of {}",
+            all.join(", ")
+        );
+    }
+    let is_named = |name: &str| options.services.iter().any(|named| named == name);
+    let is_wanted = |name: &&str| match (options.infra, options.services.is_empty()) {
+        (true, _) => matches!(*name, "postgres" | "redis"),
+        (false, true) => true,
+        (false, false) => {
+            let needs = |(by, needed): &(&str, &[&str])| is_named(by) && needed.contains(name);
+            is_named(name) || NEEDS.iter().any(needs)
+        }
+    };
+    Ok(all.into_iter().filter(is_wanted).collect())
+}
+
+/// Puts all that is to run on the board, as it is now.
+fn show_first(
+    board: &mut Board,
+    place: &Place,
+    infra: &[Spec],
+    services: &[Spec],
+    migrates: bool,
+) -> Result<()> {
+    let running = control::status(place)?.unwrap_or_default();
+    let is_healthy = |name: &str| {
+        let mut all = running.iter();
+        all.any(|status| status.name == name && status.health == "healthy")
+    };
+    let migrate = migrates.then(|| "migrate".to_owned());
+    for name in names(infra)
+        .into_iter()
+        .chain(migrate)
+        .chain(names(services))
+    {
+        let step = if is_healthy(&name) {
+            Step::Healthy(None)
+        } else {
+            Step::Waits
+        };
+        board.begin(&name, step);
+    }
+    Ok(())
+}
+
+fn names(specs: &[Spec]) -> Vec<String> {
+    specs.iter().map(|spec| spec.name.clone()).collect()
 }
 
 /// Says which passwords are about to be set, and sets the superuser's, who sets the others'.
@@ -137,18 +218,13 @@ fn settle_secrets(native: &Native, cluster: &Cluster, yes: bool) -> Result<()> {
     let set = postgres::reset_superuser(cluster, native.project);
     native.ask("start", "postgres")?;
     set?;
-    wait_until_healthy(&native.place, &["postgres"])
+    health::wait_until_healthy(&native.place, &["postgres"])
 }
 
 /// The port of each service: the one it listens on now, the wanted one, or a free one.
 fn choose_ports(project: &Project, place: &Place) -> Result<Ports> {
     let running = control::status(place)?.unwrap_or_default();
-    let current = |name: &str| {
-        let status = running
-            .iter()
-            .find(|status| status.name == name && status.pid.is_some())?;
-        status.address.rsplit_once(':')?.1.parse::<u16>().ok()
-    };
+    let current = |name: &str| current_port(&running, name);
     let internal = |name: &str| current(name).map_or_else(|| ports::any(project, name), Ok);
     let wanted = match project.settings()?.get("API_PORT") {
         Some(text) => text
@@ -171,18 +247,49 @@ fn choose_ports(project: &Project, place: &Place) -> Result<Ports> {
     })
 }
 
+fn current_port(running: &[Status], name: &str) -> Option<u16> {
+    let mut all = running.iter();
+    let status = all.find(|status| status.name == name && status.pid.is_some())?;
+    status.address.rsplit_once(':')?.1.parse().ok()
+}
+
+/// The worker's processes, each with the port that it answers health checks on.
+fn workers(project: &Project, place: &Place, ports: Ports) -> Result<Vec<(String, u16)>> {
+    let count = scale::count(project, "worker");
+    if count == 1 {
+        return Ok(vec![("worker".to_owned(), ports.worker)]);
+    }
+    let running = control::status(place)?.unwrap_or_default();
+    let worker = |number| {
+        let name = format!("worker-{number}");
+        let port = match current_port(&running, &name) {
+            Some(port) => port,
+            None => ports::any(project, &name)?,
+        };
+        Ok((name, port))
+    };
+    (1..=count).map(worker).collect()
+}
+
 fn services(
     project: &Project,
     ports: Ports,
+    workers: &[(String, u16)],
     binaries: &BTreeMap<String, PathBuf>,
 ) -> Result<Vec<Spec>> {
-    let service = |name: &str, word: &str, port: u16| -> Result<Spec> {
+    let service = |name: &str, word: &str, ports: Ports| -> Result<Spec> {
+        let program_name = service_of(name);
+        let port = if program_name == "api" {
+            ports.api
+        } else {
+            ports.worker
+        };
         let program = binaries
-            .get(name)
-            .with_context(|| format!("cargo built no `{name}`"))?
+            .get(program_name)
+            .with_context(|| format!("cargo built no `{program_name}`"))?
             .clone();
         let mut env = environment::inherited();
-        env.extend(environment::of(project, ports, name)?);
+        env.extend(environment::of(project, ports, program_name)?);
         // As in containers: `cargo xtask logs` makes it readable, and machines can read it.
         env.entry("LOG_FORMAT".to_owned())
             .or_insert_with(|| "json".to_owned());
@@ -217,28 +324,48 @@ fn services(
             program,
         })
     };
-    Ok(vec![
-        service("api", "serve", ports.api)?,
-        service("worker", "run", ports.worker)?,
-    ])
+    let mut services = vec![service("api", "serve", ports)?];
+    for (name, worker) in workers {
+        services.push(service(
+            name,
+            "run",
+            Ports {
+                worker: *worker,
+                ..ports
+            },
+        )?);
+    }
+    Ok(services)
 }
 
-/// Runs `migrate` as the schema's owner; its output passes through.
+/// `migrate` as the schema's owner.
+fn migrate_command(
+    project: &Project,
+    ports: Ports,
+    binaries: &BTreeMap<String, PathBuf>,
+    args: &[String],
+) -> Result<Command> {
+    let program = binaries
+        .get("migrate")
+        .context("cargo built no `migrate`")?;
+    let mut command = Command::new(program);
+    command
+        .args(args)
+        .env_clear()
+        .envs(environment::inherited())
+        .envs(environment::of(project, ports, "migrate")?)
+        .current_dir(project.root());
+    Ok(command)
+}
+
+/// Runs `migrate`; its output passes through.
 pub(super) fn migrate(
     project: &Project,
     ports: Ports,
     binaries: &BTreeMap<String, PathBuf>,
     args: &[String],
 ) -> Result<()> {
-    let program = binaries
-        .get("migrate")
-        .context("cargo built no `migrate`")?;
-    let status = Command::new(program)
-        .args(args)
-        .env_clear()
-        .envs(environment::inherited())
-        .envs(environment::of(project, ports, "migrate")?)
-        .current_dir(project.root())
+    let status = migrate_command(project, ports, binaries, args)?
         .status()
         .context("migrate cannot be started")?;
     if !status.success() {
@@ -251,65 +378,71 @@ pub(super) fn migrate(
     Ok(())
 }
 
-/// Waits for these services, telling of each.
-///
-/// # Errors
-/// A [`ServiceFailure`] for the first that ends, or that is not healthy in time.
-pub(super) fn wait_until_healthy(place: &Place, names: &[&str]) -> Result<()> {
-    let start = Instant::now();
-    let mut pending: Vec<&str> = names.to_vec();
-    while !pending.is_empty() {
-        let services = control::status(place)?.context("the supervisor is gone")?;
-        for status in &services {
-            if !pending.contains(&status.name.as_str()) {
-                continue;
-            }
-            if status.state == "running" && status.health == "healthy" {
-                pending.retain(|name| *name != status.name);
-                report(status);
-            } else if status.state != "running" {
-                let how = status.last_exit.as_deref().unwrap_or("it was stopped");
-                return Err(failure(place, status, &format!("ended at its start: {how}"))?.into());
-            } else if start.elapsed() > START_LIMIT {
-                let cause = format!("is not healthy after {} s", START_LIMIT.as_secs());
-                return Err(failure(place, status, &cause)?.into());
-            }
+/// Applies what is missing, as a service on the board; what it applied is told.
+fn migrate_on(
+    board: &mut Board,
+    project: &Project,
+    ports: Ports,
+    binaries: &BTreeMap<String, PathBuf>,
+) -> Result<()> {
+    board.set("migrate", Step::Starts);
+    let mut command = migrate_command(project, ports, binaries, &["run".to_owned()])?;
+    let output = thread::scope(|scope| {
+        let running = scope.spawn(move || command.output());
+        while !running.is_finished() {
+            board.draw(None);
+            process::pause(Duration::from_millis(20));
         }
-        if let Some(absent) = pending
-            .iter()
-            .find(|name| services.iter().all(|status| status.name != **name))
-        {
-            bail!("no such service: {absent}");
-        }
-        if !pending.is_empty() {
-            process::pause(Duration::from_millis(30));
-        }
+        running.join()
+    });
+    let output = output
+        .ok()
+        .context("migrate cannot be waited for")?
+        .context("migrate cannot be started")?;
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    let lines: Vec<String> = said.lines().map(str::to_owned).collect();
+    if !output.status.success() {
+        board.set("migrate", Step::Failed);
+        let cause = health::ending(output.status, 0);
+        return Err(health::told("migrate", &cause, &lines).into());
     }
+    for line in lines.iter().filter(|line| line.starts_with("applied")) {
+        terminal::note(&format!("  {line}"));
+    }
+    board.set("migrate", Step::Done(board.seconds("migrate")));
     Ok(())
 }
 
-fn report(status: &Status) {
-    let seconds = status
-        .seconds
-        .map(|seconds| format!(" ({seconds:.1} s)"))
-        .unwrap_or_default();
-    terminal::note(&format!(
-        "{} {} is healthy{seconds}",
-        terminal::mark(GREEN, "ok"),
-        status.name
-    ));
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn failure(place: &Place, status: &Status, cause: &str) -> Result<ServiceFailure> {
-    let (last_lines, _) =
-        logs::last_lines(&place.log(&status.name), LAST_LINES, status.log_offset)?;
-    Ok(ServiceFailure {
-        service: status.name.clone(),
-        cause: cause.to_owned(),
-        last_lines,
-        next_step: format!(
-            "`cargo xtask logs {}` shows all of it; correct the cause and run `cargo xtask up` again",
-            status.name
-        ),
-    })
+    #[test]
+    fn a_service_comes_with_what_it_needs() {
+        let wanted_for = |services: &[&str], infra| {
+            let services = services.iter().map(|&name| name.to_owned()).collect();
+            let options = UpOptions {
+                services,
+                infra,
+                ..UpOptions::default()
+            };
+            wanted(&options).map(|names| names.join(" "))
+        };
+        assert_eq!(wanted_for(&["redis"], false).unwrap(), "redis");
+        assert_eq!(
+            wanted_for(&["worker"], false).unwrap(),
+            "postgres redis migrate worker"
+        );
+        assert_eq!(
+            wanted_for(&[], false).unwrap(),
+            "postgres redis migrate api worker"
+        );
+        assert_eq!(wanted_for(&[], true).unwrap(), "postgres redis");
+        let error = wanted_for(&["wroker"], false).unwrap_err().to_string();
+        assert!(
+            error.contains("no service `wroker`") && error.contains("worker"),
+            "{error}"
+        );
+    }
 }

@@ -233,7 +233,13 @@ impl Stack for Native<'_> {
             health: status.health,
             seconds: status.seconds,
         };
-        Ok(services.into_iter().map(shown).collect())
+        let mut services: Vec<ServiceState> = services.into_iter().map(shown).collect();
+        // A part that was started later stands behind in the supervisor's list.
+        services.sort_by_key(|service| {
+            let name = service_of(&service.name);
+            SERVICES.iter().position(|known| *known == name)
+        });
+        Ok(services)
     }
 
     fn logs(&self, options: &LogOptions, view: &mut View) -> Result<()> {

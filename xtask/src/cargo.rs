@@ -6,6 +6,7 @@ use std::thread;
 
 use anyhow::{Context, Result, bail};
 
+use crate::interrupt;
 use crate::project::Project;
 use crate::terminal::{self, Progress};
 
@@ -39,8 +40,15 @@ pub(crate) fn forget_ours(command: &mut Command) {
     }
 }
 
+/// Variables that [`compile`] sets. A cargo in a container has to be given them.
+pub(crate) const SET_FOR_A_BUILD: [&str; 3] = [
+    "CARGO_TERM_COLOR",
+    "CARGO_TERM_PROGRESS_WHEN",
+    "CARGO_TERM_PROGRESS_WIDTH",
+];
+
 /// What cargo says of its own work, right-aligned at the beginning of a line. We have a line for it.
-const STATUS: [&str; 11] = [
+const STATUS: [&str; 12] = [
     "Adding",
     "Blocking",
     "Building",
@@ -48,6 +56,7 @@ const STATUS: [&str; 11] = [
     "Compiling",
     "Downloaded",
     "Downloading",
+    "Fetch",
     "Finished",
     "Fresh",
     "Locking",
@@ -65,11 +74,10 @@ pub(crate) fn compile(mut cargo: Command, mut take: impl FnMut(&str)) -> Result<
     } else {
         "never"
     };
+    // Progress although nobody watches: its numbers are read below. The width keeps all names.
+    let values = [colour, "always", "200"];
     let mut child = cargo
-        // Progress although nobody watches: its numbers are read below. The width keeps all names.
-        .env("CARGO_TERM_PROGRESS_WHEN", "always")
-        .env("CARGO_TERM_PROGRESS_WIDTH", "200")
-        .env("CARGO_TERM_COLOR", colour)
+        .envs(SET_FOR_A_BUILD.into_iter().zip(values))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -78,6 +86,8 @@ pub(crate) fn compile(mut cargo: Command, mut take: impl FnMut(&str)) -> Result<
     let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
         bail!("cargo's output cannot be read")
     };
+    // A Ctrl-C reaches it from the terminal, a SIGTERM does not.
+    let _guard = interrupt::ends_with_us(&child);
     let progress = Progress::start("building");
     thread::scope(|scope| {
         scope.spawn(|| narrate(stderr, &progress));
@@ -145,6 +155,7 @@ fn hear(piece: &str) -> Heard<'_> {
             Heard::Progress(format!("building  {done:>0$}/{all}  {names}", all.len()))
         }
         ("Blocking", _) => Heard::Progress("waiting for another cargo that builds here".to_owned()),
+        ("Fetch", Some((_, rest))) => Heard::Progress(format!("asking the registry  {rest}")),
         ("Downloading" | "Downloaded", None) => Heard::Progress(format!("downloading  {rest}")),
         _ => Heard::Nothing,
     }
@@ -156,11 +167,15 @@ mod tests {
 
     #[test]
     fn cargos_progress_becomes_our_line() {
-        let line = "\x1b[1m\x1b[96m    Building\x1b[0m [==>    ] 31/418: tokio, tokio, ring(build)      ";
+        let line =
+            "\x1b[1m\x1b[96m    Building\x1b[0m [==>    ] 31/418: tokio, tokio, ring(build)      ";
         let expected = "building   31/418  tokio, ring(build)".to_owned();
         assert_eq!(hear(line), Heard::Progress(expected));
         let blocked = "    Blocking waiting for file lock on build directory";
         assert!(matches!(hear(blocked), Heard::Progress(_)));
+        let fetched = "       Fetch [==>   ] 181 complete; 83 pending";
+        let expected = "asking the registry  181 complete; 83 pending".to_owned();
+        assert_eq!(hear(fetched), Heard::Progress(expected));
     }
 
     #[test]

@@ -5,10 +5,11 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 
 use crate::db;
+use crate::migrate;
 use crate::project::Project;
 use crate::terminal::{self, GREEN};
 
-/// Format, clippy, rustdoc, then `.sqlx/`, the quick ones first. Ends at the first that fails.
+/// Format, migrations, clippy, rustdoc, then `.sqlx/`, the quick ones first. Ends at the first that fails.
 pub(crate) fn run(project: &Project) -> Result<()> {
     step("format", || {
         cargo(
@@ -18,6 +19,7 @@ pub(crate) fn run(project: &Project) -> Result<()> {
             "`cargo fmt --all` formats",
         )
     })?;
+    step("migrations", || migrate::check_files(project).map(drop))?;
     step("clippy", || {
         let words = [
             "clippy",

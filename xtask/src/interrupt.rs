@@ -4,10 +4,12 @@
 //! get it from the terminal at the same time as we do, so only what outlives them needs a guard:
 //! a stack that is half up, a folder, a program that nobody would end.
 
-use std::process::Child;
+use std::io;
+use std::process::{Child, Command, ExitStatus};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, Once, PoisonError};
-use std::thread;
+use std::sync::{Mutex, Once, OnceLock, PoisonError};
+use std::thread::{self, ThreadId};
+use std::time::Duration;
 
 use rustix::process::Signal;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -16,6 +18,12 @@ use signal_hook::iterator::Signals;
 use crate::native::process;
 
 type CleanUp = Box<dyn FnOnce() + Send>;
+
+/// How long a program may take to end.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The thread that does what was asked for.
+static CLEANER: OnceLock<ThreadId> = OnceLock::new();
 
 /// What is to be done, oldest first.
 static PENDING: Mutex<Vec<(u64, CleanUp)>> = Mutex::new(Vec::new());
@@ -38,18 +46,32 @@ pub(crate) fn guard(clean_up: impl FnOnce() + Send + 'static) -> Guard {
     Guard(id)
 }
 
-/// A program that is to end when we do.
+/// A program that is to end when we do, before what older guards do.
 pub(crate) fn ends_with_us(child: &Child) -> Guard {
     let id = child.id();
-    guard(move || process::signal(id, Signal::TERM))
+    guard(move || {
+        process::signal(id, Signal::TERM);
+        process::wait_until(PATIENCE, || process::identity(id).is_none());
+    })
 }
 
-/// Waits for the end when a signal has come: what failed then failed because of it, and need not
-/// be told.
+/// Waits for the end when a signal has come: what fails then fails because of it and need not be
+/// told, and nothing new must begin. The clean-up itself goes on.
 pub(crate) fn settle() {
-    while IS_OVER.load(Ordering::SeqCst) {
+    while IS_OVER.load(Ordering::SeqCst) && CLEANER.get() != Some(&thread::current().id()) {
         thread::park();
     }
+}
+
+/// Runs a program to its end, or to ours.
+///
+/// # Errors
+/// When it cannot be started.
+pub(crate) fn status(command: &mut Command) -> io::Result<ExitStatus> {
+    settle();
+    let mut child = command.spawn()?;
+    let _guard = ends_with_us(&child);
+    child.wait()
 }
 
 impl Drop for Guard {
@@ -73,6 +95,7 @@ fn listen() {
                 std::process::exit(128 + signal);
             }
             thread::spawn(move || {
+                let _ = CLEANER.set(thread::current().id());
                 let all = std::mem::take(&mut *pending());
                 for (_, clean_up) in all.into_iter().rev() {
                     clean_up();

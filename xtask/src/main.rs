@@ -6,6 +6,7 @@
 //!
 //! Blocking code and threads, no async runtime: it has to compile in seconds on a bare clone.
 
+mod artifacts;
 mod bench;
 mod board;
 mod build;
@@ -16,6 +17,8 @@ mod ci;
 mod cli;
 mod clock;
 mod db;
+mod deploy;
+mod dev;
 mod diagnosis;
 mod docker;
 mod doctor;
@@ -23,6 +26,7 @@ mod down;
 mod e2e;
 mod exec;
 mod fuzz;
+mod generate;
 mod interrupt;
 mod logs;
 mod migrate;
@@ -34,6 +38,7 @@ mod permission;
 mod ports;
 mod project;
 mod ps;
+mod rename;
 mod restart;
 mod scale;
 mod secrets;
@@ -70,13 +75,10 @@ fn main() -> ExitCode {
 }
 
 fn run(verb: Verb) -> Result<()> {
-    // Before anything else: a container that runs a service has no checkout in it.
-    if let Verb::Watch { half } = &verb {
-        return watch::run(half);
-    }
     let project = Project::find()?;
     match verb {
         Verb::Up(args) => up::run(&project, &args),
+        Verb::Dev(args) => dev::run(&project, &args),
         Verb::Down(args) => down::run(&project, &args),
         Verb::Restart { services } => restart::run(&project, &services),
         Verb::Ps { json } => ps::run(&project, json),
@@ -93,7 +95,10 @@ fn run(verb: Verb) -> Result<()> {
             &project,
             action.unwrap_or(migrate::Migrate::Run { args: Vec::new() }),
         ),
+        Verb::Deploy(args) => deploy::run(&project, &args),
+        Verb::Generate { what } => generate::run(&project, &what),
         Verb::Db { action } => db::run(&project, action),
+        Verb::Rename(args) => rename::run(&project, &args),
         Verb::Openapi { check } => openapi::run(&project, check),
         Verb::Doctor(args) => doctor::run(&project, &args),
         Verb::Test { redis, args } => test::run(&project, redis, &args),
@@ -108,7 +113,6 @@ fn run(verb: Verb) -> Result<()> {
                 .then_some(Mode::Docker)
                 .or(native.then_some(Mode::Native)),
         ),
-        Verb::Watch { half } => watch::run(&half),
         Verb::Supervise { root } => native::supervise(&root),
         Verb::ThrowAway {
             postgres_only,

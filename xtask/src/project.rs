@@ -161,7 +161,9 @@ impl Project {
         fs::create_dir(&aside).with_context(|| format!("{} cannot be made", aside.display()))?;
         for entry in fs::read_dir(&folder)? {
             let entry = entry?;
-            if !entry.file_name().to_string_lossy().starts_with("copied-") {
+            let name = entry.file_name();
+            // Nobody writes to a backup that is there.
+            if name != "backups" && !name.to_string_lossy().starts_with("copied-") {
                 fs::rename(entry.path(), aside.join(entry.file_name()))?;
             }
         }
@@ -216,7 +218,7 @@ fn name_of(root: &Path) -> String {
 }
 
 /// FNV-1a, 64 bits: the standard library's hasher may change with the compiler, a name may not.
-fn hash(text: &str) -> u64 {
+pub(crate) fn hash(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
     })

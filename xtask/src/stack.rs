@@ -4,7 +4,9 @@
 //! `crate::native` implement the trait; `up` chooses one, `.slipway/state.json` remembers it, and
 //! [`current`] hands the remembered one to every other verb.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -14,6 +16,7 @@ use crate::clock::Nanos;
 use crate::logs::View;
 use crate::logs::line::Level;
 use crate::project::Project;
+use crate::scale::Scale;
 use crate::secrets::Role;
 
 /// How the stack runs.
@@ -51,7 +54,7 @@ impl fmt::Display for Mode {
 /// What `up` was asked for, beyond the mode.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct UpOptions {
-    /// Hot reload (docker: the dev override file).
+    /// To be watched by `dev` (docker: the dev override file).
     pub(crate) dev: bool,
     /// Only postgres, redis and mail.
     pub(crate) infra: bool,
@@ -59,6 +62,8 @@ pub(crate) struct UpOptions {
     pub(crate) yes: bool,
     /// These, and what they need, instead of all.
     pub(crate) services: Vec<String>,
+    /// How many of a service, where it was said.
+    pub(crate) scale: Vec<Scale>,
     /// How long the services may take to become healthy, where it was said.
     pub(crate) wait: Option<Duration>,
 }
@@ -203,6 +208,15 @@ pub(crate) trait Stack {
     /// Builds what `up` would start.
     fn build(&self) -> Result<()>;
 
+    /// The call of cargo that builds what `dev` runs, with its messages as JSON: see
+    /// [`crate::cargo::compile`].
+    fn compiler(&self) -> Result<Command>;
+
+    /// Starts `service` anew from what was built (`binaries`: where each lies) and returns when the
+    /// new process answers its readiness. `migrate` moves the schema and ends. Fails with a
+    /// [`ServiceFailure`] when the new one does not come up.
+    fn reload(&self, service: &str, binaries: &BTreeMap<String, PathBuf>) -> Result<()>;
+
     /// Runs a command in the service's container, or natively with the service's environment.
     fn exec(&self, service: &str, command: &[String]) -> Result<()>;
 
@@ -215,6 +229,9 @@ pub(crate) trait Stack {
     /// Runs the `migrate` binary with these arguments as the schema's owner; output passes through.
     /// Postgres must run.
     fn migrate(&self, args: &[String]) -> Result<()>;
+
+    /// As [`Stack::migrate`], but what it prints is returned.
+    fn read_migrate(&self, args: &[&str]) -> Result<String>;
 
     /// Runs the program of `service` with these words and the service's settings; output passes
     /// through. The service need not run, but `needed` must.
@@ -270,6 +287,6 @@ pub(crate) fn of(mode: Mode, project: &Project) -> Result<Box<dyn Stack + '_>> {
 pub(crate) fn current(project: &Project) -> Result<Box<dyn Stack + '_>> {
     match project.mode() {
         Some(mode) => of(mode, project),
-        None => bail!("nothing runs here yet: start it with `cargo xtask up`"),
+        None => bail!("nothing runs here yet\n  next: `cargo xtask up` starts it"),
     }
 }

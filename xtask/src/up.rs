@@ -8,6 +8,7 @@ use clap::Args;
 
 use crate::docker;
 use crate::doctor;
+use crate::interrupt::{self, Guard};
 use crate::project::Project;
 use crate::ps;
 use crate::scale::{self, Scale};
@@ -25,11 +26,8 @@ pub(crate) struct Up {
     /// As processes of this machine
     #[arg(long)]
     pub(crate) native: bool,
-    /// In Docker: rebuild and restart api and worker at every saved file
-    #[arg(long)]
-    pub(crate) dev: bool,
     /// Only Postgres, Redis and mail; you run the services
-    #[arg(long, conflicts_with = "dev")]
+    #[arg(long)]
     pub(crate) infra: bool,
     /// Answer every question with yes
     #[arg(long, short)]
@@ -52,13 +50,14 @@ pub(crate) fn run(project: &Project, args: &Up) -> Result<()> {
         .then_some(Mode::Docker)
         .or(args.native.then_some(Mode::Native));
     let options = UpOptions {
-        dev: args.dev,
         infra: args.infra,
         yes: args.yes,
         services: args.services.clone(),
         wait: args.wait_timeout.map(Duration::from_secs),
+        scale: args.scale.clone(),
+        ..UpOptions::default()
     };
-    let (stack, services) = start(project, forced, &options, &args.scale)?;
+    let (stack, services) = start(project, forced, &options)?;
     terminal::print(&format!("\n{}\n", ps::table(&services, true)));
     let links = stack.links()?;
     for Link { label, address, .. } in &links {
@@ -70,14 +69,14 @@ pub(crate) fn run(project: &Project, args: &Up) -> Result<()> {
 
 /// Brings the stack up for another verb, without the closing page.
 pub(crate) fn bring_up(project: &Project, mode: Option<Mode>) -> Result<()> {
-    start(project, mode, &UpOptions::default(), &[]).map(drop)
+    start(project, mode, &UpOptions::default()).map(drop)
 }
 
-fn start<'a>(
+/// Brings the stack up as asked, and says nothing of where it is.
+pub(crate) fn start<'a>(
     project: &'a Project,
     forced: Option<Mode>,
     options: &UpOptions,
-    wanted: &[Scale],
 ) -> Result<(Box<dyn Stack + 'a>, Vec<ServiceState>)> {
     if settings::ensure_file(project)? {
         terminal::note("made .env from .env.example");
@@ -85,7 +84,7 @@ fn start<'a>(
     let mode = choose(project, forced)?;
     make_secrets(project, mode, options.yes)?;
     doctor::before_up(project, mode)?;
-    scale::remember(project, mode, wanted)?;
+    scale::remember(project, mode, &options.scale)?;
     for (service, count) in scale::of(project) {
         terminal::note(&format!(
             "scale: {count} of {service}; `--scale {service}=1` changes that"
@@ -95,8 +94,26 @@ fn start<'a>(
     // Before the start, so that `ps`, `logs` and `down` know where to look when it fails half-way.
     project.remember_mode(Some(mode))?;
     let stack = stack::of(mode, project)?;
+    let is_up = |services: Vec<ServiceState>| services.iter().any(|one| one.state != "exited");
+    // What was there before stays there.
+    let guard = (!stack.ps().is_ok_and(is_up)).then(|| takes_down(project, mode));
     let services = stack.up(options)?;
+    drop(guard);
     Ok((stack, services))
+}
+
+/// On Ctrl-C, a stack that is half up is taken down; its data is kept.
+pub(crate) fn takes_down(project: &Project, mode: Mode) -> Guard {
+    let root = project.root().to_owned();
+    interrupt::guard(move || {
+        terminal::note("\ninterrupted: stopping what was started; data is kept");
+        let down = Project::at(&root).and_then(|project| stack::of(mode, &project)?.down(false));
+        if let Err(error) = down {
+            terminal::warn(&format!(
+                "{error:#}\n  next: `cargo xtask down` stops the rest"
+            ));
+        }
+    })
 }
 
 /// Makes what is missing in `secrets/`.

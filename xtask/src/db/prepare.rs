@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use crate::cargo;
+use crate::interrupt;
 use crate::native::throw_away::ThrowAway;
 use crate::native::{build, inherited};
 use crate::project::Project;
@@ -118,6 +119,11 @@ fn describe(project: &Project) -> Result<Descriptions> {
         .state_dir()
         .join(format!("sqlx-{}", std::process::id()));
     fs::create_dir_all(&folder)?;
+    let guarded = folder.clone();
+    let _guard = interrupt::guard(move || {
+        // Gone already, if it came so far.
+        let _ = fs::remove_dir_all(guarded);
+    });
     let mut cargo = cargo::command(project);
     cargo.args(["check", "--quiet"]);
     for path in &crates {
@@ -128,11 +134,11 @@ fn describe(project: &Project) -> Result<Descriptions> {
             .open(path.join("src/lib.rs"))?
             .set_modified(SystemTime::now())?;
     }
-    let status = cargo
+    cargo
         .env("DATABASE_URL", &servers.database_url)
         .env("SQLX_OFFLINE", "false")
-        .env("SQLX_OFFLINE_DIR", &folder)
-        .status();
+        .env("SQLX_OFFLINE_DIR", &folder);
+    let status = interrupt::status(&mut cargo);
     drop(servers);
     let described = read(&folder);
     fs::remove_dir_all(&folder)?;

@@ -27,7 +27,8 @@ impl Docker<'_> {
     }
 
     pub(super) fn become_redis_cli(&self, args: &[String]) -> Result<()> {
-        let mut words = vec!["redis", "sh", "-c", REDIS_CLI, "redis-cli"];
+        // `-e`, as below.
+        let mut words = vec!["redis", "sh", "-c", REDIS_CLI, "redis-cli", "-e"];
         words.extend(args.iter().map(String::as_str));
         self.replace_by_exec(&words)
     }
@@ -50,7 +51,7 @@ impl Docker<'_> {
 
     pub(super) fn lets_in(&self, role: &Role) -> Result<bool> {
         // By TCP, which asks for the password; it comes by the input, so that no argument holds it.
-        let script = "PGPASSWORD=$(cat) exec psql -w -h 127.0.0.1 \"$@\" </dev/null";
+        let script = "PGPASSWORD=$(cat) exec psql -w -h 127.0.0.1 \"$@\"";
         let words = ["exec", "-T", "postgres", "sh", "-c", script, "psql"];
         let mut psql = self.compose()?.command(&words);
         psql.args(["-U", role.name]);

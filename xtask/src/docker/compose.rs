@@ -5,6 +5,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
+use crate::interrupt;
+
 /// The files, the project's name and the environment of every call.
 #[derive(Debug, Clone)]
 pub(crate) struct Compose {
@@ -96,10 +98,7 @@ impl Compose {
     /// # Errors
     /// When it cannot be started or fails; the sentence names the words.
     pub(crate) fn run(&self, words: &[&str]) -> Result<()> {
-        let status = self
-            .command(words)
-            .stdout(std::io::stderr())
-            .status()
+        let status = interrupt::status(self.command(words).stdout(std::io::stderr()))
             .context("`docker` cannot be started")?;
         if !status.success() {
             bail!("`docker compose {}` failed ({status})", words.join(" "));

@@ -3,10 +3,11 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use super::compose::{self, Compose};
 use super::images;
+use crate::clock;
 use crate::project::Project;
 
 /// The oldest Compose that reads our files: they were tested with this one.
@@ -170,15 +171,15 @@ pub(crate) struct Engine {
 pub(crate) fn describe() -> Result<Engine, Reason> {
     const FORMAT: &str =
         "{{.ServerVersion}}\n{{.Architecture}}\n{{.DockerRootDir}}\n{{.MemTotal}}\n{{.SystemTime}}";
-    let asked = now();
+    let asked = clock::now();
     let said = ask(&["info", "--format", FORMAT])?;
     // Half of the time that the answer took lies before it.
-    let middle = i64::midpoint(asked, now());
+    let middle = i64::midpoint(asked, clock::now());
     parse(&said, middle)
         .ok_or_else(|| refusal("`docker info` says something unknown to this command"))
 }
 
-fn parse(said: &str, now: i64) -> Option<Engine> {
+fn parse(said: &str, now: clock::Nanos) -> Option<Engine> {
     let mut lines = said.lines();
     let version = lines.next().filter(|version| !version.is_empty())?;
     Some(Engine {
@@ -186,7 +187,7 @@ fn parse(said: &str, now: i64) -> Option<Engine> {
         architecture: architecture(lines.next()?).to_owned(),
         data: PathBuf::from(lines.next()?),
         memory: lines.next()?.parse().ok()?,
-        clock_ahead: unix_seconds(lines.next()?)? - now,
+        clock_ahead: (clock::parse(lines.next()?)? - now) / clock::SECOND,
     })
 }
 
@@ -197,32 +198,6 @@ pub(crate) fn architecture(kernels: &str) -> &str {
         "aarch64" => "arm64",
         other => other,
     }
-}
-
-fn now() -> i64 {
-    let since = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
-}
-
-/// Seconds since 1970 of an RFC 3339 time in UTC, as the engine writes it.
-fn unix_seconds(time: &str) -> Option<i64> {
-    let (date, clock) = time.split_once('T')?;
-    let mut date = date.split('-').map(|part| part.parse::<i64>().ok());
-    let (year, month, day) = (date.next()??, date.next()??, date.next()??);
-    let mut clock = clock
-        .get(..8)?
-        .split(':')
-        .map(|part| part.parse::<i64>().ok());
-    let seconds = clock.next()?? * 3600 + clock.next()?? * 60 + clock.next()??;
-    // Years that begin in March end with the leap day, so months need no table.
-    let (year, month) = if month > 2 {
-        (year, month - 3)
-    } else {
-        (year - 1, month + 9)
-    };
-    let days = year * 365 + year / 4 - year / 100 + year / 400 + (month * 153 + 2) / 5 + day - 1;
-    // From the first of March of the year 0 to the first of January 1970.
-    Some((days - 719_468) * 86_400 + seconds)
 }
 
 /// How a command ended that was given a time.
@@ -286,17 +261,9 @@ mod tests {
     }
 
     #[test]
-    fn times_of_the_engine_become_seconds() {
-        assert_eq!(unix_seconds("1970-01-01T00:00:00Z"), Some(0));
-        assert_eq!(unix_seconds("2000-02-29T12:00:00.5Z"), Some(951_825_600));
-        assert_eq!(unix_seconds("2026-11-22T15:37:13.07Z"), Some(1_795_361_833));
-        assert_eq!(unix_seconds("yesterday"), None);
-    }
-
-    #[test]
     fn an_engine_is_read_line_by_line() {
         let said = "26.1.5\nx86_64\n/var/lib/docker\n1024\n1970-01-01T00:01:30Z";
-        let engine = parse(said, 60).unwrap();
+        let engine = parse(said, 60 * clock::SECOND).unwrap();
         assert_eq!(
             (engine.architecture.as_str(), engine.clock_ahead),
             ("amd64", 30)

@@ -161,7 +161,9 @@ impl Known {
         thread::spawn(move || {
             let (of_errors, errors_to) = (source.clone(), to.clone());
             let errors = thread::spawn(move || {
-                err.is_none_or(|err| send_lines(&of_errors, err, &errors_to))
+                if let Some(err) = err {
+                    send_lines(&of_errors, err, &errors_to);
+                }
             });
             if let Some(out) = out {
                 send_lines(&source, out, &to);
@@ -189,16 +191,14 @@ impl Drop for Known {
     }
 }
 
-/// The lines of one pipe; false when nobody wants them any more.
-fn send_lines(source: &Source, pipe: impl Read, to: &Sender<News>) -> bool {
-    let lines = BufReader::new(pipe).split(b'\n').map_while(Result::ok);
-    for line in lines {
+/// The lines of one pipe, until nobody wants them any more.
+fn send_lines(source: &Source, pipe: impl Read, to: &Sender<News>) {
+    for line in BufReader::new(pipe).split(b'\n').map_while(Result::ok) {
         let news = News::Line(source.id.clone(), entry(source, &line));
         if to.send(news).is_err() {
-            return false;
+            return;
         }
     }
-    true
 }
 
 /// The engine's news of starts in this project.
@@ -308,11 +308,8 @@ fn check(docker: &Docker, sources: &[Source], services: &[String]) -> Result<()>
     let Some(missing) = services.iter().find(|name| !is_there(name)) else {
         return Ok(());
     };
-    let listed = docker
-        .compose()?
-        .read(&["--profile", "*", "config", "--services"])?;
-    let mut all: Vec<&str> = listed.lines().collect();
-    all.sort_unstable();
+    let all = docker.known()?;
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
     if all.contains(&missing.as_str()) {
         bail!("{missing} has not run, so it has said nothing\n  next: `cargo xtask up` starts all");
     }

@@ -11,21 +11,25 @@ mod images;
 mod infra;
 mod logs;
 mod ports;
+mod programs;
+mod reload;
 mod start;
 mod throw_away;
 mod up;
 
-use std::io::IsTerminal;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
 use self::compose::Compose;
 use self::ports::PORTS;
+use self::programs::{cargo_run, lacks, no_terminal, replace};
 use crate::board::{Board, LIMIT};
 use crate::logs::View;
+use crate::migrate;
 use crate::project::Project;
 use crate::scale;
 use crate::secrets::{self, Role};
@@ -145,13 +149,6 @@ impl<'a> Docker<'a> {
         board.keep();
         Ok(())
     }
-
-    fn replace_by_exec(&self, words: &[&str]) -> Result<()> {
-        let mut all = vec!["exec"];
-        all.extend(no_terminal());
-        all.extend(words);
-        replace(self.compose()?.command(&all))
-    }
 }
 
 fn profiles(listed: &str, has_mail_server: bool) -> Vec<String> {
@@ -197,6 +194,10 @@ impl Stack for Docker<'_> {
         secrets::fit::require_settled(self.project, Mode::Docker)?;
         let compose = self.compose()?;
         let running = containers::list(&compose)?;
+        let is_there = |name: &&String| running.iter().any(|one| one.service == **name);
+        if let Some(missing) = services.iter().find(|name| !is_there(name)) {
+            self.require(missing)?;
+        }
         let mut names: Vec<&str> = services.iter().map(String::as_str).collect();
         if names.is_empty() {
             names = running
@@ -230,9 +231,23 @@ impl Stack for Docker<'_> {
         build::build(self.project, &self.compose()?, self.was("dev"))
     }
 
+    fn compiler(&self) -> Result<Command> {
+        reload::compiler(self)
+    }
+
+    fn reload(&self, service: &str, _binaries: &BTreeMap<String, PathBuf>) -> Result<()> {
+        reload::reload(self, service)
+    }
+
     fn exec(&self, service: &str, command: &[String]) -> Result<()> {
         if self.is_infra() && infra::is_left_out(service) {
             return replace(infra::command(self.project, service, command)?);
+        }
+        if !self.was("dev") && lacks(service, command) {
+            bail!(
+                "the image of {service} has neither a shell nor tools, only api, worker and migrate\n  \
+                 next: `cargo xtask exec {service} api --help`, or `docker inspect` for its environment"
+            );
         }
         let mut words = vec![service];
         words.extend(command.iter().map(String::as_str));
@@ -248,25 +263,16 @@ impl Stack for Docker<'_> {
     }
 
     fn migrate(&self, args: &[String]) -> Result<()> {
-        secrets::fit::require_settled(self.project, Mode::Docker)?;
-        if self.is_infra() {
-            let words = cargo_run("migrations", "migrate", args);
-            return replace(infra::command(self.project, "migrate", &words)?);
-        }
-        let compose = self.compose()?;
-        // The binary carries the migrations: without a build, a new one would not be in it.
-        build::build(self.project, &compose, self.was("dev"))?;
-        if self.was("dev") {
-            up::first_build(&compose)?;
-        }
-        let mut words = vec!["run", "--rm", "--no-deps"];
-        words.extend(no_terminal());
-        words.push("migrate");
-        words.extend(args.iter().map(String::as_str));
-        replace(compose.command(&words))
+        replace(self.migrate_command(args, no_terminal())?)
     }
 
-    fn run_program(&self, service: &str, words: &[String], _needed: &str) -> Result<()> {
+    fn read_migrate(&self, args: &[&str]) -> Result<String> {
+        let args: Vec<String> = args.iter().map(|word| (*word).to_owned()).collect();
+        migrate::read(self.migrate_command(&args, Some("-T"))?)
+    }
+
+    fn run_program(&self, service: &str, words: &[String], needed: &str) -> Result<()> {
+        self.require(needed)?;
         secrets::fit::require_settled(self.project, Mode::Docker)?;
         if self.is_infra() {
             let words = cargo_run(service, service, words);
@@ -275,11 +281,6 @@ impl Stack for Docker<'_> {
         // A container of its own: the service's may be the one that does not run.
         let mut args = vec!["run", "--rm", "--no-deps"];
         args.extend(no_terminal());
-        // In place of the watcher, which would start the service.
-        let watched = format!("/var/cache/target/watch/{service}");
-        if self.was("dev") {
-            args.extend(["--entrypoint", &watched]);
-        }
         args.push(service);
         args.extend(words.iter().map(String::as_str));
         replace(self.compose()?.command(&args))
@@ -335,41 +336,6 @@ impl Stack for Docker<'_> {
             })
         }));
         Ok(links)
-    }
-}
-
-/// A binary of ours built and run on this machine.
-fn cargo_run(package: &str, binary: &str, args: &[String]) -> Vec<String> {
-    let cargo = ["cargo", "run", "--quiet", "--package", package, "--bin"];
-    let words = cargo.into_iter().chain([binary, "--"]).map(str::to_owned);
-    words.chain(args.iter().cloned()).collect()
-}
-
-/// `-T` where there is no terminal: Compose would ask for one and fail.
-fn no_terminal() -> Option<&'static str> {
-    let is_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
-    (!is_terminal).then_some("-T")
-}
-
-/// Becomes the command, so that signals and exit codes pass straight through.
-fn replace(mut command: Command) -> Result<()> {
-    let program = command.get_program().to_string_lossy().into_owned();
-    #[cfg(unix)]
-    {
-        use std::os::unix::process::CommandExt;
-        let error = command.exec();
-        Err(error).with_context(|| format!("`{program}` cannot be started"))
-    }
-    #[cfg(not(unix))]
-    {
-        let status = command
-            .status()
-            .with_context(|| format!("`{program}` cannot be started"))?;
-        match status.code() {
-            Some(0) => Ok(()),
-            Some(code) => std::process::exit(code),
-            None => bail!("`{program}` was ended by a signal"),
-        }
     }
 }
 

@@ -8,7 +8,7 @@ use super::compose::Compose;
 use super::containers::{self, Container};
 use super::ports::PORTS;
 use super::start::{start, watched};
-use super::{Docker, infra};
+use super::{Docker, infra, reload};
 use crate::board::{Board, LIMIT};
 use crate::secrets::fit;
 use crate::stack::{self, Mode, ServiceState, Stack, UpOptions};
@@ -28,8 +28,8 @@ pub(super) fn run(docker: &Docker, options: &UpOptions) -> Result<Vec<ServiceSta
     let began = started(&before)?;
     if !options.infra && needs_image(&options.services) {
         build(project, &compose, options.dev)?;
-        if options.dev && !before.iter().any(is_healthy_builder) {
-            first_build(&compose)?;
+        if options.dev {
+            reload::first_build(docker, &compose)?;
         }
     }
     // After the build, which may take minutes: a port that was free before it may be taken now.
@@ -70,6 +70,17 @@ pub(super) fn run(docker: &Docker, options: &UpOptions) -> Result<Vec<ServiceSta
             watched(&compose, &words, limit, &mut Board::new())?;
         }
         outcome => outcome?,
+    }
+    if options.dev {
+        // What ran before and was left alone runs an older binary, for all that is known.
+        for container in before
+            .iter()
+            .filter(|container| container.state == "running")
+        {
+            if ["api", "worker"].contains(&container.service.as_str()) {
+                reload::reload(docker, &container.service)?;
+            }
+        }
     }
     states(&compose, &began)
 }
@@ -117,35 +128,6 @@ fn remove_left_out(compose: &Compose, before: &[Container]) -> Result<()> {
     Ok(())
 }
 
-/// Compiles once in the foreground, so that progress and mistakes are seen before anything starts.
-pub(super) fn first_build(compose: &Compose) -> Result<()> {
-    terminal::note("compiling in the development container; the first time takes minutes");
-    let once = [
-        "run",
-        "--rm",
-        "--no-deps",
-        "builder",
-        "cargo",
-        "run",
-        "--quiet",
-        "--locked",
-        "--package",
-        "xtask",
-        "--",
-        "watch",
-        "build",
-        "--once",
-    ];
-    if compose.run(&once).is_err() {
-        bail!("the code does not compile: correct it, then `cargo xtask up --docker --dev` again");
-    }
-    Ok(())
-}
-
-fn is_healthy_builder(container: &Container) -> bool {
-    container.service == "builder" && container.health == "healthy"
-}
-
 /// Makes running containers and the roles in the database agree with `secrets/`.
 ///
 /// Compose does not notice that a secret's file changed, and a volume keeps the passwords that it
@@ -161,7 +143,7 @@ fn settle_secrets(
         return Ok(());
     }
     if !before.is_empty() {
-        terminal::note("secrets/ changed: the containers are made anew");
+        terminal::note("secrets/ and the data may differ: the containers are made anew");
         compose.quietly(&["down"])?;
     }
     start(compose, &["up", "--detach", "--wait", "postgres"])?;

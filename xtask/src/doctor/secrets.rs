@@ -6,9 +6,9 @@ use std::path::Path;
 
 use super::finding::{Finding, fail, ok, warn};
 use super::fix::Fix;
-use crate::native;
 use crate::project::Project;
-use crate::secrets::{REDIS_USERS, WORDS};
+use crate::secrets::{REDIS_USERS, WORDS, fit};
+use crate::stack::{self, ServiceState};
 
 /// All of them.
 pub(super) fn all(project: &Project) -> Vec<Finding> {
@@ -140,13 +140,28 @@ fn weakness(secret: &str, least: usize) -> Option<String> {
     }
 }
 
+/// Whether the data were made with them: asked of the database while it runs, and else of the times
+/// of the last start.
 fn fit(project: &Project) -> Option<Finding> {
-    (native::secrets_fit(project) == Some(false)).then(|| {
-        fail(
-            "secrets",
-            "do not fit the database that runs",
-            "`cargo xtask up` sets the database's passwords to those of secrets/, and loses nothing; or put the old files back",
-        )
+    const REMEDY: &str = "`cargo xtask up` sets the passwords to those of secrets/, and loses nothing; \
+                          or put the old files back";
+    let stack = stack::current(project).ok()?;
+    let is_running = |state: &ServiceState| state.name == "postgres" && state.state == "running";
+    if !stack.ps().ok()?.iter().any(is_running) {
+        let changed = fit::require_settled(project, stack.mode())
+            .err()?
+            .to_string();
+        let finding = changed.lines().next().unwrap_or_default().to_owned();
+        return Some(warn("secrets", finding, REMEDY));
+    }
+    let misfits = fit::misfits(stack.as_ref()).ok()?;
+    let names: Vec<&str> = misfits.iter().map(|role| role.secret).collect();
+    (!names.is_empty()).then(|| {
+        let finding = format!(
+            "the database has other passwords than secrets/: {}",
+            names.join(", ")
+        );
+        warn("secrets", finding, REMEDY)
     })
 }
 

@@ -5,6 +5,7 @@ use std::fs;
 
 use super::finding::{Finding, fail, ok, warn};
 use super::fix::Fix;
+use crate::nearest::nearest;
 use crate::project::Project;
 use crate::settings::documented;
 
@@ -51,6 +52,7 @@ fn unknown(project: &Project, text: &str) -> Vec<Finding> {
         return Vec::new();
     };
     let known = known(project);
+    let names: Vec<&str> = known.iter().map(String::as_str).collect();
     let mut findings = Vec::new();
     for line in text.lines().map(str::trim) {
         if !line.is_empty() && !line.starts_with('#') && !line.contains('=') {
@@ -68,7 +70,7 @@ fn unknown(project: &Project, text: &str) -> Vec<Finding> {
         if is_known {
             continue;
         }
-        let remedy = match nearest(name, &known) {
+        let remedy = match nearest(&name.to_uppercase(), &names) {
             Some(nearest) => format!("write {nearest}, if that was meant"),
             None => "remove the line; .env.example has every setting".to_owned(),
         };
@@ -104,52 +106,4 @@ fn at_compile_time(project: &Project) -> Option<Finding> {
         "has DATABASE_URL: every build then asks that database, and fails without it",
         "remove the line: the services read DATABASE_HOST and its kin",
     ))
-}
-
-/// The known name that differs least, if it differs in little.
-fn nearest<'a>(name: &str, known: &'a BTreeSet<String>) -> Option<&'a str> {
-    let upper = name.to_uppercase();
-    known
-        .iter()
-        .map(|known| (distance(&upper, known), known.as_str()))
-        .min()
-        .filter(|(distance, _)| *distance <= name.len() / 3)
-        .map(|(_, known)| known)
-}
-
-/// Levenshtein's: how many letters have to be put in, left out or replaced.
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.bytes().enumerate() {
-            let replaced = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_nearest_name_is_found_when_it_is_near() {
-        let known = ["API_PORT", "LOG_LEVEL", "PUBLIC_URL"]
-            .map(str::to_owned)
-            .into();
-        assert_eq!(nearest("API_PROT", &known), Some("API_PORT"));
-        assert_eq!(nearest("log_level", &known), Some("LOG_LEVEL"));
-        assert_eq!(nearest("SOMETHING_ELSE", &known), None);
-    }
-
-    #[test]
-    fn distances_are_counted_in_letters() {
-        assert_eq!(distance("kitten", "sitting"), 3);
-        assert_eq!(distance("", "abc"), 3);
-        assert_eq!(distance("same", "same"), 0);
-    }
 }

@@ -7,7 +7,7 @@ pub(crate) mod line;
 mod pretty;
 pub(crate) mod view;
 
-use std::io::{self, BufWriter, Stdout};
+use std::io::{self, BufWriter};
 
 use anyhow::Result;
 use clap::Args;
@@ -15,7 +15,7 @@ use clap::Args;
 use self::line::{Body, Level, Line};
 use crate::clock::{self, Nanos, SECOND};
 use crate::project::Project;
-use crate::stack::{self, LogOptions};
+use crate::stack::{self, LogOptions, Stack};
 use crate::terminal;
 
 /// How many past lines of each service are shown when nothing else is said.
@@ -44,7 +44,7 @@ pub(crate) struct Logs {
 }
 
 /// Where lines go: to standard output, many at a time.
-pub(crate) type View = view::View<BufWriter<Stdout>>;
+pub(crate) type View = view::View<BufWriter<terminal::Out>>;
 
 /// Prints the logs of these services, or of all.
 pub(crate) fn run(project: &Project, args: Logs) -> Result<()> {
@@ -57,8 +57,23 @@ pub(crate) fn run(project: &Project, args: Logs) -> Result<()> {
         raw: args.raw,
         services: args.services,
     };
-    let mut view = View::new(&options, BufWriter::new(io::stdout()), terminal::paint);
-    match stack::current(project)?.logs(&options, &mut view) {
+    show(&*stack::current(project)?, &options)
+}
+
+/// Prints what these services say from now on, above the lines that show progress.
+pub(crate) fn follow(stack: &dyn Stack, services: Vec<String>) -> Result<()> {
+    let options = LogOptions {
+        follow: true,
+        since: Some(clock::now()),
+        services,
+        ..LogOptions::default()
+    };
+    show(stack, &options)
+}
+
+fn show(stack: &dyn Stack, options: &LogOptions) -> Result<()> {
+    let mut view = View::new(options, BufWriter::new(terminal::Out), terminal::paint);
+    match stack.logs(options, &mut view) {
         // `logs | head`: the reader has seen enough.
         Err(error) if is_broken_pipe(&error) => Ok(()),
         other => other,

@@ -40,7 +40,8 @@ impl Native<'_> {
     pub(super) fn become_redis_cli(&self, args: &[String]) -> Result<()> {
         secrets::fit::require_settled(self.project, Mode::Native)?;
         let mut cli = self.redis_program()?;
-        let error = cli.args(args).exec();
+        // `-e`, as below.
+        let error = cli.arg("-e").args(args).exec();
         Err(error).with_context(|| format!("{} cannot be run", cli.get_program().display()))
     }
 

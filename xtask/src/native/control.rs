@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::plan::Spec;
 use super::process;
+use crate::interrupt;
 use crate::project::Project;
 
 /// Longest path of a socket that every Unix takes, in bytes (macOS: 104 with the final zero).
@@ -170,6 +171,8 @@ pub(crate) fn apply(project: &Project, plan: &[Spec], others: Others) -> Result<
 }
 
 fn start_supervisor(place: &Place) -> Result<()> {
+    // Not behind the back of a `down` that Ctrl-C has brought about.
+    interrupt::settle();
     place.make()?;
     let path = place.log("supervisor");
     fs::create_dir_all(path.parent().unwrap_or(place.root()))?;

@@ -49,14 +49,12 @@ pub(super) fn watch(
             if status.state != "running" {
                 board.set(name, Step::Failed);
                 board.draw(None);
-                let how = status.last_exit.as_deref().unwrap_or("was stopped");
-                return Err(failure(place, status, &format!("{how} at its start"))?.into());
+                return Err(failure(place, status)?.into());
             }
             if status.health == "healthy" {
                 board.set(name, Step::Healthy(status.seconds));
             } else if start.elapsed() > limit {
-                let cause = format!("is not healthy after {} s", limit.as_secs());
-                return Err(failure(place, status, &cause)?.into());
+                return Err(failure(place, status)?.into());
             } else {
                 board.set(name, Step::Starts);
                 is_waiting = true;
@@ -70,10 +68,16 @@ pub(super) fn watch(
     }
 }
 
-fn failure(place: &Place, status: &Status, cause: &str) -> Result<ServiceFailure> {
+/// Why a service does not run, or runs and is not healthy in time.
+pub(super) fn failure(place: &Place, status: &Status) -> Result<ServiceFailure> {
+    let cause = match (status.state.as_str(), &status.last_exit) {
+        ("running", _) => "did not become healthy in time".to_owned(),
+        (_, Some(how)) => format!("{how} at its start"),
+        (_, None) => "was stopped at its start".to_owned(),
+    };
     let (last_lines, _) =
         logs::last_lines(&place.log(&status.name), LAST_LINES, status.log_offset)?;
-    Ok(told(&status.name, cause, &last_lines))
+    Ok(told(&status.name, &cause, &last_lines))
 }
 
 /// The failure of a service, with what is known of its last lines.

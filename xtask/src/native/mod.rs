@@ -7,7 +7,7 @@
 //! | `clients` | psql and redis-cli, logged in |
 //! | `plan`, `probe` | what travels to the supervisor |
 //! | `supervisor`, `service`, `control` | the parent of all services, and speaking with it |
-//! | `start`, `health` | `up`, in order; waiting, and why a service is not healthy |
+//! | `start`, `services`, `health` | `up`, in order; what it starts; why something is not healthy |
 //! | `throw_away` | servers for tests, gone with the process that asked for them |
 //!
 //! Everything lies in `.slipway/`: `state.json` (mode, ports), `data/`, `mail/`, `logs/`, `native/`.
@@ -28,13 +28,15 @@ pub(crate) mod process;
 mod redis;
 pub(crate) mod servers;
 mod service;
+mod services;
 mod start;
 mod supervisor;
 pub(crate) mod throw_away;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -45,6 +47,7 @@ use self::control::Place;
 use self::environment::Ports;
 pub(crate) use self::{binaries::build, environment::inherited};
 use crate::logs::View;
+use crate::migrate;
 use crate::nearest::unknown_service;
 use crate::project::Project;
 use crate::secrets::{self, Role};
@@ -72,12 +75,6 @@ pub(crate) fn found_servers() -> (Option<String>, Option<String>) {
     let redis = servers::redis()
         .map(|found| format!("Redis {} at {}", found.major, found.server.display()));
     (postgres, redis)
-}
-
-/// Whether the passwords in `secrets/` open the native database. None while it does not run.
-pub(crate) fn secrets_fit(project: &Project) -> Option<bool> {
-    let misfits = secrets::fit::misfits(&Native::new(project)).ok()?;
-    Some(misfits.is_empty())
 }
 
 /// What a killed supervisor left running, as `postgres (pid 12)`. None while a supervisor lives, or
@@ -264,14 +261,30 @@ impl Stack for Native<'_> {
         binaries::build(self.project, &start::PACKAGES).map(drop)
     }
 
+    fn compiler(&self) -> Result<Command> {
+        Ok(binaries::cargo(self.project, &start::PACKAGES))
+    }
+
+    fn reload(&self, service: &str, binaries: &BTreeMap<String, PathBuf>) -> Result<()> {
+        self.status()?;
+        if service == "migrate" {
+            return start::migrate(self.project, self.ports()?, binaries, &["run".to_owned()]);
+        }
+        start::replace(self.project, &self.place, self.ports()?, binaries, service)
+    }
+
     fn exec(&self, service: &str, command: &[String]) -> Result<()> {
         let [program, args @ ..] = command else {
             bail!("no command given")
         };
-        if !["api", "worker", "migrate"].contains(&service) {
+        let known = ["api", "worker", "migrate"];
+        if ["postgres", "redis"].contains(&service) {
             bail!(
-                "natively, exec takes api, worker or migrate; for the servers there are psql and redis-cli"
+                "{service} has no surroundings of its own here\n  next: `cargo xtask psql` or `cargo xtask redis-cli`"
             );
+        }
+        if !known.contains(&service) {
+            bail!(unknown_service(service, &known));
         }
         let env = environment::of(self.project, self.ports()?, service)?;
         let mut command = Command::new(program);
@@ -296,6 +309,15 @@ impl Stack for Native<'_> {
         secrets::fit::require_settled(self.project, Mode::Native)?;
         let binaries = binaries::build(self.project, &["migrations"])?;
         start::migrate(self.project, self.ports()?, &binaries, args)
+    }
+
+    fn read_migrate(&self, args: &[&str]) -> Result<String> {
+        self.require("postgres")?;
+        secrets::fit::require_settled(self.project, Mode::Native)?;
+        let binaries = binaries::build(self.project, &["migrations"])?;
+        let mut command = start::migrate_command(self.project, self.ports()?, &binaries)?;
+        command.args(args);
+        migrate::read(command)
     }
 
     fn run_program(&self, service: &str, words: &[String], needed: &str) -> Result<()> {

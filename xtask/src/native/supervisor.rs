@@ -211,18 +211,27 @@ impl Supervisor<'_> {
                 service.stop();
             }
         }
-        let mut before = std::mem::take(&mut self.services);
-        before.retain(stays);
+        self.services.retain(|service| {
+            let is_planned = plan.iter().any(|spec| spec.name == service.name());
+            is_planned || stays(service)
+        });
         for spec in plan {
-            let same = before.iter().position(|service| service.runs(&spec));
-            let mut service = match same {
-                Some(at) => before.remove(at),
-                None => Service::new(spec),
+            // In its old place: the order of the list is that of the start, and backwards of the stop.
+            let same_name = |service: &Service| service.name() == spec.name;
+            let at = match self.services.iter().position(same_name) {
+                Some(at) => {
+                    if !self.services[at].runs(&spec) {
+                        self.services[at] = Service::new(spec);
+                    }
+                    at
+                }
+                None => {
+                    self.services.push(Service::new(spec));
+                    self.services.len() - 1
+                }
             };
-            service.start_unless_running(self.place);
-            self.services.push(service);
+            self.services[at].start_unless_running(self.place);
         }
-        self.services.append(&mut before);
     }
 
     fn keep_record(&mut self) -> Result<()> {

@@ -125,14 +125,15 @@ pub(crate) fn keep(project: &Project, with_redis: bool, in_docker: bool) -> Resu
         keep_processes(with_redis)
     };
     if let Err(error) = &result {
-        println!("{}", json!({ "error": format!("{error:#}") }));
+        let said = json!({ "error": format!("{error:#}") });
+        let _ = writeln!(std::io::stdout(), "{said}");
     }
     result
 }
 
 fn keep_containers(project: &Project, with_redis: bool) -> Result<()> {
     let servers = docker::throw_away(project, with_redis)?;
-    announce(&servers.database_url, servers.redis_url.as_deref())?;
+    announce(&servers.database_url, servers.redis_url.as_deref());
     wait_for_end_of_input();
     docker::remove(&servers.containers)
 }
@@ -142,7 +143,7 @@ fn keep_processes(with_redis: bool) -> Result<()> {
     let mut children = Vec::new();
     let result = start_processes(&folder, with_redis, &mut children);
     if let Ok((database_url, redis_url)) = &result {
-        announce(database_url, redis_url.as_deref())?;
+        announce(database_url, redis_url.as_deref());
         wait_for_end_of_input();
     }
     for (child, signal) in &mut children {
@@ -154,12 +155,11 @@ fn keep_processes(with_redis: bool) -> Result<()> {
     cleared
 }
 
-fn announce(database_url: &str, redis_url: Option<&str>) -> Result<()> {
-    println!(
-        "{}",
-        json!({ "database_url": database_url, "redis_url": redis_url })
-    );
-    Ok(std::io::stdout().flush()?)
+/// Whoever asked may be gone already: then the end of the input says so, and all is cleared up.
+fn announce(database_url: &str, redis_url: Option<&str>) {
+    let said = json!({ "database_url": database_url, "redis_url": redis_url });
+    let mut out = std::io::stdout();
+    let _ = writeln!(out, "{said}").and_then(|()| out.flush());
 }
 
 fn wait_for_end_of_input() {

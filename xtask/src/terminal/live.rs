@@ -55,6 +55,14 @@ pub(super) fn above<T>(print: impl FnOnce() -> T) -> T {
     printed
 }
 
+/// Prints in place of the live lines, and lets nobody write after that: the process is to end.
+pub(super) fn instead(print: impl FnOnce()) {
+    let mut screen = screen();
+    screen.replace(Vec::new());
+    print();
+    std::mem::forget(screen);
+}
+
 /// Whether lines can be rewritten: standard error is a terminal that knows how.
 #[expect(
     clippy::disallowed_methods,

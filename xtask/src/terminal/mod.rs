@@ -73,6 +73,28 @@ pub(crate) fn note(text: &str) {
     live::above(|| eprintln!("{text}"));
 }
 
+/// The last line before the process ends; what others still have to say is not shown.
+pub(crate) fn farewell(text: &str) {
+    live::instead(|| eprintln!("{text}"));
+}
+
+/// Standard output, for who writes whole lines by himself: they go above what is rewritten.
+pub(crate) struct Out;
+
+impl Write for Out {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // Not half a line: the live ones would follow in the middle of it.
+        let end = bytes.iter().rposition(|byte| *byte == b'\n');
+        let whole = &bytes[..end.map_or(bytes.len(), |at| at + 1)];
+        live::above(|| io::stdout().write_all(whole))?;
+        Ok(whole.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stdout().flush()
+    }
+}
+
 /// A line that something is not as it should be.
 pub(crate) fn warn(text: &str) {
     note(&format!("{} {text}", on_stderr(YELLOW, "warning:")));

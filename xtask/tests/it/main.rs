@@ -4,9 +4,14 @@
 
 mod backups;
 mod checkout;
+mod deploy;
+mod dev;
 mod doctor;
+mod generate;
+mod interrupt;
 mod logs;
 mod native;
+mod rename;
 mod secrets;
 mod throw_away;
 mod two;

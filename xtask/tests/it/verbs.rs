@@ -85,6 +85,47 @@ fn a_new_migration_has_two_files_that_come_last() {
 }
 
 #[test]
+fn migrations_are_judged_without_a_stack() {
+    let checkout = Checkout::new();
+    checkout.ok(&["migrate", "new", "add_orders"]);
+    assert!(
+        checkout
+            .ok(&["migrate", "check"])
+            .contains("ok 1 migrations")
+    );
+    let up = fs::read_dir(checkout.root.join("migrations"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.to_string_lossy().ends_with(".up.sql"))
+        .unwrap();
+    fs::write(&up, "SELECT 1;\nDROP TABLE orders;\n").unwrap();
+    let output = checkout.run(&["migrate", "check"]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = text(&output.stdout);
+    assert!(
+        said.contains(".up.sql:2\n    drop-table on orders") && said.contains("next: "),
+        "{said}"
+    );
+    fs::write(&up, "-- safe: never used\nDROP TABLE orders;\n").unwrap();
+    let output = checkout.run(&["migrate", "check"]);
+    assert!(output.status.success());
+    // What only a database knows is said not to be known.
+    assert!(text(&output.stderr).contains("the database is not up"));
+}
+
+#[test]
+fn nothing_is_reverted_where_data_matters() {
+    let checkout = Checkout::new();
+    fs::write(checkout.root.join(".env"), "APP_ENV=staging\n").unwrap();
+    let said = checkout.refused(&["migrate", "revert", "--yes"]);
+    assert!(
+        said.contains("APP_ENV is staging") && said.contains("migrate new"),
+        "{said}"
+    );
+    fs::remove_file(checkout.root.join(".env")).unwrap();
+}
+
+#[test]
 fn words_that_are_no_verbs_are_answered_with_the_nearest() {
     let checkout = Checkout::new();
     let output = checkout.run(&["dwon"]);

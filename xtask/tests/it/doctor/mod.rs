@@ -6,6 +6,7 @@
 
 mod docker;
 mod files;
+mod words;
 
 use std::fs;
 use std::net::TcpListener;

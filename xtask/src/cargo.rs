@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use crate::interrupt;
 use crate::project::Project;
 use crate::terminal::{self, Progress};
+use crate::verbose::Shown as _;
 
 /// Variables that `cargo run` sets for us, by their beginnings.
 const SET_BY_CARGO: [&str; 4] = [
@@ -81,6 +82,7 @@ pub(crate) fn compile(mut cargo: Command, mut take: impl FnMut(&str)) -> Result<
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
+        .shown()
         .spawn()
         .context("cargo cannot be started")?;
     let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {

@@ -8,6 +8,7 @@ use crate::db;
 use crate::migrate;
 use crate::project::Project;
 use crate::terminal::{self, GREEN};
+use crate::verbose::Shown as _;
 
 /// Format, migrations, clippy, rustdoc, then `.sqlx/`, the quick ones first. Ends at the first that fails.
 pub(crate) fn run(project: &Project) -> Result<()> {
@@ -75,6 +76,7 @@ fn cargo(
     let status = crate::cargo::command(project)
         .args(words)
         .envs(variables.iter().copied())
+        .shown()
         .status()
         .context("cargo cannot be started")?;
     if !status.success() {

@@ -6,7 +6,8 @@ use clap::{Parser, Subcommand};
 
 use crate::native::kinds::Kind;
 use crate::{
-    bench, chaos, db, deploy, dev, doctor, down, fuzz, generate, logs, migrate, rename, up, wait,
+    bench, chaos, completions, db, deploy, dev, doctor, down, fuzz, generate, logs, migrate,
+    rename, up, wait,
 };
 
 /// The page of `cargo xtask --help`, grouped by what one wants to do. A test holds it complete.
@@ -63,9 +64,12 @@ Prove it
 Ship it
   deploy     To Docker Swarm: check, migrate, roll out, watch; deploy status | rollback
 
+  completions Complete `cargo xtask <TAB>`: completions bash | zsh | fish
+
 Begin with `cargo xtask up`. Nothing else has to be installed or prepared.
 
 Options:
+      --verbose  Show each command that is run, as a line to paste; never a secret
   -h, --help     This page; after a verb, that verb's options
   -V, --version  The version
 ";
@@ -82,6 +86,9 @@ Options:
     arg_required_else_help = true
 )]
 pub(crate) struct Cli {
+    /// Show each command that is run, as a line to paste (on standard error; never a secret)
+    #[arg(long, global = true)]
+    pub(crate) verbose: bool,
     #[command(subcommand)]
     pub(crate) verb: Verb,
 }
@@ -264,6 +271,21 @@ pub(crate) enum Verb {
     Check,
     /// check, then test
     Ci,
+    /// A script for your shell that completes `cargo xtask <TAB>`: verbs, options, services
+    ///
+    /// Keep it in a file, which the shell reads at its start:
+    ///
+    ///   cargo xtask completions bash > ~/.cargo-xtask.bash   and in ~/.bashrc: source ~/.cargo-xtask.bash
+    ///   cargo xtask completions zsh  > ~/.cargo-xtask.zsh    and in ~/.zshrc, behind compinit: source ...
+    ///   cargo xtask completions fish > ~/.config/fish/conf.d/cargo-xtask.fish
+    ///
+    /// The completion of cargo itself goes on as before. Do it again after an update that has new verbs.
+    #[command(verbatim_doc_comment)]
+    Completions {
+        /// Which shell
+        #[arg(value_enum)]
+        shell: completions::Shell,
+    },
     /// The parent of all native services
     #[command(hide = true)]
     Supervise {

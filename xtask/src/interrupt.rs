@@ -16,6 +16,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::native::process;
+use crate::verbose::Shown as _;
 
 type CleanUp = Box<dyn FnOnce() + Send>;
 
@@ -69,7 +70,7 @@ pub(crate) fn settle() {
 /// When it cannot be started.
 pub(crate) fn status(command: &mut Command) -> io::Result<ExitStatus> {
     settle();
-    let mut child = command.spawn()?;
+    let mut child = command.shown().spawn()?;
     let _guard = ends_with_us(&child);
     child.wait()
 }

@@ -16,6 +16,7 @@ mod check;
 mod ci;
 mod cli;
 mod clock;
+mod completions;
 mod db;
 mod deploy;
 mod dev;
@@ -47,6 +48,7 @@ mod stack;
 mod terminal;
 mod test;
 mod up;
+mod verbose;
 mod wait;
 mod watch;
 
@@ -63,7 +65,11 @@ use crate::project::Project;
 use crate::stack::Mode;
 
 fn main() -> ExitCode {
-    let result = run(Cli::parse().verb);
+    let cli = Cli::parse();
+    if cli.verbose {
+        verbose::switch_on();
+    }
+    let result = run(cli.verb);
     interrupt::settle();
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -105,6 +111,7 @@ fn run(verb: Verb) -> Result<()> {
         Verb::Bench { what, args } => bench::run(&project, what, &args),
         Verb::Fuzz(args) => fuzz::run(&project, &args),
         Verb::Chaos(args) => chaos::run(&project, &args),
+        Verb::Completions { shell } => completions::run(&project, shell),
         Verb::Check => check::run(&project),
         Verb::Ci => ci::run(&project),
         Verb::E2e { docker, native } => e2e::run(

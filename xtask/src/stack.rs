@@ -18,6 +18,7 @@ use crate::logs::line::Level;
 use crate::project::Project;
 use crate::scale::Scale;
 use crate::secrets::Role;
+use crate::verbose::Shown as _;
 
 /// How the stack runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -264,6 +265,7 @@ pub(crate) trait Stack {
 pub(crate) fn answer(command: &mut Command) -> Result<String> {
     let output = command
         .stdin(Stdio::null())
+        .shown()
         .output()
         .with_context(|| format!("{} cannot be started", command.get_program().display()))?;
     if !output.status.success() {

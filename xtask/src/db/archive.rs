@@ -17,6 +17,7 @@ use super::census::Census;
 use super::{OWNER, finish, listen};
 use crate::project::{Project, write_whole};
 use crate::stack::Stack;
+use crate::verbose::Shown as _;
 
 /// The folder that `db backup` writes to and `db backups` lists.
 pub(super) fn folder(project: &Project) -> PathBuf {
@@ -161,6 +162,7 @@ pub(super) fn check(stack: &dyn Stack, dump: &Path) -> Result<()> {
         .stdin(File::open(dump)?)
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
+        .shown()
         .spawn()
         .context("pg_restore cannot be started")?;
     let said = listen(&mut list);

@@ -15,6 +15,7 @@ use super::{DATABASE, OWNER, archive, finish, listen, megabytes, running};
 use crate::project::Project;
 use crate::stack::Stack;
 use crate::terminal::{self, GREEN, Progress};
+use crate::verbose::Shown as _;
 
 /// Write the database into a file, while everything runs on
 ///
@@ -110,6 +111,7 @@ fn dump(stack: &dyn Stack, session: &Session, mut file: File, progress: &Progres
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
+        .shown()
         .spawn()
         .context("pg_dump cannot be started")?;
     let said = listen(&mut dump);

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 
 use super::{OWNER, finish, listen};
 use crate::stack::Stack;
+use crate::verbose::Shown as _;
 
 /// What a database holds, as one transaction sees it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -67,6 +68,7 @@ impl Session {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
+            .shown()
             .spawn()
             .context("psql cannot be started")?;
         let said = listen(&mut psql);

@@ -36,6 +36,7 @@ use clap::Subcommand;
 use crate::exec;
 use crate::project::Project;
 use crate::stack::{self, Stack};
+use crate::verbose::Shown as _;
 
 /// The stack's database.
 const DATABASE: &str = "slipway";
@@ -122,6 +123,7 @@ pub(crate) fn superuser(stack: &dyn Stack, database: &str, sql: &str) -> Result<
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
+        .shown()
         .spawn()
         .context("psql cannot be started")?;
     if let Some(mut stdin) = child.stdin.take() {

@@ -16,6 +16,7 @@ use crate::native::{build, inherited};
 use crate::project::Project;
 use crate::secrets;
 use crate::terminal;
+use crate::verbose::Shown as _;
 
 /// The macros whose statements are described in `.sqlx/`.
 const MACROS: [&str; 3] = ["query!(", "query_as!(", "query_scalar!("];
@@ -167,6 +168,7 @@ fn migrate(project: &Project, program: &Path, database_url: &str) -> Result<()> 
         .env("DATABASE_PASSWORD", secrets::word()?)
         .current_dir(project.root())
         .stdout(std::io::stderr())
+        .shown()
         .status()
         .context("migrate cannot be started")?;
     if !status.success() {

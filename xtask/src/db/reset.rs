@@ -11,6 +11,7 @@ use super::{lock, running};
 use crate::permission::{Removal, permit_removal};
 use crate::project::Project;
 use crate::terminal::{self, GREEN};
+use crate::verbose::Shown as _;
 
 /// Begin with an empty database and an empty queue; asks for the project's name first
 ///
@@ -77,6 +78,7 @@ fn migrate(project: &Project) -> Result<()> {
         .current_dir(project.root())
         .stdin(Stdio::null())
         .stdout(std::io::stderr())
+        .shown()
         .status()
         .context("`migrate run` cannot be started")?;
     if !status.success() {

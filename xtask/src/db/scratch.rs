@@ -14,6 +14,7 @@ use super::{DATABASE, OWNER, finish, listen, megabytes, superuser};
 use crate::project::Project;
 use crate::stack::{self, Stack};
 use crate::terminal::{self, Progress};
+use crate::verbose::Shown as _;
 
 /// How much of a file is handed on at a time, in bytes.
 pub(super) const CHUNK: usize = 64 * 1024;
@@ -46,6 +47,7 @@ impl Discard {
             .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
+            .shown()
             .spawn()
             .context("the process that clears up cannot be started")?;
         Ok(Self { keeper })
@@ -140,6 +142,7 @@ impl<'a> Scratch<'a> {
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
+            .shown()
             .spawn()
             .context("pg_restore cannot be started")?;
         let said = listen(&mut restore);

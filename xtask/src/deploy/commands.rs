@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::state::{self, ServiceState};
 use crate::project::Project;
+use crate::verbose::Shown as _;
 
 /// Where the stack is described, below the checkout.
 pub(super) const FILE: &str = "docker/stack.yml";
@@ -124,6 +125,7 @@ impl Swarm {
         let output = self
             .command(arguments)
             .stdin(Stdio::null())
+            .shown()
             .output()
             .context("`docker` cannot be started")?;
         if !output.status.success() {

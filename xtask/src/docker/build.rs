@@ -13,6 +13,7 @@ use crate::diagnosis;
 use crate::project::Project;
 use crate::stack::Mode;
 use crate::terminal::{self, Progress, RED};
+use crate::verbose::Shown as _;
 
 /// How many lines of a failed layer are shown.
 const LINES: usize = 30;
@@ -34,6 +35,7 @@ pub(super) fn build(project: &Project, compose: &Compose, dev: bool) -> Result<(
         .command(&["--progress", "plain", "build", service])
         // Where Compose would hand the build over, its progress has another form.
         .env("COMPOSE_BAKE", "false")
+        .shown()
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

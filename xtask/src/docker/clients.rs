@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use super::Docker;
 use crate::secrets::{self, Role};
 use crate::stack;
+use crate::verbose::Shown as _;
 
 /// The password goes from its file into the environment of this one process.
 const REDIS_CLI: &str =
@@ -62,6 +63,7 @@ impl Docker<'_> {
         let volume = format!("{}_postgres-data", self.project.name());
         let output = Command::new("docker")
             .args(["volume", "inspect", &volume])
+            .shown()
             .output()
             .context("`docker` cannot be started")?;
         Ok(output.status.success())

@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 
 use crate::interrupt;
+use crate::verbose::Shown as _;
 
 /// The files, the project's name and the environment of every call.
 #[derive(Debug, Clone)]
@@ -122,6 +123,7 @@ impl Compose {
         let output = self
             .command(words)
             .stdin(Stdio::null())
+            .shown()
             .output()
             .context("`docker` cannot be started")?;
         if !output.status.success() {

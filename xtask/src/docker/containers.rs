@@ -9,6 +9,7 @@ use super::compose::Compose;
 use super::ports;
 use crate::project::Project;
 use crate::stack::ServiceState;
+use crate::verbose::Shown as _;
 
 /// One container of the project.
 #[derive(Debug, Clone)]
@@ -133,20 +134,22 @@ pub(super) fn order(service: &str) -> usize {
         .unwrap_or(ORDER.len())
 }
 
-/// Whether a container of this service runs. A tenth of a second faster than [`list`].
-pub(super) fn is_running(project: &Project, service: &str) -> Result<bool> {
+/// The ids of the containers of this service that run. A tenth of a second faster than [`list`].
+pub(super) fn running(project: &Project, service: &str) -> Result<Vec<String>> {
     let label = |name: &str, value: &str| format!("label=com.docker.compose.{name}={value}");
     let output = Command::new("docker")
         .args(["ps", "--quiet", "--filter", &label("service", service)])
         .args(["--filter", &label("project", project.name())])
         .args(["--filter", &label("oneoff", "False")])
+        .shown()
         .output()
         .context("`docker` cannot be started")?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
         bail!("Docker does not answer: {said}\n  next: `cargo xtask doctor` says why");
     }
-    Ok(!output.stdout.trim_ascii().is_empty())
+    let ids = String::from_utf8_lossy(&output.stdout);
+    Ok(ids.lines().map(str::to_owned).collect())
 }
 
 /// One object per line; before 2.21 it was one array.
@@ -188,6 +191,7 @@ pub(super) fn details(containers: &[Container]) -> Result<Vec<Details>> {
     let output = Command::new("docker")
         .args(["container", "inspect"])
         .args(containers.iter().map(|container| &container.id))
+        .shown()
         .output()
         .context("`docker` cannot be started")?;
     if !output.status.success() {

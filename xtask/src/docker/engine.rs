@@ -9,6 +9,7 @@ use super::compose::{self, Compose};
 use super::images;
 use crate::clock;
 use crate::project::Project;
+use crate::verbose::Shown as _;
 
 /// The oldest Compose that reads our files: they were tested with this one.
 const COMPOSE: (u32, u32) = (2, 26);
@@ -219,6 +220,7 @@ pub(super) fn output_within(mut command: Command, time: Duration) -> Outcome {
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
+        .shown()
         .spawn();
     let Ok(mut child) = child else {
         return Outcome::NotFound;

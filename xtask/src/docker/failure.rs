@@ -11,6 +11,7 @@ use super::start::Crash;
 use crate::diagnosis;
 use crate::logs;
 use crate::stack::{Mode, ServiceFailure};
+use crate::verbose::Shown as _;
 
 /// How many lines of its log are shown.
 const LINES: usize = 15;
@@ -172,6 +173,7 @@ fn cause(container: &Container, details: &Details) -> Option<String> {
 fn last_lines(container: &Container, since: &str) -> Result<Vec<String>> {
     let output = Command::new("docker")
         .args(["logs", "--since", since, &container.id])
+        .shown()
         .output()
         .context("`docker` cannot be started")?;
     let mut lines: Vec<String> = [output.stdout, output.stderr]

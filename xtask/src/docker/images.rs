@@ -11,6 +11,7 @@ use anyhow::{Result, bail};
 use super::compose::Compose;
 use super::engine::{ANSWER, Outcome, Reason, output_within};
 use crate::project::Project;
+use crate::verbose::Shown as _;
 
 /// How long a registry may take to find an image before a start.
 pub(super) const REGISTRY: Duration = Duration::from_secs(15);
@@ -134,6 +135,7 @@ fn can_be_pulled(image: &str, within: Duration) -> Result<(), Reason> {
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
+        .shown()
         .spawn();
     let Ok(mut child) = child else {
         return Err(refusal(image, "`docker` cannot be started"));

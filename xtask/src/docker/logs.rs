@@ -21,6 +21,7 @@ use crate::logs::view::Entry;
 use crate::nearest::unknown_service;
 use crate::project::Project;
 use crate::stack::LogOptions;
+use crate::verbose::Shown as _;
 
 /// What the followers and the engine tell.
 enum News {
@@ -154,6 +155,7 @@ impl Known {
         let mut follower = logs(&self.source.id, &["--follow"], self.last.or(since))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
+            .shown()
             .spawn()
             .context("`docker` cannot be started")?;
         let (out, err) = (follower.stdout.take(), follower.stderr.take());
@@ -216,6 +218,7 @@ impl Events {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
+            .shown()
             .spawn()
             .context("`docker` cannot be started")?;
         let pipe = child.stdout.take().context("its output cannot be read")?;
@@ -256,6 +259,7 @@ fn list(project: &Project) -> Result<Vec<Source>> {
     let output = Command::new("docker")
         .args(["ps", "--all", "--no-trunc", "--filter", &label(project)])
         .args(["--format", &format!("{{{{.ID}}}} {columns}")])
+        .shown()
         .output()
         .context("`docker` cannot be started")?;
     if !output.status.success() {
@@ -321,6 +325,7 @@ fn past(source: &Source, options: &LogOptions) -> Result<Vec<Entry>> {
     let tail = options.tail.filter(|_| options.level.is_none());
     let tail = tail.map_or_else(|| "all".to_owned(), |count| count.to_string());
     let output = logs(&source.id, &["--tail", &tail], options.since)
+        .shown()
         .output()
         .context("`docker` cannot be started")?;
     let mut entries: Vec<Entry> = [output.stdout, output.stderr]

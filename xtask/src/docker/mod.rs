@@ -26,7 +26,7 @@ use anyhow::{Result, bail};
 
 use self::compose::Compose;
 use self::ports::PORTS;
-use self::programs::{cargo_run, lacks, no_terminal, replace};
+use self::programs::{cargo_run, lacks, replace};
 use crate::board::{Board, LIMIT};
 use crate::logs::View;
 use crate::migrate;
@@ -263,12 +263,13 @@ impl Stack for Docker<'_> {
     }
 
     fn migrate(&self, args: &[String]) -> Result<()> {
-        replace(self.migrate_command(args, no_terminal())?)
+        programs::run(self.migrate_command(args)?)
     }
 
     fn read_migrate(&self, args: &[&str]) -> Result<String> {
         let args: Vec<String> = args.iter().map(|word| (*word).to_owned()).collect();
-        migrate::read(self.migrate_command(&args, Some("-T"))?)
+        let (command, _guard) = self.migrate_command(&args)?;
+        migrate::read(command)
     }
 
     fn run_program(&self, service: &str, words: &[String], needed: &str) -> Result<()> {
@@ -279,11 +280,7 @@ impl Stack for Docker<'_> {
             return replace(infra::command(self.project, service, &words)?);
         }
         // A container of its own: the service's may be the one that does not run.
-        let mut args = vec!["run", "--rm", "--no-deps"];
-        args.extend(no_terminal());
-        args.push(service);
-        args.extend(words.iter().map(String::as_str));
-        replace(self.compose()?.command(&args))
+        programs::run(self.once(service, words)?)
     }
 
     fn postgres_client(&self, program: &str, role: &str) -> Result<Command> {

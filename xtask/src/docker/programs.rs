@@ -7,22 +7,21 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use super::{Docker, build, containers, infra, reload};
+use crate::interrupt::{self, Guard};
 use crate::nearest::unknown_service;
 use crate::secrets;
 use crate::stack::Mode;
+use crate::verbose::Shown as _;
 
 impl Docker<'_> {
-    /// The binary `migrate`, in a container of its own; `-T` where there is no terminal.
-    pub(super) fn migrate_command(
-        &self,
-        args: &[String],
-        no_terminal: Option<&str>,
-    ) -> Result<Command> {
+    /// The binary `migrate`, in a container of its own.
+    pub(super) fn migrate_command(&self, args: &[String]) -> Result<(Command, Guard)> {
         self.require("postgres")?;
         secrets::fit::require_settled(self.project, Mode::Docker)?;
         if self.is_infra() {
             let words = cargo_run("migrations", "migrate", args);
-            return infra::command(self.project, "migrate", &words);
+            let command = infra::command(self.project, "migrate", &words)?;
+            return Ok((command, interrupt::guard(|| {})));
         }
         let compose = self.compose()?;
         // The binary carries the migrations: without a build, a new one would not be in it.
@@ -30,16 +29,32 @@ impl Docker<'_> {
         if self.was("dev") {
             reload::first_build(self, &compose)?;
         }
-        let mut words = vec!["run", "--rm", "--no-deps"];
-        words.extend(no_terminal);
-        words.push("migrate");
+        self.once("migrate", args)
+    }
+
+    /// A container of its own for one program, which goes with the guard's end or on Ctrl-C.
+    ///
+    /// Without a terminal of its own, so that Ctrl-C reaches us: the program is the container's first
+    /// process, which ignores it, and `docker compose run` leaves that behind.
+    pub(super) fn once(&self, service: &str, args: &[String]) -> Result<(Command, Guard)> {
+        let name = format!("{}-{service}-{}", self.project.name(), std::process::id());
+        let mut words = vec!["run", "--rm", "--no-deps", "-T", "--name", &name];
+        words.push(service);
         words.extend(args.iter().map(String::as_str));
-        Ok(compose.command(&words))
+        let command = self.compose()?.command(&words);
+        let guard = interrupt::guard(move || {
+            // It may have ended by itself.
+            let _ = Command::new("docker")
+                .args(["rm", "--force", &name])
+                .shown()
+                .output();
+        });
+        Ok((command, guard))
     }
 
     /// Refuses to go on without a service, in words and not in those of Docker.
     pub(super) fn require(&self, service: &str) -> Result<()> {
-        if containers::is_running(self.project, service)? {
+        if !containers::running(self.project, service)?.is_empty() {
             return Ok(());
         }
         let known = self.known()?;
@@ -90,18 +105,30 @@ pub(super) fn no_terminal() -> Option<&'static str> {
     (!is_terminal).then_some("-T")
 }
 
+/// Runs the command to its end. A failure has been told by it, and its code is ours.
+pub(super) fn run((mut command, guard): (Command, Guard)) -> Result<()> {
+    let status = interrupt::status(&mut command).context("`docker` cannot be started")?;
+    drop(guard);
+    if !status.success() {
+        interrupt::settle();
+        std::process::exit(status.code().unwrap_or(1));
+    }
+    Ok(())
+}
+
 /// Becomes the command, so that signals and exit codes pass straight through.
 pub(super) fn replace(mut command: Command) -> Result<()> {
     let program = command.get_program().to_string_lossy().into_owned();
     #[cfg(unix)]
     {
         use std::os::unix::process::CommandExt;
-        let error = command.exec();
+        let error = command.shown().exec();
         Err(error).with_context(|| format!("`{program}` cannot be started"))
     }
     #[cfg(not(unix))]
     {
         let status = command
+            .shown()
             .status()
             .with_context(|| format!("`{program}` cannot be started"))?;
         match status.code() {

@@ -8,12 +8,11 @@
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 
 use super::compose::Compose;
-use super::{Docker, failure, pause};
+use super::{Docker, containers, failure, pause};
 use crate::cargo;
-use crate::project::Project;
 
 /// What compiles.
 const BUILDER: &str = "builder";
@@ -35,9 +34,13 @@ pub(super) fn first_build(docker: &Docker, compose: &Compose) -> Result<()> {
 
 /// The call of cargo in the builder.
 pub(super) fn compiler(docker: &Docker) -> Result<Command> {
-    let Some(builder) = containers(docker.project, BUILDER)?.pop() else {
-        bail!("nothing compiles here\n  next: `cargo xtask dev --docker` starts what does");
-    };
+    match containers::running(docker.project, BUILDER)?.first() {
+        Some(builder) => Ok(compiler_in(builder)),
+        None => bail!("nothing compiles here\n  next: `cargo xtask dev --docker` starts what does"),
+    }
+}
+
+fn compiler_in(container: &str) -> Command {
     let mut command = Command::new("docker");
     command.arg("exec");
     // By name alone they are handed on as they are set for this call.
@@ -45,12 +48,12 @@ pub(super) fn compiler(docker: &Docker) -> Result<Command> {
         command.args(["--env", name]);
     }
     // The source is mounted read-only: the lock file cannot follow a changed manifest.
-    command.args([&builder, "cargo", "build", "--locked"]);
+    command.args([container, "cargo", "build", "--locked"]);
     command.arg("--message-format=json-render-diagnostics");
     for package in PACKAGES {
         command.args(["--package", package]);
     }
-    Ok(command)
+    command
 }
 
 /// Starts the containers of a service anew and waits until they are ready; runs `migrate`.
@@ -63,7 +66,7 @@ pub(super) fn reload(docker: &Docker, service: &str) -> Result<()> {
              next: correct the migration and save it",
         );
     }
-    let containers = containers(docker.project, service)?;
+    let containers = containers::running(docker.project, service)?;
     if containers.is_empty() {
         bail!("{service} does not run: start it with `cargo xtask up`");
     }
@@ -74,9 +77,14 @@ pub(super) fn reload(docker: &Docker, service: &str) -> Result<()> {
     for container in &containers {
         while !is_ready(container, service) {
             // The engine starts it again and again when it ends by itself.
-            let has_failed = is_restarting(container)? || start.elapsed() > READY_WITHIN;
-            if has_failed && let Some(failure) = failure::find(&compose, None)? {
-                return Err(failure.into());
+            if is_restarting(container)? || start.elapsed() > READY_WITHIN {
+                return Err(match failure::find(&compose, None)? {
+                    Some(failure) => failure.into(),
+                    None => anyhow!(
+                        "{service} does not become ready\n  \
+                         next: `cargo xtask logs {service}` shows what it says"
+                    ),
+                });
             }
             pause(Duration::from_millis(20));
         }
@@ -84,35 +92,21 @@ pub(super) fn reload(docker: &Docker, service: &str) -> Result<()> {
     Ok(())
 }
 
-/// The running containers of a service.
-fn containers(project: &Project, service: &str) -> Result<Vec<String>> {
-    let mut command = Command::new("docker");
-    command.args(["ps", "--quiet", "--no-trunc"]);
-    for (name, value) in [
-        ("project", project.name()),
-        ("service", service),
-        ("oneoff", "False"),
-    ] {
-        let label = format!("label=com.docker.compose.{name}={value}");
-        command.args(["--filter", &label]);
-    }
-    Ok(output(&mut command)?.lines().map(str::to_owned).collect())
-}
-
 /// Whether the process in the container answers: its own check, at once and not at the next turn.
 fn is_ready(container: &str, service: &str) -> bool {
-    Command::new("docker")
-        .args([
-            "exec",
-            container,
-            &format!("{BINARIES}/{service}"),
-            "healthcheck",
-        ])
+    check(container, service)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .status()
         .is_ok_and(|status| status.success())
+}
+
+fn check(container: &str, service: &str) -> Command {
+    let mut command = Command::new("docker");
+    let program = format!("{BINARIES}/{service}");
+    command.args(["exec", container, &program, "healthcheck"]);
+    command
 }
 
 fn is_restarting(container: &str) -> Result<bool> {
@@ -137,4 +131,38 @@ fn output(command: &mut Command) -> Result<String> {
         bail!("Docker refused: {said}\n  next: `cargo xtask doctor` says what is wrong with it");
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(command: &Command) -> String {
+        let words: Vec<_> = command
+            .get_args()
+            .map(|word| word.to_str().unwrap())
+            .collect();
+        words.join(" ")
+    }
+
+    #[test]
+    fn cargo_is_called_as_the_project_is_built_and_with_colours_as_here() {
+        assert_eq!(
+            words(&compiler_in("c0ffee")),
+            "exec --env CARGO_TERM_COLOR --env CARGO_TERM_PROGRESS_WHEN \
+             --env CARGO_TERM_PROGRESS_WIDTH c0ffee cargo build --locked \
+             --message-format=json-render-diagnostics \
+             --package api --package worker --package migrations"
+        );
+    }
+
+    #[test]
+    fn the_check_is_the_one_that_compose_makes() {
+        let file = std::fs::read_to_string("../docker-compose.dev.yml").unwrap();
+        for service in ["api", "worker"] {
+            let words = words(&check("c0ffee", service));
+            let test = words.trim_start_matches("exec c0ffee ").replace(' ', ", ");
+            assert!(file.contains(&format!("test: [CMD, {test}]")), "{test}");
+        }
+    }
 }

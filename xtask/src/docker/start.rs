@@ -17,6 +17,7 @@ use super::events::{Event, Events, What};
 use super::failure;
 use crate::board::{Board, LIMIT, Step};
 use crate::terminal;
+use crate::verbose::Shown as _;
 
 /// How often the board is drawn anew.
 const TICK: Duration = Duration::from_millis(50);
@@ -56,6 +57,7 @@ pub(super) fn watched(
     let events = Events::of(compose.project())?;
     let mut child = compose
         .command(words)
+        .shown()
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -22,6 +22,7 @@ pub(crate) use self::names::is_reserved;
 use self::plan::Plan;
 use self::template::{aligned, fill};
 use crate::project::Project;
+use crate::verbose::Shown as _;
 use crate::{db, migrate, openapi, terminal};
 
 /// What can be generated.
@@ -220,6 +221,7 @@ fn format(project: &Project, plan: &Plan) {
         .args(["--edition", "2024"])
         .args(plan.rust_files())
         .current_dir(project.root())
+        .shown()
         .status();
     if !formatted.is_ok_and(|status| status.success()) {
         terminal::warn("the files are not formatted: run `cargo fmt`");

@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 
 use super::rules::{self, Hurt};
 use crate::project::Project;
+use crate::verbose::Shown as _;
 
 /// The statements of files that are applied somewhere and so cannot get a comment any more.
 const SAFE: &str = "safe.txt";
@@ -50,7 +51,11 @@ pub(super) fn read(project: &Project) -> Result<(Files, String)> {
 /// The migrations that others have; None without git or without a branch of that name.
 pub(super) fn on_main(root: &Path) -> Option<Files> {
     let git = |words: &[&str]| {
-        let output = Command::new("git").args(words).current_dir(root).output();
+        let output = Command::new("git")
+            .args(words)
+            .current_dir(root)
+            .shown()
+            .output();
         let output = output.ok().filter(|output| output.status.success())?;
         Some(String::from_utf8_lossy(&output.stdout).into_owned())
     };

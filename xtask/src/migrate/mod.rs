@@ -19,6 +19,7 @@ use crate::permission::{Removal, permit_removal};
 use crate::project::Project;
 use crate::stack::{self, Stack};
 use crate::terminal::{self, BOLD, GREEN};
+use crate::verbose::Shown as _;
 
 /// Verbs of `migrate`.
 #[derive(Subcommand)]
@@ -84,6 +85,7 @@ pub(crate) fn run(project: &Project, action: Migrate) -> Result<()> {
 pub(crate) fn read(mut command: Command) -> Result<String> {
     let output = command
         .stdin(Stdio::null())
+        .shown()
         .output()
         .context("migrate cannot be started")?;
     if output.status.success() {

@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use super::{Native, account, postgres, redis, servers};
 use crate::secrets;
 use crate::stack::{self, Mode};
+use crate::verbose::Shown as _;
 
 impl Native<'_> {
     pub(super) fn postgres_program(&self, program: &str, role: &str) -> Result<Command> {
@@ -33,7 +34,7 @@ impl Native<'_> {
 
     pub(super) fn become_psql(&self, args: &[String]) -> Result<()> {
         let mut psql = self.postgres_program("psql", "slipway_owner")?;
-        let error = psql.args(["--dbname", "slipway"]).args(args).exec();
+        let error = psql.args(["--dbname", "slipway"]).args(args).shown().exec();
         Err(error).context("psql cannot be run")
     }
 
@@ -41,7 +42,7 @@ impl Native<'_> {
         secrets::fit::require_settled(self.project, Mode::Native)?;
         let mut cli = self.redis_program()?;
         // `-e`, as below.
-        let error = cli.arg("-e").args(args).exec();
+        let error = cli.arg("-e").args(args).shown().exec();
         Err(error).with_context(|| format!("{} cannot be run", cli.get_program().display()))
     }
 

@@ -14,6 +14,7 @@ use super::plan::Spec;
 use super::process;
 use crate::interrupt;
 use crate::project::Project;
+use crate::verbose::Shown as _;
 
 /// Longest path of a socket that every Unix takes, in bytes (macOS: 104 with the final zero).
 const SOCKET_PATH_LIMIT: usize = 100;
@@ -185,6 +186,7 @@ fn start_supervisor(place: &Place) -> Result<()> {
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log)
+        .shown()
         .spawn()
         .context("the supervisor cannot be started")?;
     let answers = || matches!(ask(place, &json!({ "do": "status" })), Ok(Some(_)));

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
+use super::SERVICES;
+use super::control::{self, Place};
 use super::process;
 use crate::clock::Nanos;
 use crate::logs::View;
@@ -72,6 +74,16 @@ pub(super) fn show(
             view.show(entry)?;
         }
     }
+}
+
+/// What the supervisor has, or else all: a log of what runs no longer is in nobody's way then.
+pub(super) fn running_or_all(place: &Place) -> Result<Vec<String>> {
+    let running = control::status(place)?.unwrap_or_default();
+    let mut names: Vec<String> = running.into_iter().map(|status| status.name).collect();
+    if names.is_empty() {
+        names = SERVICES.map(str::to_owned).to_vec();
+    }
+    Ok(names)
 }
 
 impl Folder<'_> {

@@ -53,6 +53,7 @@ use crate::project::Project;
 use crate::secrets::{self, Role};
 use crate::stack::{Fault, Link, LogOptions, Mode, ServiceState, Stack, UpOptions, service_of};
 use crate::terminal;
+use crate::verbose::Shown as _;
 
 /// The services, in the order of their start.
 const SERVICES: [&str; 4] = ["postgres", "redis", "api", "worker"];
@@ -135,16 +136,6 @@ impl<'a> Native<'a> {
             return Ok(());
         }
         bail!("{service} does not run: start it with `cargo xtask up`")
-    }
-
-    /// What the supervisor has, or else all: a log of what runs no longer is in nobody's way then.
-    fn running_or_all(&self) -> Result<Vec<String>> {
-        let running = control::status(&self.place)?.unwrap_or_default();
-        let mut names: Vec<String> = running.into_iter().map(|status| status.name).collect();
-        if names.is_empty() {
-            names = SERVICES.map(str::to_owned).to_vec();
-        }
-        Ok(names)
     }
 
     /// The services named, or all that the supervisor has, in the order of their start; `worker` means
@@ -249,7 +240,7 @@ impl Stack for Native<'_> {
             bail!(unknown_service(word, &known));
         }
         let services = if options.services.is_empty() {
-            self.running_or_all()?
+            logs::running_or_all(&self.place)?
         } else {
             options.services.clone()
         };
@@ -292,7 +283,7 @@ impl Stack for Native<'_> {
         for name in env.keys().filter_map(|name| name.strip_suffix("_FILE")) {
             command.env_remove(name);
         }
-        Err(command.args(args).envs(env).exec())
+        Err(command.args(args).envs(env).shown().exec())
             .with_context(|| format!("`{program}` cannot be run"))
     }
 
@@ -335,7 +326,7 @@ impl Stack for Native<'_> {
             .envs(environment::inherited())
             .envs(environment::of(self.project, self.ports()?, service)?)
             .current_dir(self.project.root());
-        Err(command.exec()).with_context(|| format!("{service} cannot be started"))
+        Err(command.shown().exec()).with_context(|| format!("{service} cannot be started"))
     }
 
     fn postgres_client(&self, program: &str, role: &str) -> Result<Command> {

@@ -17,6 +17,7 @@ use super::process;
 use super::servers::Postgres;
 use crate::project::{Project, write_whole};
 use crate::secrets;
+use crate::verbose::Shown as _;
 
 /// How to make a data folder.
 pub(crate) struct Cluster<'a> {
@@ -76,7 +77,7 @@ impl Cluster<'_> {
                 initdb.args(["--auth=trust", "--no-sync"]);
             }
         }
-        let output = initdb.output();
+        let output = initdb.shown().output();
         if superuser_password.is_some() {
             fs::remove_file(&password_file)?;
         }
@@ -174,6 +175,7 @@ pub(crate) fn make_roles(
         .arg("-f")
         .arg(scripts.join("database.sql"))
         .stdin(Stdio::null())
+        .shown()
         .output()
         .context("psql cannot be started")?;
     if !output.status.success() {
@@ -197,6 +199,7 @@ pub(crate) fn reset_superuser(cluster: &Cluster, project: &Project) -> Result<()
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
+        .shown()
         .spawn()
         .context("postgres cannot be started")?;
     // A line is a statement; the end of the input ends the server.

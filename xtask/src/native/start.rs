@@ -27,6 +27,7 @@ use crate::project::Project;
 use crate::secrets::fit;
 use crate::stack::{Mode, UpOptions, service_of};
 use crate::terminal::{self, Progress};
+use crate::verbose::Shown as _;
 
 /// The packages whose binaries run.
 pub(super) const PACKAGES: [&str; 3] = ["api", "worker", "migrations"];
@@ -217,6 +218,7 @@ pub(super) fn migrate(
 ) -> Result<()> {
     let status = migrate_command(project, ports, binaries)?
         .args(args)
+        .shown()
         .status()
         .context("migrate cannot be started")?;
     if !status.success() {
@@ -256,7 +258,7 @@ fn migrate_on(
 ) -> Result<()> {
     board.set("migrate", Step::Starts);
     let mut command = migrate_command(project, ports, binaries)?;
-    command.arg("run");
+    command.arg("run").shown();
     let output = thread::scope(|scope| {
         let running = scope.spawn(move || command.output());
         while !running.is_finished() {

@@ -23,6 +23,7 @@ use crate::docker;
 use crate::ports;
 use crate::project::Project;
 use crate::terminal;
+use crate::verbose::Shown as _;
 
 /// Fast instead of safe: what these servers hold is worth nothing after the tests.
 const POSTGRES_SETTINGS: [&str; 7] = [
@@ -83,6 +84,7 @@ impl ThrowAway {
             command.env("PATH", servers::path_after(redis)?);
         }
         let mut keeper = command
+            .shown()
             .spawn()
             .context("the keeper of the servers cannot be started")?;
         let mut line = String::new();
@@ -192,6 +194,7 @@ fn start_processes(
         .current_dir(&data)
         .stdout(log.try_clone()?)
         .stderr(log)
+        .shown()
         .spawn()
         .context("Postgres cannot be started")?;
     // SIGQUIT: leave at once, and take the server's own children along.
@@ -219,6 +222,7 @@ fn start_processes(
             .arg(folder)
             .stdout(log.try_clone()?)
             .stderr(log)
+            .shown()
             .spawn()
             .context("Redis cannot be started")?;
         children.push((child, Signal::TERM));

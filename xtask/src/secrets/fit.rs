@@ -16,6 +16,7 @@ use super::WORDS;
 use crate::project::Project;
 use crate::stack::{Mode, Stack};
 use crate::terminal;
+use crate::verbose::Shown as _;
 
 /// Somebody who logs in to Postgres.
 #[derive(Debug, PartialEq, Eq)]
@@ -65,6 +66,7 @@ pub(crate) fn lets_in(mut psql: Command, password: Option<String>) -> Result<boo
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
+        .shown()
         .spawn()
         .context("psql cannot be started")?;
     if let (Some(mut stdin), Some(password)) = (child.stdin.take(), password) {

@@ -7,6 +7,8 @@ use std::net::TcpStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command};
 
+use serde_json::Value;
+
 use crate::checkout::{Checkout, eventually, kill};
 
 /// A service that answers everything with its word.
@@ -142,6 +144,14 @@ impl Dev {
         answer.rsplit_once("\r\n\r\n").unwrap().1.to_owned()
     }
 
+    /// Their names in the order of their start.
+    fn services(&self) -> Vec<String> {
+        let listed: Value = serde_json::from_str(&self.checkout.ok(&["ps", "--json"])).unwrap();
+        let services = listed["services"].as_array().unwrap();
+        let name = |service: &Value| service["name"].as_str().unwrap().to_owned();
+        services.iter().map(name).collect()
+    }
+
     fn pids(&self) -> [Option<u32>; 2] {
         ["api", "worker"].map(|service| self.checkout.pid(service))
     }
@@ -176,6 +186,9 @@ fn what_is_saved_is_served_until_ctrl_c() {
     for part in ["saved api/src/word.rs", "noticed 0.", "ready "] {
         assert!(said.contains(part), "{part}: {said}");
     }
+    // What stops last is still what started first.
+    assert_eq!(dev.services(), ["postgres", "redis", "api", "worker"]);
+
     // One after the other, the API first.
     assert_eq!(dev.asked("worker"), "one");
     dev.save("Cargo.toml", "[workspace]\nresolver = \"3\"\nmembers = [\"api\", \"worker\", \"migrations\"]\n[profile.dev]\nopt-level = 1\n");
@@ -196,7 +209,7 @@ fn what_is_saved_is_served_until_ctrl_c() {
     dev.save("api/src/word.rs", &panics);
     dev.says("next: ");
     let said = dev.output();
-    assert!(said.contains("api ended at its start"), "{said}");
+    assert!(said.contains("at its start"), "{said}");
     assert!(said.contains("no such luck"), "{said}");
     dev.save("api/src/word.rs", &word("three"));
     dev.says("edit to answer");

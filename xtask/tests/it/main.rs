@@ -4,6 +4,7 @@
 
 mod backups;
 mod checkout;
+mod completions;
 mod deploy;
 mod dev;
 mod doctor;

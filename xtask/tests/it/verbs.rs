@@ -148,3 +148,15 @@ fn a_reader_that_leaves_early_is_no_failure() {
     drop(child.stdout.take());
     assert!(child.wait().unwrap().success());
 }
+
+#[test]
+fn verbose_shows_the_commands_that_are_run() {
+    let checkout = Checkout::new();
+    let quiet = checkout.run(&["migrate", "check"]);
+    assert!(!text(&quiet.stderr).contains("+ "));
+    let output = checkout.run(&["--verbose", "migrate", "check"]);
+    let said = text(&output.stderr);
+    assert!(said.contains("+ cd ") || said.contains("+ git "), "{said}");
+    assert!(said.contains("git rev-parse --verify"), "{said}");
+    assert_eq!(quiet.stdout, output.stdout);
+}

@@ -1,6 +1,7 @@
 //! Free ports, and by whom a taken one is held.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -85,11 +86,17 @@ fn next_free(after: u16) -> Result<u16> {
 pub(crate) struct Holder {
     pid: u32,
     command: String,
+    /// Where it was started, which tells one checkout from another.
+    folder: Option<PathBuf>,
 }
 
 impl std::fmt::Display for Holder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "`{}` (pid {})", self.command, self.pid)
+        write!(f, "`{}` (pid {}", self.command, self.pid)?;
+        if let Some(folder) = &self.folder {
+            write!(f, ", in {}", folder.display())?;
+        }
+        f.write_str(")")
     }
 }
 
@@ -113,7 +120,12 @@ pub(crate) fn holder_in_words(port: u16) -> String {
 pub(crate) fn holder(port: u16) -> Option<Holder> {
     let pid = pid_from_proc(port).or_else(|| pid_from_lsof(port))?;
     let command = command_line(pid).unwrap_or_else(|| "?".to_owned());
-    Some(Holder { pid, command })
+    let folder = std::fs::read_link(format!("/proc/{pid}/cwd")).ok();
+    Some(Holder {
+        pid,
+        command,
+        folder,
+    })
 }
 
 fn pid_from_proc(port: u16) -> Option<u32> {

@@ -91,10 +91,18 @@ pub(crate) fn run(project: &Project, args: &Rename) -> Result<()> {
     if !formatted.is_ok_and(|status| status.success()) {
         terminal::warn("the code is not formatted: run `cargo fmt`");
     }
+    let keeps =
+        |file: &&str| text(project, file).is_some_and(|text| renamed(&text, NAME, "").1 > 0);
+    let kept: Vec<&str> = KEPT.into_iter().filter(|file| keeps(file)).collect();
+    if !kept.is_empty() {
+        let kept = kept.join(", ");
+        terminal::note(&format!(
+            "the old name stays in {kept}: it says whose work this was"
+        ));
+    }
     terminal::note(&format!(
-        "renamed; {} keep the old name, for whose work this was made from\n  \
+        "renamed\n  \
          next: cargo xtask test, then git commit --all --message 'The product is called {}'",
-        KEPT.join(" and "),
         args.name
     ));
     Ok(())
@@ -294,7 +302,7 @@ fn is_whole(previous: char, word: &str, next: Option<char>) -> bool {
 }
 
 fn capital(word: &str) -> String {
-    let (first, rest) = word.split_at(1);
+    let (first, rest) = word.split_at(word.len().min(1));
     format!("{}{rest}", first.to_uppercase())
 }
 

@@ -3,7 +3,7 @@
 use super::finding::{Finding, fail, ok, warn};
 use crate::ports;
 use crate::project::Project;
-use crate::stack::{self, ServiceState};
+use crate::stack::{self, Mode, ServiceState};
 
 /// The ports that people know, with the variable that moves each and the profile that it is for.
 const PORTS: [(&str, &str, u16, Option<&str>); 3] = [
@@ -24,6 +24,10 @@ pub(super) fn all(project: &Project) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (service, variable, usual, profile) in PORTS {
         let set = settings.get(variable);
+        // What has a profile runs in containers alone.
+        if profile.is_some() && project.last_mode() == Some(Mode::Native) {
+            continue;
+        }
         let is_on = profile.is_none_or(|name| profiles.split(',').any(|on| on.trim() == name));
         if !is_on && set.is_none() {
             continue;

@@ -80,13 +80,19 @@ fn show(stack: &dyn Stack, options: &LogOptions) -> Result<()> {
     }
 }
 
-/// A line as it is shown, without colours: for the end of a log in a message.
-pub(crate) fn readable(line: &str) -> Vec<String> {
-    let parsed = Line::parse(line.as_bytes());
-    let (Body::Event(event), Some(at), Some(level)) = (parsed.body, parsed.at, parsed.level) else {
-        return vec![line.to_owned()];
+/// The last lines of a log as people read them, for the error of a service that failed.
+pub(crate) fn readable(lines: &[String]) -> Vec<String> {
+    let now = clock::now();
+    let readable = |line: &String| {
+        let parsed = Line::parse(line.as_bytes());
+        match (parsed.body, parsed.at, parsed.level) {
+            (Body::Event(event), Some(at), Some(level)) => {
+                pretty::event(&event, at, level, now, terminal::mark)
+            }
+            _ => vec![line.clone()],
+        }
     };
-    pretty::event(&event, at, level, clock::now(), |_, text| text.to_owned())
+    lines.iter().flat_map(readable).collect()
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
@@ -127,10 +133,10 @@ mod tests {
         let json =
             r#"{"timestamp":"2025-11-22T10:00:01Z","level":"ERROR","message":"no","error":"a: b"}"#;
         assert_eq!(
-            readable(json),
+            readable(&[json.to_owned()]),
             ["2025-11-22 10:00:01.000 ERROR no", "    a:", "      b"]
         );
-        assert_eq!(readable("plain"), ["plain"]);
+        assert_eq!(readable(&["plain".to_owned()]), ["plain"]);
     }
 
     #[test]

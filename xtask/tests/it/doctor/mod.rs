@@ -201,7 +201,7 @@ fn a_taken_port_is_told_with_its_holder() {
     fs::write(&env, format!("API_PORT={port}\n")).unwrap();
     let taken = check(&checkout, "port");
     taken.says("warn", &format!("{port} is taken by "), "API_PORT");
-    let holder = format!("(pid {})", std::process::id());
+    let holder = format!("(pid {}, in /", std::process::id());
     assert!(taken.finding.contains(&holder), "{taken:?}");
     drop(listener);
     check(&checkout, "port").says("ok", "is free for api", "");

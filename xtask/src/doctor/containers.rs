@@ -72,11 +72,8 @@ fn of_images(images: anyhow::Result<Vec<Image>>, severity: Severity) -> Vec<Find
     let images = match images {
         Ok(images) => images,
         Err(error) => {
-            return vec![fail(
-                NAME,
-                format!("{error:#}"),
-                "correct docker-compose.yml or .env",
-            )];
+            let finding = format!("Compose cannot read its files: {error:#}");
+            return vec![fail(NAME, finding, "correct what it names")];
         }
     };
     let missing: Vec<String> = images

@@ -12,7 +12,7 @@ use std::io::{self, BufWriter};
 use anyhow::Result;
 use clap::Args;
 
-use self::line::Level;
+use self::line::{Body, Level, Line};
 use crate::clock::{self, Nanos, SECOND};
 use crate::project::Project;
 use crate::stack::{self, LogOptions, Stack};
@@ -78,6 +78,21 @@ fn show(stack: &dyn Stack, options: &LogOptions) -> Result<()> {
         Err(error) if is_broken_pipe(&error) => Ok(()),
         other => other,
     }
+}
+
+/// The last lines of a log as people read them, for the error of a service that failed.
+pub(crate) fn readable(lines: &[String]) -> Vec<String> {
+    let now = clock::now();
+    let readable = |line: &String| {
+        let parsed = Line::parse(line.as_bytes());
+        match (parsed.body, parsed.at, parsed.level) {
+            (Body::Event(event), Some(at), Some(level)) => {
+                pretty::event(&event, at, level, now, terminal::mark)
+            }
+            _ => vec![line.clone()],
+        }
+    };
+    lines.iter().flat_map(readable).collect()
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

@@ -22,12 +22,7 @@ pub(crate) struct Removal<'a> {
 /// yes; and when something else than the name is typed.
 pub(crate) fn permit_removal(project: &Project, removal: &Removal) -> Result<()> {
     let Removal { what, command, yes } = removal;
-    if let Some(env) = project.settings()?.is_protected() {
-        bail!(
-            "APP_ENV is {env}: data of such a stack is neither removed nor replaced by this command\n  \
-             next: docs/backups.md has what to do by hand"
-        );
-    }
+    refuse_protected(project)?;
     if *yes {
         return Ok(());
     }
@@ -40,4 +35,18 @@ pub(crate) fn permit_removal(project: &Project, removal: &Removal) -> Result<()>
         bail!("nothing was changed: `{answer}` is not {name}");
     }
     Ok(())
+}
+
+/// The part that no answer changes.
+///
+/// # Errors
+/// When `.env` says staging or production.
+pub(crate) fn refuse_protected(project: &Project) -> Result<()> {
+    match project.settings()?.is_protected() {
+        Some(env) => bail!(
+            "APP_ENV is {env}: data of such a stack is neither removed nor replaced by this command\n  \
+             next: docs/backups.md has what to do by hand"
+        ),
+        None => Ok(()),
+    }
 }

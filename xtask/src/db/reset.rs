@@ -82,7 +82,10 @@ fn migrate(project: &Project) -> Result<()> {
         .status()
         .context("`migrate run` cannot be started")?;
     if !status.success() {
-        bail!("the migrations did not run; they say why above");
+        bail!(
+            "the migrations did not run, and say why above\n  \
+             next: correct the last of them, then `cargo xtask db reset` again"
+        );
     }
     Ok(())
 }

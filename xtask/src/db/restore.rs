@@ -10,7 +10,7 @@ use super::census;
 use super::scratch::Scratch;
 use super::users::{Start, Users};
 use super::{lock, running, verify};
-use crate::permission::{Removal, permit_removal};
+use crate::permission::{Removal, permit_removal, refuse_protected};
 use crate::project::Project;
 use crate::terminal::{self, GREEN};
 
@@ -41,9 +41,15 @@ pub(crate) struct Restore {
 
 /// Restores, compares, swaps.
 pub(super) fn run(project: &Project, args: &Restore) -> Result<()> {
+    refuse_protected(project)?;
+    let archive = Archive::find(project, &args.file)?;
     let command = format!("cargo xtask db restore {} --yes", args.file);
+    let what = format!(
+        "replaces the database by {}; what was written since is lost",
+        archive.name()
+    );
     let removal = Removal {
-        what: "replaces the database by the backup; what was written since is lost",
+        what: &what,
         command: &command,
         yes: args.yes,
     };
@@ -51,7 +57,6 @@ pub(super) fn run(project: &Project, args: &Restore) -> Result<()> {
     let stack = running(project)?;
     let stack = stack.as_ref();
     let _lock = lock(project)?;
-    let archive = Archive::find(project, &args.file)?;
     archive.check(stack)?;
     // Before the long part; those who come meanwhile are sent away with them.
     Users::of(stack)?.permit(args.force, &format!("{command} --force"))?;

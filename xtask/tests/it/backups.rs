@@ -226,6 +226,39 @@ fn what_is_interrupted_leaves_nothing_behind() {
     eventually("half a file is removed", || names().len() == 2);
 }
 
+#[test]
+fn a_reset_empties_both_or_changes_nothing() {
+    let Some(checkout) = Checkout::with_servers() else {
+        return;
+    };
+    checkout.ok(&UP);
+    checkout.ok(&["psql", "-qc", TABLES]);
+    checkout.ok(&["redis-cli", "SET", "job", "waits"]);
+    // The migrator of this checkout does what it is told; the real one takes minutes to build.
+    let folder = checkout.root.join("migrations");
+    let package = "[workspace]\n[package]\nname = \"migrations\"\nedition = \"2024\"\n\
+                   [[bin]]\nname = \"migrate\"\npath = \"migrations/migrate.rs\"\n";
+    fs::write(checkout.root.join("Cargo.toml"), package).unwrap();
+    let migrator = |code: u8| {
+        let text = format!("fn main() {{ std::process::exit({code}) }}");
+        fs::write(folder.join("migrate.rs"), text).unwrap();
+    };
+
+    migrator(1);
+    let said = checkout.refused(&["db", "reset", "--yes"]);
+    assert!(said.contains("the database is as it was"), "{said}");
+    let count = "SELECT count(*) FROM kept";
+    assert_eq!(checkout.ok(&["psql", "-Atc", count]), "1000\n");
+    assert_eq!(checkout.ok(&["redis-cli", "GET", "job"]), "waits\n");
+    assert_eq!(databases(&checkout), ["slipway"]);
+
+    migrator(0);
+    checkout.ok(&["db", "reset", "--yes"]);
+    checkout.refused_by_psql(count);
+    assert_eq!(checkout.ok(&["redis-cli", "DBSIZE"]), "0\n");
+    assert_eq!(databases(&checkout), ["slipway"]);
+}
+
 /// The names of all databases but those that every server has.
 fn databases(checkout: &Checkout) -> Vec<String> {
     let sql = "SELECT datname FROM pg_database WHERE NOT datistemplate AND datname <> 'postgres' ORDER BY 1";

@@ -44,10 +44,13 @@ fn data_of_a_protected_stack_is_never_removed() {
 #[test]
 fn what_removes_data_names_the_call_that_does_not_ask() {
     let checkout = Checkout::new();
+    let said = checkout.refused(&["db", "restore", "latest"]);
+    assert!(said.contains("next: `cargo xtask db backup`"), "{said}");
+    fs::write(checkout.root.join("some.dump"), "a dump").unwrap();
     for words in [
         &["down", "--volumes"][..],
         &["db", "reset"],
-        &["db", "restore", "latest"],
+        &["db", "restore", "some.dump"],
     ] {
         let next = format!("next: `cargo xtask {} --yes`", words.join(" "));
         let said = checkout.refused(words);

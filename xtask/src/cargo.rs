@@ -150,6 +150,10 @@ fn hear(piece: &str) -> Heard<'_> {
         ("Building", Some((_, counts))) => {
             let (counts, names) = counts.split_once(": ").unwrap_or((counts, ""));
             let (done, all) = counts.split_once('/').unwrap_or((counts, ""));
+            // Cargo names a crate once for each target of it.
+            let mut names: Vec<&str> = names.split(", ").collect();
+            names.dedup();
+            let names = names.join(", ");
             Heard::Progress(format!("building  {done:>0$}/{all}  {names}", all.len()))
         }
         ("Blocking", _) => Heard::Progress("waiting for another cargo that builds here".to_owned()),
@@ -165,7 +169,8 @@ mod tests {
 
     #[test]
     fn cargos_progress_becomes_our_line() {
-        let line = "\x1b[1m\x1b[96m    Building\x1b[0m [==>    ] 31/418: tokio, ring(build)      ";
+        let line =
+            "\x1b[1m\x1b[96m    Building\x1b[0m [==>    ] 31/418: tokio, tokio, ring(build)      ";
         let expected = "building   31/418  tokio, ring(build)".to_owned();
         assert_eq!(hear(line), Heard::Progress(expected));
         let blocked = "    Blocking waiting for file lock on build directory";

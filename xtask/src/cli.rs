@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 use crate::native::kinds::Kind;
 use crate::{
     bench, chaos, completions, db, deploy, dev, doctor, down, fuzz, generate, logs, migrate,
-    rename, up,
+    rename, up, wait,
 };
 
 /// The page of `cargo xtask --help`, grouped by what one wants to do. A test holds it complete.
@@ -19,6 +19,7 @@ Usage: cargo xtask <verb> [options]      cargo xtask <verb> --help
 Run it
   up         Build and start everything, wait until healthy, say where it is
              --docker or --native choose how; without one, `up` chooses and says why
+             up worker starts that and what it needs; --scale worker=3 starts three
   dev        The same, then replace what is built from each file you save, until Ctrl-C
   down       Stop everything; data is kept (--volumes removes it, after asking)
   restart    Restart one service, or all
@@ -26,6 +27,8 @@ Run it
 
 Look at it
   ps         Which services run, their health and addresses (--json)
+  wait       Until all services, or those named, are healthy: wait api --timeout 60
+  open       Show in the browser: open docs | api | mail | ...
   logs       What they say: logs -f, logs -f worker, logs --since 10m --level warn
   exec       Run a command in a service's surroundings: exec worker worker --help
   psql       The database's prompt
@@ -117,6 +120,17 @@ pub(crate) enum Verb {
         /// For machines: {"mode", "services": [{"name", "state", "health", "address"}]}
         #[arg(long)]
         json: bool,
+    },
+    /// Until all services, or those named, are healthy
+    ///
+    /// Exits with 1 when they are not in time: `cargo xtask wait api --timeout 60`
+    Wait(wait::Wait),
+    /// Show an address of the stack in the browser, and print it
+    ///
+    /// Only prints it where there is no desktop, or no terminal: `curl $(cargo xtask open api)/readyz`
+    Open {
+        /// docs, api, mail, ... as `up` lists them (without a word: docs)
+        word: Option<String>,
     },
     /// What the services say
     ///

@@ -8,6 +8,7 @@
 
 mod artifacts;
 mod bench;
+mod board;
 mod build;
 mod cargo;
 mod chaos;
@@ -19,6 +20,7 @@ mod completions;
 mod db;
 mod deploy;
 mod dev;
+mod diagnosis;
 mod docker;
 mod doctor;
 mod down;
@@ -31,6 +33,7 @@ mod logs;
 mod migrate;
 mod native;
 mod nearest;
+mod open;
 mod openapi;
 mod permission;
 mod ports;
@@ -38,6 +41,7 @@ mod project;
 mod ps;
 mod rename;
 mod restart;
+mod scale;
 mod secrets;
 mod settings;
 mod stack;
@@ -45,6 +49,7 @@ mod terminal;
 mod test;
 mod up;
 mod verbose;
+mod wait;
 mod watch;
 
 #[cfg(not(unix))]
@@ -83,6 +88,8 @@ fn run(verb: Verb) -> Result<()> {
         Verb::Down(args) => down::run(&project, &args),
         Verb::Restart { services } => restart::run(&project, &services),
         Verb::Ps { json } => ps::run(&project, json),
+        Verb::Wait(args) => wait::run(&project, &args),
+        Verb::Open { word } => open::run(&project, word.as_deref()),
         Verb::Logs(args) => logs::run(&project, args),
         Verb::Build => build::run(&project),
         Verb::Exec { service, command } => exec::run(&project, &service, &command),

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
@@ -15,6 +16,7 @@ use crate::clock::Nanos;
 use crate::logs::View;
 use crate::logs::line::Level;
 use crate::project::Project;
+use crate::scale::Scale;
 use crate::secrets::Role;
 use crate::verbose::Shown as _;
 
@@ -51,7 +53,7 @@ impl fmt::Display for Mode {
 }
 
 /// What `up` was asked for, beyond the mode.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct UpOptions {
     /// To be watched by `dev` (docker: the dev override file).
     pub(crate) dev: bool,
@@ -59,6 +61,12 @@ pub(crate) struct UpOptions {
     pub(crate) infra: bool,
     /// Every question is answered with yes.
     pub(crate) yes: bool,
+    /// These, and what they need, instead of all.
+    pub(crate) services: Vec<String>,
+    /// How many of a service, where it was said.
+    pub(crate) scale: Vec<Scale>,
+    /// How long the services may take to become healthy, where it was said.
+    pub(crate) wait: Option<Duration>,
 }
 
 /// What `logs` was asked for.
@@ -78,7 +86,8 @@ pub(crate) struct LogOptions {
     pub(crate) services: Vec<String>,
 }
 
-/// Something that happens to a service: what `e2e` proves the stack against.
+/// Something that happens to a service: what `e2e` proves the stack against, and how `db restore`
+/// takes services away from the database for a moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// SIGKILL, with nothing said before. Its supervisor may start it again by itself.
@@ -92,7 +101,8 @@ pub(crate) enum Fault {
 /// One service, as `ps` and the closing table of `up` show it.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct ServiceState {
-    /// The name in `docker-compose.yml`: `api`, `worker`, `postgres`, `redis`, ...
+    /// The name in `docker-compose.yml`: `api`, `worker`, `postgres`, `redis`, ... With a number,
+    /// `worker-2`, where `up --scale` asked for more than one.
     pub(crate) name: String,
     /// `running`, `starting`, `restarting` or `exited`.
     pub(crate) state: String,
@@ -102,6 +112,44 @@ pub(crate) struct ServiceState {
     pub(crate) address: Option<String>,
     /// From its start until it was healthy. None when that is not known.
     pub(crate) seconds: Option<f64>,
+}
+
+impl ServiceState {
+    /// Whether `word` means this one: by its name, or by that of the service that it is one of.
+    pub(crate) fn is_called(&self, word: &str) -> bool {
+        self.name == word || service_of(&self.name) == word
+    }
+}
+
+/// The service that `worker-2` is one of; others are their own.
+pub(crate) fn service_of(name: &str) -> &str {
+    match name.rsplit_once('-') {
+        Some((service, number)) if number.parse::<u32>().is_ok() => service,
+        _ => name,
+    }
+}
+
+/// An address worth opening.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Link {
+    /// The word that `open` takes: `api`, `docs`, `mail`, ...
+    pub(crate) word: &'static str,
+    /// What it is called on the page.
+    pub(crate) label: &'static str,
+    /// A URL, a path, or host and port.
+    pub(crate) address: String,
+}
+
+impl Link {
+    /// The API at this base URL, and what it serves to a browser.
+    pub(crate) fn of_api(url: &str) -> Vec<Self> {
+        let link = |word, label, path: &str| Self {
+            word,
+            label,
+            address: format!("{url}{path}"),
+        };
+        vec![link("api", "API", ""), link("docs", "Documents", "/docs")]
+    }
 }
 
 /// A service that did not come up. `main` prints it and exits with 1.
@@ -207,8 +255,8 @@ pub(crate) trait Stack {
     /// Does this to one service.
     fn inflict(&self, service: &str, fault: Fault) -> Result<()>;
 
-    /// Addresses worth opening, for the end of `up`: label and URL or path.
-    fn links(&self) -> Result<Vec<(String, String)>>;
+    /// Addresses worth opening, for the end of `up` and for `open`.
+    fn links(&self) -> Result<Vec<Link>>;
 }
 
 /// What a client program prints; it must succeed.

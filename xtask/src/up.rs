@@ -1,5 +1,8 @@
 //! `cargo xtask up`: from a clone to a running stack.
 
+use std::fmt::Write;
+use std::time::Duration;
+
 use anyhow::{Result, bail};
 use clap::Args;
 
@@ -8,10 +11,11 @@ use crate::doctor;
 use crate::interrupt::{self, Guard};
 use crate::project::Project;
 use crate::ps;
+use crate::scale::{self, Scale};
 use crate::secrets;
 use crate::settings;
-use crate::stack::{self, Mode, ServiceState, Stack, UpOptions};
-use crate::terminal::{self, BOLD};
+use crate::stack::{self, Link, Mode, ServiceState, Stack, UpOptions};
+use crate::terminal::{self, BOLD, DIM};
 
 /// Options of `up`.
 #[derive(Args)]
@@ -28,6 +32,15 @@ pub(crate) struct Up {
     /// Answer every question with yes
     #[arg(long, short)]
     pub(crate) yes: bool,
+    /// Only these services, with what they need: up worker
+    #[arg(conflicts_with = "infra")]
+    pub(crate) services: Vec<String>,
+    /// How many of a service: --scale worker=3. Remembered until another number is given
+    #[arg(long, value_name = "SERVICE=NUMBER", value_parser = scale::parse)]
+    pub(crate) scale: Vec<Scale>,
+    /// How long the services may take to become healthy [default: 180]
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) wait_timeout: Option<u64>,
 }
 
 /// Starts everything, and says where it is and what to try next.
@@ -39,17 +52,18 @@ pub(crate) fn run(project: &Project, args: &Up) -> Result<()> {
     let options = UpOptions {
         infra: args.infra,
         yes: args.yes,
+        services: args.services.clone(),
+        wait: args.wait_timeout.map(Duration::from_secs),
+        scale: args.scale.clone(),
         ..UpOptions::default()
     };
     let (stack, services) = start(project, forced, &options)?;
     terminal::print(&format!("\n{}\n", ps::table(&services, true)));
-    for (label, address) in stack.links()? {
-        terminal::print(&format!(
-            "  {label:<10} {}",
-            terminal::paint(BOLD, &address)
-        ));
+    let links = stack.links()?;
+    for Link { label, address, .. } in &links {
+        terminal::print(&format!("  {label:<10} {}", terminal::paint(BOLD, address)));
     }
-    terminal::print(&format!("\n{}", next_steps(args.infra)));
+    terminal::print(&format!("\n{}", next_steps(&links, args.infra)));
     Ok(())
 }
 
@@ -70,6 +84,12 @@ pub(crate) fn start<'a>(
     let mode = choose(project, forced)?;
     make_secrets(project, mode, options.yes)?;
     doctor::before_up(project, mode)?;
+    scale::remember(project, mode, &options.scale)?;
+    for (service, count) in scale::of(project) {
+        terminal::note(&format!(
+            "scale: {count} of {service}; `--scale {service}=1` changes that"
+        ));
+    }
     leave_other_mode(project, mode)?;
     // Before the start, so that `ps`, `logs` and `down` know where to look when it fails half-way.
     project.remember_mode(Some(mode))?;
@@ -86,7 +106,9 @@ pub(crate) fn start<'a>(
 pub(crate) fn takes_down(project: &Project, mode: Mode) -> Guard {
     let root = project.root().to_owned();
     interrupt::guard(move || {
-        terminal::note("\ninterrupted: stopping what was started; data is kept");
+        terminal::note(
+            "\ninterrupted: stopping what was started; data is kept (Ctrl-C again leaves it as it is)",
+        );
         let down = Project::at(&root).and_then(|project| stack::of(mode, &project)?.down(false));
         if let Err(error) = down {
             terminal::warn(&format!(
@@ -161,15 +183,56 @@ fn leave_other_mode(project: &Project, mode: Mode) -> Result<()> {
     Ok(())
 }
 
-fn next_steps(infra: bool) -> &'static str {
-    if infra {
-        return "Next:
-  cargo xtask migrate run                            bring the schema up to date
-  cargo xtask exec api cargo run -p api -- serve     the API, with its settings
-  cargo xtask exec worker cargo run -p worker -- run the worker";
+/// Three things to try, as they may be typed, each with what it does.
+fn next_steps(links: &[Link], infra: bool) -> String {
+    let api = links.iter().find(|link| link.word == "api");
+    let curl = api.map(|api| format!("curl {}/readyz", api.address));
+    let steps = match curl {
+        _ if infra => vec![
+            ("cargo xtask migrate run", "bring the schema up to date"),
+            ("cargo xtask exec api cargo run -p api -- serve", "the API"),
+            (
+                "cargo xtask exec worker cargo run -p worker -- run",
+                "the worker",
+            ),
+        ],
+        Some(ref curl) => vec![
+            (curl.as_str(), "ask the API whether all is well"),
+            ("cargo xtask db seed", "demo accounts, and how to log in"),
+            ("cargo xtask logs -f", "what the services say"),
+        ],
+        None => vec![
+            ("cargo xtask ps", "what runs, and where"),
+            ("cargo xtask logs -f", "what the services say"),
+            ("cargo xtask up", "the rest"),
+        ],
+    };
+    let width = steps
+        .iter()
+        .map(|(words, _)| words.len())
+        .max()
+        .unwrap_or(0);
+    let mut text = "Next".to_owned();
+    for (words, meaning) in steps {
+        let meaning = terminal::paint(DIM, meaning);
+        // A string takes all that is written to it.
+        let _ = write!(text, "\n  {words:<width$}   {meaning}");
     }
-    "Next:
-  cargo xtask logs -f   what the services say
-  cargo xtask test      every test, against throw-away servers
-  cargo xtask down      stop; data is kept"
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_steps_have_the_real_port() {
+        let steps = next_steps(&Link::of_api("http://127.0.0.1:8004"), false);
+        assert!(
+            steps.contains("curl http://127.0.0.1:8004/readyz  "),
+            "{steps}"
+        );
+        assert!(!next_steps(&[], false).contains("curl"));
+        assert!(next_steps(&[], true).contains("migrate run"));
+    }
 }

@@ -15,6 +15,7 @@ pub(crate) struct Compose {
     name: String,
     dev: bool,
     environment: Vec<(String, String)>,
+    scale: Vec<(String, u32)>,
 }
 
 impl Compose {
@@ -25,7 +26,26 @@ impl Compose {
             name: name.to_owned(),
             dev,
             environment: Vec::new(),
+            scale: Vec::new(),
         }
+    }
+
+    /// With more than one container for some services. Every `up` has to say so again, or Compose
+    /// goes back to one.
+    pub(crate) fn with_scale(self, scale: Vec<(String, u32)>) -> Self {
+        Self { scale, ..self }
+    }
+
+    /// The project's name, a label of all its containers.
+    pub(crate) fn project(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether this service has more than one container.
+    pub(crate) fn is_scaled(&self, service: &str) -> bool {
+        self.scale
+            .iter()
+            .any(|(name, count)| name == service && *count > 1)
     }
 
     /// With variables that stand before those of the shell and of `.env`.
@@ -53,7 +73,13 @@ impl Compose {
         if self.dev {
             arguments.extend(["--file".to_owned(), file("docker-compose.dev.yml")]);
         }
-        arguments.extend(words.iter().map(|&word| word.to_owned()));
+        arguments.extend(words.iter().take(1).map(|&word| word.to_owned()));
+        if words.first() == Some(&"up") {
+            for (service, count) in &self.scale {
+                arguments.extend(["--scale".to_owned(), format!("{service}={count}")]);
+            }
+        }
+        arguments.extend(words.iter().skip(1).map(|&word| word.to_owned()));
         arguments
     }
 
@@ -79,6 +105,14 @@ impl Compose {
             bail!("`docker compose {}` failed ({status})", words.join(" "));
         }
         Ok(())
+    }
+
+    /// Runs the call without a word, but for those in the error.
+    ///
+    /// # Errors
+    /// As [`Compose::read`].
+    pub(crate) fn quietly(&self, words: &[&str]) -> Result<()> {
+        self.read(words).map(drop)
     }
 
     /// Runs the call and returns what it printed.
@@ -133,6 +167,16 @@ mod tests {
             "compose --project-name shop --project-directory /shop \
              --file /shop/docker-compose.yml --file /shop/docker-compose.dev.yml ps"
         );
+    }
+
+    #[test]
+    fn every_up_repeats_the_scale() {
+        let scale = vec![("worker".to_owned(), 3)];
+        let compose = Compose::new(Path::new("/shop"), "shop", false).with_scale(scale);
+        let up = compose.arguments(&["up", "--detach", "worker"]).join(" ");
+        assert!(up.ends_with("up --scale worker=3 --detach worker"), "{up}");
+        assert!(!compose.arguments(&["ps"]).join(" ").contains("scale"));
+        assert!(compose.is_scaled("worker") && !compose.is_scaled("api"));
     }
 
     #[test]

@@ -15,7 +15,10 @@ use crate::verbose::Shown as _;
 #[derive(Debug, Clone)]
 pub(super) struct Container {
     pub(super) id: String,
+    /// The service's name, with a number where it has several containers.
+    pub(super) name: String,
     pub(super) service: String,
+    number: u32,
     /// `created`, `running`, `restarting`, `exited`, ...
     pub(super) state: String,
     /// `healthy`, `unhealthy`, `starting`, or empty without a check.
@@ -31,7 +34,14 @@ impl Container {
         let publishers = value["Publishers"].as_array();
         Self {
             id: text("ID"),
+            name: text("Service"),
             service: text("Service"),
+            // Compose names a container `project-service-number`.
+            number: text("Name")
+                .rsplit('-')
+                .next()
+                .and_then(|number| number.parse().ok())
+                .unwrap_or(1),
             state: text("State"),
             health: text("Health"),
             exit_code: value["ExitCode"].as_i64().unwrap_or(0),
@@ -60,6 +70,11 @@ impl Container {
             .map(|(_, address)| address.as_str())
     }
 
+    /// The same, if it is a container of `service`.
+    pub(super) fn address_of(&self, service: &str, inside: u16) -> Option<&str> {
+        self.address(inside).filter(|_| self.service == service)
+    }
+
     /// Whether it has done its work and is gone, as a one-shot does.
     pub(super) fn is_finished(&self) -> bool {
         self.state == "exited" && self.exit_code == 0 && self.service == "migrate"
@@ -68,7 +83,7 @@ impl Container {
     /// As the verbs show it.
     pub(super) fn to_state(&self, seconds: Option<f64>) -> ServiceState {
         ServiceState {
-            name: self.service.clone(),
+            name: self.name.clone(),
             state: match self.state.as_str() {
                 state @ ("running" | "restarting") => state.to_owned(),
                 "created" => "starting".to_owned(),
@@ -87,12 +102,36 @@ impl Container {
     }
 }
 
-/// Every container of the project, of services that are up or were.
+/// Every container of the project, of services that are up or were, in the order of their start.
 pub(super) fn list(compose: &Compose) -> Result<Vec<Container>> {
     let text = compose.read(&["ps", "--all", "--format", "json"])?;
     let mut containers = parse(&text)?;
-    containers.sort_by(|a, b| a.service.cmp(&b.service).then(a.id.cmp(&b.id)));
+    containers.sort_by_cached_key(|one| (order(&one.service), one.service.clone(), one.number));
+    for container in &mut containers {
+        let is_scaled = compose.is_scaled(&container.service);
+        container.name = label(&container.service, container.number, is_scaled);
+    }
     Ok(containers)
+}
+
+/// How people know a container: by its service, and a number where that has several.
+pub(super) fn label(service: &str, number: u32, is_scaled: bool) -> String {
+    if is_scaled || number > 1 {
+        format!("{service}-{number}")
+    } else {
+        service.to_owned()
+    }
+}
+
+/// Where a service stands in the order of their start: it fails because of one before it.
+pub(super) fn order(service: &str) -> usize {
+    const ORDER: [&str; 8] = [
+        "builder", "postgres", "redis", "maildev", "migrate", "api", "worker", "proxy",
+    ];
+    ORDER
+        .iter()
+        .position(|name| *name == service)
+        .unwrap_or(ORDER.len())
 }
 
 /// The ids of the containers of this service that run. A tenth of a second faster than [`list`].
@@ -253,6 +292,22 @@ mod tests {
             .map(Container::is_finished)
             .collect();
         assert_eq!(finished, [false, true, false]);
+    }
+
+    #[test]
+    fn what_comes_first_is_named_first() {
+        assert!(order("postgres") < order("migrate"));
+        assert!(order("migrate") < order("api"));
+        assert!(order("api") < order("proxy"));
+        assert!(order("proxy") < order("somebody-elses"));
+    }
+
+    #[test]
+    fn containers_of_one_service_have_a_number() {
+        assert_eq!(label("worker", 1, false), "worker");
+        assert_eq!(label("worker", 1, true), "worker-1");
+        let third = r#"{"ID":"d4","Name":"shop-1a2b3c-worker-3","Service":"worker"}"#;
+        assert_eq!(parse(third).unwrap()[0].number, 3);
     }
 
     #[test]

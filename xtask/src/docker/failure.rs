@@ -3,11 +3,14 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 
 use super::compose::Compose;
-use super::containers::{self, Container, Details};
-use crate::stack::ServiceFailure;
+use super::containers::{self, Container, Details, order};
+use super::start::Crash;
+use crate::diagnosis;
+use crate::logs;
+use crate::stack::{Mode, ServiceFailure};
 use crate::verbose::Shown as _;
 
 /// How many lines of its log are shown.
@@ -16,26 +19,50 @@ const LINES: usize = 15;
 /// How long a crashed service may take to crash again.
 const AT_REST: Duration = Duration::from_secs(5);
 
+/// What the kernel did to a service that wanted too much.
+const OUT_OF_MEMORY: &str = "was killed, because it used more than its memory limit";
+
 /// The first service, in the order of their start, that failed. None when all look well.
 ///
-/// One that never started comes before all others: Compose gives up at once, and those that it was
-/// still waiting for then look as if they had been too slow.
-pub(super) fn find(compose: &Compose) -> Result<Option<ServiceFailure>> {
-    let (containers, details) = at_rest(compose)?;
+/// One that was seen to crash comes before all others, then one that never started: Compose gives
+/// up at once, and those that it was still waiting for then look as if they had been too slow.
+pub(super) fn find(compose: &Compose, crash: Option<&Crash>) -> Result<Option<ServiceFailure>> {
+    let (containers, details) = match crash {
+        Some(_) => at_once(compose)?,
+        None => at_rest(compose)?,
+    };
     let mut both: Vec<_> = containers.iter().zip(&details).collect();
-    both.sort_by_key(|(container, details)| (details.error.is_empty(), order(&container.service)));
+    let crash_of = |id: &str| crash.filter(|crash| crash.container.starts_with(id));
+    both.sort_by_key(|(container, details)| {
+        let crashed = crash_of(&container.id).is_some();
+        (
+            !crashed,
+            details.error.is_empty(),
+            order(&container.service),
+        )
+    });
     for (container, details) in both {
-        if let Some(cause) = cause(container, details) {
-            let last_lines = last_lines(container, details)?;
-            return Ok(Some(ServiceFailure {
-                next_step: next_step(&container.service, details, &last_lines),
-                service: container.service.clone(),
-                cause,
-                last_lines,
-            }));
-        }
+        let crash = crash_of(&container.id);
+        let seen = crash.map(of_crash).or_else(|| cause(container, details));
+        let Some(cause) = seen else { continue };
+        let since = crash.map_or(&details.started_at, |crash| &crash.started);
+        let last_lines = last_lines(container, since)?;
+        let is_for_memory = crash.map_or(details.killed_for_memory, |crash| crash.out_of_memory);
+        return Ok(Some(told(
+            container,
+            details,
+            is_for_memory,
+            &cause,
+            &last_lines,
+        )));
     }
     Ok(None)
+}
+
+fn at_once(compose: &Compose) -> Result<(Vec<Container>, Vec<Details>)> {
+    let containers = containers::list(compose)?;
+    let details = containers::details(&containers)?;
+    Ok((containers, details))
 }
 
 /// What runs, at a moment when none of it has just been started again: then it would have neither an
@@ -43,8 +70,7 @@ pub(super) fn find(compose: &Compose) -> Result<Option<ServiceFailure>> {
 fn at_rest(compose: &Compose) -> Result<(Vec<Container>, Vec<Details>)> {
     let end = Instant::now() + AT_REST;
     loop {
-        let mut containers = containers::list(compose)?;
-        let details = containers::details(&containers)?;
+        let (mut containers, details) = at_once(compose)?;
         // The list is a moment older, and may tell of the start before.
         for (container, details) in containers.iter_mut().zip(&details) {
             container.state.clone_from(&details.state);
@@ -60,15 +86,55 @@ fn at_rest(compose: &Compose) -> Result<(Vec<Container>, Vec<Details>)> {
     }
 }
 
-/// A service fails because of one that starts before it, so that one is named.
-fn order(service: &str) -> usize {
-    const ORDER: [&str; 7] = [
-        "builder", "postgres", "redis", "migrate", "maildev", "api", "worker",
-    ];
-    ORDER
-        .iter()
-        .position(|name| *name == service)
-        .unwrap_or(ORDER.len())
+/// The failure of Compose itself, where all containers look well.
+pub(super) fn of_compose(words: &str, said: &[String]) -> anyhow::Error {
+    // Its progress ("Container x  Started") says nothing about a failure.
+    let is_word = |line: &&String| !line.starts_with(' ') && !line.trim().is_empty();
+    let last: Vec<&str> = said.iter().filter(is_word).map(String::as_str).collect();
+    match diagnosis::of(Mode::Docker, said) {
+        Some(known) => anyhow!(
+            "{}\n\n    {}\n\n  next: {}",
+            known.cause,
+            last.join("\n    "),
+            known.next_step
+        ),
+        None => anyhow!("`docker compose {words}` failed: {}", last.join("; ")),
+    }
+}
+
+/// Cause, last lines and next step of one service, with what is known of its last lines.
+fn told(
+    container: &Container,
+    details: &Details,
+    is_for_memory: bool,
+    cause: &str,
+    last_lines: &[String],
+) -> ServiceFailure {
+    let known = diagnosis::of(Mode::Docker, last_lines).filter(|_| !is_for_memory);
+    let next_step = match &known {
+        Some(known) => known.next_step.clone(),
+        None => next_step(&container.service, details, is_for_memory),
+    };
+    ServiceFailure {
+        service: container.name.clone(),
+        cause: known.map_or_else(
+            || cause.to_owned(),
+            |known| format!("{cause}: {}", known.cause),
+        ),
+        last_lines: logs::readable(last_lines),
+        next_step,
+    }
+}
+
+/// What is wrong with one that was seen to end.
+fn of_crash(crash: &Crash) -> String {
+    match crash {
+        Crash {
+            out_of_memory: true,
+            ..
+        } => OUT_OF_MEMORY.to_owned(),
+        Crash { exit_code, .. } => format!("exited with code {exit_code} at its start"),
+    }
 }
 
 /// What is wrong with it, if anything, as the words after its name.
@@ -77,7 +143,7 @@ fn cause(container: &Container, details: &Details) -> Option<String> {
         return Some(format!("was not started: {}", details.error));
     }
     if details.killed_for_memory {
-        return Some("was killed, because it used more than its memory limit".to_owned());
+        return Some(OUT_OF_MEMORY.to_owned());
     }
     match (container.state.as_str(), container.health.as_str()) {
         ("exited" | "dead", _) if !container.is_finished() => {
@@ -103,10 +169,10 @@ fn cause(container: &Container, details: &Details) -> Option<String> {
     }
 }
 
-/// What it said since its last start: before that, it said the same.
-fn last_lines(container: &Container, details: &Details) -> Result<Vec<String>> {
+/// What it said since a start: before that, it said the same.
+fn last_lines(container: &Container, since: &str) -> Result<Vec<String>> {
     let output = Command::new("docker")
-        .args(["logs", "--since", &details.started_at, &container.id])
+        .args(["logs", "--since", since, &container.id])
         .shown()
         .output()
         .context("`docker` cannot be started")?;
@@ -122,28 +188,17 @@ fn last_lines(container: &Container, details: &Details) -> Result<Vec<String>> {
     Ok(lines.split_off(lines.len().saturating_sub(LINES)))
 }
 
-fn next_step(service: &str, details: &Details, lines: &[String]) -> String {
-    let said = |words: &str| lines.iter().any(|line| line.contains(words));
+fn next_step(service: &str, details: &Details, is_for_memory: bool) -> String {
     if details.error.contains("port is already allocated")
         || details.error.contains("address already in use")
     {
         return "run `cargo xtask up` again: it takes another port".to_owned();
     }
-    if details.killed_for_memory {
+    if is_for_memory {
         return format!("raise the memory limit of `{service}` in docker-compose.yml");
     }
-    if service == "builder" {
-        return "correct the code: the next save builds again".to_owned();
-    }
-    if said("password authentication failed") || said("WRONGPASS") {
-        return "`cargo xtask up`: it sets the passwords of the data to those in secrets/, and says \
-                which"
-            .to_owned();
-    }
-    if said("No space left on device") {
-        return "make room: `docker system df` says what takes it".to_owned();
-    }
     match service {
+        "builder" => "correct the code: the next save builds again".to_owned(),
         "migrate" => "`cargo xtask migrate status` says where the schema stands".to_owned(),
         _ => format!("`cargo xtask logs {service}` shows the rest"),
     }
@@ -197,13 +252,32 @@ mod tests {
         let killed = details(&serde_json::json!({"OOMKilled": true, "ExitCode": 137}), 0);
         let cause = cause(&container("exited", ""), &killed).unwrap();
         assert!(cause.contains("memory"), "{cause}");
-        assert!(next_step("api", &killed, &[]).contains("memory limit of `api`"));
+        assert!(next_step("api", &killed, true).contains("memory limit of `api`"));
     }
 
     #[test]
-    fn what_comes_first_is_blamed_first() {
-        assert!(order("postgres") < order("migrate"));
-        assert!(order("migrate") < order("api"));
-        assert!(order("api") < order("proxy"));
+    fn known_last_words_become_a_cause_and_a_step() {
+        let said = vec![
+            "api: 1 setting is wrong:".to_owned(),
+            "  LOG_LEVEL  no".to_owned(),
+        ];
+        let one = container("exited", "");
+        let inspected = details(&serde_json::json!({"ExitCode": 1}), 0);
+        let failure = told(&one, &inspected, false, "exited with code 1", &said);
+        assert_eq!(
+            failure.cause,
+            "exited with code 1: it refuses the setting LOG_LEVEL"
+        );
+        assert!(failure.next_step.contains(".env"), "{}", failure.next_step);
+    }
+
+    #[test]
+    fn composes_own_words_are_kept_without_its_progress() {
+        let said = [" Container a-api-1  Created", "no such network"].map(str::to_owned);
+        let error = of_compose("up --detach", &said).to_string();
+        assert_eq!(
+            error,
+            "`docker compose up --detach` failed: no such network"
+        );
     }
 }

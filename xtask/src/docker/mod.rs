@@ -1,9 +1,11 @@
 //! The stack in containers, by `docker compose`.
 
+mod build;
 mod clients;
 mod compose;
 mod containers;
 mod engine;
+mod events;
 mod failure;
 mod images;
 mod infra;
@@ -11,6 +13,7 @@ mod logs;
 mod ports;
 mod programs;
 mod reload;
+mod start;
 mod throw_away;
 mod up;
 
@@ -24,11 +27,14 @@ use anyhow::{Result, bail};
 use self::compose::Compose;
 use self::ports::PORTS;
 use self::programs::{cargo_run, lacks, replace};
+use crate::board::{Board, LIMIT};
 use crate::logs::View;
 use crate::migrate;
 use crate::project::Project;
+use crate::scale;
 use crate::secrets::{self, Role};
-use crate::stack::{Fault, LogOptions, Mode, ServiceState, Stack, UpOptions};
+use crate::stack::{Fault, Link, LogOptions, Mode, ServiceState, Stack, UpOptions};
+use crate::terminal::Progress;
 
 pub(crate) use self::engine::{Engine, Reason, compose_version, describe};
 pub(crate) use self::images::{Image, can_be_had};
@@ -100,7 +106,9 @@ impl<'a> Docker<'a> {
             }
         }
         let compose = Compose::new(self.project.root(), self.project.name(), self.is_dev());
-        Ok(compose.with_environment(environment))
+        Ok(compose
+            .with_environment(environment)
+            .with_scale(scale::of(self.project)))
     }
 
     /// Whether the last `up` added `docker-compose.dev.yml`: for hot reload, or for its ports.
@@ -136,7 +144,10 @@ impl<'a> Docker<'a> {
             "--no-recreate",
         ];
         words.extend(services);
-        up::start(&self.compose()?, &words)
+        let mut board = Board::new();
+        start::watched(&self.compose()?, &words, LIMIT, &mut board)?;
+        board.keep();
+        Ok(())
     }
 }
 
@@ -175,7 +186,8 @@ impl Stack for Docker<'_> {
             words.push("--volumes");
             secrets::fit::unsettle(self.project, Mode::Docker)?;
         }
-        compose.run(&words)
+        let _progress = Progress::start("stopping");
+        compose.quietly(&words)
     }
 
     fn restart(&self, services: &[String]) -> Result<()> {
@@ -196,7 +208,9 @@ impl Stack for Docker<'_> {
         }
         let mut words = vec!["restart"];
         words.extend(&names);
-        compose.run(&words)?;
+        let progress = Progress::start(format!("restarting {}", names.join(", ")));
+        compose.quietly(&words)?;
+        drop(progress);
         self.wait(&names)
     }
 
@@ -214,7 +228,7 @@ impl Stack for Docker<'_> {
     }
 
     fn build(&self) -> Result<()> {
-        up::build(self.project, &self.compose()?, self.was("dev"))
+        build::build(self.project, &self.compose()?, self.was("dev"))
     }
 
     fn compiler(&self) -> Result<Command> {
@@ -287,29 +301,38 @@ impl Stack for Docker<'_> {
 
     fn inflict(&self, service: &str, fault: Fault) -> Result<()> {
         match fault {
-            Fault::Kill => self.compose()?.run(&["kill", "--signal", "KILL", service]),
-            Fault::Stop => self.compose()?.run(&["stop", service]),
+            Fault::Kill => self
+                .compose()?
+                .quietly(&["kill", "--signal", "KILL", service]),
+            Fault::Stop => self.compose()?.quietly(&["stop", service]),
             Fault::Start => self.wait(&[service]),
         }
     }
 
-    fn links(&self) -> Result<Vec<(String, String)>> {
+    fn links(&self) -> Result<Vec<Link>> {
         let containers = containers::list(&self.compose()?)?;
-        let labels = [
-            ("api", "API", "http://"),
-            ("proxy", "proxy", "http://"),
-            ("maildev", "mail", "http://"),
-            ("postgres", "Postgres", ""),
-            ("redis", "Redis", ""),
-        ];
-        let link = |&(service, label, scheme): &(&str, &str, &str)| {
-            let container = containers
-                .iter()
-                .find(|container| container.service == service)?;
-            let address = container.address(ports::main_port(service)?)?;
-            Some((label.to_owned(), format!("{scheme}{address}")))
+        let address = |service: &str| {
+            let inside = ports::main_port(service)?;
+            let mut all = containers.iter();
+            all.find_map(|container| container.address_of(service, inside))
         };
-        Ok(labels.iter().filter_map(link).collect())
+        let others = [
+            ("proxy", "Proxy", "proxy", "http://"),
+            ("mail", "Mail", "maildev", "http://"),
+            ("postgres", "Postgres", "postgres", ""),
+            ("redis", "Redis", "redis", ""),
+        ];
+        let mut links =
+            address("api").map_or_else(Vec::new, |api| Link::of_api(&format!("http://{api}")));
+        links.extend(others.iter().filter_map(|&(word, label, service, scheme)| {
+            let address = format!("{scheme}{}", address(service)?);
+            Some(Link {
+                word,
+                label,
+                address,
+            })
+        }));
+        Ok(links)
     }
 }
 

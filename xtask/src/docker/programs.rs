@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use super::{Docker, containers, infra, reload, up};
+use super::{Docker, build, containers, infra, reload};
 use crate::interrupt::{self, Guard};
 use crate::nearest::unknown_service;
 use crate::secrets;
@@ -25,7 +25,7 @@ impl Docker<'_> {
         }
         let compose = self.compose()?;
         // The binary carries the migrations: without a build, a new one would not be in it.
-        up::build(self.project, &compose, self.was("dev"))?;
+        build::build(self.project, &compose, self.was("dev"))?;
         if self.was("dev") {
             reload::first_build(self, &compose)?;
         }

@@ -12,7 +12,7 @@ use std::io::{self, BufWriter};
 use anyhow::Result;
 use clap::Args;
 
-use self::line::Level;
+use self::line::{Body, Level, Line};
 use crate::clock::{self, Nanos, SECOND};
 use crate::project::Project;
 use crate::stack::{self, LogOptions, Stack};
@@ -80,6 +80,21 @@ fn show(stack: &dyn Stack, options: &LogOptions) -> Result<()> {
     }
 }
 
+/// The last lines of a log as people read them, for the error of a service that failed.
+pub(crate) fn readable(lines: &[String]) -> Vec<String> {
+    let now = clock::now();
+    let readable = |line: &String| {
+        let parsed = Line::parse(line.as_bytes());
+        match (parsed.body, parsed.at, parsed.level) {
+            (Body::Event(event), Some(at), Some(level)) => {
+                pretty::event(&event, at, level, now, terminal::mark)
+            }
+            _ => vec![line.clone()],
+        }
+    };
+    lines.iter().flat_map(readable).collect()
+}
+
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     let error = error.downcast_ref::<io::Error>();
     error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
@@ -112,6 +127,17 @@ fn since_before(now: Nanos, text: &str) -> Result<Nanos, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_message_has_lines_that_can_be_read() {
+        let json =
+            r#"{"timestamp":"2025-11-22T10:00:01Z","level":"ERROR","message":"no","error":"a: b"}"#;
+        assert_eq!(
+            readable(&[json.to_owned()]),
+            ["2025-11-22 10:00:01.000 ERROR no", "    a:", "      b"]
+        );
+        assert_eq!(readable(&["plain".to_owned()]), ["plain"]);
+    }
 
     #[test]
     fn since_is_a_duration_or_a_time() {

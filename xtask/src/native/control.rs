@@ -212,7 +212,7 @@ pub(crate) struct Status {
     pub(crate) seconds: Option<f64>,
     /// The process id while it runs.
     pub(crate) pid: Option<u32>,
-    /// How it ended last: `exit status: 1`.
+    /// How it ended last: `exited with code 1`.
     pub(crate) last_exit: Option<String>,
     /// Where in its log the last start began, in bytes.
     pub(crate) log_offset: u64,

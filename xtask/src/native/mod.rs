@@ -7,7 +7,7 @@
 //! | `clients` | psql and redis-cli, logged in |
 //! | `plan`, `probe` | what travels to the supervisor |
 //! | `supervisor`, `service`, `control` | the parent of all services, and speaking with it |
-//! | `start` | `up`, in order |
+//! | `start`, `services`, `health` | `up`, in order; what it starts; why something is not healthy |
 //! | `throw_away` | servers for tests, gone with the process that asked for them |
 //!
 //! Everything lies in `.slipway/`: `state.json` (mode, ports), `data/`, `mail/`, `logs/`, `native/`.
@@ -17,6 +17,7 @@ mod binaries;
 mod clients;
 mod control;
 mod environment;
+mod health;
 pub(crate) mod kinds;
 mod logs;
 pub(crate) mod packages;
@@ -27,6 +28,7 @@ pub(crate) mod process;
 mod redis;
 pub(crate) mod servers;
 mod service;
+mod services;
 mod start;
 mod supervisor;
 pub(crate) mod throw_away;
@@ -49,7 +51,7 @@ use crate::migrate;
 use crate::nearest::unknown_service;
 use crate::project::Project;
 use crate::secrets::{self, Role};
-use crate::stack::{Fault, LogOptions, Mode, ServiceState, Stack, UpOptions};
+use crate::stack::{Fault, Link, LogOptions, Mode, ServiceState, Stack, UpOptions, service_of};
 use crate::terminal;
 use crate::verbose::Shown as _;
 
@@ -74,6 +76,14 @@ pub(crate) fn found_servers() -> (Option<String>, Option<String>) {
     let redis = servers::redis()
         .map(|found| format!("Redis {} at {}", found.major, found.server.display()));
     (postgres, redis)
+}
+
+/// The major version of Postgres that made the data, when no server of it is here.
+pub(crate) fn version_without_server(project: &Project) -> Option<u32> {
+    let major = Native::new(project).version_of_data()?;
+    // Without any, they are installed first, and then it is seen what came.
+    servers::postgres(None)?;
+    servers::postgres(Some(major)).is_none().then_some(major)
 }
 
 /// What a killed supervisor left running, as `postgres (pid 12)`. None while a supervisor lives, or
@@ -136,22 +146,25 @@ impl<'a> Native<'a> {
         bail!("{service} does not run: start it with `cargo xtask up`")
     }
 
-    /// The services named, or all that the supervisor has; a name it has not is an error.
+    /// The services named, or all that the supervisor has, in the order of their start; `worker` means
+    /// each of its processes. A name that it has not is an error.
     fn named(&self, services: &[String]) -> Result<Vec<String>> {
         let all: Vec<String> = self
             .status()?
             .into_iter()
             .map(|status| status.name)
             .collect();
-        if let Some(unknown) = services.iter().find(|name| !all.contains(name)) {
+        let is_meant = |name: &str, word: &str| name == word || service_of(name) == word;
+        let is_known = |word: &&String| all.iter().any(|name| is_meant(name, word));
+        if let Some(unknown) = services.iter().find(|word| !is_known(word)) {
             let all: Vec<&str> = all.iter().map(String::as_str).collect();
             bail!(unknown_service(unknown, &all));
         }
-        Ok(if services.is_empty() {
-            all
-        } else {
-            services.to_vec()
-        })
+        let is_named = |name: &String| services.iter().any(|word| is_meant(name, word));
+        Ok(all
+            .into_iter()
+            .filter(|name| services.is_empty() || is_named(name))
+            .collect())
     }
 }
 
@@ -195,7 +208,7 @@ impl Stack for Native<'_> {
             self.ask("start", name)?;
         }
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        start::wait_until_healthy(&self.place, &names)
+        health::wait_until_healthy(&self.place, &names)
     }
 
     fn ps(&self) -> Result<Vec<ServiceState>> {
@@ -216,7 +229,13 @@ impl Stack for Native<'_> {
             health: status.health,
             seconds: status.seconds,
         };
-        Ok(services.into_iter().map(shown).collect())
+        let mut services: Vec<ServiceState> = services.into_iter().map(shown).collect();
+        // A part that was started later stands behind in the supervisor's list.
+        services.sort_by_key(|service| {
+            let name = service_of(&service.name);
+            SERVICES.iter().position(|known| *known == name)
+        });
+        Ok(services)
     }
 
     fn logs(&self, options: &LogOptions, view: &mut View) -> Result<()> {
@@ -224,7 +243,7 @@ impl Stack for Native<'_> {
         if let Some(word) = options
             .services
             .iter()
-            .find(|name| !known.contains(&name.as_str()))
+            .find(|name| !known.contains(&service_of(name)))
         {
             bail!(unknown_service(word, &known));
         }
@@ -340,33 +359,36 @@ impl Stack for Native<'_> {
             Fault::Stop => self.ask("stop", service),
             Fault::Start => {
                 self.ask("start", service)?;
-                start::wait_until_healthy(&self.place, &[service])
+                health::wait_until_healthy(&self.place, &[service])
             }
         }
     }
 
-    fn links(&self) -> Result<Vec<(String, String)>> {
+    fn links(&self) -> Result<Vec<Link>> {
         let settings = self.project.settings()?;
-        let mut links = Vec::new();
-        if let Some(api) = self.ps()?.into_iter().find(|service| service.name == "api") {
-            links.push((
-                "API".to_owned(),
-                format!("http://{}", api.address.unwrap_or_default()),
-            ));
-        }
-        links.push((
-            "Mail".to_owned(),
-            match settings.get("SMTP_HOST") {
-                Some(host) => format!("sent through {host}"),
-                None => environment::mail_folder(self.project)?
-                    .display()
-                    .to_string(),
-            },
-        ));
-        links.push((
-            "Logs".to_owned(),
-            self.project.state_dir().join("logs").display().to_string(),
-        ));
+        let running = self.ps()?;
+        let address = |name: &str| {
+            let found = running.iter().find(|service| service.name == name);
+            found.and_then(|service| service.address.clone())
+        };
+        let link = |word, label, address| Link {
+            word,
+            label,
+            address,
+        };
+        let mut links =
+            address("api").map_or_else(Vec::new, |api| Link::of_api(&format!("http://{api}")));
+        let mail = match settings.get("SMTP_HOST") {
+            Some(host) => format!("sent through {host}"),
+            None => environment::mail_folder(self.project)?
+                .display()
+                .to_string(),
+        };
+        links.push(link("mail", "Mail", mail));
+        links.extend(address("postgres").map(|at| link("postgres", "Postgres", at)));
+        links.extend(address("redis").map(|at| link("redis", "Redis", at)));
+        let logs = self.project.state_dir().join("logs");
+        links.push(link("logs", "Logs", logs.display().to_string()));
         Ok(links)
     }
 }

@@ -22,6 +22,7 @@ use super::plan::Spec;
 use super::process;
 use super::service::Service;
 use crate::project::write_whole;
+use crate::stack::service_of;
 
 /// How often the services are looked at.
 const TICK: Duration = Duration::from_millis(50);
@@ -197,17 +198,23 @@ impl Supervisor<'_> {
     }
 
     /// Makes the services those of the plan: stops what differs or, unless it is to be kept, is not
-    /// in it, last first; then starts what is missing, in the plan's order.
+    /// in it, last first; then starts what is missing, in the plan's order. A `worker-3` is no other
+    /// than `worker`: it goes when the plan has fewer.
     fn apply(&mut self, plan: Vec<Spec>, keeps_others: bool) {
+        let stays = |service: &Service| {
+            let of_service = |spec: &Spec| service_of(&spec.name) == service_of(service.name());
+            plan.iter().any(|spec| service.runs(spec))
+                || (keeps_others && !plan.iter().any(of_service))
+        };
         for service in self.services.iter_mut().rev() {
-            let is_other = plan.iter().all(|spec| spec.name != service.name());
-            let stays = plan.iter().any(|spec| service.runs(spec)) || (is_other && keeps_others);
-            if !stays {
+            if !stays(service) {
                 service.stop();
             }
         }
-        self.services
-            .retain(|service| keeps_others || plan.iter().any(|spec| spec.name == service.name()));
+        self.services.retain(|service| {
+            let is_planned = plan.iter().any(|spec| spec.name == service.name());
+            is_planned || stays(service)
+        });
         for spec in plan {
             // In its old place: the order of the list is that of the start, and backwards of the stop.
             let same_name = |service: &Service| service.name() == spec.name;

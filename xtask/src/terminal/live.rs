@@ -68,7 +68,7 @@ pub(super) fn instead(print: impl FnOnce()) {
     clippy::disallowed_methods,
     reason = "TERM is the terminal's, not a setting"
 )]
-pub(super) fn is_live() -> bool {
+pub(crate) fn is_live() -> bool {
     static LIVE: OnceLock<bool> = OnceLock::new();
     *LIVE.get_or_init(|| {
         io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")

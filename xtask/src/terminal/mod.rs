@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 
 use anyhow::{Result, bail};
 
+pub(crate) use self::live::{Live, is_live};
 pub(crate) use self::progress::Progress;
 
 /// A colour or weight, as the parameter of an ANSI SGR sequence.

@@ -14,8 +14,10 @@ const TICK: Duration = Duration::from_millis(100);
 /// In a pipe nothing is said of what is over sooner.
 const FIRST: Duration = Duration::from_secs(2);
 
-/// From one line in a pipe to the next.
-const NEXT: Duration = Duration::from_secs(10);
+/// From one line in a pipe to the next: of what takes long already, fewer are worth reading.
+fn next(elapsed: Duration) -> Duration {
+    Duration::from_secs(if elapsed.as_secs() < 60 { 10 } else { 30 })
+}
 
 /// One line about something that takes long, with its seconds: rewritten on a terminal, a whole
 /// line now and then in a pipe.
@@ -55,7 +57,7 @@ impl Progress {
                     live.show(&[line(&text, elapsed, live::width())]);
                 } else if elapsed >= due {
                     super::note(&line(&text, elapsed, usize::MAX));
-                    due = elapsed + NEXT;
+                    due = elapsed + next(elapsed);
                 }
                 if ended.recv_timeout(TICK) != Err(RecvTimeoutError::Timeout) {
                     return;

@@ -1,16 +1,19 @@
 //! What `generate` writes compiles without a warning, passes its own tests, clippy and the tests of
 //! the architecture; and so does a project that was given another name.
 //!
-//! It works on a copy of the project below `target/`, at a path that stays the same: what a run
-//! compiled serves the next one. It builds into the folder that this test was built into, where the
-//! dependencies are. In a binary of its own, because it builds the command anew, and other tests
-//! run that.
+//! It works on a copy of the project below `target/`, and builds into the folder that this test was
+//! built into, where the dependencies are. The copy has a version of its own, by which cargo tells
+//! its crates from those of the project: it would take one for the other. In a binary of its own,
+//! because it builds the command anew, and other tests run that.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+
+/// What the crates of the copy have for their version.
+const VERSION: &str = "0.0.0-generated";
 
 /// In the project's folder, but neither code nor of interest to a copy.
 const LEFT_OUT: [&str; 5] = [".env", ".git", ".slipway", "secrets", "target"];
@@ -43,6 +46,15 @@ impl Copy {
             fs::remove_dir_all(&root).unwrap();
         }
         copy(project, &root, &LEFT_OUT);
+        let manifest = root.join("Cargo.toml");
+        let text = fs::read_to_string(&manifest).unwrap();
+        let (before, after) = text.split_once("\nversion = \"").unwrap();
+        let (_, after) = after.split_once('"').unwrap();
+        fs::write(
+            manifest,
+            format!("{before}\nversion = \"{VERSION}\"{after}"),
+        )
+        .unwrap();
         Self { root, target }
     }
 
@@ -50,7 +62,7 @@ impl Copy {
         let output = command
             .current_dir(&self.root)
             .env("CARGO_TARGET_DIR", &self.target)
-            // Compiled once and looked at again in a later run at best: the disk is worth more.
+            // Nothing is compiled a second time.
             .env("CARGO_INCREMENTAL", "0")
             .stdin(Stdio::null())
             .output()
@@ -93,7 +105,6 @@ impl Drop for Copy {
     }
 }
 
-/// With the times of the files, by which cargo tells what it has compiled before.
 fn copy(from: &Path, to: &Path, left_out: &[&str]) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
@@ -104,11 +115,7 @@ fn copy(from: &Path, to: &Path, left_out: &[&str]) {
         if path.is_dir() && !left_out {
             copy(&path, &to.join(&name), &[]);
         } else if path.is_file() && !left_out {
-            let copied = to.join(&name);
-            fs::copy(&path, &copied).unwrap();
-            let file = fs::File::options().append(true).open(&copied);
-            let time = path.metadata().unwrap().modified().unwrap();
-            file.and_then(|file| file.set_modified(time)).unwrap();
+            fs::copy(&path, to.join(&name)).unwrap();
         }
     }
 }

@@ -65,7 +65,12 @@ fn inspect(name: &str) -> Option<String> {
 
 /// The names of the images that are needed and not here.
 pub(super) fn missing(project: &Project, compose: &Compose) -> Result<Vec<String>, Reason> {
-    let images = needed(project, compose)?;
+    let images = needed(project, compose).map_err(|error| {
+        Reason::new(
+            format!("Compose cannot read its files: {error:#}"),
+            "correct what it names",
+        )
+    })?;
     let missing = images
         .into_iter()
         .filter(|image| image.architecture.is_none());

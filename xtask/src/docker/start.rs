@@ -16,6 +16,7 @@ use super::containers::{self, label};
 use super::events::{Event, Events, What};
 use super::failure;
 use crate::board::{Board, LIMIT, Step};
+use crate::interrupt;
 use crate::terminal;
 use crate::verbose::Shown as _;
 
@@ -64,6 +65,7 @@ pub(super) fn watched(
         .stderr(Stdio::piped())
         .spawn()
         .context("`docker` cannot be started")?;
+    let _guard = interrupt::ends_with_us(&child);
     let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
         bail!("the output of `docker` cannot be read")
     };

@@ -28,10 +28,10 @@ pub(super) fn all(project: &Project) -> Vec<Finding> {
         Err(reason) => findings.push(problem("engine", reason, severity)),
     }
     match &compose {
-        Ok(version) => findings.push(ok("plugin", format!("Compose {version}"))),
+        Ok(version) => findings.push(ok("compose", format!("Compose {version}"))),
         // Without Docker itself, there is nothing to plug it into.
         Err(_) if engine.is_err() => {}
-        Err(reason) => findings.push(problem("plugin", reason, severity)),
+        Err(reason) => findings.push(problem("compose", reason, severity)),
     }
     if let (Ok(engine), Ok(_)) = (&engine, &compose) {
         findings.extend(of_images(images, severity));
@@ -72,11 +72,8 @@ fn of_images(images: anyhow::Result<Vec<Image>>, severity: Severity) -> Vec<Find
     let images = match images {
         Ok(images) => images,
         Err(error) => {
-            return vec![fail(
-                NAME,
-                format!("{error:#}"),
-                "correct docker-compose.yml or .env",
-            )];
+            let finding = format!("Compose cannot read its files: {error:#}");
+            return vec![fail(NAME, finding, "correct what it names")];
         }
     };
     let missing: Vec<String> = images

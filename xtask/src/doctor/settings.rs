@@ -55,13 +55,15 @@ fn unknown(project: &Project, text: &str) -> Vec<Finding> {
     let names: Vec<&str> = known.iter().map(String::as_str).collect();
     let mut findings = Vec::new();
     for line in text.lines().map(str::trim) {
-        if !line.is_empty() && !line.starts_with('#') && !line.contains('=') {
-            findings.push(warn(
-                ".env",
-                format!("`{line}` is no setting: it has no `=`"),
-                "write NAME=value, or `#` in front of it",
-            ));
+        if line.is_empty() || line.starts_with('#') || line.contains('=') {
+            continue;
         }
+        // Compose refuses the whole file for this.
+        findings.push(fail(
+            ".env",
+            format!("`{line}` is no setting: it has no `=`"),
+            "write NAME=value, or `#` in front of it",
+        ));
     }
     for name in settings.names() {
         let is_known = known.contains(name)

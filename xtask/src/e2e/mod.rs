@@ -9,6 +9,7 @@ pub(crate) mod client;
 mod data;
 mod failures;
 mod faults;
+mod looking;
 pub(crate) mod mail;
 mod product;
 mod webhooks;
@@ -46,7 +47,7 @@ struct Run<'a> {
 type Step = fn(&Run) -> Result<String>;
 
 /// The scenario, in order. A step returns what is worth saying about it.
-const STEPS: [(&str, Step); 17] = [
+const STEPS: [(&str, Step); 20] = [
     ("the service names itself and is ready", product::ready),
     ("sign up, read the mail, verify, log in", product::sign_up),
     (
@@ -63,6 +64,9 @@ const STEPS: [(&str, Step); 17] = [
     ("wrong requests get problem documents", product::problems),
     ("answers carry the security headers", product::headers),
     ("the queues can be looked into", product::queues),
+    ("logs are readable, or raw", looking::logs),
+    ("the schema is told and judged", looking::migrations),
+    ("prompts take a pipe and give their code", looking::prompts),
     (
         "an event sent twice is told once, and its delivery seen",
         webhooks::deliveries,

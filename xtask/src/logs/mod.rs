@@ -130,6 +130,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_message_has_lines_that_can_be_read() {
+        let json =
+            r#"{"timestamp":"2025-11-22T10:00:01Z","level":"ERROR","message":"no","error":"a: b"}"#;
+        assert_eq!(
+            readable(&[json.to_owned()]),
+            ["2025-11-22 10:00:01.000 ERROR no", "    a:", "      b"]
+        );
+        assert_eq!(readable(&["plain".to_owned()]), ["plain"]);
+    }
+
+    #[test]
     fn since_is_a_duration_or_a_time() {
         let ago = |text| -since_before(0, text).unwrap() / SECOND;
         assert_eq!(

@@ -68,7 +68,7 @@ fn a_compose_that_is_missing_or_old_is_named_with_the_floor() {
     ] {
         let patient = Patient::with_docker(&format!("'compose version'*) {answer};;"));
         patient
-            .check("plugin")
+            .check("compose")
             .says("warn", finding, "docker-compose-plugin");
         let said = patient.command(&["up", "--docker"]).output().unwrap();
         let said = text(&said.stderr);

@@ -23,7 +23,7 @@ fn lines_of_env_that_mean_nothing_are_told_with_what_was_meant() {
         ("COLOUR=blue", "warn", "nobody reads COLOUR", ".env.example"),
         (
             "API_PORT 8000",
-            "warn",
+            "fail",
             "`API_PORT 8000` is no setting",
             "NAME=value",
         ),

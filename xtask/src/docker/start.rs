@@ -33,8 +33,9 @@ pub(super) struct Crash {
     /// Of its process.
     pub(super) exit_code: i64,
     pub(super) out_of_memory: bool,
-    /// When it was started, for `docker logs --since`.
+    /// When it was started and when it ended, for `docker logs`: soon it is started again.
     pub(super) started: String,
+    pub(super) ended: String,
 }
 
 /// Runs a call that waits for health; when it fails, the error says which service and why.
@@ -178,6 +179,7 @@ impl Watch<'_> {
                     container: event.container,
                     exit_code,
                     started,
+                    ended: event.at,
                 });
             }
         }

@@ -87,7 +87,7 @@ fn words(services: &[&str], infra: bool, limit: u64) -> Vec<String> {
     let limit = limit.to_string();
     let mut words = vec!["up", "--detach", "--wait", "--wait-timeout", &limit];
     if !infra {
-        // `--no-build`: done before. Orphans are the builder after a change from --dev.
+        // `--no-build`: done before. Orphans are the builder after a `dev`.
         words.extend(["--no-build", "--remove-orphans"]);
     }
     words.extend(services);

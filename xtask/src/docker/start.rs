@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::compose::Compose;
-use super::containers::{self, label};
+use super::containers::{self, label, order};
 use super::events::{Event, Events, What};
 use super::failure;
 use crate::board::{Board, LIMIT, Step};
@@ -40,7 +40,7 @@ pub(super) struct Crash {
 
 /// Runs a call that waits for health; when it fails, the error says which service and why.
 pub(super) fn start(compose: &Compose, words: &[&str]) -> Result<()> {
-    watched(compose, words, LIMIT, &mut Board::new())
+    watched(compose, words, LIMIT, &mut Board::in_order(order))
 }
 
 /// As [`start`], within `limit`, and with each service on the board.

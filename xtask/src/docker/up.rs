@@ -142,12 +142,21 @@ fn settle_secrets(
     if fit::are_settled(project, Mode::Docker)? {
         return Ok(());
     }
+    let asks = || fit::permit_settling(project, &fit::misfits(docker)?, yes);
+    let mut runs = before.iter().filter(|one| one.service == "postgres");
+    let is_asked = runs.any(|one| one.state == "running");
+    if is_asked {
+        // Before anything is stopped: what is refused goes on as it is.
+        asks()?;
+    }
     if !before.is_empty() {
         terminal::note("secrets/ and the data may differ: the containers are made anew");
         compose.quietly(&["down"])?;
     }
     start(compose, &["up", "--detach", "--wait", "postgres"])?;
-    fit::permit_settling(project, &fit::misfits(docker)?, yes)?;
+    if !is_asked {
+        asks()?;
+    }
     // As it does when it makes the data, which may have been interrupted half-way.
     for script in ["1-roles.sql", "2-database.sql"] {
         let file = format!("/docker-entrypoint-initdb.d/{script}");

@@ -44,11 +44,17 @@ pub(super) fn find(compose: &Compose, crash: Option<&Crash>) -> Result<Option<Se
     });
     for (container, details) in both {
         let crash = crash_of(&container.id);
-        let seen = crash.map(of_crash).or_else(|| cause(container, details));
+        let is_for_memory = details.killed_for_memory || crash.is_some_and(|one| one.out_of_memory);
+        let seen = match crash {
+            Some(_) if is_for_memory => Some(OUT_OF_MEMORY.to_owned()),
+            Some(crash) => Some(format!("exited with code {} at its start", crash.exit_code)),
+            None => cause(container, details),
+        };
         let Some(cause) = seen else { continue };
-        let since = crash.map_or(&details.started_at, |crash| &crash.started);
-        let last_lines = last_lines(container, since)?;
-        let is_for_memory = crash.map_or(details.killed_for_memory, |crash| crash.out_of_memory);
+        let last_lines = match crash {
+            Some(crash) => last_lines(container, &crash.started, Some(&crash.ended))?,
+            None => last_lines(container, &details.started_at, None)?,
+        };
         return Ok(Some(told(
             container,
             details,
@@ -127,17 +133,6 @@ fn told(
     }
 }
 
-/// What is wrong with one that was seen to end.
-fn of_crash(crash: &Crash) -> String {
-    match crash {
-        Crash {
-            out_of_memory: true,
-            ..
-        } => OUT_OF_MEMORY.to_owned(),
-        Crash { exit_code, .. } => format!("exited with code {exit_code} at its start"),
-    }
-}
-
 /// What is wrong with it, if anything, as the words after its name.
 fn cause(container: &Container, details: &Details) -> Option<String> {
     if !details.error.is_empty() {
@@ -170,10 +165,12 @@ fn cause(container: &Container, details: &Details) -> Option<String> {
     }
 }
 
-/// What it said since a start: before that, it said the same.
-fn last_lines(container: &Container, since: &str) -> Result<Vec<String>> {
+/// What it said since a start, until its end where that is known: before and after, it said the same.
+fn last_lines(container: &Container, since: &str, until: Option<&str>) -> Result<Vec<String>> {
     let output = Command::new("docker")
-        .args(["logs", "--since", since, &container.id])
+        .args(["logs", "--since", since])
+        .args(until.map(|until| ["--until", until]).into_iter().flatten())
+        .arg(&container.id)
         .shown()
         .output()
         .context("`docker` cannot be started")?;

@@ -22,6 +22,9 @@ use crate::watch::{Save, Watch};
 /// The services that are built here, in the order in which they are replaced.
 const SERVICES: [&str; 2] = ["api", "worker"];
 
+/// A wait that is left out of the line when it is shorter.
+const WORTH_TELLING: Duration = Duration::from_millis(100);
+
 /// Options of `dev`.
 #[derive(Args)]
 pub(crate) struct Dev {
@@ -152,9 +155,10 @@ impl Loop<'_> {
             let Some(made) = self.artifacts.new.get(service).copied() else {
                 continue;
             };
+            let begun = Instant::now();
             self.stack.reload(service, &self.artifacts.binaries)?;
             self.artifacts.new.remove(service);
-            terminal::print(&moments.line(service, made, Instant::now()));
+            terminal::print(&moments.line(service, made, begun, Instant::now()));
             is_idle = false;
         }
         if is_idle {
@@ -187,7 +191,7 @@ struct Moments {
 
 impl Moments {
     /// `api     edit to answer 2.4 s (noticed 0.1, compiled 1.3, linked 0.7, ready 0.3)`
-    fn line(&self, service: &str, made: Made, answered: Instant) -> String {
+    fn line(&self, service: &str, made: Made, begun: Instant, answered: Instant) -> String {
         // What an earlier build made only had to wait for this one.
         let linked = made.linked.max(self.noticed);
         let compiled = made.compiled.filter(|at| *at > self.noticed);
@@ -199,7 +203,12 @@ impl Moments {
             ]),
             None => parts.push(("built", linked - self.noticed)),
         }
-        parts.push(("ready", answered - linked));
+        // For the rest of the build, a migration, or the service before it.
+        let waited = begun - linked;
+        if waited >= WORTH_TELLING {
+            parts.push(("waited", waited));
+        }
+        parts.push(("ready", answered - begun));
         let parts: Vec<String> = parts
             .iter()
             .map(|(name, time)| format!("{name} {:.1}", time.as_secs_f64()))
@@ -246,7 +255,7 @@ mod tests {
             linked: after(2100),
         };
         assert_eq!(
-            moments.line("api", made, after(2400)),
+            moments.line("api", made, after(2100), after(2400)),
             "api    edit to answer 2.4 s (noticed 0.1, compiled 1.3, linked 0.7, ready 0.3)"
         );
         let main = Made {
@@ -254,15 +263,15 @@ mod tests {
             linked: after(800),
         };
         assert_eq!(
-            moments.line("worker", main, after(1000)),
-            "worker edit to answer 1.0 s (noticed 0.1, built 0.7, ready 0.2)"
+            moments.line("worker", main, after(1800), after(2000)),
+            "worker edit to answer 2.0 s (noticed 0.1, built 0.7, waited 1.0, ready 0.2)"
         );
         let before = Made {
             compiled: Some(saved),
             linked: saved,
         };
         assert_eq!(
-            moments.line("api", before, after(500)),
+            moments.line("api", before, after(100), after(500)),
             "api    edit to answer 0.5 s (noticed 0.1, built 0.0, ready 0.4)"
         );
     }

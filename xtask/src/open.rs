@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::project::Project;
 use crate::stack::{self, Link};
@@ -28,6 +28,9 @@ pub(crate) fn run(project: &Project, word: Option<&str>) -> Result<()> {
 }
 
 fn find<'a>(links: &'a [Link], word: &str) -> Result<&'a Link> {
+    if links.is_empty() {
+        bail!("nothing runs here that has an address\n  next: start it with `cargo xtask up`");
+    }
     links
         .iter()
         .find(|link| link.word == word)

@@ -86,7 +86,8 @@ pub(crate) struct LogOptions {
     pub(crate) services: Vec<String>,
 }
 
-/// Something that happens to a service: what `e2e` proves the stack against.
+/// Something that happens to a service: what `e2e` proves the stack against, and how `db restore`
+/// takes services away from the database for a moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// SIGKILL, with nothing said before. Its supervisor may start it again by itself.

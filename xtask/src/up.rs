@@ -106,7 +106,9 @@ pub(crate) fn start<'a>(
 pub(crate) fn takes_down(project: &Project, mode: Mode) -> Guard {
     let root = project.root().to_owned();
     interrupt::guard(move || {
-        terminal::note("\ninterrupted: stopping what was started; data is kept");
+        terminal::note(
+            "\ninterrupted: stopping what was started; data is kept (Ctrl-C again leaves it as it is)",
+        );
         let down = Project::at(&root).and_then(|project| stack::of(mode, &project)?.down(false));
         if let Err(error) = down {
             terminal::warn(&format!(

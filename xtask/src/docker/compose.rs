@@ -74,8 +74,8 @@ impl Compose {
             arguments.extend(["--file".to_owned(), file("docker-compose.dev.yml")]);
         }
         arguments.extend(words.iter().take(1).map(|&word| word.to_owned()));
-        if words.first() == Some(&"up") {
-            for (service, count) in &self.scale {
+        if let Some((&"up", rest)) = words.split_first() {
+            for (service, count) in self.scale.iter().filter(|(name, _)| is_meant(name, rest)) {
                 arguments.extend(["--scale".to_owned(), format!("{service}={count}")]);
             }
         }
@@ -138,6 +138,17 @@ impl Compose {
     }
 }
 
+/// Whether an `up` with these words is about this service too; Compose refuses a number for others.
+fn is_meant(service: &str, words: &[&str]) -> bool {
+    let is_number = |word: &str| word.bytes().all(|byte| byte.is_ascii_digit());
+    let mut named = words
+        .iter()
+        .filter(|word| !word.starts_with('-') && !is_number(word));
+    let names_any = named.clone().next().is_some();
+    // What the proxy stands before comes with it.
+    !names_any || named.any(|word| *word == service || (*word == "proxy" && service == "api"))
+}
+
 /// `docker compose version --short`, which needs neither a project nor an engine.
 pub(crate) fn version() -> Command {
     let mut command = Command::new("docker");
@@ -175,7 +186,13 @@ mod tests {
         let compose = Compose::new(Path::new("/shop"), "shop", false).with_scale(scale);
         let up = compose.arguments(&["up", "--detach", "worker"]).join(" ");
         assert!(up.ends_with("up --scale worker=3 --detach worker"), "{up}");
-        assert!(!compose.arguments(&["ps"]).join(" ").contains("scale"));
+        let all = compose
+            .arguments(&["up", "--wait-timeout", "180"])
+            .join(" ");
+        assert!(all.contains("--scale worker=3"), "{all}");
+        for others in [&["ps"][..], &["up", "--wait", "postgres"]] {
+            assert!(!compose.arguments(others).join(" ").contains("scale"));
+        }
         assert!(compose.is_scaled("worker") && !compose.is_scaled("api"));
     }
 

@@ -107,16 +107,23 @@ pub(super) fn list(compose: &Compose) -> Result<Vec<Container>> {
     let text = compose.read(&["ps", "--all", "--format", "json"])?;
     let mut containers = parse(&text)?;
     containers.sort_by_cached_key(|one| (order(&one.service), one.service.clone(), one.number));
+    let services: Vec<String> = containers.iter().map(|one| one.service.clone()).collect();
     for container in &mut containers {
-        let is_scaled = compose.is_scaled(&container.service);
+        // By hand, Compose can start more of them than we know of.
+        let count = services
+            .iter()
+            .filter(|name| **name == container.service)
+            .count();
+        let is_scaled = count > 1 || compose.is_scaled(&container.service);
         container.name = label(&container.service, container.number, is_scaled);
     }
     Ok(containers)
 }
 
-/// How people know a container: by its service, and a number where that has several.
+/// How people know a container: by its service, and a number where that has several. The only one
+/// that is left of several may be the second.
 pub(super) fn label(service: &str, number: u32, is_scaled: bool) -> String {
-    if is_scaled || number > 1 {
+    if is_scaled {
         format!("{service}-{number}")
     } else {
         service.to_owned()
@@ -304,7 +311,7 @@ mod tests {
 
     #[test]
     fn containers_of_one_service_have_a_number() {
-        assert_eq!(label("worker", 1, false), "worker");
+        assert_eq!(label("worker", 2, false), "worker");
         assert_eq!(label("worker", 1, true), "worker-1");
         let third = r#"{"ID":"d4","Name":"shop-1a2b3c-worker-3","Service":"worker"}"#;
         assert_eq!(parse(third).unwrap()[0].number, 3);

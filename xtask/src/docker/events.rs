@@ -8,6 +8,9 @@ use std::thread;
 use anyhow::{Context, Result};
 use serde_json::Value;
 
+use crate::interrupt::{self, Guard};
+use crate::verbose::Shown as _;
+
 /// Something that happened to a container.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Event {
@@ -32,35 +35,24 @@ pub(super) enum What {
     Ended(i64),
 }
 
-/// The stream of events, from now on.
+/// The stream of events, from now on, to be asked for.
 pub(super) struct Events {
-    docker: Child,
+    _listener: Listener,
     receiver: Receiver<Event>,
 }
 
 impl Events {
     /// Begins to listen for the containers of a Compose project.
     pub(super) fn of(project: &str) -> Result<Self> {
-        let mut docker = Command::new("docker")
-            .args(arguments(project))
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .context("`docker` cannot be started")?;
         let (sender, receiver) = mpsc::channel();
-        if let Some(stdout) = docker.stdout.take() {
-            thread::spawn(move || {
-                let lines = BufReader::new(stdout).lines().map_while(Result::ok);
-                // Ends with the stream, or when nobody listens any more.
-                for event in lines.filter_map(|line| parse(&line)) {
-                    if sender.send(event).is_err() {
-                        return;
-                    }
-                }
-            });
-        }
-        Ok(Self { docker, receiver })
+        let send = move |event| match event {
+            Some(event) => sender.send(event).is_ok(),
+            None => false,
+        };
+        Ok(Self {
+            _listener: Listener::of(project, send)?,
+            receiver,
+        })
     }
 
     /// What has come since the last call.
@@ -69,7 +61,47 @@ impl Events {
     }
 }
 
-impl Drop for Events {
+/// The `docker events` behind a stream; without it, nothing more comes.
+pub(super) struct Listener {
+    docker: Child,
+    _guard: Guard,
+}
+
+impl Listener {
+    /// Hands each event over as it comes, and None at the end of the stream, until `to` says that
+    /// it wants no more.
+    pub(super) fn of(
+        project: &str,
+        mut to: impl FnMut(Option<Event>) -> bool + Send + 'static,
+    ) -> Result<Self> {
+        let mut docker = Command::new("docker")
+            .args(arguments(project))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .shown()
+            .spawn()
+            .context("`docker` cannot be started")?;
+        let guard = interrupt::ends_with_us(&docker);
+        if let Some(stdout) = docker.stdout.take() {
+            thread::spawn(move || {
+                let lines = BufReader::new(stdout).lines().map_while(Result::ok);
+                for event in lines.filter_map(|line| parse(&line)) {
+                    if !to(Some(event)) {
+                        return;
+                    }
+                }
+                to(None);
+            });
+        }
+        Ok(Self {
+            docker,
+            _guard: guard,
+        })
+    }
+}
+
+impl Drop for Listener {
     fn drop(&mut self) {
         // It ends by nothing else.
         let _ = self.docker.kill();

@@ -10,6 +10,7 @@ use super::containers::{self, Container, Details, order};
 use super::start::Crash;
 use crate::diagnosis;
 use crate::logs;
+use crate::ports;
 use crate::stack::{Mode, ServiceFailure};
 use crate::verbose::Shown as _;
 
@@ -43,11 +44,17 @@ pub(super) fn find(compose: &Compose, crash: Option<&Crash>) -> Result<Option<Se
     });
     for (container, details) in both {
         let crash = crash_of(&container.id);
-        let seen = crash.map(of_crash).or_else(|| cause(container, details));
+        let is_for_memory = details.killed_for_memory || crash.is_some_and(|one| one.out_of_memory);
+        let seen = match crash {
+            Some(_) if is_for_memory => Some(OUT_OF_MEMORY.to_owned()),
+            Some(crash) => Some(format!("exited with code {} at its start", crash.exit_code)),
+            None => cause(container, details),
+        };
         let Some(cause) = seen else { continue };
-        let since = crash.map_or(&details.started_at, |crash| &crash.started);
-        let last_lines = last_lines(container, since)?;
-        let is_for_memory = crash.map_or(details.killed_for_memory, |crash| crash.out_of_memory);
+        let last_lines = match crash {
+            Some(crash) => last_lines(container, &crash.started, Some(&crash.ended))?,
+            None => last_lines(container, &details.started_at, None)?,
+        };
         return Ok(Some(told(
             container,
             details,
@@ -126,21 +133,10 @@ fn told(
     }
 }
 
-/// What is wrong with one that was seen to end.
-fn of_crash(crash: &Crash) -> String {
-    match crash {
-        Crash {
-            out_of_memory: true,
-            ..
-        } => OUT_OF_MEMORY.to_owned(),
-        Crash { exit_code, .. } => format!("exited with code {exit_code} at its start"),
-    }
-}
-
 /// What is wrong with it, if anything, as the words after its name.
 fn cause(container: &Container, details: &Details) -> Option<String> {
     if !details.error.is_empty() {
-        return Some(format!("was not started: {}", details.error));
+        return Some(not_started(&details.error));
     }
     if details.killed_for_memory {
         return Some(OUT_OF_MEMORY.to_owned());
@@ -169,10 +165,12 @@ fn cause(container: &Container, details: &Details) -> Option<String> {
     }
 }
 
-/// What it said since a start: before that, it said the same.
-fn last_lines(container: &Container, since: &str) -> Result<Vec<String>> {
+/// What it said since a start, until its end where that is known: before and after, it said the same.
+fn last_lines(container: &Container, since: &str, until: Option<&str>) -> Result<Vec<String>> {
     let output = Command::new("docker")
-        .args(["logs", "--since", since, &container.id])
+        .args(["logs", "--since", since])
+        .args(until.map(|until| ["--until", until]).into_iter().flatten())
+        .arg(&container.id)
         .shown()
         .output()
         .context("`docker` cannot be started")?;
@@ -188,10 +186,28 @@ fn last_lines(container: &Container, since: &str) -> Result<Vec<String>> {
     Ok(lines.split_off(lines.len().saturating_sub(LINES)))
 }
 
+/// The engine's words about a container that it could not start, in ours where they are known.
+fn not_started(error: &str) -> String {
+    if !is_about_port(error) {
+        return format!("was not started: {error}");
+    }
+    let words = error.split([' ', ':']).map(str::parse::<u16>);
+    // The last number that is a port: addresses come before it.
+    match words.flatten().last() {
+        Some(port) => format!(
+            "was not started: port {port} is taken by {} since a moment ago",
+            ports::holder_in_words(port)
+        ),
+        None => "was not started: its port is taken since a moment ago".to_owned(),
+    }
+}
+
+fn is_about_port(error: &str) -> bool {
+    error.contains("port is already allocated") || error.contains("address already in use")
+}
+
 fn next_step(service: &str, details: &Details, is_for_memory: bool) -> String {
-    if details.error.contains("port is already allocated")
-        || details.error.contains("address already in use")
-    {
+    if is_about_port(&details.error) {
         return "run `cargo xtask up` again: it takes another port".to_owned();
     }
     if is_for_memory {
@@ -216,6 +232,24 @@ mod tests {
 
     fn details(state: &serde_json::Value, restarts: u32) -> Details {
         Details::from_json(&serde_json::json!({"RestartCount": restarts, "State": state}))
+    }
+
+    #[test]
+    fn a_port_that_was_taken_meanwhile_is_told_without_the_engine() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let said = not_started(&format!(
+            "driver failed programming external connectivity on endpoint shop-api-1 (26aa4): \
+             Bind for 127.0.0.1:{port} failed: port is already allocated"
+        ));
+        assert!(
+            said.starts_with(&format!("was not started: port {port} is taken by `")),
+            "{said}"
+        );
+        assert_eq!(
+            not_started("no such device"),
+            "was not started: no such device"
+        );
     }
 
     #[test]

@@ -11,9 +11,9 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 
 use anyhow::{Context, Result, bail};
-use serde_json::Value;
 
 use super::Docker;
+use super::events::{Listener, What};
 use crate::clock::{self, Nanos, SECOND};
 use crate::interrupt::{self, Guard};
 use crate::logs::View;
@@ -60,7 +60,7 @@ pub(super) fn show(docker: &Docker, options: &LogOptions, view: &mut View) -> Re
     let (sender, news) = mpsc::channel();
     let events = options
         .follow
-        .then(|| Events::start(docker.project, &sender))
+        .then(|| listen(docker.project, &sender))
         .transpose()?;
     let mut sources = list(docker.project)?;
     check(docker, &sources, &options.services)?;
@@ -203,48 +203,19 @@ fn send_lines(source: &Source, pipe: impl Read, to: &Sender<News>) {
     }
 }
 
-/// The engine's news of starts in this project.
-struct Events {
-    child: Child,
-    _guard: Guard,
-}
-
-impl Events {
-    fn start(project: &Project, sender: &Sender<News>) -> Result<Self> {
-        let mut child = Command::new("docker")
-            .args(["events", "--format", "{{json .}}"])
-            .args(["--filter", "type=container", "--filter", "event=start"])
-            .args(["--filter", &label(project)])
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .shown()
-            .spawn()
-            .context("`docker` cannot be started")?;
-        let pipe = child.stdout.take().context("its output cannot be read")?;
-        let to = sender.clone();
-        thread::spawn(move || {
-            for line in BufReader::new(pipe).lines().map_while(Result::ok) {
-                let started = serde_json::from_str(&line).ok().as_ref().and_then(of_event);
-                if let Some(source) = started {
-                    let _ = to.send(News::Started(source));
-                }
+/// Tells of every start in this project, and of the end of all news.
+fn listen(project: &Project, sender: &Sender<News>) -> Result<Listener> {
+    let to = sender.clone();
+    Listener::of(project.name(), move |event| {
+        let news = match event {
+            Some(event) if event.what == What::Started => {
+                News::Started(Source::new(&event.container, &event.service, event.number))
             }
-            let _ = to.send(News::Over);
-        });
-        let guard = interrupt::ends_with_us(&child);
-        Ok(Self {
-            child,
-            _guard: guard,
-        })
-    }
-}
-
-impl Drop for Events {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+            Some(_) => return true,
+            None => News::Over,
+        };
+        to.send(news).is_ok()
+    })
 }
 
 fn label(project: &Project) -> String {
@@ -272,34 +243,26 @@ fn list(project: &Project) -> Result<Vec<Source>> {
     Ok(sources)
 }
 
+/// None for what `docker compose run` makes: it speaks to its own terminal.
 fn of_row(row: &str) -> Option<Source> {
     let mut words = row.split(' ');
-    let id = words.next()?;
-    source(id, words.next()?, words.next()?, words.next()?)
+    let (id, service) = (words.next()?, words.next()?);
+    let number = words.next()?.parse().unwrap_or(1);
+    (words.next()? != "True").then(|| Source::new(id, service, number))
 }
 
-fn of_event(event: &Value) -> Option<Source> {
-    let labels = &event["Actor"]["Attributes"];
-    let label = |name: &str| labels[format!("com.docker.compose.{name}")].as_str();
-    source(
-        event["Actor"]["ID"].as_str()?,
-        label("service")?,
-        label("container-number").unwrap_or("1"),
-        label("oneoff").unwrap_or("False"),
-    )
-}
-
-/// None for what `docker compose run` makes: it speaks to its own terminal.
-fn source(id: &str, service: &str, number: &str, one_off: &str) -> Option<Source> {
-    let name = match number {
-        "1" | "" => service.to_owned(),
-        number => format!("{service}-{number}"),
-    };
-    (one_off != "True").then(|| Source {
-        id: id.to_owned(),
-        service: service.to_owned(),
-        name,
-    })
+impl Source {
+    fn new(id: &str, service: &str, number: u32) -> Self {
+        let name = match number {
+            1 => service.to_owned(),
+            number => format!("{service}-{number}"),
+        };
+        Self {
+            id: id.to_owned(),
+            service: service.to_owned(),
+            name,
+        }
+    }
 }
 
 fn is_wanted(source: &Source, services: &[String]) -> bool {
@@ -369,7 +332,7 @@ mod tests {
     use super::*;
 
     fn worker() -> Source {
-        source("c0ffee", "worker", "2", "False").unwrap()
+        Source::new("c0ffee", "worker", 2)
     }
 
     #[test]
@@ -378,11 +341,6 @@ mod tests {
         assert_eq!(of_row("c0ffee worker 2 False"), Some(worker()));
         assert_eq!(of_row("c0ffee api 1 False").unwrap().name, "api");
         assert_eq!(of_row("c0ffee migrate 1 True"), None);
-        let event = serde_json::json!({"Actor": {"ID": "c0ffee", "Attributes": {
-            "com.docker.compose.service": "worker", "com.docker.compose.container-number": "2",
-            "com.docker.compose.oneoff": "False",
-        }}});
-        assert_eq!(of_event(&event), Some(worker()));
     }
 
     #[test]

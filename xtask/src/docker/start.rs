@@ -16,6 +16,7 @@ use super::containers::{self, label};
 use super::events::{Event, Events, What};
 use super::failure;
 use crate::board::{Board, LIMIT, Step};
+use crate::interrupt;
 use crate::terminal;
 use crate::verbose::Shown as _;
 
@@ -32,8 +33,9 @@ pub(super) struct Crash {
     /// Of its process.
     pub(super) exit_code: i64,
     pub(super) out_of_memory: bool,
-    /// When it was started, for `docker logs --since`.
+    /// When it was started and when it ended, for `docker logs`: soon it is started again.
     pub(super) started: String,
+    pub(super) ended: String,
 }
 
 /// Runs a call that waits for health; when it fails, the error says which service and why.
@@ -63,6 +65,7 @@ pub(super) fn watched(
         .stderr(Stdio::piped())
         .spawn()
         .context("`docker` cannot be started")?;
+    let _guard = interrupt::ends_with_us(&child);
     let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
         bail!("the output of `docker` cannot be read")
     };
@@ -176,6 +179,7 @@ impl Watch<'_> {
                     container: event.container,
                     exit_code,
                     started,
+                    ended: event.at,
                 });
             }
         }

@@ -48,7 +48,14 @@ pub(super) fn run(docker: &Docker, options: &UpOptions) -> Result<Vec<ServiceSta
     // Anew: it carries the ports.
     let compose = docker.compose()?;
     if options.infra {
-        remove_left_out(&compose, &before)?;
+        // They hold the ports of what the developer is about to start.
+        remove(&compose, &before, infra::is_left_out)?;
+    }
+    if options.dev {
+        // Compose would leave them alone, and they run an older binary for all that is known.
+        remove(&compose, &before, |service| {
+            matches!(service, "api" | "worker")
+        })?;
     }
     settle_secrets(docker, &compose, &before, options.yes)?;
 
@@ -70,17 +77,6 @@ pub(super) fn run(docker: &Docker, options: &UpOptions) -> Result<Vec<ServiceSta
             watched(&compose, &words, limit, &mut Board::new())?;
         }
         outcome => outcome?,
-    }
-    if options.dev {
-        // What ran before and was left alone runs an older binary, for all that is known.
-        for container in before
-            .iter()
-            .filter(|container| container.state == "running")
-        {
-            if ["api", "worker"].contains(&container.service.as_str()) {
-                reload::reload(docker, &container.service)?;
-            }
-        }
     }
     states(&compose, &began)
 }
@@ -116,12 +112,11 @@ fn require_known(compose: &Compose, services: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Takes away what an earlier `up` without --infra has left: it holds the ports of what the
-/// developer is about to start.
-fn remove_left_out(compose: &Compose, before: &[Container]) -> Result<()> {
+/// Takes away the containers of some services that an earlier start has left.
+fn remove(compose: &Compose, before: &[Container], which: impl Fn(&str) -> bool) -> Result<()> {
     let names = before.iter().map(|container| container.service.as_str());
     let mut words = vec!["rm", "--stop", "--force"];
-    words.extend(names.filter(|name| infra::is_left_out(name)));
+    words.extend(names.filter(|name| which(name)));
     if words.len() > 3 {
         compose.quietly(&words)?;
     }
@@ -142,12 +137,21 @@ fn settle_secrets(
     if fit::are_settled(project, Mode::Docker)? {
         return Ok(());
     }
+    let asks = || fit::permit_settling(project, &fit::misfits(docker)?, yes);
+    let mut runs = before.iter().filter(|one| one.service == "postgres");
+    let is_asked = runs.any(|one| one.state == "running");
+    if is_asked {
+        // Before anything is stopped: what is refused goes on as it is.
+        asks()?;
+    }
     if !before.is_empty() {
         terminal::note("secrets/ and the data may differ: the containers are made anew");
         compose.quietly(&["down"])?;
     }
     start(compose, &["up", "--detach", "--wait", "postgres"])?;
-    fit::permit_settling(project, &fit::misfits(docker)?, yes)?;
+    if !is_asked {
+        asks()?;
+    }
     // As it does when it makes the data, which may have been interrupted half-way.
     for script in ["1-roles.sql", "2-database.sql"] {
         let file = format!("/docker-entrypoint-initdb.d/{script}");

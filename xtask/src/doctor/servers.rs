@@ -1,6 +1,6 @@
 //! What native mode needs of this machine, and what it has left.
 
-use super::finding::{Finding, ok, warn};
+use super::finding::{Finding, fail, ok, warn};
 use super::fix::Fix;
 use crate::native;
 use crate::project::Project;
@@ -8,14 +8,15 @@ use crate::project::Project;
 /// All of them.
 pub(super) fn all(project: &Project) -> Vec<Finding> {
     let mut findings = vec![servers()];
+    findings.extend(version_of_data(project));
     findings.extend(leftovers(project));
     findings.extend(copied(project));
     findings
 }
 
 /// Servers that are missing are installed by `up`, and what was left is stopped by it.
-pub(super) fn before_up(_: &Project) -> Vec<Finding> {
-    Vec::new()
+pub(super) fn before_up(project: &Project) -> Vec<Finding> {
+    version_of_data(project).into_iter().collect()
 }
 
 fn servers() -> Finding {
@@ -37,6 +38,19 @@ fn servers() -> Finding {
     };
     let remedy = "`cargo xtask up --native` installs what is missing, after asking";
     warn(NAME, finding, remedy).fixed_by(Fix::Servers)
+}
+
+/// Data that no Postgres of this machine can read, as after an upgrade of the system.
+fn version_of_data(project: &Project) -> Option<Finding> {
+    let major = native::version_without_server(project)?;
+    Some(fail(
+        "data",
+        format!("the native data was made by Postgres {major}, and no such server is here"),
+        format!(
+            "install Postgres {major} and `cargo xtask db backup`; or begin with an empty \
+             database: `cargo xtask down --volumes`"
+        ),
+    ))
 }
 
 /// What a killed supervisor left.

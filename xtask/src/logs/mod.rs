@@ -92,7 +92,8 @@ pub(crate) fn readable(lines: &[String]) -> Vec<String> {
             _ => vec![line.clone()],
         }
     };
-    lines.iter().flat_map(readable).collect()
+    let has_words = |line: &&String| !line.trim().is_empty();
+    lines.iter().filter(has_words).flat_map(readable).collect()
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

@@ -78,6 +78,14 @@ pub(crate) fn found_servers() -> (Option<String>, Option<String>) {
     (postgres, redis)
 }
 
+/// The major version of Postgres that made the data, when no server of it is here.
+pub(crate) fn version_without_server(project: &Project) -> Option<u32> {
+    let major = Native::new(project).version_of_data()?;
+    // Without any, they are installed first, and then it is seen what came.
+    servers::postgres(None)?;
+    servers::postgres(Some(major)).is_none().then_some(major)
+}
+
 /// What a killed supervisor left running, as `postgres (pid 12)`. None while a supervisor lives, or
 /// when the last one ended in order.
 pub(crate) fn leftovers(project: &Project) -> Option<Vec<String>> {

@@ -139,6 +139,52 @@ fn a_service_that_cannot_start_is_named_with_its_last_words() {
 }
 
 #[test]
+fn a_part_comes_up_is_waited_for_and_has_an_address() {
+    let Some(checkout) = Checkout::with_servers() else {
+        return;
+    };
+    let said = checkout.refused(&["up", "--native", "radish"]);
+    assert!(said.contains("one of postgres, redis, migrate"), "{said}");
+    let page = checkout.ok(&["up", "--native", "redis", "--wait-timeout", "60"]);
+    assert!(
+        page.contains("redis") && !page.contains("postgres"),
+        "{page}"
+    );
+
+    checkout.ok(&["wait", "redis"]);
+    let address = checkout.service("redis")["address"].clone();
+    let opened = checkout.ok(&["open", "redis"]);
+    assert_eq!(opened.trim_end(), address.as_str().unwrap());
+    let said = checkout.refused(&["open", "docs"]);
+    assert!(
+        said.contains("next: take one of") && said.contains("redis"),
+        "{said}"
+    );
+
+    // One that cannot come back is not waited for longer than was said.
+    let config = checkout.root.join(".slipway/native/redis.conf");
+    fs::write(&config, "no-such-directive yes\n").unwrap();
+    kill(checkout.pid("redis").unwrap());
+    eventually("redis is down", || {
+        checkout.service("redis")["state"] != "running"
+    });
+    let said = checkout.refused(&["wait", "--timeout", "1"]);
+    assert!(said.contains("not healthy after 1 s: redis"), "{said}");
+    assert!(said.contains("cargo xtask logs redis"), "{said}");
+}
+
+#[test]
+fn a_number_of_processes_is_refused_where_it_makes_no_sense() {
+    let checkout = Checkout::new();
+    for (scale, part) in [("postgres=2", "keeps data"), ("api=2", "share one port")] {
+        let said = checkout.refused(&["up", "--native", "--scale", scale]);
+        assert!(said.contains(part) && said.contains("next: "), "{said}");
+    }
+    let output = checkout.run(&["up", "--scale", "worker"]);
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
 fn no_secret_is_in_a_process_list_or_an_environment() {
     let Some(checkout) = Checkout::with_servers() else {
         return;

@@ -57,8 +57,7 @@ pub(super) fn full_disk(run: &Run) -> Result<String> {
                  o: \"size=16m,uid=999,gid=999,mode=0700\" } }\n";
     scratch.edit("volumes:", "postgres-data:\n", small)?;
     scratch.say(&UP)?.failed(&[
-        "error: postgres exit",
-        "code 1",
+        "error: postgres exited with code 1 at its start: the disk is full",
         "No space left on device",
         "make room",
     ])?;

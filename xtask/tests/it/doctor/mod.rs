@@ -259,3 +259,27 @@ fn what_a_killed_supervisor_left_is_told_and_stopped() {
     assert!(fix(&checkout).contains("stopped what the killed supervisor had left"));
     eventually("all processes are gone", || checkout.processes().is_empty());
 }
+
+#[test]
+fn data_of_a_postgres_that_is_not_here_are_told_before_a_start() {
+    let Some(checkout) = Checkout::with_servers() else {
+        return;
+    };
+    checkout.ok(&["up", "--native", "--infra"]);
+    checkout.ok(&["down"]);
+    let version = checkout.root.join(".slipway/data/postgres/PG_VERSION");
+    let Ok(before) = fs::read_to_string(&version) else {
+        eprintln!("not tested: the data lie elsewhere, where their user can get in");
+        return;
+    };
+    fs::write(&version, "99\n").unwrap();
+    let made_by = "the native data was made by Postgres 99";
+    check(&checkout, "data").says("fail", made_by, "install Postgres 99");
+    let said = checkout.refused(&["up", "--native", "--infra"]);
+    assert!(
+        said.contains("error: data: ") && said.contains(made_by),
+        "{said}"
+    );
+    fs::write(&version, before).unwrap();
+    checkout.ok(&["up", "--native", "--infra"]);
+}

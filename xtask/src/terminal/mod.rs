@@ -75,7 +75,9 @@ pub(crate) fn note(text: &str) {
 
 /// The last line before the process ends; what others still have to say is not shown.
 pub(crate) fn farewell(text: &str) {
-    live::instead(|| eprintln!("{text}"));
+    // Over the `^C` that the terminal has written.
+    let begin = if live::is_live() { "\r" } else { "" };
+    live::instead(|| eprintln!("{begin}{text}"));
 }
 
 /// Standard output, for who writes whole lines by himself: they go above what is rewritten.

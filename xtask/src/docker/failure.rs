@@ -10,6 +10,7 @@ use super::containers::{self, Container, Details, order};
 use super::start::Crash;
 use crate::diagnosis;
 use crate::logs;
+use crate::ports;
 use crate::stack::{Mode, ServiceFailure};
 use crate::verbose::Shown as _;
 
@@ -135,7 +136,7 @@ fn told(
 /// What is wrong with it, if anything, as the words after its name.
 fn cause(container: &Container, details: &Details) -> Option<String> {
     if !details.error.is_empty() {
-        return Some(format!("was not started: {}", details.error));
+        return Some(not_started(&details.error));
     }
     if details.killed_for_memory {
         return Some(OUT_OF_MEMORY.to_owned());
@@ -185,10 +186,28 @@ fn last_lines(container: &Container, since: &str, until: Option<&str>) -> Result
     Ok(lines.split_off(lines.len().saturating_sub(LINES)))
 }
 
+/// The engine's words about a container that it could not start, in ours where they are known.
+fn not_started(error: &str) -> String {
+    if !is_about_port(error) {
+        return format!("was not started: {error}");
+    }
+    let words = error.split([' ', ':']).map(str::parse::<u16>);
+    // The last number that is a port: addresses come before it.
+    match words.flatten().last() {
+        Some(port) => format!(
+            "was not started: port {port} is taken by {} since a moment ago",
+            ports::holder_in_words(port)
+        ),
+        None => "was not started: its port is taken since a moment ago".to_owned(),
+    }
+}
+
+fn is_about_port(error: &str) -> bool {
+    error.contains("port is already allocated") || error.contains("address already in use")
+}
+
 fn next_step(service: &str, details: &Details, is_for_memory: bool) -> String {
-    if details.error.contains("port is already allocated")
-        || details.error.contains("address already in use")
-    {
+    if is_about_port(&details.error) {
         return "run `cargo xtask up` again: it takes another port".to_owned();
     }
     if is_for_memory {
@@ -213,6 +232,24 @@ mod tests {
 
     fn details(state: &serde_json::Value, restarts: u32) -> Details {
         Details::from_json(&serde_json::json!({"RestartCount": restarts, "State": state}))
+    }
+
+    #[test]
+    fn a_port_that_was_taken_meanwhile_is_told_without_the_engine() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let said = not_started(&format!(
+            "driver failed programming external connectivity on endpoint shop-api-1 (26aa4): \
+             Bind for 127.0.0.1:{port} failed: port is already allocated"
+        ));
+        assert!(
+            said.starts_with(&format!("was not started: port {port} is taken by `")),
+            "{said}"
+        );
+        assert_eq!(
+            not_started("no such device"),
+            "was not started: no such device"
+        );
     }
 
     #[test]

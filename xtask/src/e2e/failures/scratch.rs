@@ -45,11 +45,18 @@ impl Scratch {
         let mut command = Command::new(std::env::current_exe()?);
         command
             .args(words)
-            // What the stack's own checkout was told is not for this one.
-            .env_remove("COMPOSE_PROJECT_NAME")
-            .env_remove("SLIPWAY_IMAGE")
             .env("CARGO_MANIFEST_DIR", self.root.join("xtask"))
             .current_dir(&self.root);
+        // What the stack's own checkout was told is not for this one.
+        for name in [
+            "API_PORT",
+            "COMPOSE_PROFILES",
+            "COMPOSE_PROJECT_NAME",
+            "POSTGRES_IMAGE",
+            "SLIPWAY_IMAGE",
+        ] {
+            command.env_remove(name);
+        }
         Ok(command)
     }
 

@@ -39,9 +39,11 @@ impl Step {
     }
 }
 
-/// The services that start together, in the order in which they were named first.
+/// The services that start together.
 pub(crate) struct Board {
     rows: Vec<Row>,
+    /// Where a service stands among the others.
+    order: fn(&str) -> usize,
     live: Live,
 }
 
@@ -52,10 +54,16 @@ struct Row {
 }
 
 impl Board {
-    /// An empty one.
+    /// An empty one; services stand in the order in which they are named first.
     pub(crate) fn new() -> Self {
+        Self::in_order(|_| 0)
+    }
+
+    /// An empty one whose services stand in this order, whichever is named first.
+    pub(crate) fn in_order(order: fn(&str) -> usize) -> Self {
         Self {
             rows: Vec::new(),
+            order,
             live: Live::new(),
         }
     }
@@ -66,6 +74,7 @@ impl Board {
             let since = Instant::now();
             let name = name.to_owned();
             self.rows.push(Row { name, step, since });
+            self.rows.sort_by_key(|row| (self.order)(&row.name));
         }
     }
 
@@ -145,6 +154,16 @@ mod tests {
             "  redis            healthy    2.0 s"
         );
         assert_eq!(board.line(&board.rows[1]), "  a-long-service   waits");
+    }
+
+    #[test]
+    fn services_stand_in_their_order() {
+        let mut board = Board::in_order(|name| usize::from(name == "api"));
+        for name in ["api", "redis", "postgres"] {
+            board.set(name, Step::Waits);
+        }
+        let names: Vec<&str> = board.rows.iter().map(|row| row.name.as_str()).collect();
+        assert_eq!(names, ["redis", "postgres", "api"]);
     }
 
     #[test]

@@ -137,7 +137,7 @@ fn check_name(project: &Project, name: &str) -> Result<()> {
 }
 
 /// A stack's data is in a database of the old name, with roles of the old name: the renamed stack
-/// would not find it.
+/// would not find it, and could not restore a backup of it.
 fn no_data(project: &Project) -> Result<()> {
     let Some(mode) = project.mode() else {
         return Ok(());
@@ -150,8 +150,9 @@ fn no_data(project: &Project) -> Result<()> {
         "the stack of this checkout has left its data"
     };
     bail!(
-        "{what} in a database called `{NAME}`, which the renamed one would not find\n  \
-         next: cargo xtask db backup if it is worth something, then cargo xtask down --volumes"
+        "{what} in a database called `{NAME}`, which the renamed one would not find; backups name \
+         its roles, and cannot be restored there\n  \
+         next: cargo xtask down --volumes, if nothing in it has to be kept"
     );
 }
 

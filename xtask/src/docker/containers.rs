@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::compose::Compose;
 use super::ports;
 use crate::project::Project;
-use crate::stack::ServiceState;
+use crate::stack::{ServiceState, service_of};
 use crate::verbose::Shown as _;
 
 /// One container of the project.
@@ -137,7 +137,7 @@ pub(super) fn order(service: &str) -> usize {
     ];
     ORDER
         .iter()
-        .position(|name| *name == service)
+        .position(|name| *name == service_of(service))
         .unwrap_or(ORDER.len())
 }
 

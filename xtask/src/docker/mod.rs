@@ -25,6 +25,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 
 use self::compose::Compose;
+use self::containers::order;
 use self::ports::PORTS;
 use self::programs::{cargo_run, lacks, replace};
 use crate::board::{Board, LIMIT};
@@ -144,7 +145,7 @@ impl<'a> Docker<'a> {
             "--no-recreate",
         ];
         words.extend(services);
-        let mut board = Board::new();
+        let mut board = Board::in_order(order);
         start::watched(&self.compose()?, &words, LIMIT, &mut board)?;
         board.keep();
         Ok(())

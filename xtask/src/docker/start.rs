@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::compose::Compose;
-use super::containers::{self, label};
+use super::containers::{self, label, order};
 use super::events::{Event, Events, What};
 use super::failure;
 use crate::board::{Board, LIMIT, Step};
@@ -40,7 +40,7 @@ pub(super) struct Crash {
 
 /// Runs a call that waits for health; when it fails, the error says which service and why.
 pub(super) fn start(compose: &Compose, words: &[&str]) -> Result<()> {
-    watched(compose, words, LIMIT, &mut Board::new())
+    watched(compose, words, LIMIT, &mut Board::in_order(order))
 }
 
 /// As [`start`], within `limit`, and with each service on the board.
@@ -248,4 +248,56 @@ fn stop(child: &mut Child) {
     }
     let _ = child.kill();
     let _ = child.wait();
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn event(service: &str, what: What) -> Event {
+        Event {
+            container: format!("id-of-{service}"),
+            service: service.to_owned(),
+            number: 1,
+            at: "1.5".to_owned(),
+            what,
+        }
+    }
+
+    /// The crash that these events tell of, if they do.
+    fn crash(events: Vec<Event>) -> Option<Crash> {
+        let compose = Compose::new(Path::new("/shop"), "shop", false);
+        let mut watch = Watch {
+            compose: &compose,
+            started: Vec::new(),
+            out_of_memory: BTreeSet::new(),
+        };
+        let mut board = Board::new();
+        let mut events = events.into_iter();
+        events.find_map(|event| watch.take(event, &mut board))
+    }
+
+    #[test]
+    fn what_was_started_and_ends_has_crashed() {
+        let start = |service| event(service, What::Started);
+        let end = |service, code| event(service, What::Ended(code));
+        let crashed = crash(vec![start("api"), end("api", 1)]).unwrap();
+        assert_eq!((crashed.exit_code, crashed.out_of_memory), (1, false));
+        let oom = event("api", What::OutOfMemory);
+        let killed = crash(vec![start("api"), oom, end("api", 137)]).unwrap();
+        assert!(killed.out_of_memory);
+        assert!(crash(vec![start("migrate"), end("migrate", 3)]).is_some());
+        // A one-shot that has done its work, and one that is replaced.
+        assert!(crash(vec![start("migrate"), end("migrate", 0)]).is_none());
+        assert!(crash(vec![end("api", 143), start("api")]).is_none());
+    }
+
+    #[test]
+    fn images_that_are_pulled_are_named() {
+        assert_eq!(pulled(" redis Pulling "), Some(("redis", false)));
+        assert_eq!(pulled(" redis Pulled "), Some(("redis", true)));
+        assert_eq!(pulled(" Container a-redis-1  Started"), None);
+    }
 }

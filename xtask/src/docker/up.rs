@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::build::build;
 use super::compose::Compose;
-use super::containers::{self, Container};
+use super::containers::{self, Container, order};
 use super::ports::PORTS;
 use super::start::{start, watched};
 use super::{Docker, infra, reload};
@@ -68,13 +68,13 @@ pub(super) fn run(docker: &Docker, options: &UpOptions) -> Result<Vec<ServiceSta
     let limit = options.wait.unwrap_or(LIMIT);
     let words = words(services, options.infra, limit.as_secs());
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    match watched(&compose, &words, limit, &mut Board::new()) {
+    match watched(&compose, &words, limit, &mut Board::in_order(order)) {
         // Somebody else has changed the volume's passwords: `secrets/` is as it was.
         Err(error) if fit::is_refusal(&format!("{error:#}")) => {
             fit::unsettle(project, Mode::Docker)?;
             let before = containers::list(&compose)?;
             settle_secrets(docker, &compose, &before, options.yes)?;
-            watched(&compose, &words, limit, &mut Board::new())?;
+            watched(&compose, &words, limit, &mut Board::in_order(order))?;
         }
         outcome => outcome?,
     }
@@ -87,7 +87,7 @@ fn words(services: &[&str], infra: bool, limit: u64) -> Vec<String> {
     let limit = limit.to_string();
     let mut words = vec!["up", "--detach", "--wait", "--wait-timeout", &limit];
     if !infra {
-        // `--no-build`: done before. Orphans are the builder after a change from --dev.
+        // `--no-build`: done before. Orphans are the builder after a `dev`.
         words.extend(["--no-build", "--remove-orphans"]);
     }
     words.extend(services);
@@ -102,7 +102,7 @@ fn needs_image(services: &[String]) -> bool {
 fn require_known(compose: &Compose, services: &[String]) -> Result<()> {
     let listed = compose.read(&["--profile", "*", "config", "--services"])?;
     let mut known: Vec<&str> = listed.lines().collect();
-    known.sort_by_key(|name| containers::order(name));
+    known.sort_by_key(|name| order(name));
     if let Some(unknown) = services.iter().find(|name| !known.contains(&name.as_str())) {
         bail!(
             "there is no service `{unknown}`\n  next: take one of {}",

@@ -103,13 +103,15 @@ impl std::fmt::Display for Holder {
 /// Who listens on the port: a container by its name, else a process.
 pub(crate) fn holder_in_words(port: u16) -> String {
     let holder = holder(port);
-    let is_docker = |holder: &Holder| holder.command.contains("docker");
+    let is_docker = |holder: &Holder| holder.command.contains("docker-proxy");
     // Docker's own listener says nothing, and that of another user cannot be seen.
     let container = (holder.as_ref().is_none_or(is_docker))
         .then(|| crate::docker::container_on(port))
         .flatten();
     match (container, holder) {
         (Some(container), _) => format!("the container `{container}`"),
+        // Not among those that run: it just begins or ends.
+        (None, Some(holder)) if is_docker(&holder) => "a container of Docker".to_owned(),
         (None, Some(holder)) => holder.to_string(),
         (None, None) => "a process of another user".to_owned(),
     }

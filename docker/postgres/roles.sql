@@ -1,4 +1,4 @@
--- The two roles, the database and who may do what. Run as the superuser, by psql, in both modes:
+-- The two roles and their passwords. Run as the superuser, by psql, in both modes; database.sql after it:
 --
 --   docker: mounted into /docker-entrypoint-initdb.d, runs when the data folder is made
 --   native: psql -v secrets=/path/to/secrets -f docker/postgres/roles.sql
@@ -26,18 +26,3 @@ SELECT 'CREATE ROLE slipway_app LOGIN'
 ALTER ROLE :"USER" PASSWORD :'superuser_password';
 ALTER ROLE slipway_owner PASSWORD :'owner_password';
 ALTER ROLE slipway_app PASSWORD :'app_password';
-
-SELECT 'CREATE DATABASE slipway OWNER slipway_owner'
- WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = 'slipway') \gexec
-REVOKE ALL ON DATABASE slipway FROM PUBLIC;
-GRANT CONNECT ON DATABASE slipway TO slipway_app;
-
--- The owner changes the schema; the application reads and writes rows, also of tables to come.
-\connect slipway
-ALTER SCHEMA public OWNER TO slipway_owner;
-REVOKE ALL ON SCHEMA public FROM PUBLIC;
-GRANT USAGE ON SCHEMA public TO slipway_app;
-ALTER DEFAULT PRIVILEGES FOR ROLE slipway_owner IN SCHEMA public
-  GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO slipway_app;
-ALTER DEFAULT PRIVILEGES FOR ROLE slipway_owner IN SCHEMA public
-  GRANT USAGE, SELECT ON SEQUENCES TO slipway_app;

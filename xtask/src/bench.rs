@@ -5,6 +5,7 @@ use anyhow::{Context, Result, bail};
 use crate::cargo;
 use crate::native::throw_away::ThrowAway;
 use crate::project::Project;
+use crate::verbose::Shown as _;
 
 /// What `bench` can measure.
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -33,7 +34,11 @@ pub(crate) fn run(project: &Project, what: Bench, args: &[String]) -> Result<()>
     let (package, example) = what.example();
     let target = ["--release", "--package", package, "--example", example];
     // Before the servers are there: a build beside them would only disturb it.
-    let built = cargo::command(project).arg("build").args(target).status();
+    let built = cargo::command(project)
+        .arg("build")
+        .args(target)
+        .shown()
+        .status();
     if !built.context("cargo cannot be started")?.success() {
         bail!("the benchmark does not build");
     }
@@ -49,6 +54,7 @@ pub(crate) fn run(project: &Project, what: Bench, args: &[String]) -> Result<()>
         .args(args)
         .env("TEST_DATABASE_URL", &servers.database_url)
         .env("TEST_REDIS_URL", redis)
+        .shown()
         .status();
     drop(servers);
     if !ran.context("cargo cannot be started")?.success() {

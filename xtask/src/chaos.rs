@@ -17,6 +17,7 @@ use crate::native::postgres::Cluster;
 use crate::native::servers;
 use crate::ports;
 use crate::project::Project;
+use crate::verbose::Shown as _;
 
 /// A crash of the server must not lose a commit; one of the machine may.
 const POSTGRES_SETTINGS: [&str; 4] = [
@@ -126,6 +127,7 @@ fn build(project: &Project, release: bool) -> Result<String> {
         ])
         .args(release.then_some("--release"))
         .stderr(Stdio::inherit())
+        .shown()
         .output()
         .context("cargo cannot be started")?;
     if !output.status.success() {
@@ -154,6 +156,7 @@ impl Harness {
             .args(args)
             .stdin(Stdio::piped())
             .process_group(0)
+            .shown()
             .spawn()
             .context("the harness cannot be started")?;
         let mut input = child.stdin.take().context("its input is a pipe")?;

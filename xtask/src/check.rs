@@ -5,10 +5,12 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 
 use crate::db;
+use crate::migrate;
 use crate::project::Project;
 use crate::terminal::{self, GREEN};
+use crate::verbose::Shown as _;
 
-/// Format, clippy, rustdoc, then `.sqlx/`, the quick ones first. Ends at the first that fails.
+/// Format, migrations, clippy, rustdoc, then `.sqlx/`, the quick ones first. Ends at the first that fails.
 pub(crate) fn run(project: &Project) -> Result<()> {
     step("format", || {
         cargo(
@@ -18,6 +20,7 @@ pub(crate) fn run(project: &Project) -> Result<()> {
             "`cargo fmt --all` formats",
         )
     })?;
+    step("migrations", || migrate::check_files(project).map(drop))?;
     step("clippy", || {
         let words = [
             "clippy",
@@ -50,7 +53,7 @@ pub(crate) fn run(project: &Project) -> Result<()> {
             "correct the comments above",
         )
     })?;
-    step(".sqlx", || db::check(project))
+    step(".sqlx", || db::prepare::check(project))
 }
 
 fn step(name: &str, check: impl FnOnce() -> Result<()>) -> Result<()> {
@@ -73,6 +76,7 @@ fn cargo(
     let status = crate::cargo::command(project)
         .args(words)
         .envs(variables.iter().copied())
+        .shown()
         .status()
         .context("cargo cannot be started")?;
     if !status.success() {

@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use crate::native::kinds::Kind;
-use crate::{bench, chaos, db, down, fuzz, logs, migrate, up, watch};
+use crate::{
+    bench, chaos, completions, db, deploy, dev, doctor, down, fuzz, generate, logs, migrate,
+    rename, up, wait,
+};
 
 /// The page of `cargo xtask --help`, grouped by what one wants to do. A test holds it complete.
 const PAGE: &str = "\
@@ -16,24 +19,34 @@ Usage: cargo xtask <verb> [options]      cargo xtask <verb> --help
 Run it
   up         Build and start everything, wait until healthy, say where it is
              --docker or --native choose how; without one, `up` chooses and says why
+             up worker starts that and what it needs; --scale worker=3 starts three
+  dev        The same, then replace what is built from each file you save, until Ctrl-C
   down       Stop everything; data is kept (--volumes removes it, after asking)
   restart    Restart one service, or all
   build      Build what `up` would start
 
 Look at it
   ps         Which services run, their health and addresses (--json)
-  logs       What they say: logs -f, logs -f worker
-  exec       Run a command in a service's surroundings: exec api env
+  wait       Until all services, or those named, are healthy: wait api --timeout 60
+  open       Show in the browser: open docs | api | mail | ...
+  logs       What they say: logs -f, logs -f worker, logs --since 10m --level warn
+  exec       Run a command in a service's surroundings: exec worker worker --help
   psql       The database's prompt
   redis-cli  The queue's prompt
   jobs       What is in the queues: jobs list | show | retry | cancel | pause | workers ...
   admin      Who is an admin: admin list | grant EMAIL | revoke EMAIL
   doctor     What is wrong with this machine or checkout, and the remedy (--json)
+             doctor --fix does the remedies that lose nothing
 
 Change it
-  migrate    Move the schema: migrate run | status | revert | check | new NAME
-  db         db prepare writes .sqlx/, which checks the SQL at compile time
-             db seed makes demo accounts to log in with
+  generate   Begin something: generate resource project name:text | job ship_order | migration NAME
+  migrate    Move the schema: migrate run | status | revert | new NAME
+             migrate check finds files that would hurt, without a database
+  db         db backup | backups | verify | restore: its data, in a file and back again
+             db reset | seed: begin with nothing, or with demo accounts to log in with
+             db rotate-password: new passwords, in the servers and in secrets/ together
+             db prepare writes .sqlx/, which checks the SQL at compile time
+  rename     Give the product your name, in every file: rename harbour (--dry-run)
   openapi    Write api/openapi.json anew from the handlers (--check: only compare)
 
 Prove it
@@ -45,12 +58,18 @@ Prove it
              chaos --seconds 300 --seed 7; without a seed, a minute as CI does
   bench      Measure: bench queue | outbox | api
              bench api -- --only me --json; nothing else should run beside it
-  check      Format, clippy, rustdoc and .sqlx, as CI does
+  check      Format, migrations, clippy, rustdoc and .sqlx, as CI does
   ci         check and test
+
+Ship it
+  deploy     To Docker Swarm: check, migrate, roll out, watch; deploy status | rollback
+
+  completions Complete `cargo xtask <TAB>`: completions bash | zsh | fish
 
 Begin with `cargo xtask up`. Nothing else has to be installed or prepared.
 
 Options:
+      --verbose  Show each command that is run, as a line to paste; never a secret
   -h, --help     This page; after a verb, that verb's options
   -V, --version  The version
 ";
@@ -67,6 +86,9 @@ Options:
     arg_required_else_help = true
 )]
 pub(crate) struct Cli {
+    /// Show each command that is run, as a line to paste (on standard error; never a secret)
+    #[arg(long, global = true)]
+    pub(crate) verbose: bool,
     #[command(subcommand)]
     pub(crate) verb: Verb,
 }
@@ -79,6 +101,13 @@ pub(crate) enum Verb {
     /// Makes `.env` and `secrets/` on the first run. Run it again after an edit: only what changed
     /// is rebuilt and restarted.
     Up(up::Up),
+    /// Bring the stack up, then replace what is built from each file you save
+    ///
+    /// Stays in the foreground with the logs of api and worker until Ctrl-C. For each edit it prints
+    /// how long it took from the saved file to the answer of the new version. Code that does not
+    /// compile is shown at once, and what ran before goes on; a new migration is applied. In both
+    /// modes; after Ctrl-C the stack goes on, and `cargo xtask down` stops it.
+    Dev(dev::Dev),
     /// Stop everything; data is kept
     Down(down::Down),
     /// Restart these services, or all, and wait until they are healthy
@@ -92,14 +121,29 @@ pub(crate) enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// Until all services, or those named, are healthy
+    ///
+    /// Exits with 1 when they are not in time: `cargo xtask wait api --timeout 60`
+    Wait(wait::Wait),
+    /// Show an address of the stack in the browser, and print it
+    ///
+    /// Only prints it where there is no desktop, or no terminal: `curl $(cargo xtask open api)/readyz`
+    Open {
+        /// docs, api, mail, ... as `up` lists them (without a word: docs)
+        word: Option<String>,
+    },
     /// What the services say
+    ///
+    /// Readable, in the order of time, each line behind its service. In a pipe there are no colours;
+    /// with --raw lines are as they were written: `cargo xtask logs api --raw | jq .message`
     Logs(logs::Logs),
     /// Build what `up` would start
     Build,
     /// Run a command in a service's surroundings
     ///
-    /// In Docker inside the service's container, natively with the service's environment:
-    /// `cargo xtask exec api cargo run -p api -- serve`
+    /// In Docker inside the service's container (the image of api and worker has no shell and no tools:
+    /// `exec worker worker --help`); natively, and with `up --infra`, on this machine with the service's
+    /// environment: `exec api env`, `exec api cargo run -p api -- serve`. Its exit code is ours.
     #[command(trailing_var_arg = true)]
     Exec {
         /// api, worker, postgres, redis, ...
@@ -147,11 +191,25 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         action: Option<migrate::Migrate>,
     },
-    /// The database and what is derived from it
+    /// The database: its data, its passwords, and what is derived from it
     Db {
         #[command(subcommand)]
         action: db::Db,
     },
+    /// Bring docker/stack.yml to a Docker Swarm, and watch it until it stands
+    ///
+    /// Checks the Swarm, settings, secrets and image; starts the data services; runs the migrations
+    /// as a job; then rolls out. A service that does not become healthy is put back, and told of.
+    Deploy(deploy::Deploy),
+    /// Write the start of a resource, a job or a migration
+    Generate {
+        #[command(subcommand)]
+        what: generate::Generate,
+    },
+    /// Give the product a name of your own, in every file
+    ///
+    /// Refuses while the stack has data: it is in a database of the old name.
+    Rename(rename::Rename),
     /// Write api/openapi.json anew from the handlers
     Openapi {
         /// Write nothing; exit with 1 if it differs
@@ -159,11 +217,11 @@ pub(crate) enum Verb {
         check: bool,
     },
     /// What is wrong with this machine or checkout, and the remedy
-    Doctor {
-        /// For machines: {"checks": [{"name", "status", "finding", "remedy"}]}
-        #[arg(long)]
-        json: bool,
-    },
+    ///
+    /// Asks about the machine, Docker, the servers of this machine, ports, settings, secrets and
+    /// sources. Exits with 1 when something fails that `up` or `test` needs. `doctor --fix` makes
+    /// what is missing, sets modes and line ends, and says what it leaves to you.
+    Doctor(doctor::Doctor),
     /// Every test, against throw-away servers
     ///
     /// Starts a Postgres and a Redis on free ports, exports TEST_DATABASE_URL and TEST_REDIS_URL,
@@ -209,15 +267,24 @@ pub(crate) enum Verb {
         #[arg(last = true)]
         args: Vec<String>,
     },
-    /// Format, clippy, rustdoc and .sqlx, as CI does
+    /// Format, migrations, clippy, rustdoc and .sqlx, as CI does
     Check,
     /// check, then test
     Ci,
-    /// The development container's watcher
-    #[command(hide = true)]
-    Watch {
-        #[command(subcommand)]
-        half: watch::Watch,
+    /// A script for your shell that completes `cargo xtask <TAB>`: verbs, options, services
+    ///
+    /// Keep it in a file, which the shell reads at its start:
+    ///
+    ///   cargo xtask completions bash > ~/.cargo-xtask.bash   and in ~/.bashrc: source ~/.cargo-xtask.bash
+    ///   cargo xtask completions zsh  > ~/.cargo-xtask.zsh    and in ~/.zshrc, behind compinit: source ...
+    ///   cargo xtask completions fish > ~/.config/fish/conf.d/cargo-xtask.fish
+    ///
+    /// The completion of cargo itself goes on as before. Do it again after an update that has new verbs.
+    #[command(verbatim_doc_comment)]
+    Completions {
+        /// Which shell
+        #[arg(value_enum)]
+        shell: completions::Shell,
     },
     /// The parent of all native services
     #[command(hide = true)]

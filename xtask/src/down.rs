@@ -1,9 +1,10 @@
 //! `cargo xtask down`: stops everything; data goes only when asked for, and never by accident.
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::Args;
 
 use crate::docker;
+use crate::permission::{Removal, permit_removal};
 use crate::project::Project;
 use crate::stack::{self, Mode};
 use crate::terminal;
@@ -22,7 +23,12 @@ pub(crate) struct Down {
 /// Stops the stack that runs.
 pub(crate) fn run(project: &Project, args: &Down) -> Result<()> {
     if args.volumes {
-        permit_removal(project, args.yes)?;
+        let removal = Removal {
+            what: "removes the database, the queue and all mails of this project (not its backups)",
+            command: "cargo xtask down --volumes --yes",
+            yes: args.yes,
+        };
+        permit_removal(project, &removal)?;
     }
     match project.mode() {
         Some(mode) => stack::of(mode, project)?.down(args.volumes)?,
@@ -53,25 +59,4 @@ fn remove_all(project: &Project) -> Result<()> {
         // Without an engine there are no volumes to be seen, let alone removed.
         Err(_) => Ok(()),
     }
-}
-
-/// Whether data may be removed: never where `.env` says that it matters, and not without a yes.
-fn permit_removal(project: &Project, yes: bool) -> Result<()> {
-    if let Some(env) = project.settings()?.is_protected() {
-        bail!("APP_ENV is {env}: data of such a stack is not removed by this command");
-    }
-    if yes {
-        return Ok(());
-    }
-    if !terminal::is_interactive() {
-        bail!("removing data needs a yes: run `cargo xtask down --volumes --yes`");
-    }
-    let name = project.name();
-    let answer = terminal::ask(&format!(
-        "This removes the database, the queue and all mails of {name}.\nType its name to go on: "
-    ))?;
-    if answer != name {
-        bail!("nothing was removed");
-    }
-    Ok(())
 }

@@ -6,34 +6,50 @@
 //!
 //! Blocking code and threads, no async runtime: it has to compile in seconds on a bare clone.
 
+mod artifacts;
 mod bench;
+mod board;
 mod build;
 mod cargo;
 mod chaos;
 mod check;
 mod ci;
 mod cli;
+mod clock;
+mod completions;
 mod db;
+mod deploy;
+mod dev;
+mod diagnosis;
 mod docker;
 mod doctor;
 mod down;
 mod e2e;
 mod exec;
 mod fuzz;
+mod generate;
+mod interrupt;
 mod logs;
 mod migrate;
 mod native;
+mod nearest;
+mod open;
 mod openapi;
+mod permission;
 mod ports;
 mod project;
 mod ps;
+mod rename;
 mod restart;
+mod scale;
 mod secrets;
 mod settings;
 mod stack;
 mod terminal;
 mod test;
 mod up;
+mod verbose;
+mod wait;
 mod watch;
 
 #[cfg(not(unix))]
@@ -49,7 +65,13 @@ use crate::project::Project;
 use crate::stack::Mode;
 
 fn main() -> ExitCode {
-    match run(Cli::parse().verb) {
+    let cli = Cli::parse();
+    if cli.verbose {
+        verbose::switch_on();
+    }
+    let result = run(cli.verb);
+    interrupt::settle();
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             terminal::error(&format!("{error:#}"));
@@ -59,16 +81,15 @@ fn main() -> ExitCode {
 }
 
 fn run(verb: Verb) -> Result<()> {
-    // Before anything else: a container that runs a service has no checkout in it.
-    if let Verb::Watch { half } = &verb {
-        return watch::run(half);
-    }
     let project = Project::find()?;
     match verb {
         Verb::Up(args) => up::run(&project, &args),
+        Verb::Dev(args) => dev::run(&project, &args),
         Verb::Down(args) => down::run(&project, &args),
         Verb::Restart { services } => restart::run(&project, &services),
         Verb::Ps { json } => ps::run(&project, json),
+        Verb::Wait(args) => wait::run(&project, &args),
+        Verb::Open { word } => open::run(&project, word.as_deref()),
         Verb::Logs(args) => logs::run(&project, args),
         Verb::Build => build::run(&project),
         Verb::Exec { service, command } => exec::run(&project, &service, &command),
@@ -80,18 +101,17 @@ fn run(verb: Verb) -> Result<()> {
             &project,
             action.unwrap_or(migrate::Migrate::Run { args: Vec::new() }),
         ),
-        Verb::Db {
-            action: db::Db::Prepare,
-        } => db::prepare(&project),
-        Verb::Db {
-            action: db::Db::Seed,
-        } => exec::seed(&project),
+        Verb::Deploy(args) => deploy::run(&project, &args),
+        Verb::Generate { what } => generate::run(&project, &what),
+        Verb::Db { action } => db::run(&project, action),
+        Verb::Rename(args) => rename::run(&project, &args),
         Verb::Openapi { check } => openapi::run(&project, check),
-        Verb::Doctor { json } => doctor::run(&project, json),
+        Verb::Doctor(args) => doctor::run(&project, &args),
         Verb::Test { redis, args } => test::run(&project, redis, &args),
         Verb::Bench { what, args } => bench::run(&project, what, &args),
         Verb::Fuzz(args) => fuzz::run(&project, &args),
         Verb::Chaos(args) => chaos::run(&project, &args),
+        Verb::Completions { shell } => completions::run(&project, shell),
         Verb::Check => check::run(&project),
         Verb::Ci => ci::run(&project),
         Verb::E2e { docker, native } => e2e::run(
@@ -100,7 +120,6 @@ fn run(verb: Verb) -> Result<()> {
                 .then_some(Mode::Docker)
                 .or(native.then_some(Mode::Native)),
         ),
-        Verb::Watch { half } => watch::run(&half),
         Verb::Supervise { root } => native::supervise(&root),
         Verb::ThrowAway {
             postgres_only,

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 use crate::cargo;
 use crate::project::Project;
 use crate::terminal;
+use crate::verbose::Shown as _;
 
 /// Where the document is, below the checkout.
 const FILE: &str = "api/openapi.json";
@@ -32,6 +33,7 @@ fn document(project: &Project) -> Result<String> {
     let output = cargo::command(project)
         .args(["run", "--quiet", "-p", "api", "--", "openapi"])
         .stderr(std::process::Stdio::inherit())
+        .shown()
         .output()
         .context("cargo cannot be started")?;
     if !output.status.success() {

@@ -1,6 +1,7 @@
 //! Free ports, and by whom a taken one is held.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -25,10 +26,9 @@ pub(crate) fn choose(project: &Project, service: &str, wanted: u16) -> Result<u1
         Some(port) => port,
         None => next_free(wanted)?,
     };
-    let holder =
-        holder(wanted).map_or_else(|| "another process".to_owned(), |holder| holder.to_string());
     terminal::warn(&format!(
-        "port {wanted} is taken by {holder}; {service} listens on {port} instead"
+        "port {wanted} is taken by {}; {service} listens on {port} instead",
+        holder_in_words(wanted)
     ));
     project.remember_port(service, port)?;
     Ok(port)
@@ -86,11 +86,34 @@ fn next_free(after: u16) -> Result<u16> {
 pub(crate) struct Holder {
     pid: u32,
     command: String,
+    /// Where it was started, which tells one checkout from another.
+    folder: Option<PathBuf>,
 }
 
 impl std::fmt::Display for Holder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "`{}` (pid {})", self.command, self.pid)
+        write!(f, "`{}` (pid {}", self.command, self.pid)?;
+        if let Some(folder) = &self.folder {
+            write!(f, ", in {}", folder.display())?;
+        }
+        f.write_str(")")
+    }
+}
+
+/// Who listens on the port: a container by its name, else a process.
+pub(crate) fn holder_in_words(port: u16) -> String {
+    let holder = holder(port);
+    let is_docker = |holder: &Holder| holder.command.contains("docker-proxy");
+    // Docker's own listener says nothing, and that of another user cannot be seen.
+    let container = (holder.as_ref().is_none_or(is_docker))
+        .then(|| crate::docker::container_on(port))
+        .flatten();
+    match (container, holder) {
+        (Some(container), _) => format!("the container `{container}`"),
+        // Not among those that run: it just begins or ends.
+        (None, Some(holder)) if is_docker(&holder) => "a container of Docker".to_owned(),
+        (None, Some(holder)) => holder.to_string(),
+        (None, None) => "a process of another user".to_owned(),
     }
 }
 
@@ -99,7 +122,12 @@ impl std::fmt::Display for Holder {
 pub(crate) fn holder(port: u16) -> Option<Holder> {
     let pid = pid_from_proc(port).or_else(|| pid_from_lsof(port))?;
     let command = command_line(pid).unwrap_or_else(|| "?".to_owned());
-    Some(Holder { pid, command })
+    let folder = std::fs::read_link(format!("/proc/{pid}/cwd")).ok();
+    Some(Holder {
+        pid,
+        command,
+        folder,
+    })
 }
 
 fn pid_from_proc(port: u16) -> Option<u32> {

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::settings::Settings;
 use crate::stack::Mode;
+use crate::terminal;
 
 /// One checkout of the project.
 pub(crate) struct Project {
@@ -131,10 +132,48 @@ impl Project {
         if state.get(key) == Some(&value) {
             return Ok(());
         }
+        if let Some(original) = self.copied_from() {
+            self.set_copy_aside(&original)?;
+        }
         state["root"] = json!(self.root);
         state[key] = value;
         fs::create_dir_all(self.state_dir())?;
         write_whole(&self.state_file(), &format!("{state:#}\n"))
+    }
+
+    /// The checkout that `.slipway/` was copied from, as `cp -a` does. None for our own, and for that
+    /// of a checkout that is gone: it was moved here.
+    pub(crate) fn copied_from(&self) -> Option<PathBuf> {
+        let text = fs::read_to_string(self.state_file()).ok()?;
+        let state: Value = serde_json::from_str(&text).ok()?;
+        let root = PathBuf::from(state["root"].as_str()?);
+        (root != self.root && root.join(".slipway").exists()).then_some(root)
+    }
+
+    /// Begins anew in a copied checkout. What came along may be torn, because the original's servers
+    /// wrote to it meanwhile, and it names processes and ports that are not ours.
+    fn set_copy_aside(&self, original: &Path) -> Result<()> {
+        let folder = self.state_dir();
+        let aside = (1..)
+            .map(|number| folder.join(format!("copied-{number}")))
+            .find(|aside| !aside.exists())
+            .context("no name is free")?;
+        fs::create_dir(&aside).with_context(|| format!("{} cannot be made", aside.display()))?;
+        for entry in fs::read_dir(&folder)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            // Nobody writes to a backup that is there.
+            if name != "backups" && !name.to_string_lossy().starts_with("copied-") {
+                fs::rename(entry.path(), aside.join(entry.file_name()))?;
+            }
+        }
+        terminal::note(&format!(
+            "this checkout is a copy of {}, which is left alone: here begin data of its own\n  \
+             what came along is in {}; remove it when you do not need it",
+            original.display(),
+            aside.display()
+        ));
+        Ok(())
     }
 
     fn state_file(&self) -> PathBuf {
@@ -179,7 +218,7 @@ fn name_of(root: &Path) -> String {
 }
 
 /// FNV-1a, 64 bits: the standard library's hasher may change with the compiler, a name may not.
-fn hash(text: &str) -> u64 {
+pub(crate) fn hash(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
     })

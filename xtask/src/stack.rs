@@ -4,11 +4,21 @@
 //! `crate::native` implement the trait; `up` chooses one, `.slipway/state.json` remembers it, and
 //! [`current`] hands the remembered one to every other verb.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
+use crate::clock::Nanos;
+use crate::logs::View;
+use crate::logs::line::Level;
 use crate::project::Project;
+use crate::scale::Scale;
+use crate::secrets::Role;
+use crate::verbose::Shown as _;
 
 /// How the stack runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,14 +53,20 @@ impl fmt::Display for Mode {
 }
 
 /// What `up` was asked for, beyond the mode.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct UpOptions {
-    /// Hot reload (docker: the dev override file).
+    /// To be watched by `dev` (docker: the dev override file).
     pub(crate) dev: bool,
     /// Only postgres, redis and mail.
     pub(crate) infra: bool,
     /// Every question is answered with yes.
     pub(crate) yes: bool,
+    /// These, and what they need, instead of all.
+    pub(crate) services: Vec<String>,
+    /// How many of a service, where it was said.
+    pub(crate) scale: Vec<Scale>,
+    /// How long the services may take to become healthy, where it was said.
+    pub(crate) wait: Option<Duration>,
 }
 
 /// What `logs` was asked for.
@@ -58,13 +74,20 @@ pub(crate) struct UpOptions {
 pub(crate) struct LogOptions {
     /// Go on with new lines as they come.
     pub(crate) follow: bool,
-    /// Lines of the past to begin with, of each service.
-    pub(crate) tail: usize,
+    /// Lines of the past to begin with, of each service; all when none.
+    pub(crate) tail: Option<usize>,
+    /// Nothing older than this.
+    pub(crate) since: Option<Nanos>,
+    /// Nothing below this.
+    pub(crate) level: Option<Level>,
+    /// As they were written.
+    pub(crate) raw: bool,
     /// All of them when empty.
     pub(crate) services: Vec<String>,
 }
 
-/// Something that happens to a service: what `e2e` proves the stack against.
+/// Something that happens to a service: what `e2e` proves the stack against, and how `db restore`
+/// takes services away from the database for a moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// SIGKILL, with nothing said before. Its supervisor may start it again by itself.
@@ -78,7 +101,8 @@ pub(crate) enum Fault {
 /// One service, as `ps` and the closing table of `up` show it.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct ServiceState {
-    /// The name in `docker-compose.yml`: `api`, `worker`, `postgres`, `redis`, ...
+    /// The name in `docker-compose.yml`: `api`, `worker`, `postgres`, `redis`, ... With a number,
+    /// `worker-2`, where `up --scale` asked for more than one.
     pub(crate) name: String,
     /// `running`, `starting`, `restarting` or `exited`.
     pub(crate) state: String,
@@ -88,6 +112,44 @@ pub(crate) struct ServiceState {
     pub(crate) address: Option<String>,
     /// From its start until it was healthy. None when that is not known.
     pub(crate) seconds: Option<f64>,
+}
+
+impl ServiceState {
+    /// Whether `word` means this one: by its name, or by that of the service that it is one of.
+    pub(crate) fn is_called(&self, word: &str) -> bool {
+        self.name == word || service_of(&self.name) == word
+    }
+}
+
+/// The service that `worker-2` is one of; others are their own.
+pub(crate) fn service_of(name: &str) -> &str {
+    match name.rsplit_once('-') {
+        Some((service, number)) if number.parse::<u32>().is_ok() => service,
+        _ => name,
+    }
+}
+
+/// An address worth opening.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Link {
+    /// The word that `open` takes: `api`, `docs`, `mail`, ...
+    pub(crate) word: &'static str,
+    /// What it is called on the page.
+    pub(crate) label: &'static str,
+    /// A URL, a path, or host and port.
+    pub(crate) address: String,
+}
+
+impl Link {
+    /// The API at this base URL, and what it serves to a browser.
+    pub(crate) fn of_api(url: &str) -> Vec<Self> {
+        let link = |word, label, path: &str| Self {
+            word,
+            label,
+            address: format!("{url}{path}"),
+        };
+        vec![link("api", "API", ""), link("docs", "Documents", "/docs")]
+    }
 }
 
 /// A service that did not come up. `main` prints it and exits with 1.
@@ -141,11 +203,21 @@ pub(crate) trait Stack {
     /// The services that exist, running or not; empty when nothing was started.
     fn ps(&self) -> Result<Vec<ServiceState>>;
 
-    /// Prints logs, each line with its service.
-    fn logs(&self, options: &LogOptions) -> Result<()>;
+    /// Hands the lines of logs to `view`: first the past, then, when following, what comes. A
+    /// service that is not known is an error that names those that are.
+    fn logs(&self, options: &LogOptions, view: &mut View) -> Result<()>;
 
     /// Builds what `up` would start.
     fn build(&self) -> Result<()>;
+
+    /// The call of cargo that builds what `dev` runs, with its messages as JSON: see
+    /// [`crate::cargo::compile`].
+    fn compiler(&self) -> Result<Command>;
+
+    /// Starts `service` anew from what was built (`binaries`: where each lies) and returns when the
+    /// new process answers its readiness. `migrate` moves the schema and ends. Fails with a
+    /// [`ServiceFailure`] when the new one does not come up.
+    fn reload(&self, service: &str, binaries: &BTreeMap<String, PathBuf>) -> Result<()>;
 
     /// Runs a command in the service's container, or natively with the service's environment.
     fn exec(&self, service: &str, command: &[String]) -> Result<()>;
@@ -160,15 +232,47 @@ pub(crate) trait Stack {
     /// Postgres must run.
     fn migrate(&self, args: &[String]) -> Result<()>;
 
+    /// As [`Stack::migrate`], but what it prints is returned.
+    fn read_migrate(&self, args: &[&str]) -> Result<String>;
+
     /// Runs the program of `service` with these words and the service's settings; output passes
     /// through. The service need not run, but `needed` must.
     fn run_program(&self, service: &str, words: &[String], needed: &str) -> Result<()>;
 
+    /// A client program of Postgres (`psql`, `pg_dump`, `pg_restore`) that logs in as this role; its
+    /// input and output are the caller's to connect. Postgres must run.
+    fn postgres_client(&self, program: &str, role: &str) -> Result<Command>;
+
+    /// What the stack's Redis answers to one command of the user `slipway`.
+    fn ask_redis(&self, words: &[&str]) -> Result<String>;
+
+    /// Whether the role is let in with the password that its file in `secrets/` has. Postgres must run.
+    fn takes_password(&self, role: &Role) -> Result<bool>;
+
+    /// Whether an earlier `up` in this mode has left data.
+    fn has_data(&self) -> Result<bool>;
+
     /// Does this to one service.
     fn inflict(&self, service: &str, fault: Fault) -> Result<()>;
 
-    /// Addresses worth opening, for the end of `up`: label and URL or path.
-    fn links(&self) -> Result<Vec<(String, String)>>;
+    /// Addresses worth opening, for the end of `up` and for `open`.
+    fn links(&self) -> Result<Vec<Link>>;
+}
+
+/// What a client program prints; it must succeed.
+///
+/// # Errors
+/// With what it said.
+pub(crate) fn answer(command: &mut Command) -> Result<String> {
+    let output = command
+        .stdin(Stdio::null())
+        .shown()
+        .output()
+        .with_context(|| format!("{} cannot be started", command.get_program().display()))?;
+    if !output.status.success() {
+        bail!("{}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 /// The implementation of `mode`.
@@ -186,6 +290,6 @@ pub(crate) fn of(mode: Mode, project: &Project) -> Result<Box<dyn Stack + '_>> {
 pub(crate) fn current(project: &Project) -> Result<Box<dyn Stack + '_>> {
     match project.mode() {
         Some(mode) => of(mode, project),
-        None => bail!("nothing runs here yet: start it with `cargo xtask up`"),
+        None => bail!("nothing runs here yet\n  next: `cargo xtask up` starts it"),
     }
 }

@@ -1,6 +1,6 @@
 //! `cargo xtask test`: every test, against throw-away servers.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 use crate::cargo;
 use crate::native::kinds::{self, Kind};
@@ -8,6 +8,7 @@ use crate::native::servers::path_after;
 use crate::native::throw_away::ThrowAway;
 use crate::project::Project;
 use crate::terminal;
+use crate::verbose::Shown as _;
 
 /// Starts the servers, runs `cargo test`, removes the servers.
 ///
@@ -32,12 +33,15 @@ pub(crate) fn run(project: &Project, redis: Option<Kind>, args: &[String]) -> Re
         .env("RUST_TEST_THREADS", threads().to_string())
         .env("TEST_DATABASE_URL", &servers.database_url)
         .env("TEST_REDIS_URL", redis_url)
+        .shown()
         .status()
         .context("cargo cannot be started")?;
     // Gone before we are, whatever the outcome.
     drop(servers);
     if !status.success() {
-        bail!("the tests failed");
+        terminal::error("the tests failed");
+        // cargo's own: 101 for a test that failed.
+        std::process::exit(status.code().unwrap_or(1));
     }
     Ok(())
 }

@@ -1,16 +1,21 @@
 //! `cargo xtask up`: from a clone to a running stack.
 
+use std::fmt::Write;
+use std::time::Duration;
+
 use anyhow::{Result, bail};
 use clap::Args;
 
 use crate::docker;
 use crate::doctor;
+use crate::interrupt::{self, Guard};
 use crate::project::Project;
 use crate::ps;
+use crate::scale::{self, Scale};
 use crate::secrets;
 use crate::settings;
-use crate::stack::{self, Mode, ServiceState, Stack, UpOptions};
-use crate::terminal::{self, BOLD};
+use crate::stack::{self, Link, Mode, ServiceState, Stack, UpOptions};
+use crate::terminal::{self, BOLD, DIM};
 
 /// Options of `up`.
 #[derive(Args)]
@@ -21,15 +26,21 @@ pub(crate) struct Up {
     /// As processes of this machine
     #[arg(long)]
     pub(crate) native: bool,
-    /// In Docker: rebuild and restart api and worker at every saved file
-    #[arg(long)]
-    pub(crate) dev: bool,
     /// Only Postgres, Redis and mail; you run the services
-    #[arg(long, conflicts_with = "dev")]
+    #[arg(long)]
     pub(crate) infra: bool,
     /// Answer every question with yes
     #[arg(long, short)]
     pub(crate) yes: bool,
+    /// Only these services, with what they need: up worker
+    #[arg(conflicts_with = "infra")]
+    pub(crate) services: Vec<String>,
+    /// How many of a service: --scale worker=3. Remembered until another number is given
+    #[arg(long, value_name = "SERVICE=NUMBER", value_parser = scale::parse)]
+    pub(crate) scale: Vec<Scale>,
+    /// How long the services may take to become healthy [default: 180]
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) wait_timeout: Option<u64>,
 }
 
 /// Starts everything, and says where it is and what to try next.
@@ -39,19 +50,20 @@ pub(crate) fn run(project: &Project, args: &Up) -> Result<()> {
         .then_some(Mode::Docker)
         .or(args.native.then_some(Mode::Native));
     let options = UpOptions {
-        dev: args.dev,
         infra: args.infra,
         yes: args.yes,
+        services: args.services.clone(),
+        wait: args.wait_timeout.map(Duration::from_secs),
+        scale: args.scale.clone(),
+        ..UpOptions::default()
     };
     let (stack, services) = start(project, forced, &options)?;
     terminal::print(&format!("\n{}\n", ps::table(&services, true)));
-    for (label, address) in stack.links()? {
-        terminal::print(&format!(
-            "  {label:<10} {}",
-            terminal::paint(BOLD, &address)
-        ));
+    let links = stack.links()?;
+    for Link { label, address, .. } in &links {
+        terminal::print(&format!("  {label:<10} {}", terminal::paint(BOLD, address)));
     }
-    terminal::print(&format!("\n{}", next_steps(args.infra)));
+    terminal::print(&format!("\n{}", next_steps(&links, args.infra)));
     Ok(())
 }
 
@@ -60,7 +72,8 @@ pub(crate) fn bring_up(project: &Project, mode: Option<Mode>) -> Result<()> {
     start(project, mode, &UpOptions::default()).map(drop)
 }
 
-fn start<'a>(
+/// Brings the stack up as asked, and says nothing of where it is.
+pub(crate) fn start<'a>(
     project: &'a Project,
     forced: Option<Mode>,
     options: &UpOptions,
@@ -68,20 +81,55 @@ fn start<'a>(
     if settings::ensure_file(project)? {
         terminal::note("made .env from .env.example");
     }
+    let mode = choose(project, forced)?;
+    make_secrets(project, mode, options.yes)?;
+    doctor::before_up(project, mode)?;
+    scale::remember(project, mode, &options.scale)?;
+    for (service, count) in scale::of(project) {
+        terminal::note(&format!(
+            "scale: {count} of {service}; `--scale {service}=1` changes that"
+        ));
+    }
+    leave_other_mode(project, mode)?;
+    // Before the start, so that `ps`, `logs` and `down` know where to look when it fails half-way.
+    project.remember_mode(Some(mode))?;
+    let stack = stack::of(mode, project)?;
+    let is_up = |services: Vec<ServiceState>| services.iter().any(|one| one.state != "exited");
+    // What was there before stays there.
+    let guard = (!stack.ps().is_ok_and(is_up)).then(|| takes_down(project, mode));
+    let services = stack.up(options)?;
+    drop(guard);
+    Ok((stack, services))
+}
+
+/// On Ctrl-C, a stack that is half up is taken down; its data is kept.
+pub(crate) fn takes_down(project: &Project, mode: Mode) -> Guard {
+    let root = project.root().to_owned();
+    interrupt::guard(move || {
+        terminal::note(
+            "\ninterrupted: stopping what was started; data is kept (Ctrl-C again leaves it as it is)",
+        );
+        let down = Project::at(&root).and_then(|project| stack::of(mode, &project)?.down(false));
+        if let Err(error) = down {
+            terminal::warn(&format!(
+                "{error:#}\n  next: `cargo xtask down` stops the rest"
+            ));
+        }
+    })
+}
+
+/// Makes what is missing in `secrets/`.
+fn make_secrets(project: &Project, mode: Mode, yes: bool) -> Result<()> {
+    if stack::of(mode, project)?.has_data()? {
+        secrets::fit::permit_new_keys(project, yes)?;
+    }
     let made = secrets::ensure(project)?;
     if made.len() > secrets::WORDS.len() {
         terminal::note("made secrets/ (one file each, random, not in git)");
     } else if !made.is_empty() {
         terminal::note(&format!("made in secrets/: {}", made.join(", ")));
     }
-    let mode = choose(project, forced)?;
-    doctor::before_up(project, mode)?;
-    leave_other_mode(project, mode)?;
-    // Before the start, so that `ps`, `logs` and `down` know where to look when it fails half-way.
-    project.remember_mode(Some(mode))?;
-    let stack = stack::of(mode, project)?;
-    let services = stack.up(options)?;
-    Ok((stack, services))
+    Ok(())
 }
 
 /// The mode to run in, said in one line with the reason.
@@ -92,7 +140,8 @@ pub(crate) fn choose(project: &Project, forced: Option<Mode>) -> Result<Mode> {
             Ok(()) => (Mode::Docker, "as asked".to_owned()),
             Err(reason) => bail!(
                 "Docker cannot be used: {reason}\n  \
-                 next: `cargo xtask up --native` runs without it, `cargo xtask doctor` says more"
+                 next: {}; or `cargo xtask up --native`, which needs no Docker",
+                reason.remedy
             ),
         },
         // The data are where the last `up` has put them.
@@ -134,15 +183,56 @@ fn leave_other_mode(project: &Project, mode: Mode) -> Result<()> {
     Ok(())
 }
 
-fn next_steps(infra: bool) -> &'static str {
-    if infra {
-        return "Next:
-  cargo xtask migrate run                            bring the schema up to date
-  cargo xtask exec api cargo run -p api -- serve     the API, with its settings
-  cargo xtask exec worker cargo run -p worker -- run the worker";
+/// Three things to try, as they may be typed, each with what it does.
+fn next_steps(links: &[Link], infra: bool) -> String {
+    let api = links.iter().find(|link| link.word == "api");
+    let curl = api.map(|api| format!("curl {}/readyz", api.address));
+    let steps = match curl {
+        _ if infra => vec![
+            ("cargo xtask migrate run", "bring the schema up to date"),
+            ("cargo xtask exec api cargo run -p api -- serve", "the API"),
+            (
+                "cargo xtask exec worker cargo run -p worker -- run",
+                "the worker",
+            ),
+        ],
+        Some(ref curl) => vec![
+            (curl.as_str(), "ask the API whether all is well"),
+            ("cargo xtask db seed", "demo accounts, and how to log in"),
+            ("cargo xtask logs -f", "what the services say"),
+        ],
+        None => vec![
+            ("cargo xtask ps", "what runs, and where"),
+            ("cargo xtask logs -f", "what the services say"),
+            ("cargo xtask up", "the rest"),
+        ],
+    };
+    let width = steps
+        .iter()
+        .map(|(words, _)| words.len())
+        .max()
+        .unwrap_or(0);
+    let mut text = "Next".to_owned();
+    for (words, meaning) in steps {
+        let meaning = terminal::paint(DIM, meaning);
+        // A string takes all that is written to it.
+        let _ = write!(text, "\n  {words:<width$}   {meaning}");
     }
-    "Next:
-  cargo xtask logs -f   what the services say
-  cargo xtask test      every test, against throw-away servers
-  cargo xtask down      stop; data is kept"
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_steps_have_the_real_port() {
+        let steps = next_steps(&Link::of_api("http://127.0.0.1:8004"), false);
+        assert!(
+            steps.contains("curl http://127.0.0.1:8004/readyz  "),
+            "{steps}"
+        );
+        assert!(!next_steps(&[], false).contains("curl"));
+        assert!(next_steps(&[], true).contains("migrate run"));
+    }
 }

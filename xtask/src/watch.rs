@@ -1,239 +1,176 @@
-//! `cargo xtask watch` (hidden): what runs in the development containers.
+//! What a build reads, and how `dev` sees that some of it was saved.
 //!
-//! `watch build` is the one compiler. It asks for the times of the files a few times a second
-//! instead of being told by the kernel, because a change made outside never reaches a container as
-//! an event on some systems (virtual machines, network mounts). What has compiled, it puts side by
-//! side into `watch/` of the target folder, each file in one step and only if all compiled: until
-//! then the last good version goes on serving.
-//!
-//! `watch run api serve` runs such a binary, and again when it has been replaced.
+//! The files are asked for their times a few times a second. The kernel could tell as well, but in
+//! another way on each system, and on some file systems (network mounts, a virtual machine's) it
+//! does not; asking works everywhere, and costs a hundredth of a processor.
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::{Context, Result, anyhow, bail};
-use clap::Subcommand;
-use rustix::process::{Pid, Signal, kill_process};
+/// The least time from one look to the next.
+const POLL: Duration = Duration::from_millis(50);
 
-/// What compiles, and the binaries that come out of it.
-const PACKAGES: [&str; 3] = ["api", "worker", "migrations"];
-const BINARIES: [&str; 3] = ["api", "worker", "migrate"];
+/// The longest time from one look to the next.
+const LONGEST_POLL: Duration = Duration::from_millis(300);
 
-/// How often files are asked for their time.
-const POLL: Duration = Duration::from_millis(300);
+/// A look may take this part of the time: where files answer slowly, they are asked less often.
+const SHARE: u32 = 20;
 
-/// How long a service may finish its work before it is killed: its own grace period ends earlier.
-const GRACE: Duration = Duration::from_secs(30);
+/// An editor may write a file in steps, and a formatter after it: the next look that finds nothing
+/// new ends the save.
+const SETTLE: Duration = Duration::from_millis(15);
 
-/// The two halves.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Watch {
-    /// Builds whenever the source changes
-    Build {
-        /// Once, and fail when it does not compile
-        #[arg(long)]
-        once: bool,
-    },
-    /// Runs a binary, and again whenever it was built
-    #[command(trailing_var_arg = true)]
-    Run {
-        /// api or worker
-        service: String,
-        /// Its arguments
-        #[arg(allow_hyphen_values = true)]
-        args: Vec<String>,
-    },
+/// A file's time may be so much behind the clock: systems read a coarser one for it.
+const COARSE: Duration = Duration::from_millis(20);
+
+/// Members of the workspace that no service is built from.
+const NO_SERVICES: [&str; 2] = ["chaos", "xtask"];
+
+/// Files at the top that a build reads too.
+const AT_THE_TOP: [&str; 4] = [
+    ".cargo/config.toml",
+    "Cargo.lock",
+    "Cargo.toml",
+    "rust-toolchain.toml",
+];
+
+/// Folders of a member that no binary is built from.
+const NO_SOURCE: [&str; 4] = ["benches", "examples", "target", "tests"];
+
+/// Each file with the time of its last change and its size, in bytes.
+type Times = BTreeMap<PathBuf, (SystemTime, u64)>;
+
+/// Looks at the source of one checkout.
+pub(crate) struct Watch {
+    root: PathBuf,
+    seen: Times,
+    looked: SystemTime,
 }
 
-/// Until stopped.
-pub(crate) fn run(watch: &Watch) -> Result<()> {
-    match watch {
-        Watch::Build { once } => build(*once),
-        Watch::Run { service, args } => serve(service, args),
+/// What was saved since the last one.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Save {
+    /// Files that were written, made or removed, relative to the checkout.
+    pub(crate) files: Vec<PathBuf>,
+    /// When the last of them was.
+    pub(crate) at: SystemTime,
+}
+
+impl Watch {
+    /// From now on.
+    pub(crate) fn start(root: &Path) -> Self {
+        let looked = SystemTime::now();
+        Self {
+            root: root.to_owned(),
+            seen: times(root),
+            looked,
+        }
+    }
+
+    /// Waits for the next save. What was saved since the last call comes at once.
+    pub(crate) fn next(&mut self) -> Save {
+        loop {
+            let began = Instant::now();
+            if let Some(save) = self.look() {
+                return save;
+            }
+            pause((began.elapsed() * SHARE).clamp(POLL, LONGEST_POLL));
+        }
+    }
+
+    fn look(&mut self) -> Option<Save> {
+        let mut looked = SystemTime::now();
+        let mut found = times(&self.root);
+        if found == self.seen {
+            self.looked = looked;
+            return None;
+        }
+        loop {
+            pause(SETTLE);
+            let again = SystemTime::now();
+            let settled = times(&self.root);
+            if settled == found {
+                break;
+            }
+            (looked, found) = (again, settled);
+        }
+        let files = changed(&self.seen, &found);
+        let written = files
+            .iter()
+            .filter_map(|file| Some(found.get(file)?.0))
+            .max();
+        // A file that was removed, or moved here with its old time, was so at an unknown moment.
+        let at = written.filter(|at| (self.looked - COARSE..=looked).contains(at));
+        let save = Save {
+            files: files
+                .iter()
+                .map(|file| file.strip_prefix(&self.root).unwrap_or(file).to_owned())
+                .collect(),
+            at: at.unwrap_or(looked),
+        };
+        (self.seen, self.looked) = (found, looked);
+        (!save.files.is_empty()).then_some(save)
     }
 }
 
-fn build(once: bool) -> Result<()> {
-    let source = std::env::current_dir()?;
-    // `target/debug/xtask` is this program.
-    let this = std::env::current_exe()?;
-    let built = this.parent().context("a program without a folder")?;
-    let shelf = built.with_file_name("watch");
-    fs::create_dir_all(&shelf)?;
-    let ready = shelf.join("ready");
-    if !once && ready.exists() {
-        fs::remove_file(&ready)?;
-    }
-    loop {
-        // Before the build: what is saved while it runs starts the next one.
-        let seen = times(&source);
-        let is_built = compile(&source)?;
-        if is_built {
-            publish(built, &shelf)?;
-            fs::write(&ready, "")?;
-        }
-        if once {
-            return if is_built {
-                Ok(())
-            } else {
-                Err(anyhow!("it does not compile"))
-            };
-        }
-        if !is_built {
-            eprintln!("watch: the last version that compiled goes on; save a file to try again");
-        }
-        while times(&source) == seen {
-            pause(POLL);
-        }
-    }
+/// The files that are not in both with the same time and size.
+fn changed(before: &Times, now: &Times) -> Vec<PathBuf> {
+    let removed = before.keys().filter(|file| !now.contains_key(*file));
+    let written = now
+        .iter()
+        .filter(|(file, what)| before.get(*file) != Some(what));
+    removed
+        .chain(written.map(|(file, _)| file))
+        .cloned()
+        .collect()
 }
 
-fn compile(source: &Path) -> Result<bool> {
-    let begun = Instant::now();
-    let status = Command::new("cargo")
-        // The source is mounted read-only, so the lock file cannot follow a changed manifest.
-        .args(["build", "--locked"])
-        .args(PACKAGES.iter().flat_map(|package| ["--package", package]))
-        .current_dir(source)
-        .status()
-        .context("cargo cannot be started")?;
-    if status.success() {
-        eprintln!("watch: built in {:.1} s", begun.elapsed().as_secs_f64());
+/// Every file that the services are built from.
+fn times(root: &Path) -> Times {
+    let mut found = Times::new();
+    for file in AT_THE_TOP {
+        note(root.join(file), &mut found);
     }
-    Ok(status.success())
-}
-
-/// Puts what was built where the services look. A hard link costs nothing, and cargo never writes
-/// into a file that it has linked: it makes a new one.
-fn publish(built: &Path, shelf: &Path) -> Result<()> {
-    for name in BINARIES.iter().chain(&["xtask"]) {
-        let (fresh, place) = (built.join(name), shelf.join(name));
-        if identity(&fresh).is_some() && identity(&fresh) == identity(&place) {
-            continue;
+    let mut folders = vec![root.join(".sqlx")];
+    for entry in entries(root) {
+        let name = entry.file_name();
+        let is_service = !NO_SERVICES.iter().any(|other| *other == name);
+        if is_service && entry.path().join("Cargo.toml").is_file() {
+            folders.push(entry.path());
         }
-        let passing = shelf.join(format!("{name}.new"));
-        if passing.exists() {
-            fs::remove_file(&passing)?;
-        }
-        fs::hard_link(&fresh, &passing)
-            .and_then(|()| fs::rename(&passing, &place))
-            .with_context(|| format!("{} cannot be put into place", place.display()))?;
-    }
-    Ok(())
-}
-
-/// Which file stands at this path: another one after every build that changed it.
-fn identity(path: &Path) -> Option<u64> {
-    fs::metadata(path).ok().map(|meta| meta.ino())
-}
-
-/// Every file that a build reads, with the time of its last change and its size.
-fn times(source: &Path) -> BTreeMap<PathBuf, (SystemTime, u64)> {
-    let mut found = BTreeMap::new();
-    let mut folders = Vec::new();
-    for entry in fs::read_dir(source).into_iter().flatten().flatten() {
-        let path = entry.path();
-        let is_member = path.join("Cargo.toml").is_file() && !path.ends_with("xtask");
-        if is_member || path.ends_with(".sqlx") {
-            folders.push(path);
-        }
-    }
-    for name in ["Cargo.toml", "Cargo.lock", ".cargo/config.toml"] {
-        note_time(&source.join(name), &mut found);
     }
     while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-            let path = entry.path();
-            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                folders.push(path);
-            } else {
-                note_time(&path, &mut found);
+        for entry in entries(&folder) {
+            let name = entry.file_name();
+            let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            // Editors keep what is not saved yet, and what was there before, beside the file.
+            let name = name.to_string_lossy();
+            if name.starts_with('.') || name.ends_with('~') {
+                continue;
+            }
+            if !is_folder {
+                note(entry.path(), &mut found);
+            } else if !NO_SOURCE.contains(&name.as_ref()) {
+                folders.push(entry.path());
             }
         }
     }
     found
 }
 
-fn note_time(path: &Path, found: &mut BTreeMap<PathBuf, (SystemTime, u64)>) {
-    // A file that an editor is just replacing is seen at the next look.
-    if let Ok(meta) = fs::metadata(path)
+fn entries(folder: &Path) -> impl Iterator<Item = fs::DirEntry> {
+    fs::read_dir(folder).into_iter().flatten().flatten()
+}
+
+fn note(path: PathBuf, found: &mut Times) {
+    // A file that an editor is just replacing is there at the next look.
+    if let Ok(meta) = fs::metadata(&path)
         && let Ok(changed) = meta.modified()
     {
-        found.insert(path.to_owned(), (changed, meta.len()));
+        found.insert(path, (changed, meta.len()));
     }
-}
-
-fn serve(service: &str, args: &[String]) -> Result<()> {
-    let this = std::env::current_exe()?;
-    let binary = this.with_file_name(service);
-    loop {
-        let Some(version) = identity(&binary) else {
-            bail!("{} is not there: `watch build` makes it", binary.display());
-        };
-        let begun = Instant::now();
-        let mut child = Command::new(&binary)
-            .args(args)
-            .spawn()
-            .with_context(|| format!("{} cannot be started", binary.display()))?;
-        match until_ended_or_replaced(&mut child, &binary, version)? {
-            None => {
-                eprintln!("watch: {service} was built anew, restarting it");
-                stop(&mut child)?;
-            }
-            // Stopped from outside: the engine's init sends SIGTERM to the child as well.
-            Some(status) if status.success() => return Ok(()),
-            Some(status) => {
-                eprintln!("watch: {service} ended ({status})");
-                // Not at once: the engine would wait longer and longer before it starts a container
-                // again that ends within 10 s, and a corrected version would wait with it.
-                while begun.elapsed() < Duration::from_secs(11)
-                    && identity(&binary) == Some(version)
-                {
-                    pause(POLL);
-                }
-                if identity(&binary) == Some(version) {
-                    bail!("{service} is started again by the engine");
-                }
-            }
-        }
-    }
-}
-
-/// Its status when it ended by itself; None when there is a newer binary.
-fn until_ended_or_replaced(
-    child: &mut Child,
-    binary: &Path,
-    version: u64,
-) -> Result<Option<ExitStatus>> {
-    loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(Some(status));
-        }
-        if identity(binary).is_some_and(|now| now != version) {
-            return Ok(None);
-        }
-        pause(POLL);
-    }
-}
-
-/// SIGTERM, and SIGKILL when it has not ended in time.
-fn stop(child: &mut Child) -> Result<()> {
-    // An error means that it has just ended.
-    kill_process(Pid::from_child(child), Signal::TERM).ok();
-    let end = Instant::now() + GRACE;
-    while Instant::now() < end {
-        if child.try_wait()?.is_some() {
-            return Ok(());
-        }
-        pause(Duration::from_millis(20));
-    }
-    child.kill()?;
-    child.wait()?;
-    Ok(())
 }
 
 #[expect(
@@ -248,72 +185,91 @@ fn pause(time: Duration) {
 mod tests {
     use super::*;
 
-    /// A folder of its own for one test, removed at its end.
-    struct Folder(PathBuf);
+    /// A checkout of two members, removed at the test's end.
+    struct Checkout(PathBuf);
 
-    impl Folder {
+    impl Checkout {
         fn new(name: &str) -> Self {
-            let path = std::env::temp_dir().join(format!("watch-{}-{name}", std::process::id()));
-            fs::create_dir_all(&path).unwrap();
-            Self(path)
+            let checkout =
+                Self(std::env::temp_dir().join(format!("watch-{}-{name}", std::process::id())));
+            checkout.write("Cargo.toml", "");
+            checkout.write("api/Cargo.toml", "");
+            checkout.write("api/src/routes/me.rs", "a");
+            checkout.write("xtask/Cargo.toml", "");
+            checkout
         }
 
-        fn write(&self, name: &str, text: &str) -> PathBuf {
+        fn write(&self, name: &str, text: &str) {
             let path = self.0.join(name);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(&path, text).unwrap();
-            path
+        }
+
+        fn look(watch: &mut Watch) -> Vec<String> {
+            let save = watch.look();
+            let files = save.into_iter().flat_map(|save| save.files);
+            files.map(|file| file.display().to_string()).collect()
         }
     }
 
-    impl Drop for Folder {
+    impl Drop for Checkout {
         fn drop(&mut self) {
             fs::remove_dir_all(&self.0).ok();
         }
     }
 
     #[test]
-    fn sources_of_members_are_seen_and_nothing_else() {
-        let folder = Folder::new("times");
-        folder.write("Cargo.toml", "");
-        folder.write("api/Cargo.toml", "");
-        let source = folder.write("api/src/routes/me.rs", "a");
-        folder.write("xtask/Cargo.toml", "");
-        folder.write("xtask/src/main.rs", "");
-        folder.write("target/debug/api", "");
-        folder.write("secrets/jwt_secret", "");
-        let before = times(&folder.0);
-        assert_eq!(before.len(), 3, "{before:?}");
-        fs::write(&source, "ab").unwrap();
-        assert_ne!(times(&folder.0), before);
-    }
-
-    #[test]
-    fn only_a_rebuilt_binary_is_published_anew() {
-        let folder = Folder::new("publish");
-        for name in BINARIES.iter().chain(&["xtask"]) {
-            folder.write(&format!("debug/{name}"), "1");
+    fn what_the_services_are_built_from_is_seen() {
+        let checkout = Checkout::new("seen");
+        let mut watch = Watch::start(&checkout.0);
+        assert!(Checkout::look(&mut watch).is_empty());
+        for file in [
+            "api/src/routes/me.rs",
+            "api/src/new.rs",
+            "domain/Cargo.toml",
+            "migrations/Cargo.toml",
+            ".sqlx/query-1.json",
+            "Cargo.lock",
+        ] {
+            checkout.write(file, "ab");
+            assert_eq!(Checkout::look(&mut watch), [file]);
         }
-        let (built, shelf) = (folder.0.join("debug"), folder.0.join("watch"));
-        fs::create_dir_all(&shelf).unwrap();
-        publish(&built, &shelf).unwrap();
-        let (api, worker) = (
-            identity(&shelf.join("api")),
-            identity(&shelf.join("worker")),
-        );
-        // As cargo does it: away with the old file, then a new one.
-        fs::remove_file(built.join("api")).unwrap();
-        fs::write(built.join("api"), "2").unwrap();
-        publish(&built, &shelf).unwrap();
-        assert_ne!(identity(&shelf.join("api")), api);
-        assert_eq!(identity(&shelf.join("worker")), worker);
-        assert_eq!(fs::read_to_string(shelf.join("api")).unwrap(), "2");
+        fs::remove_file(checkout.0.join("api/src/new.rs")).unwrap();
+        assert_eq!(Checkout::look(&mut watch), ["api/src/new.rs"]);
     }
 
     #[test]
-    fn a_service_is_stopped_in_order() {
-        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
-        stop(&mut child).unwrap();
-        assert!(!child.wait().unwrap().success());
+    fn what_no_service_is_built_from_is_not() {
+        let checkout = Checkout::new("unseen");
+        let mut watch = Watch::start(&checkout.0);
+        for file in [
+            "xtask/src/main.rs",
+            "chaos/Cargo.toml",
+            "docs/development.md",
+            "secrets/jwt_secret",
+            "target/debug/api",
+            "api/tests/it/main.rs",
+            "api/src/routes/.me.rs.swp",
+            "api/src/routes/me.rs~",
+        ] {
+            checkout.write(file, "ab");
+            assert!(Checkout::look(&mut watch).is_empty(), "{file}");
+        }
+    }
+
+    #[test]
+    fn a_save_has_the_time_of_the_file() {
+        let checkout = Checkout::new("time");
+        let mut watch = Watch::start(&checkout.0);
+        let file = checkout.0.join("api/src/routes/me.rs");
+        // As written long ago, and moved here now.
+        let moved = fs::File::options().write(true).open(&file).unwrap();
+        moved.set_modified(SystemTime::UNIX_EPOCH).unwrap();
+        let before = SystemTime::now();
+        assert!(watch.look().unwrap().at >= before);
+
+        checkout.write("api/src/routes/me.rs", "ab");
+        let written = fs::metadata(&file).unwrap().modified().unwrap();
+        assert_eq!(watch.look().unwrap().at, written);
     }
 }

@@ -188,9 +188,11 @@ fn only_the_settings_read_the_environment() {
 
 #[test]
 fn one_builder_composes_every_compose_call() {
+    // As an argument of `docker`; `doctor` has a finding of this name.
+    let calls = ["[\"compose\"", "arg(\"compose\"", "\"compose\".to_owned()"];
     let builders: Vec<_> = files("xtask/src", &["rs"])
         .into_iter()
-        .filter(|(_, text)| shipped(text).contains("\"compose\""))
+        .filter(|(_, text)| calls.iter().any(|call| shipped(text).contains(call)))
         .map(|(path, _)| path)
         .collect();
     assert_eq!(builders, [Path::new("xtask/src/docker/compose.rs")]);

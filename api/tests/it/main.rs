@@ -13,6 +13,7 @@ mod limits;
 mod me;
 mod openapi;
 mod outage;
+mod owner;
 mod password_resets;
 mod problems;
 mod protocol;

@@ -8,7 +8,7 @@ use sqlx::postgres::PgPoolOptions;
 use sqlx::{AssertSqlSafe, PgPool};
 use uuid::Uuid;
 
-/// An owner and an app role, set up as `docker/postgres/roles.sql` does it.
+/// An owner and an app role, set up as `docker/postgres/` does it.
 struct Roles {
     database: TestDatabase,
     owner: String,

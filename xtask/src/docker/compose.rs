@@ -5,6 +5,9 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
+use crate::interrupt;
+use crate::verbose::Shown as _;
+
 /// The files, the project's name and the environment of every call.
 #[derive(Debug, Clone)]
 pub(crate) struct Compose {
@@ -12,6 +15,7 @@ pub(crate) struct Compose {
     name: String,
     dev: bool,
     environment: Vec<(String, String)>,
+    scale: Vec<(String, u32)>,
 }
 
 impl Compose {
@@ -22,7 +26,26 @@ impl Compose {
             name: name.to_owned(),
             dev,
             environment: Vec::new(),
+            scale: Vec::new(),
         }
+    }
+
+    /// With more than one container for some services. Every `up` has to say so again, or Compose
+    /// goes back to one.
+    pub(crate) fn with_scale(self, scale: Vec<(String, u32)>) -> Self {
+        Self { scale, ..self }
+    }
+
+    /// The project's name, a label of all its containers.
+    pub(crate) fn project(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether this service has more than one container.
+    pub(crate) fn is_scaled(&self, service: &str) -> bool {
+        self.scale
+            .iter()
+            .any(|(name, count)| name == service && *count > 1)
     }
 
     /// With variables that stand before those of the shell and of `.env`.
@@ -50,7 +73,13 @@ impl Compose {
         if self.dev {
             arguments.extend(["--file".to_owned(), file("docker-compose.dev.yml")]);
         }
-        arguments.extend(words.iter().map(|&word| word.to_owned()));
+        arguments.extend(words.iter().take(1).map(|&word| word.to_owned()));
+        if let Some((&"up", rest)) = words.split_first() {
+            for (service, count) in self.scale.iter().filter(|(name, _)| is_meant(name, rest)) {
+                arguments.extend(["--scale".to_owned(), format!("{service}={count}")]);
+            }
+        }
+        arguments.extend(words.iter().skip(1).map(|&word| word.to_owned()));
         arguments
     }
 
@@ -70,15 +99,20 @@ impl Compose {
     /// # Errors
     /// When it cannot be started or fails; the sentence names the words.
     pub(crate) fn run(&self, words: &[&str]) -> Result<()> {
-        let status = self
-            .command(words)
-            .stdout(std::io::stderr())
-            .status()
+        let status = interrupt::status(self.command(words).stdout(std::io::stderr()))
             .context("`docker` cannot be started")?;
         if !status.success() {
             bail!("`docker compose {}` failed ({status})", words.join(" "));
         }
         Ok(())
+    }
+
+    /// Runs the call without a word, but for those in the error.
+    ///
+    /// # Errors
+    /// As [`Compose::read`].
+    pub(crate) fn quietly(&self, words: &[&str]) -> Result<()> {
+        self.read(words).map(drop)
     }
 
     /// Runs the call and returns what it printed.
@@ -89,6 +123,7 @@ impl Compose {
         let output = self
             .command(words)
             .stdin(Stdio::null())
+            .shown()
             .output()
             .context("`docker` cannot be started")?;
         if !output.status.success() {
@@ -101,6 +136,17 @@ impl Compose {
         }
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
+}
+
+/// Whether an `up` with these words is about this service too; Compose refuses a number for others.
+fn is_meant(service: &str, words: &[&str]) -> bool {
+    let is_number = |word: &str| word.bytes().all(|byte| byte.is_ascii_digit());
+    let mut named = words
+        .iter()
+        .filter(|word| !word.starts_with('-') && !is_number(word));
+    let names_any = named.clone().next().is_some();
+    // What the proxy stands before comes with it.
+    !names_any || named.any(|word| *word == service || (*word == "proxy" && service == "api"))
 }
 
 /// `docker compose version --short`, which needs neither a project nor an engine.
@@ -132,6 +178,22 @@ mod tests {
             "compose --project-name shop --project-directory /shop \
              --file /shop/docker-compose.yml --file /shop/docker-compose.dev.yml ps"
         );
+    }
+
+    #[test]
+    fn every_up_repeats_the_scale() {
+        let scale = vec![("worker".to_owned(), 3)];
+        let compose = Compose::new(Path::new("/shop"), "shop", false).with_scale(scale);
+        let up = compose.arguments(&["up", "--detach", "worker"]).join(" ");
+        assert!(up.ends_with("up --scale worker=3 --detach worker"), "{up}");
+        let all = compose
+            .arguments(&["up", "--wait-timeout", "180"])
+            .join(" ");
+        assert!(all.contains("--scale worker=3"), "{all}");
+        for others in [&["ps"][..], &["up", "--wait", "postgres"]] {
+            assert!(!compose.arguments(others).join(" ").contains("scale"));
+        }
+        assert!(compose.is_scaled("worker") && !compose.is_scaled("api"));
     }
 
     #[test]

@@ -7,13 +7,18 @@ use serde_json::Value;
 
 use super::compose::Compose;
 use super::ports;
-use crate::stack::ServiceState;
+use crate::project::Project;
+use crate::stack::{ServiceState, service_of};
+use crate::verbose::Shown as _;
 
 /// One container of the project.
 #[derive(Debug, Clone)]
 pub(super) struct Container {
     pub(super) id: String,
+    /// The service's name, with a number where it has several containers.
+    pub(super) name: String,
     pub(super) service: String,
+    number: u32,
     /// `created`, `running`, `restarting`, `exited`, ...
     pub(super) state: String,
     /// `healthy`, `unhealthy`, `starting`, or empty without a check.
@@ -29,7 +34,14 @@ impl Container {
         let publishers = value["Publishers"].as_array();
         Self {
             id: text("ID"),
+            name: text("Service"),
             service: text("Service"),
+            // Compose names a container `project-service-number`.
+            number: text("Name")
+                .rsplit('-')
+                .next()
+                .and_then(|number| number.parse().ok())
+                .unwrap_or(1),
             state: text("State"),
             health: text("Health"),
             exit_code: value["ExitCode"].as_i64().unwrap_or(0),
@@ -58,6 +70,11 @@ impl Container {
             .map(|(_, address)| address.as_str())
     }
 
+    /// The same, if it is a container of `service`.
+    pub(super) fn address_of(&self, service: &str, inside: u16) -> Option<&str> {
+        self.address(inside).filter(|_| self.service == service)
+    }
+
     /// Whether it has done its work and is gone, as a one-shot does.
     pub(super) fn is_finished(&self) -> bool {
         self.state == "exited" && self.exit_code == 0 && self.service == "migrate"
@@ -66,7 +83,7 @@ impl Container {
     /// As the verbs show it.
     pub(super) fn to_state(&self, seconds: Option<f64>) -> ServiceState {
         ServiceState {
-            name: self.service.clone(),
+            name: self.name.clone(),
             state: match self.state.as_str() {
                 state @ ("running" | "restarting") => state.to_owned(),
                 "created" => "starting".to_owned(),
@@ -85,12 +102,61 @@ impl Container {
     }
 }
 
-/// Every container of the project, of services that are up or were.
+/// Every container of the project, of services that are up or were, in the order of their start.
 pub(super) fn list(compose: &Compose) -> Result<Vec<Container>> {
     let text = compose.read(&["ps", "--all", "--format", "json"])?;
     let mut containers = parse(&text)?;
-    containers.sort_by(|a, b| a.service.cmp(&b.service).then(a.id.cmp(&b.id)));
+    containers.sort_by_cached_key(|one| (order(&one.service), one.service.clone(), one.number));
+    let services: Vec<String> = containers.iter().map(|one| one.service.clone()).collect();
+    for container in &mut containers {
+        // By hand, Compose can start more of them than we know of.
+        let count = services
+            .iter()
+            .filter(|name| **name == container.service)
+            .count();
+        let is_scaled = count > 1 || compose.is_scaled(&container.service);
+        container.name = label(&container.service, container.number, is_scaled);
+    }
     Ok(containers)
+}
+
+/// How people know a container: by its service, and a number where that has several. The only one
+/// that is left of several may be the second.
+pub(super) fn label(service: &str, number: u32, is_scaled: bool) -> String {
+    if is_scaled {
+        format!("{service}-{number}")
+    } else {
+        service.to_owned()
+    }
+}
+
+/// Where a service stands in the order of their start: it fails because of one before it.
+pub(super) fn order(service: &str) -> usize {
+    const ORDER: [&str; 8] = [
+        "builder", "postgres", "redis", "maildev", "migrate", "api", "worker", "proxy",
+    ];
+    ORDER
+        .iter()
+        .position(|name| *name == service_of(service))
+        .unwrap_or(ORDER.len())
+}
+
+/// The ids of the containers of this service that run. A tenth of a second faster than [`list`].
+pub(super) fn running(project: &Project, service: &str) -> Result<Vec<String>> {
+    let label = |name: &str, value: &str| format!("label=com.docker.compose.{name}={value}");
+    let output = Command::new("docker")
+        .args(["ps", "--quiet", "--filter", &label("service", service)])
+        .args(["--filter", &label("project", project.name())])
+        .args(["--filter", &label("oneoff", "False")])
+        .shown()
+        .output()
+        .context("`docker` cannot be started")?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        bail!("Docker does not answer: {said}\n  next: `cargo xtask doctor` says why");
+    }
+    let ids = String::from_utf8_lossy(&output.stdout);
+    Ok(ids.lines().map(str::to_owned).collect())
 }
 
 /// One object per line; before 2.21 it was one array.
@@ -107,6 +173,10 @@ pub(super) fn parse(text: &str) -> Result<Vec<Container>> {
 /// What the engine knows about one container beyond `ps`.
 #[derive(Debug)]
 pub(super) struct Details {
+    /// As [`Container::state`], at the moment of all that is said here.
+    pub(super) state: String,
+    /// As [`Container::health`].
+    pub(super) health: String,
     /// RFC 3339. Changes with every start.
     pub(super) started_at: String,
     pub(super) exit_code: i64,
@@ -128,6 +198,7 @@ pub(super) fn details(containers: &[Container]) -> Result<Vec<Details>> {
     let output = Command::new("docker")
         .args(["container", "inspect"])
         .args(containers.iter().map(|container| &container.id))
+        .shown()
         .output()
         .context("`docker` cannot be started")?;
     if !output.status.success() {
@@ -154,7 +225,10 @@ impl Details {
             .iter()
             .find(|check| check["ExitCode"] == 0)
             .and_then(|check| check["End"].as_str());
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         Self {
+            state: text(&state["Status"]),
+            health: text(&state["Health"]["Status"]),
             started_at: started_at.to_owned(),
             exit_code: state["ExitCode"].as_i64().unwrap_or(0),
             killed_for_memory: state["OOMKilled"] == true,
@@ -225,6 +299,22 @@ mod tests {
             .map(Container::is_finished)
             .collect();
         assert_eq!(finished, [false, true, false]);
+    }
+
+    #[test]
+    fn what_comes_first_is_named_first() {
+        assert!(order("postgres") < order("migrate"));
+        assert!(order("migrate") < order("api"));
+        assert!(order("api") < order("proxy"));
+        assert!(order("proxy") < order("somebody-elses"));
+    }
+
+    #[test]
+    fn containers_of_one_service_have_a_number() {
+        assert_eq!(label("worker", 2, false), "worker");
+        assert_eq!(label("worker", 1, true), "worker-1");
+        let third = r#"{"ID":"d4","Name":"shop-1a2b3c-worker-3","Service":"worker"}"#;
+        assert_eq!(parse(third).unwrap()[0].number, 3);
     }
 
     #[test]

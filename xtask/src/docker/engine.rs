@@ -1,73 +1,150 @@
 //! What this machine's Docker can do: does it answer, is it new enough, are the images there.
 
-use std::collections::BTreeMap;
 use std::fmt;
-use std::io::{BufRead, BufReader, Read};
-use std::process::{Command, Stdio};
-use std::sync::mpsc;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use super::compose::{self, Compose};
+use super::images;
+use crate::clock;
 use crate::project::Project;
+use crate::verbose::Shown as _;
 
 /// The oldest Compose that reads our files: they were tested with this one.
 const COMPOSE: (u32, u32) = (2, 26);
 
 /// How long an engine may take to answer. A socket that nobody serves would block for good.
-const ANSWER: Duration = Duration::from_secs(10);
+pub(super) const ANSWER: Duration = Duration::from_secs(5);
 
-/// How long a registry may take to find an image.
-const REGISTRY: Duration = Duration::from_secs(15);
-
-/// Why Docker cannot be used here: a sentence without its full stop.
+/// Why Docker cannot be used here, and what would change that.
 #[derive(Debug)]
-pub(crate) struct Reason(pub(crate) String);
+pub(crate) struct Reason {
+    /// A sentence without its full stop.
+    pub(crate) cause: String,
+    /// One thing to do, a command where there is one.
+    pub(crate) remedy: String,
+}
+
+impl Reason {
+    pub(super) fn new(cause: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self {
+            cause: cause.into(),
+            remedy: remedy.into(),
+        }
+    }
+}
 
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.cause)
+    }
+}
+
+impl From<anyhow::Error> for Reason {
+    fn from(error: anyhow::Error) -> Self {
+        Self::new(format!("{error:#}"), "`cargo xtask doctor` says more")
     }
 }
 
 /// Whether the engine answers, Compose is new enough and the images are there or can be had.
+///
+/// All are asked at once, and the first reason in this order is told.
 pub(super) fn usable(project: &Project, compose: &Compose) -> Result<(), Reason> {
-    answers()?;
-    compose_is_new_enough()?;
-    for image in missing(project, compose)? {
-        can_be_pulled(&image)?;
-    }
-    Ok(())
+    std::thread::scope(|scope| {
+        let compose_version = scope.spawn(compose_version);
+        let missing = scope.spawn(|| images::missing(project, compose));
+        answers()?;
+        joined(compose_version)?;
+        images::can_be_had(&joined(missing)?, images::REGISTRY)
+    })
 }
 
-fn answers() -> Result<(), Reason> {
+/// What a thread found out.
+pub(super) fn joined<T>(thread: std::thread::ScopedJoinHandle<'_, T>) -> T {
+    match thread.join() {
+        Ok(value) => value,
+        Err(panic) => std::panic::resume_unwind(panic),
+    }
+}
+
+fn answers() -> Result<String, Reason> {
+    ask(&["version", "--format", "{{.Server.Version}}"])
+}
+
+/// Asks the engine something short.
+fn ask(words: &[&str]) -> Result<String, Reason> {
     let mut docker = Command::new("docker");
-    docker.args(["version", "--format", "{{.Server.Version}}"]);
+    docker.args(words);
     match output_within(docker, ANSWER) {
-        Outcome::Succeeded(_) => Ok(()),
-        Outcome::NotFound => Err(Reason("Docker is not installed".to_owned())),
-        Outcome::TimedOut => Err(Reason(format!(
-            "the Docker engine gave no answer within {} s",
-            ANSWER.as_secs()
-        ))),
-        Outcome::Failed(said) if said.contains("permission denied") => Err(Reason(
-            "the Docker engine refuses this user: join the group `docker` and log in again"
-                .to_owned(),
+        Outcome::Succeeded(said) => Ok(said.trim().to_owned()),
+        Outcome::NotFound => Err(Reason::new(
+            "Docker is not installed",
+            "install Docker Engine or Docker Desktop: https://docs.docker.com/engine/install/",
         )),
-        Outcome::Failed(_) => Err(Reason("the Docker engine is not running".to_owned())),
+        Outcome::TimedOut => Err(Reason::new(
+            format!(
+                "the Docker engine gave no answer within {} s",
+                ANSWER.as_secs()
+            ),
+            start_engine(Path::new("/run/systemd/system").exists()).replace("start", "restart"),
+        )),
+        Outcome::Failed { said, .. } => Err(refusal(&said)),
     }
 }
 
-fn compose_is_new_enough() -> Result<(), Reason> {
+/// The words of `docker` when its engine cannot be asked, in ours.
+fn refusal(said: &str) -> Reason {
+    if said.contains("permission denied") {
+        return Reason::new(
+            "the Docker engine refuses this user, who is not in the group `docker`",
+            "`sudo usermod -aG docker $USER`, then log in again",
+        );
+    }
+    let address = said
+        .split_once(" at ")
+        .and_then(|(_, rest)| rest.split_whitespace().next())
+        .map(|address| address.trim_end_matches('.'));
+    match address {
+        // The default of Linux and macOS. Another was chosen by DOCKER_HOST or a context.
+        Some(address) if !address.ends_with("/var/run/docker.sock") => Reason::new(
+            format!("the Docker engine is not running at {address}"),
+            "start it; or `unset DOCKER_HOST` and `docker context use default` to go back to this machine's own",
+        ),
+        _ => Reason::new(
+            "the Docker engine is not running",
+            start_engine(Path::new("/run/systemd/system").exists()),
+        ),
+    }
+}
+
+fn start_engine(has_systemd: bool) -> &'static str {
+    if cfg!(target_os = "macos") {
+        "`open -a Docker` starts it"
+    } else if has_systemd {
+        "`sudo systemctl start docker`"
+    } else {
+        "`sudo service docker start`"
+    }
+}
+
+/// The version of Compose, if it will do.
+pub(crate) fn compose_version() -> Result<String, Reason> {
+    const REMEDY: &str = "`sudo apt-get install docker-compose-plugin`, or see https://docs.docker.com/compose/install/";
     let (major, minor) = COMPOSE;
     match output_within(compose::version(), ANSWER) {
-        Outcome::Succeeded(said) if version(&said) >= Some(COMPOSE) => Ok(()),
-        Outcome::Succeeded(said) => Err(Reason(format!(
-            "Docker Compose is {}, and {major}.{minor} is the oldest that will do",
-            said.trim()
-        ))),
-        _ => Err(Reason(format!(
-            "the plugin Docker Compose (>= {major}.{minor}) is not installed"
-        ))),
+        Outcome::Succeeded(said) if version(&said) >= Some(COMPOSE) => Ok(said.trim().to_owned()),
+        Outcome::Succeeded(said) => Err(Reason::new(
+            format!(
+                "Docker Compose is {}, and {major}.{minor} is the oldest that will do",
+                said.trim()
+            ),
+            REMEDY,
+        )),
+        _ => Err(Reason::new(
+            format!("the plugin Docker Compose (>= {major}.{minor}) is not installed"),
+            REMEDY,
+        )),
     }
 }
 
@@ -77,136 +154,73 @@ fn version(text: &str) -> Option<(u32, u32)> {
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }
 
-/// The first missing image of each registry: when that one can be had, so can the rest.
-fn missing(project: &Project, compose: &Compose) -> Result<Vec<String>, Reason> {
-    let images = images(project, compose).map_err(|error| Reason(format!("{error:#}")))?;
-    let mut by_registry = BTreeMap::new();
-    for image in images {
-        if !is_present(&image) {
-            by_registry
-                .entry(registry(&image).to_owned())
-                .or_insert(image);
-        }
-    }
-    Ok(by_registry.into_values().collect())
+/// What the engine says of itself.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Engine {
+    pub(crate) version: String,
+    /// As images name it: `amd64`, `arm64`.
+    pub(crate) architecture: String,
+    /// Where it keeps images and volumes, on its own machine.
+    pub(crate) data: PathBuf,
+    /// All that it has, in bytes: with Docker Desktop less than this machine has.
+    pub(crate) memory: u64,
+    /// How far its clock is from ours, in seconds; ahead is positive.
+    pub(crate) clock_ahead: i64,
 }
 
-/// The images that are not ours: those of the data services, and what our own is built from.
-fn images(project: &Project, compose: &Compose) -> anyhow::Result<Vec<String>> {
-    let settings = project.settings()?;
-    let listed = compose.read(&["config", "--images"])?;
-    let built = format!("{}:", project.name());
-    let mut images: Vec<String> = listed
-        .lines()
-        .filter(|image| !image.starts_with(&built))
-        .map(str::to_owned)
-        .collect();
-    if settings.get("SLIPWAY_IMAGE").is_none() {
-        let dockerfile = std::fs::read_to_string(project.root().join("docker/Dockerfile"))?;
-        for argument in ["RUST_IMAGE", "RUNTIME_IMAGE"] {
-            images.extend(
-                settings
-                    .get(argument)
-                    .or_else(|| default_of(&dockerfile, argument)),
-            );
-        }
-    }
-    images.sort();
-    images.dedup();
-    Ok(images)
+/// Asks the engine about itself.
+pub(crate) fn describe() -> Result<Engine, Reason> {
+    const FORMAT: &str =
+        "{{.ServerVersion}}\n{{.Architecture}}\n{{.DockerRootDir}}\n{{.MemTotal}}\n{{.SystemTime}}";
+    let asked = clock::now();
+    let said = ask(&["info", "--format", FORMAT])?;
+    // Half of the time that the answer took lies before it.
+    let middle = i64::midpoint(asked, clock::now());
+    parse(&said, middle)
+        .ok_or_else(|| refusal("`docker info` says something unknown to this command"))
 }
 
-/// The default of a Dockerfile's `ARG`.
-fn default_of(dockerfile: &str, argument: &str) -> Option<String> {
-    dockerfile.lines().find_map(|line| {
-        let value = line
-            .strip_prefix("ARG ")?
-            .strip_prefix(argument)?
-            .strip_prefix('=')?;
-        Some(value.trim().to_owned())
+fn parse(said: &str, now: clock::Nanos) -> Option<Engine> {
+    let mut lines = said.lines();
+    let version = lines.next().filter(|version| !version.is_empty())?;
+    Some(Engine {
+        version: version.to_owned(),
+        architecture: architecture(lines.next()?).to_owned(),
+        data: PathBuf::from(lines.next()?),
+        memory: lines.next()?.parse().ok()?,
+        clock_ahead: (clock::parse(lines.next()?)? - now) / clock::SECOND,
     })
 }
 
-fn is_present(image: &str) -> bool {
-    let mut docker = Command::new("docker");
-    docker.args(["image", "inspect", "--format", "{{.Id}}", image]);
-    matches!(output_within(docker, ANSWER), Outcome::Succeeded(_))
-}
-
-/// The registry's host in an image's name; Docker Hub where none is named.
-fn registry(image: &str) -> &str {
-    match image.split_once('/') {
-        Some((host, _)) if host.contains(['.', ':']) || host == "localhost" => host,
-        _ => "docker.io",
-    }
-}
-
-/// Begins a pull and waits for its first line, which comes when the registry has found the image.
-///
-/// By the engine, not by a request of our own: it may have a proxy or a mirror that we do not know.
-fn can_be_pulled(image: &str) -> Result<(), Reason> {
-    let refusal = |why: &str| {
-        Err(Reason(format!(
-            "the image {image} is not on this machine and cannot be pulled: {why}"
-        )))
-    };
-    let child = Command::new("docker")
-        .args(["pull", image])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn();
-    let Ok(mut child) = child else {
-        return refusal("`docker` cannot be started");
-    };
-    let (Some(stdout), Some(mut stderr)) = (child.stdout.take(), child.stderr.take()) else {
-        return refusal("its output cannot be read");
-    };
-    let (sender, receiver) = mpsc::channel();
-    std::thread::spawn(move || {
-        let mut line = String::new();
-        let read = BufReader::new(stdout).read_line(&mut line);
-        // Nobody listens any more after the time-out.
-        sender.send(read.is_ok_and(|bytes| bytes > 0)).ok();
-    });
-    let began = receiver.recv_timeout(REGISTRY);
-    // What has begun is not needed: `up` pulls with progress. What hangs must not stay.
-    child.kill().ok();
-    match began {
-        Ok(true) => {
-            child.wait().ok();
-            Ok(())
-        }
-        Ok(false) => {
-            let mut said = String::new();
-            stderr.read_to_string(&mut said).ok();
-            child.wait().ok();
-            refusal(said.lines().last().unwrap_or("the engine did not say why"))
-        }
-        Err(_) => {
-            child.wait().ok();
-            refusal(&format!(
-                "no registry answered within {} s",
-                REGISTRY.as_secs()
-            ))
-        }
+/// The name that images have for what the kernel calls `x86_64` or `aarch64`.
+pub(crate) fn architecture(kernels: &str) -> &str {
+    match kernels {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
     }
 }
 
 /// How a command ended that was given a time.
-enum Outcome {
+pub(super) enum Outcome {
+    /// With what it printed.
     Succeeded(String),
-    Failed(String),
+    /// With what it printed, and what it said on standard error.
+    Failed {
+        printed: String,
+        said: String,
+    },
     TimedOut,
     NotFound,
 }
 
 /// Runs a command that prints little; it is killed when the time is over.
-fn output_within(mut command: Command, time: Duration) -> Outcome {
+pub(super) fn output_within(mut command: Command, time: Duration) -> Outcome {
     let child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
+        .shown()
         .spawn();
     let Ok(mut child) = child else {
         return Outcome::NotFound;
@@ -216,20 +230,23 @@ fn output_within(mut command: Command, time: Duration) -> Outcome {
         match child.try_wait() {
             Ok(None) => super::pause(Duration::from_millis(5)),
             Ok(Some(_)) | Err(_) => {
-                let Ok(output) = child.wait_with_output() else {
-                    return Outcome::Failed(String::new());
-                };
-                return if output.status.success() {
-                    Outcome::Succeeded(String::from_utf8_lossy(&output.stdout).into_owned())
-                } else {
-                    Outcome::Failed(String::from_utf8_lossy(&output.stderr).into_owned())
-                };
+                let output = child.wait_with_output();
+                return output.map_or(Outcome::NotFound, |output| ended(&output));
             }
         }
     }
     child.kill().ok();
     child.wait().ok();
     Outcome::TimedOut
+}
+
+fn ended(output: &Output) -> Outcome {
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    if output.status.success() {
+        return Outcome::Succeeded(printed);
+    }
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    Outcome::Failed { printed, said }
 }
 
 #[cfg(test)]
@@ -246,21 +263,35 @@ mod tests {
     }
 
     #[test]
-    fn a_registry_is_the_part_that_looks_like_a_host() {
-        assert_eq!(registry("postgres:17.11-trixie"), "docker.io");
-        assert_eq!(registry("maildev/maildev:2.2.1"), "docker.io");
-        assert_eq!(registry("gcr.io/distroless/cc-debian13:nonroot"), "gcr.io");
-        assert_eq!(registry("localhost:5000/shop"), "localhost:5000");
+    fn an_engine_is_read_line_by_line() {
+        let said = "26.1.5\nx86_64\n/var/lib/docker\n1024\n1970-01-01T00:01:30Z";
+        let engine = parse(said, 60 * clock::SECOND).unwrap();
+        assert_eq!(
+            (engine.architecture.as_str(), engine.clock_ahead),
+            ("amd64", 30)
+        );
+        assert_eq!(
+            (engine.data, engine.memory),
+            ("/var/lib/docker".into(), 1024)
+        );
+        assert!(parse("\n\n\n0\n\n", 0).is_none());
     }
 
     #[test]
-    fn arguments_of_the_dockerfile_are_found() {
-        let text = "ARG RUST_VERSION=1.0\nARG RUST_IMAGE=rust:1.0-slim\nFROM ${RUST_IMAGE}\n";
-        assert_eq!(
-            default_of(text, "RUST_IMAGE").as_deref(),
-            Some("rust:1.0-slim")
+    fn an_engine_elsewhere_is_named_by_its_address() {
+        let said = |address: &str| {
+            format!(
+                "Cannot connect to the Docker daemon at {address}. Is the docker daemon running?"
+            )
+        };
+        let elsewhere = refusal(&said("tcp://10.0.0.7:2375"));
+        assert!(
+            elsewhere.cause.ends_with("at tcp://10.0.0.7:2375"),
+            "{elsewhere}"
         );
-        assert_eq!(default_of(text, "RUNTIME_IMAGE"), None);
+        assert!(elsewhere.remedy.contains("DOCKER_HOST"));
+        let here = refusal(&said("unix:///var/run/docker.sock"));
+        assert_eq!(here.cause, "the Docker engine is not running");
     }
 
     #[test]
@@ -276,6 +307,6 @@ mod tests {
         let absent = output_within(Command::new("no-such-command-here"), ANSWER);
         assert!(matches!(absent, Outcome::NotFound));
         let failing = output_within(Command::new("false"), ANSWER);
-        assert!(matches!(failing, Outcome::Failed(_)));
+        assert!(matches!(failing, Outcome::Failed { .. }));
     }
 }

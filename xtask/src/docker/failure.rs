@@ -1,57 +1,145 @@
 //! Why a service did not come up: its exit code, its last lines, and what to do next.
 
 use std::process::Command;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 
 use super::compose::Compose;
-use super::containers::{self, Container, Details};
-use crate::stack::ServiceFailure;
+use super::containers::{self, Container, Details, order};
+use super::start::Crash;
+use crate::diagnosis;
+use crate::logs;
+use crate::ports;
+use crate::stack::{Mode, ServiceFailure};
+use crate::verbose::Shown as _;
 
 /// How many lines of its log are shown.
 const LINES: usize = 15;
 
+/// How long a crashed service may take to crash again.
+const AT_REST: Duration = Duration::from_secs(5);
+
+/// What the kernel did to a service that wanted too much.
+const OUT_OF_MEMORY: &str = "was killed, because it used more than its memory limit";
+
 /// The first service, in the order of their start, that failed. None when all look well.
 ///
-/// One that never started comes before all others: Compose gives up at once, and those that it was
-/// still waiting for then look as if they had been too slow.
-pub(super) fn find(compose: &Compose) -> Result<Option<ServiceFailure>> {
-    let containers = containers::list(compose)?;
-    let details = containers::details(&containers)?;
+/// One that was seen to crash comes before all others, then one that never started: Compose gives
+/// up at once, and those that it was still waiting for then look as if they had been too slow.
+pub(super) fn find(compose: &Compose, crash: Option<&Crash>) -> Result<Option<ServiceFailure>> {
+    let (containers, details) = match crash {
+        Some(_) => at_once(compose)?,
+        None => at_rest(compose)?,
+    };
     let mut both: Vec<_> = containers.iter().zip(&details).collect();
-    both.sort_by_key(|(container, details)| (details.error.is_empty(), order(&container.service)));
+    let crash_of = |id: &str| crash.filter(|crash| crash.container.starts_with(id));
+    both.sort_by_key(|(container, details)| {
+        let crashed = crash_of(&container.id).is_some();
+        (
+            !crashed,
+            details.error.is_empty(),
+            order(&container.service),
+        )
+    });
     for (container, details) in both {
-        if let Some(cause) = cause(container, details) {
-            let last_lines = last_lines(container, details)?;
-            return Ok(Some(ServiceFailure {
-                next_step: next_step(&container.service, details, &last_lines),
-                service: container.service.clone(),
-                cause,
-                last_lines,
-            }));
-        }
+        let crash = crash_of(&container.id);
+        let is_for_memory = details.killed_for_memory || crash.is_some_and(|one| one.out_of_memory);
+        let seen = match crash {
+            Some(_) if is_for_memory => Some(OUT_OF_MEMORY.to_owned()),
+            Some(crash) => Some(format!("exited with code {} at its start", crash.exit_code)),
+            None => cause(container, details),
+        };
+        let Some(cause) = seen else { continue };
+        let last_lines = match crash {
+            Some(crash) => last_lines(container, &crash.started, Some(&crash.ended))?,
+            None => last_lines(container, &details.started_at, None)?,
+        };
+        return Ok(Some(told(
+            container,
+            details,
+            is_for_memory,
+            &cause,
+            &last_lines,
+        )));
     }
     Ok(None)
 }
 
-/// A service fails because of one that starts before it, so that one is named.
-fn order(service: &str) -> usize {
-    const ORDER: [&str; 7] = [
-        "builder", "postgres", "redis", "migrate", "maildev", "api", "worker",
-    ];
-    ORDER
-        .iter()
-        .position(|name| *name == service)
-        .unwrap_or(ORDER.len())
+fn at_once(compose: &Compose) -> Result<(Vec<Container>, Vec<Details>)> {
+    let containers = containers::list(compose)?;
+    let details = containers::details(&containers)?;
+    Ok((containers, details))
+}
+
+/// What runs, at a moment when none of it has just been started again: then it would have neither an
+/// exit code nor last words.
+fn at_rest(compose: &Compose) -> Result<(Vec<Container>, Vec<Details>)> {
+    let end = Instant::now() + AT_REST;
+    loop {
+        let (mut containers, details) = at_once(compose)?;
+        // The list is a moment older, and may tell of the start before.
+        for (container, details) in containers.iter_mut().zip(&details) {
+            container.state.clone_from(&details.state);
+            container.health.clone_from(&details.health);
+        }
+        let is_under_way = details.iter().any(|details| {
+            details.restarts > 0 && details.exit_code == 0 && details.health != "healthy"
+        });
+        if !is_under_way || Instant::now() > end {
+            return Ok((containers, details));
+        }
+        super::pause(Duration::from_millis(50));
+    }
+}
+
+/// The failure of Compose itself, where all containers look well.
+pub(super) fn of_compose(words: &str, said: &[String]) -> anyhow::Error {
+    // Its progress ("Container x  Started") says nothing about a failure.
+    let is_word = |line: &&String| !line.starts_with(' ') && !line.trim().is_empty();
+    let last: Vec<&str> = said.iter().filter(is_word).map(String::as_str).collect();
+    match diagnosis::of(Mode::Docker, said) {
+        Some(known) => anyhow!(
+            "{}\n\n    {}\n\n  next: {}",
+            known.cause,
+            last.join("\n    "),
+            known.next_step
+        ),
+        None => anyhow!("`docker compose {words}` failed: {}", last.join("; ")),
+    }
+}
+
+/// Cause, last lines and next step of one service, with what is known of its last lines.
+fn told(
+    container: &Container,
+    details: &Details,
+    is_for_memory: bool,
+    cause: &str,
+    last_lines: &[String],
+) -> ServiceFailure {
+    let known = diagnosis::of(Mode::Docker, last_lines).filter(|_| !is_for_memory);
+    let next_step = match &known {
+        Some(known) => known.next_step.clone(),
+        None => next_step(&container.service, details, is_for_memory),
+    };
+    ServiceFailure {
+        service: container.name.clone(),
+        cause: known.map_or_else(
+            || cause.to_owned(),
+            |known| format!("{cause}: {}", known.cause),
+        ),
+        last_lines: logs::readable(last_lines),
+        next_step,
+    }
 }
 
 /// What is wrong with it, if anything, as the words after its name.
 fn cause(container: &Container, details: &Details) -> Option<String> {
     if !details.error.is_empty() {
-        return Some(format!("was not started: {}", details.error));
+        return Some(not_started(&details.error));
     }
     if details.killed_for_memory {
-        return Some("was killed, because it used more than its memory limit".to_owned());
+        return Some(OUT_OF_MEMORY.to_owned());
     }
     match (container.state.as_str(), container.health.as_str()) {
         ("exited" | "dead", _) if !container.is_finished() => {
@@ -77,10 +165,13 @@ fn cause(container: &Container, details: &Details) -> Option<String> {
     }
 }
 
-/// What it said since its last start: before that, it said the same.
-fn last_lines(container: &Container, details: &Details) -> Result<Vec<String>> {
+/// What it said since a start, until its end where that is known: before and after, it said the same.
+fn last_lines(container: &Container, since: &str, until: Option<&str>) -> Result<Vec<String>> {
     let output = Command::new("docker")
-        .args(["logs", "--since", &details.started_at, &container.id])
+        .args(["logs", "--since", since])
+        .args(until.map(|until| ["--until", until]).into_iter().flatten())
+        .arg(&container.id)
+        .shown()
         .output()
         .context("`docker` cannot be started")?;
     let mut lines: Vec<String> = [output.stdout, output.stderr]
@@ -95,28 +186,35 @@ fn last_lines(container: &Container, details: &Details) -> Result<Vec<String>> {
     Ok(lines.split_off(lines.len().saturating_sub(LINES)))
 }
 
-fn next_step(service: &str, details: &Details, lines: &[String]) -> String {
-    let said = |words: &str| lines.iter().any(|line| line.contains(words));
-    if details.error.contains("port is already allocated")
-        || details.error.contains("address already in use")
-    {
+/// The engine's words about a container that it could not start, in ours where they are known.
+fn not_started(error: &str) -> String {
+    if !is_about_port(error) {
+        return format!("was not started: {error}");
+    }
+    let words = error.split([' ', ':']).map(str::parse::<u16>);
+    // The last number that is a port: addresses come before it.
+    match words.flatten().last() {
+        Some(port) => format!(
+            "was not started: port {port} is taken by {} since a moment ago",
+            ports::holder_in_words(port)
+        ),
+        None => "was not started: its port is taken since a moment ago".to_owned(),
+    }
+}
+
+fn is_about_port(error: &str) -> bool {
+    error.contains("port is already allocated") || error.contains("address already in use")
+}
+
+fn next_step(service: &str, details: &Details, is_for_memory: bool) -> String {
+    if is_about_port(&details.error) {
         return "run `cargo xtask up` again: it takes another port".to_owned();
     }
-    if details.killed_for_memory {
+    if is_for_memory {
         return format!("raise the memory limit of `{service}` in docker-compose.yml");
     }
-    if service == "builder" {
-        return "correct the code: the next save builds again".to_owned();
-    }
-    if said("password authentication failed") || said("WRONGPASS") {
-        return "remove .slipway/state.json and run `cargo xtask up` again: it sets the passwords \
-                of the volume to those in secrets/"
-            .to_owned();
-    }
-    if said("No space left on device") {
-        return "make room: `docker system df` says what takes it".to_owned();
-    }
     match service {
+        "builder" => "correct the code: the next save builds again".to_owned(),
         "migrate" => "`cargo xtask migrate status` says where the schema stands".to_owned(),
         _ => format!("`cargo xtask logs {service}` shows the rest"),
     }
@@ -134,6 +232,24 @@ mod tests {
 
     fn details(state: &serde_json::Value, restarts: u32) -> Details {
         Details::from_json(&serde_json::json!({"RestartCount": restarts, "State": state}))
+    }
+
+    #[test]
+    fn a_port_that_was_taken_meanwhile_is_told_without_the_engine() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let said = not_started(&format!(
+            "driver failed programming external connectivity on endpoint shop-api-1 (26aa4): \
+             Bind for 127.0.0.1:{port} failed: port is already allocated"
+        ));
+        assert!(
+            said.starts_with(&format!("was not started: port {port} is taken by `")),
+            "{said}"
+        );
+        assert_eq!(
+            not_started("no such device"),
+            "was not started: no such device"
+        );
     }
 
     #[test]
@@ -170,13 +286,32 @@ mod tests {
         let killed = details(&serde_json::json!({"OOMKilled": true, "ExitCode": 137}), 0);
         let cause = cause(&container("exited", ""), &killed).unwrap();
         assert!(cause.contains("memory"), "{cause}");
-        assert!(next_step("api", &killed, &[]).contains("memory limit of `api`"));
+        assert!(next_step("api", &killed, true).contains("memory limit of `api`"));
     }
 
     #[test]
-    fn what_comes_first_is_blamed_first() {
-        assert!(order("postgres") < order("migrate"));
-        assert!(order("migrate") < order("api"));
-        assert!(order("api") < order("proxy"));
+    fn known_last_words_become_a_cause_and_a_step() {
+        let said = vec![
+            "api: 1 setting is wrong:".to_owned(),
+            "  LOG_LEVEL  no".to_owned(),
+        ];
+        let one = container("exited", "");
+        let inspected = details(&serde_json::json!({"ExitCode": 1}), 0);
+        let failure = told(&one, &inspected, false, "exited with code 1", &said);
+        assert_eq!(
+            failure.cause,
+            "exited with code 1: it refuses the setting LOG_LEVEL"
+        );
+        assert!(failure.next_step.contains(".env"), "{}", failure.next_step);
+    }
+
+    #[test]
+    fn composes_own_words_are_kept_without_its_progress() {
+        let said = [" Container a-api-1  Created", "no such network"].map(str::to_owned);
+        let error = of_compose("up --detach", &said).to_string();
+        assert_eq!(
+            error,
+            "`docker compose up --detach` failed: no such network"
+        );
     }
 }

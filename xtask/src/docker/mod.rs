@@ -1,34 +1,90 @@
 //! The stack in containers, by `docker compose`.
 
+mod build;
+mod clients;
 mod compose;
 mod containers;
 mod engine;
+mod events;
 mod failure;
+mod images;
 mod infra;
+mod logs;
 mod ports;
+mod programs;
+mod reload;
+mod start;
 mod throw_away;
 mod up;
 
-use std::io::{BufRead, BufReader, IsTerminal, Write};
-use std::process::{Command, Stdio};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Result, bail};
 
 use self::compose::Compose;
+use self::containers::order;
 use self::ports::PORTS;
+use self::programs::{cargo_run, lacks, replace};
+use crate::board::{Board, LIMIT};
+use crate::logs::View;
+use crate::migrate;
 use crate::project::Project;
-use crate::stack::{Fault, LogOptions, Mode, ServiceState, Stack, UpOptions};
+use crate::scale;
+use crate::secrets::{self, Role};
+use crate::stack::{Fault, Link, LogOptions, Mode, ServiceState, Stack, UpOptions};
+use crate::terminal::Progress;
 
-pub(crate) use self::engine::Reason;
+pub(crate) use self::engine::{Engine, Reason, compose_version, describe};
+pub(crate) use self::images::{Image, can_be_had};
 pub(crate) use self::throw_away::{image, remove, throw_away};
 
 /// Whether the engine answers, Compose is new enough and the images are there or can be had.
 pub(crate) fn usable(project: &Project) -> Result<(), Reason> {
-    let compose = Docker::new(project)
-        .compose()
-        .map_err(|error| Reason(format!("{error:#}")))?;
-    engine::usable(project, &compose)
+    engine::usable(project, &Docker::new(project).compose()?)
+}
+
+/// The images that the stack needs and that are not built here.
+///
+/// # Errors
+/// When Compose cannot read its files, or the engine does not answer.
+pub(crate) fn images(project: &Project) -> Result<Vec<Image>> {
+    images::needed(project, &Docker::new(project).compose()?)
+}
+
+/// The container that publishes a port on this machine.
+pub(crate) fn container_on(port: u16) -> Option<String> {
+    let mut docker = Command::new("docker");
+    docker.args(["ps", "--format", "{{.Names}}", "--filter"]);
+    docker.arg(format!("publish={port}"));
+    match engine::output_within(docker, engine::ANSWER) {
+        engine::Outcome::Succeeded(printed) => printed.lines().next().map(str::to_owned),
+        _ => None,
+    }
+}
+
+/// Another checkout whose containers have this one's project name, as a copied `.env` makes it.
+///
+/// One that is not there any more has been moved here.
+pub(crate) fn other_checkout(project: &Project) -> Option<PathBuf> {
+    let mut docker = Command::new("docker");
+    docker
+        .args(["ps", "--all", "--filter"])
+        .arg(format!(
+            "label=com.docker.compose.project={}",
+            project.name()
+        ))
+        .args([
+            "--format",
+            "{{.Label \"com.docker.compose.project.working_dir\"}}",
+        ]);
+    let engine::Outcome::Succeeded(printed) = engine::output_within(docker, engine::ANSWER) else {
+        return None;
+    };
+    let mut folders = printed.lines().map(PathBuf::from);
+    folders.find(|folder| folder != project.root() && folder.exists())
 }
 
 /// The stack of one checkout in Docker.
@@ -51,7 +107,9 @@ impl<'a> Docker<'a> {
             }
         }
         let compose = Compose::new(self.project.root(), self.project.name(), self.is_dev());
-        Ok(compose.with_environment(environment))
+        Ok(compose
+            .with_environment(environment)
+            .with_scale(scale::of(self.project)))
     }
 
     /// Whether the last `up` added `docker-compose.dev.yml`: for hot reload, or for its ports.
@@ -87,14 +145,10 @@ impl<'a> Docker<'a> {
             "--no-recreate",
         ];
         words.extend(services);
-        up::start(&self.compose()?, &words)
-    }
-
-    fn replace_by_exec(&self, words: &[&str]) -> Result<()> {
-        let mut all = vec!["exec"];
-        all.extend(no_terminal());
-        all.extend(words);
-        replace(self.compose()?.command(&all))
+        let mut board = Board::in_order(order);
+        start::watched(&self.compose()?, &words, LIMIT, &mut board)?;
+        board.keep();
+        Ok(())
     }
 }
 
@@ -118,20 +172,33 @@ impl Stack for Docker<'_> {
     }
 
     fn down(&self, volumes: bool) -> Result<()> {
+        if let Some(other) = other_checkout(self.project) {
+            bail!(
+                "the containers of the name {} belong to the checkout at {}\n  \
+                 next: `cargo xtask down` there; here, remove COMPOSE_PROJECT_NAME from .env",
+                self.project.name(),
+                other.display()
+            );
+        }
         // With every file and profile, or it would leave what it does not know.
         let compose = Compose::new(self.project.root(), self.project.name(), true);
         let mut words = vec!["--profile", "*", "down", "--remove-orphans"];
         if volumes {
             words.push("--volumes");
-            self.project
-                .remember("docker_secrets", serde_json::Value::Null)?;
+            secrets::fit::unsettle(self.project, Mode::Docker)?;
         }
-        compose.run(&words)
+        let _progress = Progress::start("stopping");
+        compose.quietly(&words)
     }
 
     fn restart(&self, services: &[String]) -> Result<()> {
+        secrets::fit::require_settled(self.project, Mode::Docker)?;
         let compose = self.compose()?;
         let running = containers::list(&compose)?;
+        let is_there = |name: &&String| running.iter().any(|one| one.service == **name);
+        if let Some(missing) = services.iter().find(|name| !is_there(name)) {
+            self.require(missing)?;
+        }
         let mut names: Vec<&str> = services.iter().map(String::as_str).collect();
         if names.is_empty() {
             names = running
@@ -142,7 +209,9 @@ impl Stack for Docker<'_> {
         }
         let mut words = vec!["restart"];
         words.extend(&names);
-        compose.run(&words)?;
+        let progress = Progress::start(format!("restarting {}", names.join(", ")));
+        compose.quietly(&words)?;
+        drop(progress);
         self.wait(&names)
     }
 
@@ -155,28 +224,31 @@ impl Stack for Docker<'_> {
             .collect())
     }
 
-    fn logs(&self, options: &LogOptions) -> Result<()> {
-        let tail = options.tail.to_string();
-        let mut words = vec!["logs", "--tail", &tail];
-        if options.follow {
-            words.push("--follow");
-        }
-        words.extend(options.services.iter().map(String::as_str));
-        let command = self.compose()?.command(&words);
-        if std::io::stdout().is_terminal() {
-            replace(command)
-        } else {
-            print_plain(command)
-        }
+    fn logs(&self, options: &LogOptions, view: &mut View) -> Result<()> {
+        logs::show(self, options, view)
     }
 
     fn build(&self) -> Result<()> {
-        up::build(self.project, &self.compose()?, self.was("dev"))
+        build::build(self.project, &self.compose()?, self.was("dev"))
+    }
+
+    fn compiler(&self) -> Result<Command> {
+        reload::compiler(self)
+    }
+
+    fn reload(&self, service: &str, _binaries: &BTreeMap<String, PathBuf>) -> Result<()> {
+        reload::reload(self, service)
     }
 
     fn exec(&self, service: &str, command: &[String]) -> Result<()> {
         if self.is_infra() && infra::is_left_out(service) {
             return replace(infra::command(self.project, service, command)?);
+        }
+        if !self.was("dev") && lacks(service, command) {
+            bail!(
+                "the image of {service} has neither a shell nor tools, only api, worker and migrate\n  \
+                 next: `cargo xtask exec {service} api --help`, or `docker inspect` for its environment"
+            );
         }
         let mut words = vec![service];
         words.extend(command.iter().map(String::as_str));
@@ -184,150 +256,84 @@ impl Stack for Docker<'_> {
     }
 
     fn psql(&self, args: &[String]) -> Result<()> {
-        // By the socket, which needs no password: whoever may `exec` is trusted already.
-        let mut words = vec![
-            "postgres",
-            "psql",
-            "--username",
-            "slipway_owner",
-            "--dbname",
-            "slipway",
-        ];
-        words.extend(args.iter().map(String::as_str));
-        self.replace_by_exec(&words)
+        self.become_psql(args)
     }
 
     fn redis_cli(&self, args: &[String]) -> Result<()> {
-        // The password goes from its file into the environment of this one process.
-        let script =
-            "REDISCLI_AUTH=$(cat /run/secrets/redis_password) exec redis-cli --user slipway \"$@\"";
-        let mut words = vec!["redis", "sh", "-c", script, "redis-cli"];
-        words.extend(args.iter().map(String::as_str));
-        self.replace_by_exec(&words)
+        self.become_redis_cli(args)
     }
 
     fn migrate(&self, args: &[String]) -> Result<()> {
-        if self.is_infra() {
-            let words = cargo_run("migrations", "migrate", args);
-            return replace(infra::command(self.project, "migrate", &words)?);
-        }
-        let compose = self.compose()?;
-        // The binary carries the migrations: without a build, a new one would not be in it.
-        up::build(self.project, &compose, self.was("dev"))?;
-        if self.was("dev") {
-            up::first_build(&compose)?;
-        }
-        let mut words = vec!["run", "--rm", "--no-deps"];
-        words.extend(no_terminal());
-        words.push("migrate");
-        words.extend(args.iter().map(String::as_str));
-        replace(compose.command(&words))
+        programs::run(self.migrate_command(args)?)
     }
 
-    fn run_program(&self, service: &str, words: &[String], _needed: &str) -> Result<()> {
+    fn read_migrate(&self, args: &[&str]) -> Result<String> {
+        let args: Vec<String> = args.iter().map(|word| (*word).to_owned()).collect();
+        let (command, _guard) = self.migrate_command(&args)?;
+        migrate::read(command)
+    }
+
+    fn run_program(&self, service: &str, words: &[String], needed: &str) -> Result<()> {
+        self.require(needed)?;
+        secrets::fit::require_settled(self.project, Mode::Docker)?;
         if self.is_infra() {
             let words = cargo_run(service, service, words);
             return replace(infra::command(self.project, service, &words)?);
         }
         // A container of its own: the service's may be the one that does not run.
-        let mut args = vec!["run", "--rm", "--no-deps"];
-        args.extend(no_terminal());
-        // In place of the watcher, which would start the service.
-        let watched = format!("/var/cache/target/watch/{service}");
-        if self.was("dev") {
-            args.extend(["--entrypoint", &watched]);
-        }
-        args.push(service);
-        args.extend(words.iter().map(String::as_str));
-        replace(self.compose()?.command(&args))
+        programs::run(self.once(service, words)?)
+    }
+
+    fn postgres_client(&self, program: &str, role: &str) -> Result<Command> {
+        self.postgres_program(program, role)
+    }
+
+    fn ask_redis(&self, words: &[&str]) -> Result<String> {
+        self.redis_answer(words)
+    }
+
+    fn takes_password(&self, role: &Role) -> Result<bool> {
+        self.lets_in(role)
+    }
+
+    fn has_data(&self) -> Result<bool> {
+        self.has_volume()
     }
 
     fn inflict(&self, service: &str, fault: Fault) -> Result<()> {
         match fault {
-            Fault::Kill => self.compose()?.run(&["kill", "--signal", "KILL", service]),
-            Fault::Stop => self.compose()?.run(&["stop", service]),
+            Fault::Kill => self
+                .compose()?
+                .quietly(&["kill", "--signal", "KILL", service]),
+            Fault::Stop => self.compose()?.quietly(&["stop", service]),
             Fault::Start => self.wait(&[service]),
         }
     }
 
-    fn links(&self) -> Result<Vec<(String, String)>> {
+    fn links(&self) -> Result<Vec<Link>> {
         let containers = containers::list(&self.compose()?)?;
-        let labels = [
-            ("api", "API", "http://"),
-            ("proxy", "proxy", "http://"),
-            ("maildev", "mail", "http://"),
-            ("postgres", "Postgres", ""),
-            ("redis", "Redis", ""),
-        ];
-        let link = |&(service, label, scheme): &(&str, &str, &str)| {
-            let container = containers
-                .iter()
-                .find(|container| container.service == service)?;
-            let address = container.address(ports::main_port(service)?)?;
-            Some((label.to_owned(), format!("{scheme}{address}")))
+        let address = |service: &str| {
+            let inside = ports::main_port(service)?;
+            let mut all = containers.iter();
+            all.find_map(|container| container.address_of(service, inside))
         };
-        Ok(labels.iter().filter_map(link).collect())
-    }
-}
-
-/// A binary of ours built and run on this machine.
-fn cargo_run(package: &str, binary: &str, args: &[String]) -> Vec<String> {
-    let cargo = ["cargo", "run", "--quiet", "--package", package, "--bin"];
-    let words = cargo.into_iter().chain([binary, "--"]).map(str::to_owned);
-    words.chain(args.iter().cloned()).collect()
-}
-
-/// `-T` where there is no terminal: Compose would ask for one and fail.
-fn no_terminal() -> Option<&'static str> {
-    let is_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
-    (!is_terminal).then_some("-T")
-}
-
-/// Runs a command whose lines go into a file or another program: without the "erase this line" that
-/// Compose 2.26 begins each with, also where there is no terminal.
-fn print_plain(mut command: Command) -> Result<()> {
-    let mut child = command
-        .stdout(Stdio::piped())
-        .spawn()
-        .context("`docker` cannot be started")?;
-    let lines = child.stdout.take().context("its output cannot be read")?;
-    let mut out = std::io::stdout().lock();
-    for line in BufReader::new(lines).split(b'\n') {
-        let line = line?;
-        let plain = line.strip_prefix(b"\x1b[2K").unwrap_or(&line);
-        // Nobody reads on, as after `| head`.
-        if out
-            .write_all(plain)
-            .and_then(|()| out.write_all(b"\n"))
-            .is_err()
-        {
-            child.kill()?;
-            break;
-        }
-    }
-    child.wait()?;
-    Ok(())
-}
-
-/// Becomes the command, so that signals and exit codes pass straight through.
-fn replace(mut command: Command) -> Result<()> {
-    let program = command.get_program().to_string_lossy().into_owned();
-    #[cfg(unix)]
-    {
-        use std::os::unix::process::CommandExt;
-        let error = command.exec();
-        Err(error).with_context(|| format!("`{program}` cannot be started"))
-    }
-    #[cfg(not(unix))]
-    {
-        let status = command
-            .status()
-            .with_context(|| format!("`{program}` cannot be started"))?;
-        match status.code() {
-            Some(0) => Ok(()),
-            Some(code) => std::process::exit(code),
-            None => anyhow::bail!("`{program}` was ended by a signal"),
-        }
+        let others = [
+            ("proxy", "Proxy", "proxy", "http://"),
+            ("mail", "Mail", "maildev", "http://"),
+            ("postgres", "Postgres", "postgres", ""),
+            ("redis", "Redis", "redis", ""),
+        ];
+        let mut links =
+            address("api").map_or_else(Vec::new, |api| Link::of_api(&format!("http://{api}")));
+        links.extend(others.iter().filter_map(|&(word, label, service, scheme)| {
+            let address = format!("{scheme}{}", address(service)?);
+            Some(Link {
+                word,
+                label,
+                address,
+            })
+        }));
+        Ok(links)
     }
 }
 

@@ -1,21 +1,18 @@
 //! `up` in containers: ports, image, secrets, start, health.
 
-use std::time::UNIX_EPOCH;
-
 use anyhow::{Result, bail};
 use serde_json::json;
 
+use super::build::build;
 use super::compose::Compose;
-use super::containers::{self, Container};
+use super::containers::{self, Container, order};
 use super::ports::PORTS;
-use super::{Docker, failure, infra};
-use crate::project::Project;
-use crate::stack::{ServiceState, UpOptions};
+use super::start::{start, watched};
+use super::{Docker, infra, reload};
+use crate::board::{Board, LIMIT};
+use crate::secrets::fit;
+use crate::stack::{self, Mode, ServiceState, Stack, UpOptions};
 use crate::terminal;
-
-/// How long all services together may take to become healthy, in seconds. A Postgres that was
-/// killed first replays its log.
-const HEALTHY_WITHIN: &str = "180";
 
 /// Starts everything that `options` ask for and waits until it is healthy.
 pub(super) fn run(docker: &Docker, options: &UpOptions) -> Result<Vec<ServiceState>> {
@@ -23,13 +20,16 @@ pub(super) fn run(docker: &Docker, options: &UpOptions) -> Result<Vec<ServiceSta
     let shape = json!({ "dev": options.dev, "infra": options.infra });
     project.remember("docker", shape)?;
 
-    let before = containers::list(&docker.compose()?)?;
+    let compose = docker.compose()?;
+    if !options.services.is_empty() {
+        require_known(&compose, &options.services)?;
+    }
+    let before = containers::list(&compose)?;
     let began = started(&before)?;
-    if !options.infra {
-        let compose = docker.compose()?;
+    if !options.infra && needs_image(&options.services) {
         build(project, &compose, options.dev)?;
-        if options.dev && !before.iter().any(is_healthy_builder) {
-            first_build(&compose)?;
+        if options.dev {
+            reload::first_build(docker, &compose)?;
         }
     }
     // After the build, which may take minutes: a port that was free before it may be taken now.
@@ -48,142 +48,117 @@ pub(super) fn run(docker: &Docker, options: &UpOptions) -> Result<Vec<ServiceSta
     // Anew: it carries the ports.
     let compose = docker.compose()?;
     if options.infra {
-        remove_left_out(&compose, &before)?;
+        // They hold the ports of what the developer is about to start.
+        remove(&compose, &before, infra::is_left_out)?;
     }
-    settle_secrets(project, &compose, &before)?;
+    if options.dev {
+        // Compose would leave them alone, and they run an older binary for all that is known.
+        remove(&compose, &before, |service| {
+            matches!(service, "api" | "worker")
+        })?;
+    }
+    settle_secrets(docker, &compose, &before, options.yes)?;
 
-    let mut words = vec!["up", "--detach", "--wait", "--wait-timeout", HEALTHY_WITHIN];
-    if options.infra {
-        let wanted =
-            |service: &&str| *service != "maildev" || profiles.iter().any(|name| name == "mail");
-        words.extend(infra::SERVICES.into_iter().filter(wanted));
-    } else {
-        // `--no-build`: done above. Orphans are the builder after a change from --dev.
-        words.extend(["--no-build", "--remove-orphans"]);
+    let infra: Vec<&str> = infra::SERVICES
+        .into_iter()
+        .filter(|service| *service != "maildev" || profiles.iter().any(|name| name == "mail"))
+        .collect();
+    let named: Vec<&str> = options.services.iter().map(String::as_str).collect();
+    let services = if options.infra { &infra } else { &named };
+    let limit = options.wait.unwrap_or(LIMIT);
+    let words = words(services, options.infra, limit.as_secs());
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match watched(&compose, &words, limit, &mut Board::in_order(order)) {
+        // Somebody else has changed the volume's passwords: `secrets/` is as it was.
+        Err(error) if fit::is_refusal(&format!("{error:#}")) => {
+            fit::unsettle(project, Mode::Docker)?;
+            let before = containers::list(&compose)?;
+            settle_secrets(docker, &compose, &before, options.yes)?;
+            watched(&compose, &words, limit, &mut Board::in_order(order))?;
+        }
+        outcome => outcome?,
     }
-    start(&compose, &words)?;
     states(&compose, &began)
 }
 
-/// Runs a call that waits for health; when it fails, the error says which service and why.
-pub(super) fn start(compose: &Compose, words: &[&str]) -> Result<()> {
-    let Err(error) = compose.run(words) else {
-        return Ok(());
-    };
-    match failure::find(compose)? {
-        Some(failure) => Err(failure.into()),
-        None => Err(error.context("the containers look well, but Compose says otherwise (above)")),
+/// The words of Compose that start these services, or all: with what each needs, and until all are
+/// healthy or `limit` seconds are over.
+fn words(services: &[&str], infra: bool, limit: u64) -> Vec<String> {
+    let limit = limit.to_string();
+    let mut words = vec!["up", "--detach", "--wait", "--wait-timeout", &limit];
+    if !infra {
+        // `--no-build`: done before. Orphans are the builder after a `dev`.
+        words.extend(["--no-build", "--remove-orphans"]);
     }
+    words.extend(services);
+    words.into_iter().map(str::to_owned).collect()
 }
 
-/// Takes away what an earlier `up` without --infra has left: it holds the ports of what the
-/// developer is about to start.
-fn remove_left_out(compose: &Compose, before: &[Container]) -> Result<()> {
-    let names = before.iter().map(|container| container.service.as_str());
-    let mut words = vec!["rm", "--stop", "--force"];
-    words.extend(names.filter(|name| infra::is_left_out(name)));
-    if words.len() > 3 {
-        compose.run(&words)?;
-    }
-    Ok(())
+/// Whether one of these services, or of those that it needs, runs our own image. None means all.
+fn needs_image(services: &[String]) -> bool {
+    services.is_empty() || services.iter().any(|name| infra::is_left_out(name))
 }
 
-/// Builds the image that the services run. BuildKit finds in a second that nothing changed.
-pub(super) fn build(project: &Project, compose: &Compose, dev: bool) -> Result<()> {
-    if let Some(image) = project.settings()?.get("SLIPWAY_IMAGE").filter(|_| !dev) {
-        terminal::note(&format!(
-            "image: {image}, as SLIPWAY_IMAGE says; nothing to build"
-        ));
-        return Ok(());
-    }
-    // One service carries the `build:` of each image.
-    let service = if dev { "builder" } else { "migrate" };
-    if compose.run(&["build", service]).is_err() {
+fn require_known(compose: &Compose, services: &[String]) -> Result<()> {
+    let listed = compose.read(&["--profile", "*", "config", "--services"])?;
+    let mut known: Vec<&str> = listed.lines().collect();
+    known.sort_by_key(|name| order(name));
+    if let Some(unknown) = services.iter().find(|name| !known.contains(&name.as_str())) {
         bail!(
-            "the image cannot be built: the compiler's or Docker's words are above\n  \
-             next: `cargo xtask check` finds mistakes in the code faster than an image build does"
+            "there is no service `{unknown}`\n  next: take one of {}",
+            known.join(", ")
         );
     }
     Ok(())
 }
 
-/// Compiles once in the foreground, so that progress and mistakes are seen before anything starts.
-pub(super) fn first_build(compose: &Compose) -> Result<()> {
-    terminal::note("compiling in the development container; the first time takes minutes");
-    let once = [
-        "run",
-        "--rm",
-        "--no-deps",
-        "builder",
-        "cargo",
-        "run",
-        "--quiet",
-        "--locked",
-        "--package",
-        "xtask",
-        "--",
-        "watch",
-        "build",
-        "--once",
-    ];
-    if compose.run(&once).is_err() {
-        bail!("the code does not compile: correct it, then `cargo xtask up --docker --dev` again");
+/// Takes away the containers of some services that an earlier start has left.
+fn remove(compose: &Compose, before: &[Container], which: impl Fn(&str) -> bool) -> Result<()> {
+    let names = before.iter().map(|container| container.service.as_str());
+    let mut words = vec!["rm", "--stop", "--force"];
+    words.extend(names.filter(|name| which(name)));
+    if words.len() > 3 {
+        compose.quietly(&words)?;
     }
     Ok(())
-}
-
-fn is_healthy_builder(container: &Container) -> bool {
-    container.service == "builder" && container.health == "healthy"
 }
 
 /// Makes running containers and the roles in the database agree with `secrets/`.
 ///
 /// Compose does not notice that a secret's file changed, and a volume keeps the passwords that it
 /// was made with: both have to be told.
-fn settle_secrets(project: &Project, compose: &Compose, before: &[Container]) -> Result<()> {
-    let now = json!(stamp(project)?);
-    if project.recall("docker_secrets").as_ref() == Some(&now) {
+fn settle_secrets(
+    docker: &Docker,
+    compose: &Compose,
+    before: &[Container],
+    yes: bool,
+) -> Result<()> {
+    let project = docker.project;
+    if fit::are_settled(project, Mode::Docker)? {
         return Ok(());
     }
+    let asks = || fit::permit_settling(project, &fit::misfits(docker)?, yes);
+    let mut runs = before.iter().filter(|one| one.service == "postgres");
+    let is_asked = runs.any(|one| one.state == "running");
+    if is_asked {
+        // Before anything is stopped: what is refused goes on as it is.
+        asks()?;
+    }
     if !before.is_empty() {
-        terminal::note("secrets/ changed: the containers are made anew");
-        compose.run(&["down"])?;
+        terminal::note("secrets/ and the data may differ: the containers are made anew");
+        compose.quietly(&["down"])?;
     }
-    start(
-        compose,
-        &[
-            "up",
-            "--detach",
-            "--wait",
-            "--wait-timeout",
-            HEALTHY_WITHIN,
-            "postgres",
-        ],
-    )?;
-    let file = "/docker-entrypoint-initdb.d/roles.sql";
-    let psql = [
-        "exec",
-        "-T",
-        "postgres",
-        "psql",
-        "--quiet",
-        "--username",
-        "postgres",
-        "--file",
-        file,
-    ];
-    compose.read(&psql)?;
-    project.remember("docker_secrets", now)
-}
-
-/// When the newest of the secrets was written, in nanoseconds since 1970.
-fn stamp(project: &Project) -> Result<String> {
-    let mut newest = 0;
-    for entry in std::fs::read_dir(project.secrets_dir())? {
-        let written = entry?.metadata()?.modified()?;
-        newest = newest.max(written.duration_since(UNIX_EPOCH)?.as_nanos());
+    start(compose, &["up", "--detach", "--wait", "postgres"])?;
+    if !is_asked {
+        asks()?;
     }
-    Ok(newest.to_string())
+    // As it does when it makes the data, which may have been interrupted half-way.
+    for script in ["1-roles.sql", "2-database.sql"] {
+        let file = format!("/docker-entrypoint-initdb.d/{script}");
+        let mut psql = docker.postgres_client("psql", "postgres")?;
+        stack::answer(psql.args(["--quiet", "--dbname", "postgres", "--file", &file]))?;
+    }
+    fit::settled(project, Mode::Docker)
 }
 
 /// Container and time of its start.
@@ -210,4 +185,33 @@ fn states(compose: &Compose, began: &[Start]) -> Result<Vec<ServiceState>> {
             container.to_state(details.seconds.filter(|_| !began.contains(&start)))
         })
         .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_start_names_what_was_asked_for() {
+        assert_eq!(
+            words(&[], false, 180).join(" "),
+            "up --detach --wait --wait-timeout 180 --no-build --remove-orphans"
+        );
+        assert_eq!(
+            words(&["postgres", "redis"], true, 30).join(" "),
+            "up --detach --wait --wait-timeout 30 postgres redis"
+        );
+    }
+
+    #[test]
+    fn only_our_own_services_need_the_image() {
+        let names = |names: &[&str]| {
+            names
+                .iter()
+                .map(|&name| name.to_owned())
+                .collect::<Vec<_>>()
+        };
+        assert!(needs_image(&[]) && needs_image(&names(&["redis", "worker"])));
+        assert!(!needs_image(&names(&["postgres", "maildev"])));
+    }
 }

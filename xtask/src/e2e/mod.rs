@@ -6,7 +6,10 @@
 
 mod accounts;
 pub(crate) mod client;
+mod data;
+mod failures;
 mod faults;
+mod looking;
 pub(crate) mod mail;
 mod product;
 mod webhooks;
@@ -44,7 +47,7 @@ struct Run<'a> {
 type Step = fn(&Run) -> Result<String>;
 
 /// The scenario, in order. A step returns what is worth saying about it.
-const STEPS: [(&str, Step); 15] = [
+const STEPS: [(&str, Step); 20] = [
     ("the service names itself and is ready", product::ready),
     ("sign up, read the mail, verify, log in", product::sign_up),
     (
@@ -61,6 +64,9 @@ const STEPS: [(&str, Step); 15] = [
     ("wrong requests get problem documents", product::problems),
     ("answers carry the security headers", product::headers),
     ("the queues can be looked into", product::queues),
+    ("logs are readable, or raw", looking::logs),
+    ("the schema is told and judged", looking::migrations),
+    ("prompts take a pipe and give their code", looking::prompts),
     (
         "an event sent twice is told once, and its delivery seen",
         webhooks::deliveries,
@@ -78,6 +84,14 @@ const STEPS: [(&str, Step); 15] = [
         faults::postgres_away,
     ),
     (
+        "a backup is proven, and brings back what was deleted",
+        data::backup_and_restore,
+    ),
+    (
+        "new passwords are taken, and the old ones refused",
+        data::rotate_passwords,
+    ),
+    (
         "what was stored is there after down and up",
         faults::down_and_up,
     ),
@@ -90,8 +104,9 @@ pub(crate) fn run(project: &Project, mode: Option<Mode>) -> Result<()> {
     let found = runs(project, mode);
     crate::up::bring_up(project, mode)?;
     let stack = stack::current(project)?;
+    let guard = (!found).then(|| crate::up::takes_down(project, stack.mode()));
     let outcome = scenario(project, stack.as_ref());
-    if !found {
+    if guard.is_some() {
         stack.down(false)?;
     }
     outcome
@@ -120,7 +135,11 @@ fn scenario(project: &Project, stack: &dyn Stack) -> Result<()> {
     };
     println!("end to end, {} mode", stack.mode());
     let start = Instant::now();
-    for (name, step) in STEPS {
+    let mut steps = [&STEPS[..], &failures::STEPS].concat();
+    if stack.mode() == Mode::Docker {
+        steps.extend(failures::IN_DOCKER);
+    }
+    for (name, step) in &steps {
         let begun = Instant::now();
         let said = step(&run).with_context(|| format!("e2e: {name}"))?;
         let seconds = begun.elapsed().as_secs_f64();
@@ -131,7 +150,7 @@ fn scenario(project: &Project, stack: &dyn Stack) -> Result<()> {
     }
     println!(
         "{} passed, 0 failed in {:.1} s",
-        STEPS.len(),
+        steps.len(),
         start.elapsed().as_secs_f64()
     );
     Ok(())

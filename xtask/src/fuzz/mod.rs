@@ -14,6 +14,7 @@ use clap::Args;
 use self::service::Service;
 use crate::project::Project;
 use crate::terminal;
+use crate::verbose::Shown as _;
 
 /// Options of `fuzz`.
 #[derive(Args)]
@@ -44,7 +45,7 @@ pub(crate) fn run(project: &Project, args: &Fuzz) -> Result<()> {
         if let Some(seed) = args.seed {
             command.args(["--seed", &seed.to_string()]);
         }
-        if !command.args(&args.more).status()?.success() {
+        if !command.args(&args.more).shown().status()?.success() {
             bail!(
                 "what the service does is not what api/openapi.json says\n  its log: {}\n  \
                  next: `cargo xtask fuzz --seed N`, with the seed above, sends the same again",

@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::native::packages::{self, Server};
 use crate::project::Project;
 use crate::terminal;
+use crate::verbose::Shown as _;
 
 /// What goes into the environment.
 const REQUIREMENTS: &str = "requirements.txt";
@@ -38,7 +39,7 @@ pub(super) fn ensure(project: &Project) -> Result<PathBuf> {
     ])
     .arg("--requirement")
     .arg(project.root().join("api/fuzz").join(REQUIREMENTS));
-    if !pip.status()?.success() {
+    if !pip.shown().status()?.success() {
         bail!("schemathesis could not be installed; pip says why above");
     }
     fs::write(installed, wanted)?;
@@ -50,7 +51,11 @@ fn make_venv(venv: &Path) -> Result<()> {
     let make = || {
         let mut python = Command::new("python3");
         python.args(["-m", "venv", "--clear"]).arg(venv);
-        let output = python.stderr(Stdio::null()).stdout(Stdio::null()).status();
+        let output = python
+            .stderr(Stdio::null())
+            .stdout(Stdio::null())
+            .shown()
+            .status();
         output.is_ok_and(|status| status.success())
     };
     if make() {

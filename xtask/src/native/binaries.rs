@@ -1,57 +1,34 @@
 //! Our own binaries, built by cargo.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::Stdio;
+use std::process::Command;
 
-use anyhow::{Context, Result, bail};
-use serde_json::Value;
+use anyhow::Result;
 
+use crate::artifacts::Artifacts;
 use crate::project::Project;
+use crate::terminal;
 
-/// Builds packages and returns where each binary lies. Cargo shows its progress on the terminal.
+/// A build that took longer, in seconds, had something to do.
+const NOTABLE: f64 = 2.0;
+
+/// Builds packages and returns where each binary lies.
 pub(crate) fn build(project: &Project, packages: &[&str]) -> Result<BTreeMap<String, PathBuf>> {
+    let mut artifacts = Artifacts::default();
+    let seconds = crate::cargo::compile(cargo(project, packages), |line| artifacts.hear(line))?;
+    if seconds > NOTABLE {
+        terminal::note(&format!("built in {seconds:.1} s"));
+    }
+    Ok(artifacts.binaries)
+}
+
+/// The call that builds them.
+pub(super) fn cargo(project: &Project, packages: &[&str]) -> Command {
     let mut cargo = crate::cargo::command(project);
     cargo.args(["build", "--message-format=json-render-diagnostics"]);
     for package in packages {
         cargo.args(["-p", package]);
     }
-    let mut child = cargo
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .context("cargo cannot be started")?;
-    let mut binaries = BTreeMap::new();
-    if let Some(output) = child.stdout.take() {
-        for line in BufReader::new(output).lines() {
-            binaries.extend(binary(&line?));
-        }
-    }
-    if !child.wait()?.success() {
-        bail!("the build failed; the compiler says why above");
-    }
-    Ok(binaries)
-}
-
-/// Name and path of the binary that a line of cargo's messages is about, if it is.
-fn binary(line: &str) -> Option<(String, PathBuf)> {
-    let message: Value = serde_json::from_str(line).ok()?;
-    let path = message.get("executable")?.as_str()?;
-    Some((message["target"]["name"].as_str()?.to_owned(), path.into()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_messages_about_binaries_name_one() {
-        let api =
-            r#"{"reason":"compiler-artifact","target":{"name":"api"},"executable":"/t/debug/api"}"#;
-        assert_eq!(binary(api), Some(("api".to_owned(), "/t/debug/api".into())));
-        let library = r#"{"reason":"compiler-artifact","target":{"name":"api"},"executable":null}"#;
-        assert_eq!(binary(library), None);
-        assert_eq!(binary("not json"), None);
-    }
+    cargo
 }

@@ -12,7 +12,9 @@ use serde_json::{Value, json};
 
 use super::plan::Spec;
 use super::process;
+use crate::interrupt;
 use crate::project::Project;
+use crate::verbose::Shown as _;
 
 /// Longest path of a socket that every Unix takes, in bytes (macOS: 104 with the final zero).
 const SOCKET_PATH_LIMIT: usize = 100;
@@ -170,6 +172,8 @@ pub(crate) fn apply(project: &Project, plan: &[Spec], others: Others) -> Result<
 }
 
 fn start_supervisor(place: &Place) -> Result<()> {
+    // Not behind the back of a `down` that Ctrl-C has brought about.
+    interrupt::settle();
     place.make()?;
     let path = place.log("supervisor");
     fs::create_dir_all(path.parent().unwrap_or(place.root()))?;
@@ -182,6 +186,7 @@ fn start_supervisor(place: &Place) -> Result<()> {
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log)
+        .shown()
         .spawn()
         .context("the supervisor cannot be started")?;
     let answers = || matches!(ask(place, &json!({ "do": "status" })), Ok(Some(_)));
@@ -207,7 +212,7 @@ pub(crate) struct Status {
     pub(crate) seconds: Option<f64>,
     /// The process id while it runs.
     pub(crate) pid: Option<u32>,
-    /// How it ended last: `exit status: 1`.
+    /// How it ended last: `exited with code 1`.
     pub(crate) last_exit: Option<String>,
     /// Where in its log the last start began, in bytes.
     pub(crate) log_offset: u64,

@@ -4,17 +4,20 @@
 //! |---|---|
 //! | `servers`, `packages`, `account` | finding or installing Postgres and Redis, and who runs them |
 //! | `postgres`, `redis`, `binaries`, `environment` | how each service is made and run |
+//! | `clients` | psql and redis-cli, logged in |
 //! | `plan`, `probe` | what travels to the supervisor |
 //! | `supervisor`, `service`, `control` | the parent of all services, and speaking with it |
-//! | `start` | `up`, in order |
+//! | `start`, `services`, `health` | `up`, in order; what it starts; why something is not healthy |
 //! | `throw_away` | servers for tests, gone with the process that asked for them |
 //!
 //! Everything lies in `.slipway/`: `state.json` (mode, ports), `data/`, `mail/`, `logs/`, `native/`.
 
 pub(crate) mod account;
 mod binaries;
+mod clients;
 mod control;
 mod environment;
+mod health;
 pub(crate) mod kinds;
 mod logs;
 pub(crate) mod packages;
@@ -25,13 +28,15 @@ pub(crate) mod process;
 mod redis;
 pub(crate) mod servers;
 mod service;
+mod services;
 mod start;
 mod supervisor;
 pub(crate) mod throw_away;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -41,9 +46,14 @@ use serde_json::{Value, json};
 use self::control::Place;
 use self::environment::Ports;
 pub(crate) use self::{binaries::build, environment::inherited};
+use crate::logs::View;
+use crate::migrate;
+use crate::nearest::unknown_service;
 use crate::project::Project;
-use crate::stack::{Fault, LogOptions, Mode, ServiceState, Stack, UpOptions};
+use crate::secrets::{self, Role};
+use crate::stack::{Fault, Link, LogOptions, Mode, ServiceState, Stack, UpOptions, service_of};
 use crate::terminal;
+use crate::verbose::Shown as _;
 
 /// The services, in the order of their start.
 const SERVICES: [&str; 4] = ["postgres", "redis", "api", "worker"];
@@ -68,29 +78,27 @@ pub(crate) fn found_servers() -> (Option<String>, Option<String>) {
     (postgres, redis)
 }
 
-/// Whether the passwords in `secrets/` open the native database. None while it does not run.
-pub(crate) fn secrets_fit(project: &Project) -> Option<bool> {
+/// The major version of Postgres that made the data, when no server of it is here.
+pub(crate) fn version_without_server(project: &Project) -> Option<u32> {
+    let major = Native::new(project).version_of_data()?;
+    // Without any, they are installed first, and then it is seen what came.
+    servers::postgres(None)?;
+    servers::postgres(Some(major)).is_none().then_some(major)
+}
+
+/// What a killed supervisor left running, as `postgres (pid 12)`. None while a supervisor lives, or
+/// when the last one ended in order.
+pub(crate) fn leftovers(project: &Project) -> Option<Vec<String>> {
     let place = Place::at(project.root());
-    let services = control::status(&place).ok()??;
-    let postgres = services
-        .iter()
-        .find(|status| status.name == "postgres" && status.state == "running")?;
-    let port = postgres.address.rsplit_once(':')?.1.parse().ok()?;
-    postgres::write_passwords(project, &place, port).ok()?;
-    let mut psql = postgres::psql(
-        &place,
-        &servers::postgres(None)?,
-        port,
-        "slipway_owner",
-        "slipway",
-    );
-    Some(
-        psql.args(["-X", "-q", "-c", "select 1"])
-            .output()
-            .ok()?
-            .status
-            .success(),
-    )
+    if place.is_supervised() {
+        return None;
+    }
+    supervisor::leftovers(&place)
+}
+
+/// Stops it, and forgets it.
+pub(crate) fn stop_leftovers(project: &Project) {
+    supervisor::stop_leftovers(&Place::at(project.root()));
 }
 
 impl<'a> Native<'a> {
@@ -138,24 +146,25 @@ impl<'a> Native<'a> {
         bail!("{service} does not run: start it with `cargo xtask up`")
     }
 
-    /// The services named, or all that the supervisor has; a name it has not is an error.
+    /// The services named, or all that the supervisor has, in the order of their start; `worker` means
+    /// each of its processes. A name that it has not is an error.
     fn named(&self, services: &[String]) -> Result<Vec<String>> {
         let all: Vec<String> = self
             .status()?
             .into_iter()
             .map(|status| status.name)
             .collect();
-        if let Some(unknown) = services.iter().find(|name| !all.contains(name)) {
-            bail!(
-                "no service `{unknown}` runs here; there are {}",
-                all.join(", ")
-            );
+        let is_meant = |name: &str, word: &str| name == word || service_of(name) == word;
+        let is_known = |word: &&String| all.iter().any(|name| is_meant(name, word));
+        if let Some(unknown) = services.iter().find(|word| !is_known(word)) {
+            let all: Vec<&str> = all.iter().map(String::as_str).collect();
+            bail!(unknown_service(unknown, &all));
         }
-        Ok(if services.is_empty() {
-            all
-        } else {
-            services.to_vec()
-        })
+        let is_named = |name: &String| services.iter().any(|word| is_meant(name, word));
+        Ok(all
+            .into_iter()
+            .filter(|name| services.is_empty() || is_named(name))
+            .collect())
     }
 }
 
@@ -165,7 +174,7 @@ impl Stack for Native<'_> {
     }
 
     fn up(&self, options: &UpOptions) -> Result<Vec<ServiceState>> {
-        start::up(self.project, &self.place, options)?;
+        start::up(self, options)?;
         self.ps()
     }
 
@@ -190,6 +199,7 @@ impl Stack for Native<'_> {
     }
 
     fn restart(&self, services: &[String]) -> Result<()> {
+        secrets::fit::require_settled(self.project, Mode::Native)?;
         let names = self.named(services)?;
         for name in names.iter().rev() {
             self.ask("stop", name)?;
@@ -198,7 +208,7 @@ impl Stack for Native<'_> {
             self.ask("start", name)?;
         }
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        start::wait_until_healthy(&self.place, &names)
+        health::wait_until_healthy(&self.place, &names)
     }
 
     fn ps(&self) -> Result<Vec<ServiceState>> {
@@ -219,43 +229,61 @@ impl Stack for Native<'_> {
             health: status.health,
             seconds: status.seconds,
         };
-        Ok(services.into_iter().map(shown).collect())
+        let mut services: Vec<ServiceState> = services.into_iter().map(shown).collect();
+        // A part that was started later stands behind in the supervisor's list.
+        services.sort_by_key(|service| {
+            let name = service_of(&service.name);
+            SERVICES.iter().position(|known| *known == name)
+        });
+        Ok(services)
     }
 
-    fn logs(&self, options: &LogOptions) -> Result<()> {
-        let known = SERVICES.iter().chain(&["supervisor"]);
-        if let Some(unknown) = options
+    fn logs(&self, options: &LogOptions, view: &mut View) -> Result<()> {
+        let known: Vec<&str> = SERVICES.into_iter().chain(["supervisor"]).collect();
+        if let Some(word) = options
             .services
             .iter()
-            .find(|name| !known.clone().any(|known| known == name))
+            .find(|name| !known.contains(&service_of(name)))
         {
-            bail!("no service `{unknown}`; there are {}", SERVICES.join(", "));
+            bail!(unknown_service(word, &known));
         }
-        let all = || SERVICES.iter().map(|name| (*name).to_owned()).collect();
-        let names = if options.services.is_empty() {
-            all()
+        let services = if options.services.is_empty() {
+            logs::running_or_all(&self.place)?
         } else {
             options.services.clone()
         };
-        let files: Vec<_> = names
-            .into_iter()
-            .map(|name| (name.clone(), self.place.log(&name)))
-            .collect();
-        logs::show(&files, options.tail, options.follow)
+        let folder = self.project.state_dir().join("logs");
+        logs::show(&folder, &services, options, view)
     }
 
     fn build(&self) -> Result<()> {
         binaries::build(self.project, &start::PACKAGES).map(drop)
     }
 
+    fn compiler(&self) -> Result<Command> {
+        Ok(binaries::cargo(self.project, &start::PACKAGES))
+    }
+
+    fn reload(&self, service: &str, binaries: &BTreeMap<String, PathBuf>) -> Result<()> {
+        self.status()?;
+        if service == "migrate" {
+            return start::migrate(self.project, self.ports()?, binaries, &["run".to_owned()]);
+        }
+        start::replace(self.project, &self.place, self.ports()?, binaries, service)
+    }
+
     fn exec(&self, service: &str, command: &[String]) -> Result<()> {
         let [program, args @ ..] = command else {
             bail!("no command given")
         };
-        if !["api", "worker", "migrate"].contains(&service) {
+        let known = ["api", "worker", "migrate"];
+        if ["postgres", "redis"].contains(&service) {
             bail!(
-                "natively, exec takes api, worker or migrate; for the servers there are psql and redis-cli"
+                "{service} has no surroundings of its own here\n  next: `cargo xtask psql` or `cargo xtask redis-cli`"
             );
+        }
+        if !known.contains(&service) {
+            bail!(unknown_service(service, &known));
         }
         let env = environment::of(self.project, self.ports()?, service)?;
         let mut command = Command::new(program);
@@ -263,39 +291,37 @@ impl Stack for Native<'_> {
         for name in env.keys().filter_map(|name| name.strip_suffix("_FILE")) {
             command.env_remove(name);
         }
-        Err(command.args(args).envs(env).exec())
+        Err(command.args(args).envs(env).shown().exec())
             .with_context(|| format!("`{program}` cannot be run"))
     }
 
     fn psql(&self, args: &[String]) -> Result<()> {
-        self.require("postgres")?;
-        let (postgres, _) = servers::ensure(false, false)?;
-        let mut psql = postgres::psql(
-            &self.place,
-            &postgres,
-            self.port("postgres")?,
-            "slipway_owner",
-            "slipway",
-        );
-        Err(psql.args(args).exec()).context("psql cannot be run")
+        self.become_psql(args)
     }
 
     fn redis_cli(&self, args: &[String]) -> Result<()> {
-        self.require("redis")?;
-        let redis = servers::redis().context("no Redis is installed")?;
-        let mut cli = redis::cli(self.project, &redis, self.port("redis")?)?;
-        Err(cli.args(args).exec())
-            .with_context(|| format!("{} cannot be run", redis.cli().display()))
+        self.become_redis_cli(args)
     }
 
     fn migrate(&self, args: &[String]) -> Result<()> {
         self.require("postgres")?;
+        secrets::fit::require_settled(self.project, Mode::Native)?;
         let binaries = binaries::build(self.project, &["migrations"])?;
         start::migrate(self.project, self.ports()?, &binaries, args)
     }
 
+    fn read_migrate(&self, args: &[&str]) -> Result<String> {
+        self.require("postgres")?;
+        secrets::fit::require_settled(self.project, Mode::Native)?;
+        let binaries = binaries::build(self.project, &["migrations"])?;
+        let mut command = start::migrate_command(self.project, self.ports()?, &binaries)?;
+        command.args(args);
+        migrate::read(command)
+    }
+
     fn run_program(&self, service: &str, words: &[String], needed: &str) -> Result<()> {
         self.require(needed)?;
+        secrets::fit::require_settled(self.project, Mode::Native)?;
         // All that `up` builds: alone, a package would be compiled anew with fewer features.
         let binaries = binaries::build(self.project, &start::PACKAGES)?;
         let program = binaries
@@ -308,7 +334,23 @@ impl Stack for Native<'_> {
             .envs(environment::inherited())
             .envs(environment::of(self.project, self.ports()?, service)?)
             .current_dir(self.project.root());
-        Err(command.exec()).with_context(|| format!("{service} cannot be started"))
+        Err(command.shown().exec()).with_context(|| format!("{service} cannot be started"))
+    }
+
+    fn postgres_client(&self, program: &str, role: &str) -> Result<Command> {
+        self.postgres_program(program, role)
+    }
+
+    fn ask_redis(&self, words: &[&str]) -> Result<String> {
+        self.redis_answer(words)
+    }
+
+    fn takes_password(&self, role: &Role) -> Result<bool> {
+        secrets::lets_in(self.postgres_program("psql", role.name)?, None)
+    }
+
+    fn has_data(&self) -> Result<bool> {
+        Ok(self.version_of_data().is_some())
     }
 
     fn inflict(&self, service: &str, fault: Fault) -> Result<()> {
@@ -317,33 +359,36 @@ impl Stack for Native<'_> {
             Fault::Stop => self.ask("stop", service),
             Fault::Start => {
                 self.ask("start", service)?;
-                start::wait_until_healthy(&self.place, &[service])
+                health::wait_until_healthy(&self.place, &[service])
             }
         }
     }
 
-    fn links(&self) -> Result<Vec<(String, String)>> {
+    fn links(&self) -> Result<Vec<Link>> {
         let settings = self.project.settings()?;
-        let mut links = Vec::new();
-        if let Some(api) = self.ps()?.into_iter().find(|service| service.name == "api") {
-            links.push((
-                "API".to_owned(),
-                format!("http://{}", api.address.unwrap_or_default()),
-            ));
-        }
-        links.push((
-            "Mail".to_owned(),
-            match settings.get("SMTP_HOST") {
-                Some(host) => format!("sent through {host}"),
-                None => environment::mail_folder(self.project)?
-                    .display()
-                    .to_string(),
-            },
-        ));
-        links.push((
-            "Logs".to_owned(),
-            self.project.state_dir().join("logs").display().to_string(),
-        ));
+        let running = self.ps()?;
+        let address = |name: &str| {
+            let found = running.iter().find(|service| service.name == name);
+            found.and_then(|service| service.address.clone())
+        };
+        let link = |word, label, address| Link {
+            word,
+            label,
+            address,
+        };
+        let mut links =
+            address("api").map_or_else(Vec::new, |api| Link::of_api(&format!("http://{api}")));
+        let mail = match settings.get("SMTP_HOST") {
+            Some(host) => format!("sent through {host}"),
+            None => environment::mail_folder(self.project)?
+                .display()
+                .to_string(),
+        };
+        links.push(link("mail", "Mail", mail));
+        links.extend(address("postgres").map(|at| link("postgres", "Postgres", at)));
+        links.extend(address("redis").map(|at| link("redis", "Redis", at)));
+        let logs = self.project.state_dir().join("logs");
+        links.push(link("logs", "Logs", logs.display().to_string()));
         Ok(links)
     }
 }

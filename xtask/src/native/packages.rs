@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail};
 
 use super::servers::path_folders;
 use crate::terminal;
+use crate::verbose::Shown as _;
 
 /// What can be missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -169,6 +170,7 @@ fn run(words: &[String]) -> Result<()> {
     let status = Command::new(program)
         .args(args)
         .stdout(std::io::stderr())
+        .shown()
         .status()
         .with_context(|| format!("`{program}` cannot be run"))?;
     if !status.success() {

@@ -17,6 +17,7 @@ use super::process;
 use super::servers::Postgres;
 use crate::project::{Project, write_whole};
 use crate::secrets;
+use crate::verbose::Shown as _;
 
 /// How to make a data folder.
 pub(crate) struct Cluster<'a> {
@@ -76,7 +77,7 @@ impl Cluster<'_> {
                 initdb.args(["--auth=trust", "--no-sync"]);
             }
         }
-        let output = initdb.output();
+        let output = initdb.shown().output();
         if superuser_password.is_some() {
             fs::remove_file(&password_file)?;
         }
@@ -111,7 +112,8 @@ impl Cluster<'_> {
         let program = self.postgres.program("postgres");
         Spec {
             name: "postgres".to_owned(),
-            args: self.args(port, &[]),
+            // UTC, as all logs: they are merged by their times.
+            args: self.args(port, &["log_timezone=UTC"]),
             env: BTreeMap::from([("LC_ALL".to_owned(), "C".to_owned())]),
             folder: self.data.to_path_buf(),
             account: self.account,
@@ -137,16 +139,16 @@ pub(crate) fn version_of_data(data: &Path) -> Option<u32> {
         .ok()
 }
 
-/// Writes the password file for psql: the superuser's line for the roles, the owner's for people.
+/// Writes the password file for psql and its kin: a line for each role.
 pub(crate) fn write_passwords(project: &Project, place: &Place, port: u16) -> Result<()> {
-    let line = |user: &str, secret: &str| {
-        Ok::<_, anyhow::Error>(format!(
-            "127.0.0.1:{port}:*:{user}:{}\n",
-            secrets::read(project, secret)?
-        ))
+    let line = |role: &secrets::Role| {
+        // The format's own characters; a generated password has none of them.
+        let password = secrets::read(project, role.secret)?
+            .replace('\\', "\\\\")
+            .replace(':', "\\:");
+        Ok::<_, anyhow::Error>(format!("127.0.0.1:{port}:*:{}:{password}\n", role.name))
     };
-    let text = line("postgres", "postgres_superuser_password")?
-        + &line("slipway_owner", "postgres_owner_password")?;
+    let text: String = secrets::ROLES.iter().map(line).collect::<Result<_>>()?;
     let path = place.passwords();
     if fs::read_to_string(&path).ok().as_deref() != Some(text.as_str()) {
         // Its folder is closed; psql itself refuses a file that others may read.
@@ -156,56 +158,79 @@ pub(crate) fn write_passwords(project: &Project, place: &Place, port: u16) -> Re
     Ok(())
 }
 
-/// Makes roles and database, or sets their passwords to what `secrets/` says; the script is the
-/// one that Docker runs.
+/// Makes roles and database, or sets their passwords to what `secrets/` says; the scripts are those
+/// that Docker runs.
 pub(crate) fn make_roles(
     project: &Project,
     place: &Place,
     postgres: &Postgres,
     port: u16,
 ) -> Result<()> {
-    let output = psql(place, postgres, port, "postgres", "postgres")
-        .args(["-q", "-X", "-v", "ON_ERROR_STOP=1", "-v"])
+    let scripts = project.root().join("docker/postgres");
+    let output = client(place, postgres, port, "psql", "postgres")
+        .args(["-q", "-X", "-d", "postgres", "-v", "ON_ERROR_STOP=1", "-v"])
         .arg(format!("secrets={}", project.secrets_dir().display()))
         .arg("-f")
-        .arg(project.root().join("docker/postgres/roles.sql"))
+        .arg(scripts.join("roles.sql"))
+        .arg("-f")
+        .arg(scripts.join("database.sql"))
         .stdin(Stdio::null())
+        .shown()
         .output()
         .context("psql cannot be started")?;
-    if output.status.success() {
-        return Ok(());
+    if !output.status.success() {
+        let error = String::from_utf8_lossy(&output.stderr);
+        bail!("the database's roles cannot be made: {}", error.trim());
     }
-    let error = String::from_utf8_lossy(&output.stderr);
-    if error.contains("password authentication failed") {
-        bail!(
-            "secrets/ does not fit the database in .slipway/: it was made with other passwords\n  \
-             next: put the old secrets/ back, or `cargo xtask down --volumes` to begin with an empty database"
-        );
-    }
-    bail!("the database's roles cannot be made: {}", error.trim())
+    Ok(())
 }
 
-/// A psql that finds the password in its file: neither an argument nor a variable holds it.
-pub(crate) fn psql(
+/// Sets the superuser's password to the one in `secrets/` while the server is down: it then runs
+/// for one statement, without a port and without a log-in. Of no use to anybody who may not read
+/// the data folder anyway.
+pub(crate) fn reset_superuser(cluster: &Cluster, project: &Project) -> Result<()> {
+    let password = secrets::read(project, "postgres_superuser_password")?;
+    let mut single = process::command(&cluster.postgres.program("postgres"), cluster.account);
+    let mut server = single
+        .args(["--single", "-c", "log_min_error_statement=panic", "-D"])
+        .arg(cluster.data)
+        .arg("postgres")
+        .current_dir(cluster.data)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .shown()
+        .spawn()
+        .context("postgres cannot be started")?;
+    // A line is a statement; the end of the input ends the server.
+    let statement = format!(
+        "ALTER ROLE postgres PASSWORD '{}'\n",
+        password.replace('\'', "''")
+    );
+    if let Some(mut stdin) = server.stdin.take() {
+        stdin.write_all(statement.as_bytes())?;
+    }
+    let output = server.wait_with_output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    if !output.status.success() || said.contains("ERROR:") {
+        bail!("the superuser's password cannot be set: {}", said.trim());
+    }
+    Ok(())
+}
+
+/// A client program that finds the password in its file: neither an argument nor a variable holds it.
+pub(crate) fn client(
     place: &Place,
     postgres: &Postgres,
     port: u16,
-    user: &str,
-    database: &str,
+    program: &str,
+    role: &str,
 ) -> Command {
-    let mut psql = Command::new(postgres.program("psql"));
-    psql.env("PGPASSFILE", place.passwords())
+    let mut client = Command::new(postgres.program(program));
+    client
+        .env("PGPASSFILE", place.passwords())
         .env_remove("PGPASSWORD")
-        .args([
-            "-w",
-            "-h",
-            "127.0.0.1",
-            "-p",
-            &port.to_string(),
-            "-U",
-            user,
-            "-d",
-            database,
-        ]);
-    psql
+        .args(["-w", "-h", "127.0.0.1", "-p", &port.to_string()])
+        .args(["-U", role]);
+    client
 }

@@ -35,7 +35,8 @@ pub(crate) fn spec(project: &Project, place: &Place, redis: &Redis, port: u16) -
     Ok(Spec {
         name: "redis".to_owned(),
         args: vec![config.display().to_string()],
-        env: BTreeMap::new(),
+        // The times in its log.
+        env: BTreeMap::from([("TZ".to_owned(), "UTC".to_owned())]),
         folder: data,
         account: None,
         probe: Probe::Redis { port },

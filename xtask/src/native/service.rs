@@ -13,6 +13,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::control::Place;
+use super::health;
 use super::plan::Spec;
 use super::process;
 
@@ -168,8 +169,9 @@ impl Service {
             if running.since.elapsed() > STABLE {
                 self.crashes = 0;
             }
+            let how = health::ending(status, running.child.id());
             self.running = None;
-            self.crashed(status.to_string());
+            self.crashed(how);
         }
     }
 
@@ -178,7 +180,7 @@ impl Service {
             .saturating_mul(1 << self.crashes.min(10))
             .min(LONGEST_WAIT);
         eprintln!(
-            "{} ended ({how}); it starts again in {:.1} s",
+            "{} {how}; it starts again in {:.1} s",
             self.name(),
             wait.as_secs_f64()
         );
@@ -210,7 +212,7 @@ impl Service {
             let _ = running.child.kill();
             ended = running.child.wait().ok();
         }
-        self.last_exit = ended.map(|status| status.to_string());
+        self.last_exit = ended.map(|status| health::ending(status, running.child.id()));
     }
 
     /// SIGKILL out of the blue. It is then started again as after any crash.

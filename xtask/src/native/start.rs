@@ -4,26 +4,30 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use super::Native;
 use super::account;
 use super::binaries;
-use super::control::{self, Others, Place, Status};
+use super::control::{self, Others, Place};
 use super::environment::{self, Ports};
-use super::logs;
-use super::plan::{Spec, stamp};
+use super::health;
+use super::plan::Spec;
 use super::postgres::{self, Cluster};
-use super::probe::Probe;
 use super::process;
 use super::redis;
 use super::servers;
+use super::services::{choose_ports, services, wanted, workers};
 use super::supervisor;
-use crate::ports;
+use crate::board::{Board, LIMIT, Step};
 use crate::project::Project;
-use crate::stack::{ServiceFailure, UpOptions};
-use crate::terminal::{self, GREEN};
+use crate::secrets::fit;
+use crate::stack::{Mode, UpOptions, service_of};
+use crate::terminal::{self, Progress};
+use crate::verbose::Shown as _;
 
 /// The packages whose binaries run.
 pub(super) const PACKAGES: [&str; 3] = ["api", "worker", "migrations"];
@@ -34,19 +38,11 @@ pub(super) const API_PORT: u16 = 8000;
 /// Where the worker answers health checks when the developer runs it.
 pub(super) const WORKER_PORT: u16 = 8001;
 
-/// The longest that a service may take until it is healthy. Postgres after a crash reads its log.
-const START_LIMIT: Duration = Duration::from_secs(90);
-
-/// How many lines of a failed service's log are shown.
-const LAST_LINES: usize = 15;
-
 /// Brings everything up; what runs unchanged is left alone.
-pub(super) fn up(project: &Project, place: &Place, options: &UpOptions) -> Result<()> {
-    if options.dev {
-        terminal::note(
-            "--dev reloads in Docker only; here, run `cargo xtask up` again after an edit",
-        );
-    }
+pub(super) fn up(native: &Native, options: &UpOptions) -> Result<()> {
+    let (project, place) = (native.project, &native.place);
+    let wanted = wanted(options)?;
+    let wants = |name: &str| wanted.contains(&name);
     // Two at once would make the same data folder.
     place.make()?;
     let guard = fs::File::create(project.state_dir().join("native/up.lock"))?;
@@ -71,10 +67,10 @@ pub(super) fn up(project: &Project, place: &Place, options: &UpOptions) -> Resul
         _ => server,
     };
     let redis = redis.context("no Redis is installed")?;
-    let binaries = if options.infra {
-        BTreeMap::new()
+    let binaries = if wants("migrate") {
+        binaries::build(project, &PACKAGES)?
     } else {
-        build(project)?
+        BTreeMap::new()
     };
 
     let ports = choose_ports(project, place)?;
@@ -85,24 +81,30 @@ pub(super) fn up(project: &Project, place: &Place, options: &UpOptions) -> Resul
         account,
         data: &data,
     };
-    if postgres::version_of_data(&data).is_none() {
-        terminal::note("making the database");
+    if wants("postgres") && postgres::version_of_data(&data).is_none() {
+        let _progress = Progress::start("making the database");
         cluster.make(Some(&crate::secrets::read(
             project,
             "postgres_superuser_password",
         )?))?;
     }
     postgres::write_passwords(project, place, ports.postgres)?;
-    let infra = vec![
+    let mut infra = vec![
         cluster.spec(ports.postgres),
         redis::spec(project, place, &redis, ports.redis)?,
     ];
-    let services = if options.infra {
-        Vec::new()
+    infra.retain(|spec| wants(&spec.name));
+    let mut services = if wants("migrate") {
+        let workers = workers(project, place, ports)?;
+        services(project, ports, &workers, &binaries)?
     } else {
-        services(project, ports, &binaries)?
+        Vec::new()
     };
+    services.retain(|spec| wants(service_of(&spec.name)));
 
+    let limit = options.wait.unwrap_or(LIMIT);
+    let mut board = Board::new();
+    show_first(&mut board, place, &infra, &services, wants("migrate"))?;
     // A full start leaves our own services as they run until the schema is theirs; `--infra` ends them.
     let others = if options.infra {
         Others::Stop
@@ -110,103 +112,101 @@ pub(super) fn up(project: &Project, place: &Place, options: &UpOptions) -> Resul
         Others::Keep
     };
     control::apply(project, &infra, others)?;
-    wait_until_healthy(place, &["postgres", "redis"])?;
-    postgres::make_roles(project, place, &server, ports.postgres)?;
-    if options.infra {
+    health::watch(place, &names(&infra), limit, &mut board)?;
+    if wants("postgres") {
+        settle_secrets(native, &cluster, options.yes)?;
+        postgres::make_roles(project, place, &server, ports.postgres)?;
+        fit::settled(project, Mode::Native)?;
+    }
+    if !wants("migrate") {
         return Ok(());
     }
-    migrate(project, ports, &binaries, &["run".to_owned()])?;
+    migrate_on(&mut board, project, ports, &binaries)?;
     fs::create_dir_all(environment::mail_folder(project)?)?;
-    control::apply(project, &[infra, services].concat(), Others::Stop)?;
-    wait_until_healthy(place, &["api", "worker"])
+    let others = if options.services.is_empty() {
+        Others::Stop
+    } else {
+        Others::Keep
+    };
+    let names = names(&services);
+    control::apply(project, &[infra, services].concat(), others)?;
+    health::watch(place, &names, limit, &mut board)
 }
 
-fn build(project: &Project) -> Result<BTreeMap<String, PathBuf>> {
-    terminal::note("building api, worker and migrate (minutes the first time, seconds later)");
-    let start = Instant::now();
-    let binaries = binaries::build(project, &PACKAGES)?;
-    terminal::note(&format!("built in {:.1} s", start.elapsed().as_secs_f64()));
-    Ok(binaries)
-}
-
-/// The port of each service: the one it listens on now, the wanted one, or a free one.
-fn choose_ports(project: &Project, place: &Place) -> Result<Ports> {
+/// Puts all that is to run on the board, as it is now.
+fn show_first(
+    board: &mut Board,
+    place: &Place,
+    infra: &[Spec],
+    services: &[Spec],
+    migrates: bool,
+) -> Result<()> {
     let running = control::status(place)?.unwrap_or_default();
-    let current = |name: &str| {
-        let status = running
-            .iter()
-            .find(|status| status.name == name && status.pid.is_some())?;
-        status.address.rsplit_once(':')?.1.parse::<u16>().ok()
+    let is_healthy = |name: &str| {
+        let mut all = running.iter();
+        all.any(|status| status.name == name && status.health == "healthy")
     };
-    let internal = |name: &str| current(name).map_or_else(|| ports::any(project, name), Ok);
-    let wanted = match project.settings()?.get("API_PORT") {
-        Some(text) => text
-            .parse()
-            .ok()
-            .filter(|port| *port > 0)
-            .with_context(|| format!("API_PORT is `{text}`, which is no port: 1 to 65535"))?,
-        None => API_PORT,
-    };
-    let api = match current("api") {
-        // It had to give way at its start, and may go home only when that is free again.
-        Some(port) if port == wanted || !ports::is_free(wanted) => port,
-        _ => ports::choose(project, "api", wanted)?,
-    };
-    Ok(Ports {
-        api,
-        postgres: internal("postgres")?,
-        redis: internal("redis")?,
-        worker: internal("worker")?,
-    })
+    let migrate = migrates.then(|| "migrate".to_owned());
+    for name in names(infra)
+        .into_iter()
+        .chain(migrate)
+        .chain(names(services))
+    {
+        let step = if is_healthy(&name) {
+            Step::Healthy(None)
+        } else {
+            Step::Waits
+        };
+        board.begin(&name, step);
+    }
+    Ok(())
 }
 
-fn services(
+fn names(specs: &[Spec]) -> Vec<String> {
+    specs.iter().map(|spec| spec.name.clone()).collect()
+}
+
+/// Says which passwords are about to be set, and sets the superuser's, who sets the others'.
+fn settle_secrets(native: &Native, cluster: &Cluster, yes: bool) -> Result<()> {
+    let misfits = fit::misfits(native)?;
+    fit::permit_settling(native.project, &misfits, yes)?;
+    if misfits.iter().all(|role| role.name != "postgres") {
+        return Ok(());
+    }
+    native.ask("stop", "postgres")?;
+    let set = postgres::reset_superuser(cluster, native.project);
+    native.ask("start", "postgres")?;
+    set?;
+    health::wait_until_healthy(&native.place, &["postgres"])
+}
+
+/// Starts a service from its new binary and returns when that answers.
+///
+/// The old process has ended by then: both would want the same port. It finishes what it has, so
+/// that no request is lost; connections are refused for the moment between the two.
+pub(super) fn replace(
     project: &Project,
+    place: &Place,
     ports: Ports,
     binaries: &BTreeMap<String, PathBuf>,
-) -> Result<Vec<Spec>> {
-    let service = |name: &str, word: &str, port: u16| -> Result<Spec> {
-        let program = binaries
-            .get(name)
-            .with_context(|| format!("cargo built no `{name}`"))?
-            .clone();
-        let mut env = environment::inherited();
-        env.extend(environment::of(project, ports, name)?);
-        let grace = env
-            .get("SHUTDOWN_GRACE_SECONDS")
-            .and_then(|text| text.parse::<u64>().ok())
-            .unwrap_or(25);
-        let files: Vec<PathBuf> = env
-            .iter()
-            .filter(|(name, _)| name.ends_with("_FILE"))
-            .map(|(_, path)| path.into())
-            .collect();
-        let read: Vec<&std::path::Path> = files
-            .iter()
-            .chain([&program])
-            .map(PathBuf::as_path)
-            .collect();
-        Ok(Spec {
-            name: name.to_owned(),
-            args: vec![word.to_owned()],
-            folder: project.root().to_path_buf(),
-            account: None,
-            probe: Probe::Http {
-                address: format!("127.0.0.1:{port}"),
-            },
-            address: format!("127.0.0.1:{port}"),
-            stops_on_interrupt: false,
-            // A little longer than the service gives itself.
-            grace_seconds: grace + 5,
-            stamp: stamp(&read),
-            env,
-            program,
-        })
-    };
-    Ok(vec![
-        service("api", "serve", ports.api)?,
-        service("worker", "run", ports.worker)?,
-    ])
+    service: &str,
+) -> Result<()> {
+    let mut plan = services(project, ports, &workers(project, place, ports)?, binaries)?;
+    plan.retain(|spec| Some(&spec.program) == binaries.get(service));
+    control::apply(project, &plan, Others::Keep)?;
+    let start = Instant::now();
+    for spec in &plan {
+        while !spec.probe.is_healthy() {
+            let services = control::status(place)?.context("the supervisor is gone")?;
+            let status = services.iter().find(|status| status.name == spec.name);
+            let status = status.with_context(|| format!("no such service: {}", spec.name))?;
+            if status.state != "running" || start.elapsed() > LIMIT {
+                return Err(health::failure(place, status)?.into());
+            }
+            process::pause(Duration::from_millis(10));
+        }
+    }
+    Ok(())
 }
 
 /// Runs `migrate` as the schema's owner; its output passes through.
@@ -216,15 +216,9 @@ pub(super) fn migrate(
     binaries: &BTreeMap<String, PathBuf>,
     args: &[String],
 ) -> Result<()> {
-    let program = binaries
-        .get("migrate")
-        .context("cargo built no `migrate`")?;
-    let status = Command::new(program)
+    let status = migrate_command(project, ports, binaries)?
         .args(args)
-        .env_clear()
-        .envs(environment::inherited())
-        .envs(environment::of(project, ports, "migrate")?)
-        .current_dir(project.root())
+        .shown()
         .status()
         .context("migrate cannot be started")?;
     if !status.success() {
@@ -237,65 +231,57 @@ pub(super) fn migrate(
     Ok(())
 }
 
-/// Waits for these services, telling of each.
-///
-/// # Errors
-/// A [`ServiceFailure`] for the first that ends, or that is not healthy in time.
-pub(super) fn wait_until_healthy(place: &Place, names: &[&str]) -> Result<()> {
-    let start = Instant::now();
-    let mut pending: Vec<&str> = names.to_vec();
-    while !pending.is_empty() {
-        let services = control::status(place)?.context("the supervisor is gone")?;
-        for status in &services {
-            if !pending.contains(&status.name.as_str()) {
-                continue;
-            }
-            if status.state == "running" && status.health == "healthy" {
-                pending.retain(|name| *name != status.name);
-                report(status);
-            } else if status.state != "running" {
-                let how = status.last_exit.as_deref().unwrap_or("it was stopped");
-                return Err(failure(place, status, &format!("ended at its start: {how}"))?.into());
-            } else if start.elapsed() > START_LIMIT {
-                let cause = format!("is not healthy after {} s", START_LIMIT.as_secs());
-                return Err(failure(place, status, &cause)?.into());
-            }
+/// The binary `migrate` with its settings, and no words yet.
+pub(super) fn migrate_command(
+    project: &Project,
+    ports: Ports,
+    binaries: &BTreeMap<String, PathBuf>,
+) -> Result<Command> {
+    let program = binaries
+        .get("migrate")
+        .context("cargo built no `migrate`")?;
+    let mut command = Command::new(program);
+    command
+        .env_clear()
+        .envs(environment::inherited())
+        .envs(environment::of(project, ports, "migrate")?)
+        .current_dir(project.root());
+    Ok(command)
+}
+
+/// Applies what is missing, as a service on the board; what it applied is told.
+fn migrate_on(
+    board: &mut Board,
+    project: &Project,
+    ports: Ports,
+    binaries: &BTreeMap<String, PathBuf>,
+) -> Result<()> {
+    board.set("migrate", Step::Starts);
+    let mut command = migrate_command(project, ports, binaries)?;
+    command.arg("run").shown();
+    let output = thread::scope(|scope| {
+        let running = scope.spawn(move || command.output());
+        while !running.is_finished() {
+            board.draw(None);
+            process::pause(Duration::from_millis(20));
         }
-        if let Some(absent) = pending
-            .iter()
-            .find(|name| services.iter().all(|status| status.name != **name))
-        {
-            bail!("no such service: {absent}");
-        }
-        if !pending.is_empty() {
-            process::pause(Duration::from_millis(30));
-        }
+        running.join()
+    });
+    let output = output
+        .ok()
+        .context("migrate cannot be waited for")?
+        .context("migrate cannot be started")?;
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    let lines: Vec<String> = said.lines().map(str::to_owned).collect();
+    if !output.status.success() {
+        board.set("migrate", Step::Failed);
+        let cause = health::ending(output.status, 0);
+        return Err(health::told("migrate", &cause, &lines).into());
     }
+    for line in lines.iter().filter(|line| line.starts_with("applied")) {
+        terminal::note(&format!("  {line}"));
+    }
+    board.set("migrate", Step::Done(board.seconds("migrate")));
     Ok(())
-}
-
-fn report(status: &Status) {
-    let seconds = status
-        .seconds
-        .map(|seconds| format!(" ({seconds:.1} s)"))
-        .unwrap_or_default();
-    terminal::note(&format!(
-        "{} {} is healthy{seconds}",
-        terminal::mark(GREEN, "ok"),
-        status.name
-    ));
-}
-
-fn failure(place: &Place, status: &Status, cause: &str) -> Result<ServiceFailure> {
-    let (last_lines, _) =
-        logs::last_lines(&place.log(&status.name), LAST_LINES, status.log_offset)?;
-    Ok(ServiceFailure {
-        service: status.name.clone(),
-        cause: cause.to_owned(),
-        last_lines,
-        next_step: format!(
-            "`cargo xtask logs {}` shows all of it; correct the cause and run `cargo xtask up` again",
-            status.name
-        ),
-    })
 }

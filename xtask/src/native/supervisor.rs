@@ -17,10 +17,12 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::control::{DEATH, Place};
+use super::logs;
 use super::plan::Spec;
 use super::process;
 use super::service::Service;
 use crate::project::write_whole;
+use crate::stack::service_of;
 
 /// How often the services are looked at.
 const TICK: Duration = Duration::from_millis(50);
@@ -58,13 +60,8 @@ pub(crate) fn run(place: &Place) -> Result<()> {
 /// Stops what an earlier supervisor left running when it was killed. Ids alone prove nothing after
 /// a reboot: each process is compared by its start too.
 pub(crate) fn stop_leftovers(place: &Place) {
-    let record = fs::read_to_string(place.record()).unwrap_or_default();
-    let processes: Vec<Value> = serde_json::from_str(&record).unwrap_or_default();
-    for process in processes.iter().rev() {
-        let pid = process["pid"]
-            .as_u64()
-            .and_then(|pid| u32::try_from(pid).ok());
-        if let (Some(pid), Some(identity)) = (pid, process["identity"].as_str()) {
+    for process in recorded(place).unwrap_or_default().iter().rev() {
+        if let Some((pid, identity)) = id_of(process) {
             let gently = if process["interrupt"] == true {
                 Signal::INT
             } else {
@@ -74,6 +71,33 @@ pub(crate) fn stop_leftovers(place: &Place) {
         }
     }
     let _ = fs::remove_file(place.record());
+}
+
+/// Those of them that run, by name and id; none when the last supervisor ended in order.
+pub(crate) fn leftovers(place: &Place) -> Option<Vec<String>> {
+    let processes = recorded(place).filter(|processes| !processes.is_empty())?;
+    let alive = processes.iter().filter_map(|process| {
+        let (pid, identity) = id_of(process)?;
+        let name = process["name"].as_str()?;
+        (process::identity(pid).as_deref() == Some(identity)).then(|| format!("{name} (pid {pid})"))
+    });
+    Some(alive.collect())
+}
+
+/// The processes of the record. None without one, and for one that came here with a copy of another
+/// checkout, whose processes they are. (A checkout that is gone was moved here.)
+fn recorded(place: &Place) -> Option<Vec<Value>> {
+    let record: Value = serde_json::from_str(&fs::read_to_string(place.record()).ok()?).ok()?;
+    let root = Path::new(record["root"].as_str()?);
+    if root != place.root() && root.join(".slipway").exists() {
+        return None;
+    }
+    record["processes"].as_array().cloned()
+}
+
+fn id_of(process: &Value) -> Option<(u32, &str)> {
+    let pid = u32::try_from(process["pid"].as_u64()?).ok()?;
+    Some((pid, process["identity"].as_str()?))
 }
 
 fn accept(listener: &UnixListener, requests: &Sender<Request>) {
@@ -174,34 +198,45 @@ impl Supervisor<'_> {
     }
 
     /// Makes the services those of the plan: stops what differs or, unless it is to be kept, is not
-    /// in it, last first; then starts what is missing, in the plan's order.
+    /// in it, last first; then starts what is missing, in the plan's order. A `worker-3` is no other
+    /// than `worker`: it goes when the plan has fewer.
     fn apply(&mut self, plan: Vec<Spec>, keeps_others: bool) {
+        let stays = |service: &Service| {
+            let of_service = |spec: &Spec| service_of(&spec.name) == service_of(service.name());
+            plan.iter().any(|spec| service.runs(spec))
+                || (keeps_others && !plan.iter().any(of_service))
+        };
         for service in self.services.iter_mut().rev() {
-            let is_other = plan.iter().all(|spec| spec.name != service.name());
-            let stays = plan.iter().any(|spec| service.runs(spec)) || (is_other && keeps_others);
-            if !stays {
+            if !stays(service) {
                 service.stop();
             }
         }
-        let mut before = std::mem::take(&mut self.services);
-        before.retain(|service| keeps_others || plan.iter().any(|spec| service.runs(spec)));
+        self.services.retain(|service| {
+            let is_planned = plan.iter().any(|spec| spec.name == service.name());
+            is_planned || stays(service)
+        });
         for spec in plan {
-            let same_name = before
-                .iter()
-                .position(|service| service.name() == spec.name);
-            let current = same_name
-                .map(|at| before.remove(at))
-                .filter(|service| service.runs(&spec));
-            let mut service = current.unwrap_or_else(|| Service::new(spec));
-            service.start_unless_running(self.place);
-            self.services.push(service);
+            // In its old place: the order of the list is that of the start, and backwards of the stop.
+            let same_name = |service: &Service| service.name() == spec.name;
+            let at = match self.services.iter().position(same_name) {
+                Some(at) => {
+                    if !self.services[at].runs(&spec) {
+                        self.services[at] = Service::new(spec);
+                    }
+                    at
+                }
+                None => {
+                    self.services.push(Service::new(spec));
+                    self.services.len() - 1
+                }
+            };
+            self.services[at].start_unless_running(self.place);
         }
-        self.services.append(&mut before);
     }
 
     fn keep_record(&mut self) -> Result<()> {
         let processes: Vec<Value> = self.services.iter().filter_map(Service::record).collect();
-        let record = Value::from(processes).to_string();
+        let record = json!({ "root": self.place.root(), "processes": processes }).to_string();
         if record != self.recorded {
             write_whole(&self.place.record(), &record)?;
             self.recorded = record;
@@ -228,7 +263,7 @@ impl Supervisor<'_> {
 fn rotate(path: &Path, limit: u64) -> std::io::Result<()> {
     match fs::metadata(path) {
         Ok(meta) if meta.len() > limit => {
-            fs::copy(path, path.with_extension("log.1"))?;
+            fs::copy(path, logs::moved_aside(path))?;
             File::options().write(true).open(path)?.set_len(0)
         }
         _ => Ok(()),

@@ -23,6 +23,7 @@ use crate::docker;
 use crate::ports;
 use crate::project::Project;
 use crate::terminal;
+use crate::verbose::Shown as _;
 
 /// Fast instead of safe: what these servers hold is worth nothing after the tests.
 const POSTGRES_SETTINGS: [&str; 7] = [
@@ -83,6 +84,7 @@ impl ThrowAway {
             command.env("PATH", servers::path_after(redis)?);
         }
         let mut keeper = command
+            .shown()
             .spawn()
             .context("the keeper of the servers cannot be started")?;
         let mut line = String::new();
@@ -125,14 +127,15 @@ pub(crate) fn keep(project: &Project, with_redis: bool, in_docker: bool) -> Resu
         keep_processes(with_redis)
     };
     if let Err(error) = &result {
-        println!("{}", json!({ "error": format!("{error:#}") }));
+        let said = json!({ "error": format!("{error:#}") });
+        let _ = writeln!(std::io::stdout(), "{said}");
     }
     result
 }
 
 fn keep_containers(project: &Project, with_redis: bool) -> Result<()> {
     let servers = docker::throw_away(project, with_redis)?;
-    announce(&servers.database_url, servers.redis_url.as_deref())?;
+    announce(&servers.database_url, servers.redis_url.as_deref());
     wait_for_end_of_input();
     docker::remove(&servers.containers)
 }
@@ -142,7 +145,7 @@ fn keep_processes(with_redis: bool) -> Result<()> {
     let mut children = Vec::new();
     let result = start_processes(&folder, with_redis, &mut children);
     if let Ok((database_url, redis_url)) = &result {
-        announce(database_url, redis_url.as_deref())?;
+        announce(database_url, redis_url.as_deref());
         wait_for_end_of_input();
     }
     for (child, signal) in &mut children {
@@ -154,12 +157,11 @@ fn keep_processes(with_redis: bool) -> Result<()> {
     cleared
 }
 
-fn announce(database_url: &str, redis_url: Option<&str>) -> Result<()> {
-    println!(
-        "{}",
-        json!({ "database_url": database_url, "redis_url": redis_url })
-    );
-    Ok(std::io::stdout().flush()?)
+/// Whoever asked may be gone already: then the end of the input says so, and all is cleared up.
+fn announce(database_url: &str, redis_url: Option<&str>) {
+    let said = json!({ "database_url": database_url, "redis_url": redis_url });
+    let mut out = std::io::stdout();
+    let _ = writeln!(out, "{said}").and_then(|()| out.flush());
 }
 
 fn wait_for_end_of_input() {
@@ -192,6 +194,7 @@ fn start_processes(
         .current_dir(&data)
         .stdout(log.try_clone()?)
         .stderr(log)
+        .shown()
         .spawn()
         .context("Postgres cannot be started")?;
     // SIGQUIT: leave at once, and take the server's own children along.
@@ -219,6 +222,7 @@ fn start_processes(
             .arg(folder)
             .stdout(log.try_clone()?)
             .stderr(log)
+            .shown()
             .spawn()
             .context("Redis cannot be started")?;
         children.push((child, Signal::TERM));

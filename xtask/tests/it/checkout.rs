@@ -8,9 +8,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use serde_json::Value;
 
 /// Files of the project that native servers are run with.
-const FILES: [&str; 3] = [
+const FILES: [&str; 4] = [
     ".env.example",
     "docker/redis.conf",
+    "docker/postgres/database.sql",
     "docker/postgres/roles.sql",
 ];
 
@@ -24,7 +25,11 @@ impl Checkout {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("xtask-it-{}-{number}", std::process::id());
-        let root = std::env::temp_dir().canonicalize().unwrap().join(name);
+        Self::at(std::env::temp_dir().canonicalize().unwrap().join(name))
+    }
+
+    /// One in this folder, which is made.
+    pub(crate) fn at(root: PathBuf) -> Self {
         let project = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
         for file in FILES {
             let copy = root.join(file);
@@ -32,6 +37,17 @@ impl Checkout {
             fs::copy(project.join(file), copy).unwrap();
         }
         fs::create_dir(root.join("migrations")).unwrap();
+        Self { root }
+    }
+
+    /// All of it in another folder, as `cp -a` makes it.
+    pub(crate) fn copy(&self) -> Self {
+        let root = self.root.with_extension("copy");
+        let copied = Command::new("cp")
+            .arg("-a")
+            .args([&self.root, &root])
+            .status();
+        assert!(copied.unwrap().success());
         Self { root }
     }
 
@@ -92,6 +108,20 @@ impl Checkout {
         text(&output.stderr)
     }
 
+    /// A statement that Postgres has to refuse.
+    pub(crate) fn refused_by_psql(&self, sql: &str) {
+        let output = self.run(&["psql", "-c", sql]);
+        assert_eq!(output.status.code(), Some(1), "{sql}");
+        assert!(text(&output.stderr).contains("ERROR"), "{output:?}");
+    }
+
+    /// Where a service listens on 127.0.0.1.
+    pub(crate) fn port(&self, name: &str) -> u16 {
+        let service = self.service(name);
+        let address = service["address"].as_str().unwrap();
+        address.rsplit_once(':').unwrap().1.parse().unwrap()
+    }
+
     /// A service of `ps --json`.
     pub(crate) fn service(&self, name: &str) -> Value {
         let document: Value = serde_json::from_str(&self.ok(&["ps", "--json"])).unwrap();
@@ -107,9 +137,23 @@ impl Checkout {
     /// The id of a service's process; none while it waits for its restart.
     pub(crate) fn pid(&self, name: &str) -> Option<u32> {
         let record = fs::read_to_string(self.root.join(".slipway/native/processes.json")).unwrap();
-        let processes: Vec<Value> = serde_json::from_str(&record).unwrap();
+        let record: Value = serde_json::from_str(&record).unwrap();
+        let processes = record["processes"].as_array().unwrap();
         let process = processes.iter().find(|process| process["name"] == name)?;
         u32::try_from(process["pid"].as_u64()?).ok()
+    }
+
+    /// The id of the supervisor.
+    pub(crate) fn supervisor(&self) -> u32 {
+        let services = [self.pid("postgres"), self.pid("redis")];
+        let is_supervisor = |pid: &u32| {
+            fs::read_to_string(format!("/proc/{pid}/cmdline"))
+                .is_ok_and(|line| line.contains("supervise"))
+        };
+        self.processes()
+            .into_iter()
+            .find(|pid| !services.contains(&Some(*pid)) && is_supervisor(pid))
+            .unwrap()
     }
 
     /// The ids of all processes that name the checkout in their command line.

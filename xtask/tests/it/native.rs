@@ -104,18 +104,7 @@ fn what_a_killed_supervisor_left_is_taken_over_or_stopped() {
     };
     checkout.ok(&UP);
     let address = checkout.service("redis")["address"].clone();
-    let supervisor = |checkout: &Checkout| {
-        let all = checkout.processes();
-        let services = [checkout.pid("postgres"), checkout.pid("redis")];
-        let is_supervisor = |pid: &u32| {
-            fs::read_to_string(format!("/proc/{pid}/cmdline"))
-                .is_ok_and(|line| line.contains("supervise"))
-        };
-        all.into_iter()
-            .find(|pid| !services.contains(&Some(*pid)) && is_supervisor(pid))
-            .unwrap()
-    };
-    kill(supervisor(&checkout));
+    kill(checkout.supervisor());
     checkout.ok(&UP);
     assert_eq!(
         checkout.service("redis")["address"],
@@ -124,7 +113,7 @@ fn what_a_killed_supervisor_left_is_taken_over_or_stopped() {
     );
     assert_eq!(checkout.ok(&["psql", "-Atc", "SELECT 1"]), "1\n");
 
-    kill(supervisor(&checkout));
+    kill(checkout.supervisor());
     checkout.ok(&["down"]);
     eventually("all processes are gone", || checkout.processes().is_empty());
 }
@@ -138,7 +127,11 @@ fn a_service_that_cannot_start_is_named_with_its_last_words() {
     let good = fs::read_to_string(&config).unwrap();
     fs::write(&config, format!("{good}no-such-directive yes\n")).unwrap();
     let said = checkout.refused(&UP);
-    for part in ["redis ended at its start", "no-such-directive", "next:"] {
+    for part in [
+        "redis exited with code 1 at its start: it refuses its configuration",
+        "no-such-directive",
+        "next:",
+    ] {
         assert!(said.contains(part), "{part:?} is missing: {said}");
     }
     fs::write(&config, good).unwrap();
@@ -146,18 +139,49 @@ fn a_service_that_cannot_start_is_named_with_its_last_words() {
 }
 
 #[test]
-fn secrets_that_no_longer_fit_are_explained() {
+fn a_part_comes_up_is_waited_for_and_has_an_address() {
     let Some(checkout) = Checkout::with_servers() else {
         return;
     };
-    checkout.ok(&UP);
-    checkout.ok(&["down"]);
-    fs::remove_dir_all(checkout.root.join("secrets")).unwrap();
-    let said = checkout.refused(&UP);
+    let said = checkout.refused(&["up", "--native", "radish"]);
+    assert!(said.contains("one of postgres, redis, migrate"), "{said}");
+    let page = checkout.ok(&["up", "--native", "redis", "--wait-timeout", "60"]);
     assert!(
-        said.contains("secrets/ does not fit") && said.contains("down --volumes"),
+        page.contains("redis") && !page.contains("postgres"),
+        "{page}"
+    );
+
+    checkout.ok(&["wait", "redis"]);
+    let address = checkout.service("redis")["address"].clone();
+    let opened = checkout.ok(&["open", "redis"]);
+    assert_eq!(opened.trim_end(), address.as_str().unwrap());
+    let said = checkout.refused(&["open", "docs"]);
+    assert!(
+        said.contains("next: take one of") && said.contains("redis"),
         "{said}"
     );
+
+    // One that cannot come back is not waited for longer than was said.
+    let config = checkout.root.join(".slipway/native/redis.conf");
+    fs::write(&config, "no-such-directive yes\n").unwrap();
+    kill(checkout.pid("redis").unwrap());
+    eventually("redis is down", || {
+        checkout.service("redis")["state"] != "running"
+    });
+    let said = checkout.refused(&["wait", "--timeout", "1"]);
+    assert!(said.contains("not healthy after 1 s: redis"), "{said}");
+    assert!(said.contains("cargo xtask logs redis"), "{said}");
+}
+
+#[test]
+fn a_number_of_processes_is_refused_where_it_makes_no_sense() {
+    let checkout = Checkout::new();
+    for (scale, part) in [("postgres=2", "keeps data"), ("api=2", "share one port")] {
+        let said = checkout.refused(&["up", "--native", "--scale", scale]);
+        assert!(said.contains(part) && said.contains("next: "), "{said}");
+    }
+    let output = checkout.run(&["up", "--scale", "worker"]);
+    assert_eq!(output.status.code(), Some(2));
 }
 
 #[test]
@@ -187,27 +211,4 @@ fn no_secret_is_in_a_process_list_or_an_environment() {
             );
         }
     }
-}
-
-#[test]
-fn logs_are_those_of_the_services_named() {
-    let Some(checkout) = Checkout::with_servers() else {
-        return;
-    };
-    checkout.ok(&UP);
-    let all = checkout.ok(&["logs"]);
-    assert!(
-        all.contains("postgres |") && all.contains("redis    |"),
-        "{all}"
-    );
-    assert!(!checkout.ok(&["logs", "redis"]).contains("postgres"));
-    assert_eq!(
-        checkout.ok(&["logs", "-n", "1", "redis"]).lines().count(),
-        1
-    );
-    assert!(
-        checkout
-            .refused(&["logs", "radish"])
-            .contains("no service `radish`")
-    );
 }

@@ -12,6 +12,8 @@ fn a_verb_before_the_first_up_says_what_to_do() {
         &["logs"],
         &["psql"],
         &["migrate", "status"],
+        &["db", "backup"],
+        &["db", "rotate-password"],
         &["jobs"],
         &["restart"],
     ] {
@@ -28,13 +30,32 @@ fn data_of_a_protected_stack_is_never_removed() {
     let checkout = Checkout::new();
     for name in ["production", "Staging"] {
         fs::write(checkout.root.join(".env"), format!("APP_ENV={name}\n")).unwrap();
-        assert!(
-            checkout
-                .refused(&["down", "--volumes", "--yes"])
-                .contains(name)
-        );
+        for words in [
+            &["down", "--volumes", "--yes"][..],
+            &["db", "reset", "--yes", "--force"],
+            &["db", "restore", "latest", "--yes", "--force"],
+        ] {
+            assert!(checkout.refused(words).contains(name), "{words:?}");
+        }
     }
     fs::remove_file(checkout.root.join(".env")).unwrap();
+}
+
+#[test]
+fn what_removes_data_names_the_call_that_does_not_ask() {
+    let checkout = Checkout::new();
+    let said = checkout.refused(&["db", "restore", "latest"]);
+    assert!(said.contains("next: `cargo xtask db backup`"), "{said}");
+    fs::write(checkout.root.join("some.dump"), "a dump").unwrap();
+    for words in [
+        &["down", "--volumes"][..],
+        &["db", "reset"],
+        &["db", "restore", "some.dump"],
+    ] {
+        let next = format!("next: `cargo xtask {} --yes`", words.join(" "));
+        let said = checkout.refused(words);
+        assert!(said.contains(&next), "{said}");
+    }
 }
 
 #[test]
@@ -67,6 +88,47 @@ fn a_new_migration_has_two_files_that_come_last() {
 }
 
 #[test]
+fn migrations_are_judged_without_a_stack() {
+    let checkout = Checkout::new();
+    checkout.ok(&["migrate", "new", "add_orders"]);
+    assert!(
+        checkout
+            .ok(&["migrate", "check"])
+            .contains("ok 1 migrations")
+    );
+    let up = fs::read_dir(checkout.root.join("migrations"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.to_string_lossy().ends_with(".up.sql"))
+        .unwrap();
+    fs::write(&up, "SELECT 1;\nDROP TABLE orders;\n").unwrap();
+    let output = checkout.run(&["migrate", "check"]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = text(&output.stdout);
+    assert!(
+        said.contains(".up.sql:2\n    drop-table on orders") && said.contains("next: "),
+        "{said}"
+    );
+    fs::write(&up, "-- safe: never used\nDROP TABLE orders;\n").unwrap();
+    let output = checkout.run(&["migrate", "check"]);
+    assert!(output.status.success());
+    // What only a database knows is said not to be known.
+    assert!(text(&output.stderr).contains("the database is not up"));
+}
+
+#[test]
+fn nothing_is_reverted_where_data_matters() {
+    let checkout = Checkout::new();
+    fs::write(checkout.root.join(".env"), "APP_ENV=staging\n").unwrap();
+    let said = checkout.refused(&["migrate", "revert", "--yes"]);
+    assert!(
+        said.contains("APP_ENV is staging") && said.contains("migrate new"),
+        "{said}"
+    );
+    fs::remove_file(checkout.root.join(".env")).unwrap();
+}
+
+#[test]
 fn words_that_are_no_verbs_are_answered_with_the_nearest() {
     let checkout = Checkout::new();
     let output = checkout.run(&["dwon"]);
@@ -88,4 +150,16 @@ fn a_reader_that_leaves_early_is_no_failure() {
         .unwrap();
     drop(child.stdout.take());
     assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn verbose_shows_the_commands_that_are_run() {
+    let checkout = Checkout::new();
+    let quiet = checkout.run(&["migrate", "check"]);
+    assert!(!text(&quiet.stderr).contains("+ "));
+    let output = checkout.run(&["--verbose", "migrate", "check"]);
+    let said = text(&output.stderr);
+    assert!(said.contains("+ cd ") || said.contains("+ git "), "{said}");
+    assert!(said.contains("git rev-parse --verify"), "{said}");
+    assert_eq!(quiet.stdout, output.stdout);
 }

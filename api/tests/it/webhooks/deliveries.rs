@@ -3,8 +3,8 @@
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
-use super::{Owner, ids};
 use crate::app::TestApp;
+use crate::owner::{Owner, ids};
 
 /// As the worker leaves a delivery that it has given up.
 async fn fail_all(app: &TestApp) {

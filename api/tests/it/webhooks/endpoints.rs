@@ -6,8 +6,8 @@ use axum::{
 };
 use serde_json::{Value, json};
 
-use super::{Owner, ids};
 use crate::app::TestApp;
+use crate::owner::{Owner, ids};
 
 #[tokio::test]
 async fn a_secret_is_shown_once_and_rotated() {

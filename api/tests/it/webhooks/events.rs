@@ -4,8 +4,8 @@ use axum::http::{Method, StatusCode};
 use domain::jobs::DeliverWebhook;
 use serde_json::{Value, json};
 
-use super::{Owner, ids};
 use crate::app::TestApp;
+use crate::owner::{Owner, ids};
 
 const PAID: &str = r#"{"type":"invoice.paid","data":{"invoice":"2026-117"}}"#;
 

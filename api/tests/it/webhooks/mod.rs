@@ -6,58 +6,13 @@ mod events;
 
 use axum::{
     body::Body,
-    http::{Method, StatusCode, header, request},
+    http::{Method, StatusCode},
 };
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::app::{Answer, PASSWORD, TestApp, request};
+use crate::{app::Answer, owner::Owner};
 
-/// An account with an access token.
-struct Owner<'a> {
-    app: &'a TestApp,
-    token: String,
-}
-
-impl<'a> Owner<'a> {
-    async fn new(app: &'a TestApp, email: &str) -> Self {
-        app.verified(email).await;
-        let tokens = app.log_in(email, PASSWORD).await;
-        let token = tokens.expect(StatusCode::OK).json()["access_token"]
-            .as_str()
-            .unwrap()
-            .to_owned();
-        Self { app, token }
-    }
-
-    fn request(&self, method: Method, path: &str) -> request::Builder {
-        request(method, path).header(header::AUTHORIZATION, format!("Bearer {}", self.token))
-    }
-
-    async fn send(&self, request: request::Builder, body: impl Into<Body>) -> Answer {
-        let request = request.header(header::CONTENT_TYPE, "application/json");
-        self.app.send(request.body(body.into()).unwrap()).await
-    }
-
-    async fn get(&self, path: &str) -> Answer {
-        self.send(self.request(Method::GET, path), Body::empty())
-            .await
-    }
-
-    async fn post(&self, path: &str, body: &Value) -> Answer {
-        self.send(self.request(Method::POST, path), body.to_string())
-            .await
-    }
-
-    async fn patch(&self, path: &str, body: &Value) -> Answer {
-        self.send(self.request(Method::PATCH, path), body.to_string())
-            .await
-    }
-
-    async fn delete(&self, path: &str) -> Answer {
-        self.send(self.request(Method::DELETE, path), Body::empty())
-            .await
-    }
-
+impl Owner<'_> {
     /// A new endpoint's path.
     async fn endpoint(&self) -> String {
         let body = json!({ "url": "https://example.com/hooks" });
@@ -73,12 +28,4 @@ impl<'a> Owner<'a> {
         self.send(request.header("idempotency-key", key), body)
             .await
     }
-}
-
-/// The ids in a page of a list.
-fn ids(page: &Answer) -> Vec<String> {
-    let page = page.expect(StatusCode::OK).json();
-    let rows = page["data"].as_array().unwrap().iter();
-    rows.map(|row| row["id"].as_str().unwrap().to_owned())
-        .collect()
 }

@@ -7,24 +7,16 @@ use std::process::Command;
 use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
-use clap::Subcommand;
 use serde_json::Value;
 
 use crate::cargo;
+use crate::interrupt;
 use crate::native::throw_away::ThrowAway;
 use crate::native::{build, inherited};
 use crate::project::Project;
 use crate::secrets;
 use crate::terminal;
-
-/// Verbs of `db`.
-#[derive(Subcommand)]
-pub(crate) enum Db {
-    /// Write .sqlx/ anew from the SQL in the code, against a throw-away database
-    Prepare,
-    /// Make demo accounts with webhooks; what is there stays (development alone)
-    Seed,
-}
+use crate::verbose::Shown as _;
 
 /// The macros whose statements are described in `.sqlx/`.
 const MACROS: [&str; 3] = ["query!(", "query_as!(", "query_scalar!("];
@@ -33,7 +25,7 @@ const MACROS: [&str; 3] = ["query!(", "query_as!(", "query_scalar!("];
 type Descriptions = BTreeMap<String, String>;
 
 /// Writes `.sqlx/` anew from the SQL in the code, and removes what no statement needs any more.
-pub(crate) fn prepare(project: &Project) -> Result<()> {
+pub(crate) fn run(project: &Project) -> Result<()> {
     let fresh = describe(project)?;
     let folder = project.root().join(".sqlx");
     fs::create_dir_all(&folder)?;
@@ -62,7 +54,7 @@ pub(crate) fn prepare(project: &Project) -> Result<()> {
     Ok(())
 }
 
-/// Whether `.sqlx/` is what [`prepare`] would write.
+/// Whether `.sqlx/` is what [`run`] would write.
 pub(crate) fn check(project: &Project) -> Result<()> {
     let (fresh, here) = (describe(project)?, read(&project.root().join(".sqlx"))?);
     let differs = |name: &&String| fresh.get(*name) != here.get(*name);
@@ -128,6 +120,11 @@ fn describe(project: &Project) -> Result<Descriptions> {
         .state_dir()
         .join(format!("sqlx-{}", std::process::id()));
     fs::create_dir_all(&folder)?;
+    let guarded = folder.clone();
+    let _guard = interrupt::guard(move || {
+        // Gone already, if it came so far.
+        let _ = fs::remove_dir_all(guarded);
+    });
     let mut cargo = cargo::command(project);
     cargo.args(["check", "--quiet"]);
     for path in &crates {
@@ -138,11 +135,11 @@ fn describe(project: &Project) -> Result<Descriptions> {
             .open(path.join("src/lib.rs"))?
             .set_modified(SystemTime::now())?;
     }
-    let status = cargo
+    cargo
         .env("DATABASE_URL", &servers.database_url)
         .env("SQLX_OFFLINE", "false")
-        .env("SQLX_OFFLINE_DIR", &folder)
-        .status();
+        .env("SQLX_OFFLINE_DIR", &folder);
+    let status = interrupt::status(&mut cargo);
     drop(servers);
     let described = read(&folder);
     fs::remove_dir_all(&folder)?;
@@ -171,6 +168,7 @@ fn migrate(project: &Project, program: &Path, database_url: &str) -> Result<()> 
         .env("DATABASE_PASSWORD", secrets::word()?)
         .current_dir(project.root())
         .stdout(std::io::stderr())
+        .shown()
         .status()
         .context("migrate cannot be started")?;
     if !status.success() {

@@ -1,20 +1,24 @@
 //! `secrets/`: made on the first run, one file per secret.
 //!
-//! A secret is never overwritten. The file of Redis' users is derived, so it follows its password
-//! and this code.
+//! A secret is overwritten by `db rotate-password` alone. The file of Redis' users is derived, so it
+//! follows its password and this code. What happens when a file no longer fits: see [`fit`].
 //!
 //! The folder is closed (0700) and its files are open inside it (0444): containers read them with
 //! a user id of their own. The alphabet is `[A-Za-z0-9]`, because `$`, `@` or `#` break in URLs,
 //! in `.env` and in Compose's interpolation.
 
+pub(crate) mod fit;
+
 use std::fs;
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
+pub(crate) use self::fit::{ROLES, Role, lets_in};
 use crate::project::{Project, write_whole};
+use crate::terminal;
 
 /// Files with one random word each.
 pub(crate) const WORDS: [&str; 6] = [
@@ -40,6 +44,12 @@ pub(crate) fn ensure(project: &Project) -> Result<Vec<String>> {
     let mut made = Vec::new();
     for name in WORDS {
         let path = folder.join(name);
+        if fresh(&path).exists() {
+            terminal::note(&format!(
+                "finishing the change of secrets/{name}, which was interrupted"
+            ));
+            adopt(project, name)?;
+        }
         if !path.exists() {
             write_secret(&path, &word()?)?;
             made.push(name.to_owned());
@@ -63,7 +73,42 @@ pub(crate) fn read(project: &Project, name: &str) -> Result<String> {
             path.display()
         )
     })?;
-    Ok(text.trim_end().to_owned())
+    let value = text.trim_end();
+    if value.is_empty() {
+        bail!(
+            "{} is empty\n  next: put its content back, or remove it and run `cargo xtask up`, \
+             which makes a new one",
+            path.display()
+        );
+    }
+    Ok(value.to_owned())
+}
+
+/// Writes a new word beside a secret and returns it. It is on the disk before anybody is told of
+/// it: whatever happens then, [`ensure`] finds it and puts it in its place.
+pub(crate) fn propose(project: &Project, name: &str) -> Result<String> {
+    let word = word()?;
+    let path = fresh(&project.secrets_dir().join(name));
+    write_secret(&path, &word)?;
+    fs::File::open(&path)?.sync_all()?;
+    Ok(word)
+}
+
+/// Puts what [`propose`] has written into the secret's place.
+pub(crate) fn adopt(project: &Project, name: &str) -> Result<()> {
+    let path = project.secrets_dir().join(name);
+    fs::rename(fresh(&path), &path)
+        .with_context(|| format!("{} cannot be replaced", path.display()))
+}
+
+/// A secret that has a new word beside it, which nobody has put in its place.
+fn unfinished(project: &Project) -> Option<&'static str> {
+    let is_fresh = |name: &&str| fresh(&project.secrets_dir().join(name)).exists();
+    WORDS.into_iter().find(is_fresh)
+}
+
+fn fresh(path: &Path) -> PathBuf {
+    path.with_extension("new")
 }
 
 /// The ACL file. `slipway` may what queues and caches need, and nothing that configures, flushes

@@ -1,9 +1,15 @@
-//! How the command speaks: colours where there is a terminal, tables, questions.
+//! How the command speaks: colours where there is a terminal, progress, tables, questions.
+
+mod live;
+mod progress;
 
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::sync::OnceLock;
 
 use anyhow::{Result, bail};
+
+pub(crate) use self::live::{Live, is_live};
+pub(crate) use self::progress::Progress;
 
 /// A colour or weight, as the parameter of an ANSI SGR sequence.
 #[derive(Debug, Clone, Copy)]
@@ -27,25 +33,24 @@ pub(crate) const PREFIXES: [Style; 6] = [
 
 /// The text in a style, or as it is where nobody would see it.
 pub(crate) fn paint(style: Style, text: &str) -> String {
-    if in_colour() {
-        format!("\x1b[{}m{text}\x1b[0m", style.0)
-    } else {
-        text.to_owned()
-    }
+    styled(style, text, in_colour())
 }
 
-/// Whether colours are wanted: standard output is a terminal that knows them, and NO_COLOR is unset.
+/// Whether standard output is in colour: it is a terminal, and its user wants them.
+pub(crate) fn in_colour() -> bool {
+    io::stdout().is_terminal() && wants_colour()
+}
+
+/// Whether NO_COLOR is unset and the terminal knows colours.
 #[expect(
     clippy::disallowed_methods,
     reason = "NO_COLOR and TERM are the terminal's, not settings"
 )]
-pub(crate) fn in_colour() -> bool {
-    static COLOUR: OnceLock<bool> = OnceLock::new();
-    *COLOUR.get_or_init(|| {
+fn wants_colour() -> bool {
+    static WANTED: OnceLock<bool> = OnceLock::new();
+    *WANTED.get_or_init(|| {
         let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-        io::stdout().is_terminal()
-            && set("NO_COLOR").is_none()
-            && set("TERM").is_none_or(|term| term != "dumb")
+        set("NO_COLOR").is_none() && set("TERM").is_none_or(|term| term != "dumb")
     })
 }
 
@@ -56,7 +61,7 @@ pub(crate) fn is_interactive() -> bool {
 
 /// A result, on standard output. A reader that has gone (`| head`) ends the command.
 pub(crate) fn print(text: &str) {
-    match writeln!(io::stdout(), "{text}") {
+    match live::above(|| writeln!(io::stdout(), "{text}")) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
         // Nothing is left to say it with.
         _ => {}
@@ -65,17 +70,51 @@ pub(crate) fn print(text: &str) {
 
 /// A line about what happens now. On standard error, so that standard output stays for results.
 pub(crate) fn note(text: &str) {
-    eprintln!("{text}");
+    live::above(|| eprintln!("{text}"));
+}
+
+/// The last line before the process ends; what others still have to say is not shown.
+pub(crate) fn farewell(text: &str) {
+    // Over the `^C` that the terminal has written.
+    let begin = if live::is_live() { "\r" } else { "" };
+    live::instead(|| eprintln!("{begin}{text}"));
+}
+
+/// Standard output, for who writes whole lines by himself: they go above what is rewritten.
+pub(crate) struct Out;
+
+impl Write for Out {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // Not half a line: the live ones would follow in the middle of it.
+        let end = bytes.iter().rposition(|byte| *byte == b'\n');
+        let whole = &bytes[..end.map_or(bytes.len(), |at| at + 1)];
+        live::above(|| io::stdout().write_all(whole))?;
+        Ok(whole.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stdout().flush()
+    }
 }
 
 /// A line that something is not as it should be.
 pub(crate) fn warn(text: &str) {
-    eprintln!("{} {text}", on_stderr(YELLOW, "warning:"));
+    note(&format!("{} {text}", on_stderr(YELLOW, "warning:")));
 }
 
 /// The last line of a failed command.
 pub(crate) fn error(text: &str) {
-    eprintln!("{} {text}", on_stderr(RED, "error:"));
+    note(&format!("{} {text}", on_stderr(RED, "error:")));
+}
+
+/// The text without its sequences of style.
+pub(crate) fn plain(text: &str) -> String {
+    let mut parts = text.split("\x1b[");
+    let mut plain = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        plain.push_str(part.split_once('m').map_or("", |(_, rest)| rest));
+    }
+    plain
 }
 
 /// A short word in colour at the beginning of a note.
@@ -84,8 +123,17 @@ pub(crate) fn mark(style: Style, word: &str) -> String {
 }
 
 fn on_stderr(style: Style, text: &str) -> String {
-    if io::stderr().is_terminal() {
-        paint(style, text)
+    styled(style, text, stderr_in_colour())
+}
+
+/// Whether standard error is in colour: for a child that paints by itself.
+pub(crate) fn stderr_in_colour() -> bool {
+    io::stderr().is_terminal() && wants_colour()
+}
+
+fn styled(style: Style, text: &str, in_colour: bool) -> String {
+    if in_colour {
+        format!("\x1b[{}m{text}\x1b[0m", style.0)
     } else {
         text.to_owned()
     }

@@ -1,0 +1,111 @@
+//! `.env`: is it there, and does every line of it mean something.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use super::finding::{Finding, fail, ok, warn};
+use super::fix::Fix;
+use crate::nearest::nearest;
+use crate::project::Project;
+use crate::settings::documented;
+
+/// Beginnings of names that belong to other programs that read `.env`, or that services inherit.
+const OF_OTHERS: [&str; 5] = ["COMPOSE_", "DOCKER_", "BUILDKIT_", "CARGO_", "RUST_"];
+
+/// All of them; quick enough for before a start too.
+pub(super) fn all(project: &Project) -> Vec<Finding> {
+    let path = project.root().join(".env");
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let finding = "not there yet: `up` makes it from .env.example";
+            return vec![ok(".env", finding).fixed_by(Fix::Environment)];
+        }
+        Err(error) => {
+            let remedy = "`sudo chown \"$(id -u)\" .env`, and save it as UTF-8";
+            return vec![fail(".env", format!("cannot be read: {error}"), remedy)];
+        }
+    };
+    let mut findings = Vec::new();
+    if text.contains('\r') {
+        let finding = "has Windows line ends (CRLF), which not every reader of it drops";
+        findings.push(
+            warn(
+                ".env",
+                finding,
+                "save it with LF: `cargo xtask doctor --fix`",
+            )
+            .fixed_by(Fix::LineEnds(vec![path])),
+        );
+    }
+    findings.extend(unknown(project, &text));
+    findings.extend(at_compile_time(project));
+    if findings.is_empty() {
+        findings.push(ok(".env", "every line of it is a setting"));
+    }
+    findings
+}
+
+/// Names that nobody reads, with the one that was meant.
+fn unknown(project: &Project, text: &str) -> Vec<Finding> {
+    let Ok(settings) = project.settings() else {
+        return Vec::new();
+    };
+    let known = known(project);
+    let names: Vec<&str> = known.iter().map(String::as_str).collect();
+    let mut findings = Vec::new();
+    for line in text.lines().map(str::trim) {
+        if line.is_empty() || line.starts_with('#') || line.contains('=') {
+            continue;
+        }
+        // Compose refuses the whole file for this.
+        findings.push(fail(
+            ".env",
+            format!("`{line}` is no setting: it has no `=`"),
+            "write NAME=value, or `#` in front of it",
+        ));
+    }
+    for name in settings.names() {
+        let is_known = known.contains(name)
+            || name == "DATABASE_URL"
+            || OF_OTHERS.iter().any(|prefix| name.starts_with(prefix));
+        if is_known {
+            continue;
+        }
+        let remedy = match nearest(&name.to_uppercase(), &names) {
+            Some(nearest) => format!("write {nearest}, if that was meant"),
+            None => "remove the line; .env.example has every setting".to_owned(),
+        };
+        findings.push(warn(".env", format!("nobody reads {name}"), remedy));
+    }
+    findings
+}
+
+/// The names of `.env.example`, each of them with `_FILE` too, and those of the compose files.
+fn known(project: &Project) -> BTreeSet<String> {
+    let mut names: BTreeSet<String> = BTreeSet::new();
+    for name in documented(project.root()) {
+        names.insert(format!("{name}_FILE"));
+        names.extend(name.strip_suffix("_FILE").map(str::to_owned));
+        names.insert(name);
+    }
+    for file in ["docker-compose.yml", "docker-compose.dev.yml"] {
+        let text = fs::read_to_string(project.root().join(file)).unwrap_or_default();
+        for rest in text.split("${").skip(1) {
+            let name = rest.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+            names.extend(name.take(1).map(str::to_owned));
+        }
+    }
+    names
+}
+
+/// sqlx's macros would ask a database instead of `.sqlx/`.
+fn at_compile_time(project: &Project) -> Option<Finding> {
+    let settings = project.settings().ok()?;
+    settings.names().find(|name| *name == "DATABASE_URL")?;
+    Some(fail(
+        ".env",
+        "has DATABASE_URL: every build then asks that database, and fails without it",
+        "remove the line: the services read DATABASE_HOST and its kin",
+    ))
+}

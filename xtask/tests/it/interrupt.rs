@@ -1,0 +1,76 @@
+//! Ctrl-C: what was begun is taken back, what was there before stays.
+
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+
+use crate::checkout::{Checkout, eventually, text};
+
+const UP: [&str; 3] = ["up", "--native", "--infra"];
+
+#[test]
+fn an_up_that_is_interrupted_leaves_nothing_half_up() {
+    let Some(checkout) = Checkout::with_servers() else {
+        return;
+    };
+    // A Redis that answers no PING is never healthy, so that `up` waits for it.
+    let config = checkout.root.join("docker/redis.conf");
+    let good = fs::read_to_string(&config).unwrap();
+    let mute = format!("{good}rename-command PING \"\"\n");
+    fs::write(&config, &mute).unwrap();
+    assert_eq!(interrupted_up(&checkout), Some(130));
+    assert_eq!(checkout.processes(), [0; 0]);
+    assert!(checkout.root.join(".slipway/data").is_dir(), "data is kept");
+
+    fs::write(&config, &good).unwrap();
+    checkout.ok(&UP);
+    let before = checkout.pid("postgres");
+    fs::write(&config, &mute).unwrap();
+    // There is nothing to be done, so the signal itself ends it: a shell shows 130 as well.
+    assert_eq!(interrupted_up(&checkout), None);
+    assert_eq!(checkout.pid("postgres"), before, "it was there before");
+    fs::write(&config, &good).unwrap();
+}
+
+/// Begins an `up`, interrupts it while it waits for Redis, and returns its exit code.
+fn interrupted_up(checkout: &Checkout) -> Option<i32> {
+    let mut command = checkout.command(&UP);
+    let up = command
+        .process_group(0)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    eventually("redis runs, without an answer", || {
+        let output = checkout.run(&["ps", "--json"]);
+        let page = text(&output.stdout);
+        page.contains(r#""name":"redis","state":"running","health":"starting""#)
+    });
+    // To the whole group, as a terminal does it.
+    let kill = Command::new("kill")
+        .args(["-INT", "--", &format!("-{}", up.id())])
+        .status();
+    assert!(kill.unwrap().success());
+    let output = up.wait_with_output().unwrap();
+    let said = text(&output.stderr);
+    assert!(!said.contains("error:"), "{said}");
+    output.status.code()
+}
+
+#[test]
+fn servers_for_tests_are_gone_when_nobody_waits_for_them() {
+    let Some(checkout) = Checkout::with_servers() else {
+        return;
+    };
+    let mut command = checkout.command(&["throw-away"]);
+    let mut keeper = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Whoever asked is gone while the servers start.
+    drop((keeper.stdin.take(), keeper.stdout.take()));
+    assert!(keeper.wait().unwrap().success());
+    let folder = std::env::temp_dir().join(format!("slipway-test-{}", keeper.id()));
+    assert!(!folder.exists());
+}

@@ -23,6 +23,7 @@ use super::process;
 use super::service::Service;
 use crate::project::write_whole;
 use crate::stack::service_of;
+use crate::terminal;
 
 /// How often the services are looked at.
 const TICK: Duration = Duration::from_millis(50);
@@ -105,7 +106,7 @@ fn accept(listener: &UnixListener, requests: &Sender<Request>) {
         let requests = requests.clone();
         thread::spawn(move || {
             if let Err(error) = converse(&stream, &requests) {
-                eprintln!("a request failed: {error:#}");
+                terminal::note(&format!("a request failed: {error:#}"));
             }
         });
     }
@@ -252,7 +253,7 @@ impl Supervisor<'_> {
             .chain(["supervisor"]);
         for path in names.map(|name| self.place.log(name)) {
             if let Err(error) = rotate(&path, LOG_LIMIT) {
-                eprintln!("{} cannot be rotated: {error}", path.display());
+                terminal::note(&format!("{} cannot be rotated: {error}", path.display()));
             }
         }
     }

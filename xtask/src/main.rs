@@ -6,6 +6,9 @@
 //!
 //! Blocking code and threads, no async runtime: it has to compile in seconds on a bare clone.
 
+// `eprintln!` panics when nobody reads any more: `terminal::note` does not.
+#![warn(clippy::print_stderr)]
+
 mod artifacts;
 mod bench;
 mod board;

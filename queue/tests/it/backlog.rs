@@ -18,7 +18,7 @@ async fn a_worker_that_gave_its_waiting_job_to_a_peer_goes_on_fetching() {
     let log = &fixture.log;
     let peers = Arc::new(Log::default());
     let worker = fixture.start(1);
-    let long = queue.enqueue(&task(Act::Sleep(3000))).await.unwrap();
+    let long = queue.enqueue(&task(Act::Hold)).await.unwrap();
     until("it runs", async || log.starts_of(long) == 1).await;
     // Fetched ahead, and too old for that when the peer has come.
     let waiting = queue.enqueue(&task(Act::Succeed)).await.unwrap();
@@ -30,6 +30,7 @@ async fn a_worker_that_gave_its_waiting_job_to_a_peer_goes_on_fetching() {
     until_done(&peers, 1).await;
     peers.assert_each_done_once(&[waiting]);
     peer.stop().await;
+    log.let_go.cancel();
     until_done(log, 1).await;
     let next = queue.enqueue(&task(Act::Succeed)).await.unwrap();
     until_done(log, 2).await;

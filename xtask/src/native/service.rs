@@ -16,6 +16,7 @@ use super::control::Place;
 use super::health;
 use super::plan::Spec;
 use super::process;
+use crate::terminal;
 
 /// The wait before the first restart; it doubles with each crash.
 const FIRST_WAIT: Duration = Duration::from_millis(250);
@@ -179,11 +180,11 @@ impl Service {
         let wait = FIRST_WAIT
             .saturating_mul(1 << self.crashes.min(10))
             .min(LONGEST_WAIT);
-        eprintln!(
+        terminal::note(&format!(
             "{} {how}; it starts again in {:.1} s",
             self.name(),
             wait.as_secs_f64()
-        );
+        ));
         self.crashes += 1;
         self.last_exit = Some(how);
         self.due = Some(Instant::now() + wait);
@@ -204,11 +205,11 @@ impl Service {
             ended.is_some()
         });
         if ended.is_none() {
-            eprintln!(
+            terminal::note(&format!(
                 "{} did not stop within {} s and is killed",
                 self.name(),
                 self.spec.grace_seconds
-            );
+            ));
             let _ = running.child.kill();
             ended = running.child.wait().ok();
         }

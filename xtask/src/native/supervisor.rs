@@ -23,6 +23,7 @@ use super::process;
 use super::service::Service;
 use crate::project::write_whole;
 use crate::stack::service_of;
+use crate::terminal;
 
 /// How often the services are looked at.
 const TICK: Duration = Duration::from_millis(50);
@@ -53,6 +54,7 @@ pub(crate) fn run(place: &Place) -> Result<()> {
         place,
         services: Vec::new(),
         recorded: String::new(),
+        is_unwritten: false,
     }
     .serve(&requests)
 }
@@ -105,7 +107,7 @@ fn accept(listener: &UnixListener, requests: &Sender<Request>) {
         let requests = requests.clone();
         thread::spawn(move || {
             if let Err(error) = converse(&stream, &requests) {
-                eprintln!("a request failed: {error:#}");
+                terminal::note(&format!("a request failed: {error:#}"));
             }
         });
     }
@@ -127,6 +129,8 @@ struct Supervisor<'a> {
     services: Vec<Service>,
     /// What the record says, to write it only when it changes.
     recorded: String,
+    /// It could not be written, which was told.
+    is_unwritten: bool,
 }
 
 impl Supervisor<'_> {
@@ -139,7 +143,7 @@ impl Supervisor<'_> {
                     let answer = self
                         .handle(&request)
                         .unwrap_or_else(|error| json!({ "error": format!("{error:#}") }));
-                    self.keep_record()?;
+                    self.keep_record();
                     // A client that has gone needs no answer.
                     let _ = reply.send(answer);
                     if ends {
@@ -154,7 +158,7 @@ impl Supervisor<'_> {
             for service in &mut self.services {
                 service.tend(self.place);
             }
-            self.keep_record()?;
+            self.keep_record();
             if rotated.elapsed() > ROTATION {
                 rotated = Instant::now();
                 self.rotate_logs();
@@ -234,14 +238,24 @@ impl Supervisor<'_> {
         }
     }
 
-    fn keep_record(&mut self) -> Result<()> {
+    /// Writes the record when it changes. On a full disk it stays behind, and is tried again at the
+    /// next tick: the services go on.
+    fn keep_record(&mut self) {
         let processes: Vec<Value> = self.services.iter().filter_map(Service::record).collect();
         let record = json!({ "root": self.place.root(), "processes": processes }).to_string();
         if record != self.recorded {
-            write_whole(&self.place.record(), &record)?;
-            self.recorded = record;
+            match write_whole(&self.place.record(), &record) {
+                Ok(()) => {
+                    self.recorded = record;
+                    self.is_unwritten = false;
+                }
+                Err(error) if !self.is_unwritten => {
+                    terminal::note(&format!("{error:#}; tried again until it can be"));
+                    self.is_unwritten = true;
+                }
+                Err(_) => {}
+            }
         }
-        Ok(())
     }
 
     fn rotate_logs(&self) {
@@ -252,7 +266,7 @@ impl Supervisor<'_> {
             .chain(["supervisor"]);
         for path in names.map(|name| self.place.log(name)) {
             if let Err(error) = rotate(&path, LOG_LIMIT) {
-                eprintln!("{} cannot be rotated: {error}", path.display());
+                terminal::note(&format!("{} cannot be rotated: {error}", path.display()));
             }
         }
     }

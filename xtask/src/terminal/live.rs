@@ -3,7 +3,7 @@
 //! There is one terminal, so there is one [`SCREEN`]: whatever is printed while lines are shown goes
 //! above them. The cursor is never hidden, so that nothing has to be restored after a Ctrl-C.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// The width where the terminal does not say its own.
@@ -49,7 +49,7 @@ pub(super) fn above<T>(print: impl FnOnce() -> T) -> T {
     if lines.is_empty() {
         return print();
     }
-    write(&erase(lines.len()));
+    super::say(&erase(lines.len()));
     let printed = print();
     screen.replace(lines);
     printed
@@ -93,7 +93,7 @@ impl Screen {
             return;
         }
         // In one piece, or it would flicker.
-        write(&format!("{}{}", erase(self.lines.len()), lines.join("\n")));
+        super::say(&format!("{}{}", erase(self.lines.len()), lines.join("\n")));
         self.lines = lines;
     }
 }
@@ -105,12 +105,6 @@ fn erase(lines: usize) -> String {
         1 => "\r\x1b[J".to_owned(),
         _ => format!("\r\x1b[{}A\x1b[J", lines - 1),
     }
-}
-
-fn write(text: &str) {
-    let mut out = io::stderr().lock();
-    // A terminal that has gone has nobody to tell it to.
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
 /// The line, cut to `width` columns. Sequences of style take none, and are closed after a cut.

@@ -63,21 +63,29 @@ pub(crate) fn is_interactive() -> bool {
 pub(crate) fn print(text: &str) {
     match live::above(|| writeln!(io::stdout(), "{text}")) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
-        // Nothing is left to say it with.
+        // Nothing is left to tell it with.
         _ => {}
     }
 }
 
 /// A line about what happens now. On standard error, so that standard output stays for results.
 pub(crate) fn note(text: &str) {
-    live::above(|| eprintln!("{text}"));
+    live::above(|| say(&format!("{text}\n")));
 }
 
 /// The last line before the process ends; what others still have to say is not shown.
 pub(crate) fn farewell(text: &str) {
     // Over the `^C` that the terminal has written.
     let begin = if live::is_live() { "\r" } else { "" };
-    live::instead(|| eprintln!("{begin}{text}"));
+    live::instead(|| say(&format!("{begin}{text}\n")));
+}
+
+/// Writes to standard error. Its reader may have gone (`| tee`, which Ctrl-C ends with us), its disk
+/// be full: `eprintln!` would panic, in the middle of a clean-up too.
+fn say(text: &str) {
+    let mut out = io::stderr().lock();
+    // Nothing is left to tell it with.
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
 /// Standard output, for who writes whole lines by himself: they go above what is rewritten.
@@ -155,8 +163,7 @@ pub(crate) fn ask(prompt: &str) -> Result<String> {
     if !is_interactive() {
         bail!("nobody is there to be asked: add --yes");
     }
-    eprint!("{prompt}");
-    io::stderr().flush()?;
+    say(prompt);
     let mut answer = String::new();
     io::stdin().lock().read_line(&mut answer)?;
     Ok(answer.trim().to_owned())

@@ -1,8 +1,9 @@
 //! Ctrl-C: what was begun is taken back, what was there before stays.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use crate::checkout::{Checkout, eventually, text};
 
@@ -18,8 +19,11 @@ fn an_up_that_is_interrupted_leaves_nothing_half_up() {
     let good = fs::read_to_string(&config).unwrap();
     let mute = format!("{good}rename-command PING \"\"\n");
     fs::write(&config, &mute).unwrap();
-    assert_eq!(interrupted_up(&checkout), Some(130));
-    assert_eq!(checkout.processes(), [0; 0]);
+    // The second time with nobody who listens: Ctrl-C ends a `| tee` as well.
+    for is_heard in [true, false] {
+        assert_eq!(interrupted_up(&checkout, is_heard), Some(130));
+        assert_eq!(checkout.processes(), [0; 0]);
+    }
     assert!(checkout.root.join(".slipway/data").is_dir(), "data is kept");
 
     fs::write(&config, &good).unwrap();
@@ -27,30 +31,65 @@ fn an_up_that_is_interrupted_leaves_nothing_half_up() {
     let before = checkout.pid("postgres");
     fs::write(&config, &mute).unwrap();
     // There is nothing to be done, so the signal itself ends it: a shell shows 130 as well.
-    assert_eq!(interrupted_up(&checkout), None);
+    assert_eq!(interrupted_up(&checkout, true), None);
     assert_eq!(checkout.pid("postgres"), before, "it was there before");
     fs::write(&config, &good).unwrap();
 }
 
+#[test]
+fn an_up_waits_for_another_and_leaves_it_alone() {
+    let Some(checkout) = Checkout::with_servers() else {
+        return;
+    };
+    let config = checkout.root.join("docker/redis.conf");
+    let good = fs::read_to_string(&config).unwrap();
+    fs::write(&config, format!("{good}rename-command PING \"\"\n")).unwrap();
+    let first = begun_up(&checkout);
+    let before = checkout.pid("postgres");
+    let mut second = begin(&checkout);
+    let mut lines = BufReader::new(second.stderr.as_mut().unwrap()).lines();
+    let said = lines.next().unwrap().unwrap();
+    assert!(said.contains("another `up`"), "{said}");
+    assert_eq!(interrupt(second), None);
+    assert_eq!(checkout.pid("postgres"), before, "it is the first one's");
+    assert_eq!(interrupt(first), Some(130));
+    assert_eq!(checkout.processes(), [0; 0]);
+}
+
 /// Begins an `up`, interrupts it while it waits for Redis, and returns its exit code.
-fn interrupted_up(checkout: &Checkout) -> Option<i32> {
-    let mut command = checkout.command(&UP);
-    let up = command
-        .process_group(0)
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+fn interrupted_up(checkout: &Checkout, is_heard: bool) -> Option<i32> {
+    let mut up = begun_up(checkout);
+    if !is_heard {
+        drop(up.stderr.take());
+    }
+    interrupt(up)
+}
+
+/// An `up` that waits for Redis.
+fn begun_up(checkout: &Checkout) -> Child {
+    let up = begin(checkout);
     eventually("redis runs, without an answer", || {
         let output = checkout.run(&["ps", "--json"]);
         let page = text(&output.stdout);
         page.contains(r#""name":"redis","state":"running","health":"starting""#)
     });
+    up
+}
+
+fn begin(checkout: &Checkout) -> Child {
+    let mut command = checkout.command(&UP);
+    let up = command.process_group(0).stdout(Stdio::null());
+    up.stderr(Stdio::piped()).spawn().unwrap()
+}
+
+/// As Ctrl-C does it. Returns the exit code; none when the signal itself has ended the process.
+fn interrupt(mut up: Child) -> Option<i32> {
     // To the whole group, as a terminal does it.
     let kill = Command::new("kill")
         .args(["-INT", "--", &format!("-{}", up.id())])
         .status();
     assert!(kill.unwrap().success());
+    eventually("it has ended", || up.try_wait().unwrap().is_some());
     let output = up.wait_with_output().unwrap();
     let said = text(&output.stderr);
     assert!(!said.contains("error:"), "{said}");

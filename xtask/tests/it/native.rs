@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Read;
+use std::process::Stdio;
 
 use crate::checkout::{Checkout, eventually, kill};
 
@@ -95,6 +96,40 @@ fn a_crashed_service_is_started_again() {
         let now = checkout.pid("redis");
         now.is_some() && now != before && checkout.service("redis")["health"] == "healthy"
     });
+}
+
+#[test]
+fn a_full_disk_ends_no_service() {
+    let Some(checkout) = Checkout::with_servers() else {
+        return;
+    };
+    // Its log takes nothing, where the system has such a file.
+    let full = fs::File::options().write(true).open("/dev/full");
+    let log = full.map_or_else(|_| Stdio::null(), Stdio::from);
+    fs::create_dir_all(checkout.root.join(".slipway/logs")).unwrap();
+    let root = checkout.root.display().to_string();
+    let mut supervisor = checkout.command(&["supervise", &root]);
+    let mut supervisor = supervisor.stderr(log).spawn().unwrap();
+    checkout.ok(&UP);
+    let (postgres, redis) = (checkout.pid("postgres"), checkout.pid("redis"));
+
+    // Nor its record: a folder cannot be replaced by a file.
+    let record = checkout.root.join(".slipway/native/processes.json");
+    fs::remove_file(&record).unwrap();
+    fs::create_dir(&record).unwrap();
+    kill(redis.unwrap());
+    eventually("redis is back", || {
+        let log = fs::read_to_string(checkout.root.join(".slipway/logs/redis.log"));
+        let starts = log.unwrap().matches("Server initialized").count();
+        starts == 2 && checkout.service("redis")["health"] == "healthy"
+    });
+    fs::remove_dir(&record).unwrap();
+    eventually("the record is there again", || record.is_file());
+    assert_eq!(checkout.pid("postgres"), postgres);
+    assert_ne!(checkout.pid("redis"), redis);
+    assert!(supervisor.try_wait().unwrap().is_none());
+    checkout.ok(&["down"]);
+    assert!(supervisor.wait().unwrap().success());
 }
 
 #[test]

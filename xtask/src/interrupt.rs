@@ -29,6 +29,9 @@ static CLEANER: OnceLock<ThreadId> = OnceLock::new();
 /// What is to be done, oldest first.
 static PENDING: Mutex<Vec<(u64, CleanUp)>> = Mutex::new(Vec::new());
 
+/// Held while something must not be cut in two, and by the cleaner until the process ends.
+static TURN: Mutex<()> = Mutex::new(());
+
 /// Whether a signal has come.
 static IS_OVER: AtomicBool = AtomicBool::new(false);
 
@@ -64,6 +67,17 @@ pub(crate) fn settle() {
     }
 }
 
+/// Does it to its end: a signal's clean-up waits until then, and it does not begin after a signal.
+/// Only where there is a [`Guard`], and only for what is short and calls no [`settle`].
+pub(crate) fn whole<T>(action: impl FnOnce() -> T) -> T {
+    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    if IS_OVER.load(Ordering::SeqCst) {
+        drop(turn);
+        settle();
+    }
+    action()
+}
+
 /// Runs a program to its end, or to ours.
 ///
 /// # Errors
@@ -97,6 +111,7 @@ fn listen() {
             }
             thread::spawn(move || {
                 let _ = CLEANER.set(thread::current().id());
+                let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
                 let all = std::mem::take(&mut *pending());
                 for (_, clean_up) in all.into_iter().rev() {
                     clean_up();

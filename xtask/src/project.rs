@@ -1,6 +1,6 @@
 //! Where the checkout is, what it is called, and what `.slipway/` remembers about it.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -128,16 +128,19 @@ impl Project {
 
     /// Writes one value into `.slipway/state.json`.
     pub(crate) fn remember(&self, key: &str, value: Value) -> Result<()> {
-        let mut state = self.state();
-        if state.get(key) == Some(&value) {
+        if self.state().get(key) == Some(&value) {
             return Ok(());
         }
+        fs::create_dir_all(self.state_dir())?;
+        // Another command may be writing another value.
+        let lock = File::create(self.state_dir().join("state.lock"))?;
+        lock.lock()?;
+        let mut state = self.state();
         if let Some(original) = self.copied_from() {
             self.set_copy_aside(&original)?;
         }
         state["root"] = json!(self.root);
         state[key] = value;
-        fs::create_dir_all(self.state_dir())?;
         write_whole(&self.state_file(), &format!("{state:#}\n"))
     }
 
@@ -162,8 +165,10 @@ impl Project {
         for entry in fs::read_dir(&folder)? {
             let entry = entry?;
             let name = entry.file_name();
-            // Nobody writes to a backup that is there.
-            if name != "backups" && !name.to_string_lossy().starts_with("copied-") {
+            let text = name.to_string_lossy();
+            // Nobody writes to a backup that is there, and we may hold a lock.
+            let stays = text == "backups" || text.starts_with("copied-") || text.ends_with(".lock");
+            if !stays {
                 fs::rename(entry.path(), aside.join(entry.file_name()))?;
             }
         }
@@ -238,6 +243,29 @@ mod tests {
         );
         assert_ne!(one, name_of(Path::new("/home/bob/My Shop")));
         assert!(name_of(Path::new("/")).starts_with("project-"));
+    }
+
+    #[test]
+    fn two_at_once_lose_nothing() {
+        let root = std::env::temp_dir().join(format!("slipway-state-{}", std::process::id()));
+        fs::create_dir_all(&root).unwrap();
+        let project = Project::at(&root).unwrap();
+        std::thread::scope(|scope| {
+            for who in ["one", "two"] {
+                let project = &project;
+                scope.spawn(move || {
+                    for number in 0..100 {
+                        let key = format!("{who}-{number}");
+                        project.remember(&key, json!(number)).unwrap();
+                    }
+                });
+            }
+        });
+        for key in ["one-0", "one-99", "two-0", "two-99"] {
+            assert!(project.recall(key).is_some(), "{key} is lost");
+        }
+        assert_eq!(project.state().as_object().unwrap().len(), 201);
+        fs::remove_dir_all(root).unwrap();
     }
 
     #[test]

@@ -47,10 +47,13 @@ impl Settings {
         self.file.keys().map(String::as_str)
     }
 
-    /// Whether this checkout says that it is no playground.
+    /// Whether this checkout says that it is no playground: its `.env` or the shell, for neither
+    /// takes back what the other says.
     pub(crate) fn is_protected(&self) -> Option<String> {
-        self.get("APP_ENV")
-            .filter(|env| matches!(env.to_lowercase().as_str(), "staging" | "production"))
+        let said = [self.get("APP_ENV"), self.file.get("APP_ENV").cloned()];
+        said.into_iter()
+            .flatten()
+            .find(|env| matches!(env.to_lowercase().as_str(), "staging" | "production"))
     }
 }
 

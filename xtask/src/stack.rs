@@ -235,6 +235,10 @@ pub(crate) trait Stack {
     /// As [`Stack::migrate`], but what it prints is returned.
     fn read_migrate(&self, args: &[&str]) -> Result<String>;
 
+    /// Applies all migrations to another database of the server. What `migrate` says on failing is
+    /// the error. Postgres must run.
+    fn migrate_database(&self, database: &str) -> Result<()>;
+
     /// Runs the program of `service` with these words and the service's settings; output passes
     /// through. The service need not run, but `needed` must.
     fn run_program(&self, service: &str, words: &[String], needed: &str) -> Result<()>;

@@ -1,9 +1,10 @@
 //! `cargo xtask up`: from a clone to a running stack.
 
 use std::fmt::Write;
+use std::fs::{self, File};
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use crate::docker;
@@ -15,7 +16,7 @@ use crate::scale::{self, Scale};
 use crate::secrets;
 use crate::settings;
 use crate::stack::{self, Link, Mode, ServiceState, Stack, UpOptions};
-use crate::terminal::{self, BOLD, DIM};
+use crate::terminal::{self, BOLD, DIM, Progress};
 
 /// Options of `up`.
 #[derive(Args)]
@@ -78,6 +79,8 @@ pub(crate) fn start<'a>(
     forced: Option<Mode>,
     options: &UpOptions,
 ) -> Result<(Box<dyn Stack + 'a>, Vec<ServiceState>)> {
+    // Two at once would make the same secrets and data, and Ctrl-C in one would end the other's.
+    let _lock = one_at_a_time(project)?;
     if settings::ensure_file(project)? {
         terminal::note("made .env from .env.example");
     }
@@ -100,6 +103,18 @@ pub(crate) fn start<'a>(
     let services = stack.up(options)?;
     drop(guard);
     Ok((stack, services))
+}
+
+/// Waits until no other `up` of this checkout works; none does as long as the file is open.
+fn one_at_a_time(project: &Project) -> Result<File> {
+    fs::create_dir_all(project.state_dir())?;
+    let lock = File::create(project.state_dir().join("up.lock"))?;
+    if lock.try_lock().is_err() {
+        terminal::note("another `up` works in this checkout: this one begins when it is done");
+        let _progress = Progress::start("waiting for the other `up`");
+        lock.lock().context("another `up` cannot be waited for")?;
+    }
+    Ok(lock)
 }
 
 /// On Ctrl-C, a stack that is half up is taken down; its data is kept.

@@ -1,8 +1,6 @@
 //! `cargo xtask db reset`: an empty database with the whole schema, and an empty queue.
 
-use std::process::{Command, Stdio};
-
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow};
 use clap::Args;
 
 use super::scratch::Scratch;
@@ -11,11 +9,10 @@ use super::{lock, running};
 use crate::permission::{Removal, permit_removal};
 use crate::project::Project;
 use crate::terminal::{self, GREEN};
-use crate::verbose::Shown as _;
 
 /// Begin with an empty database and an empty queue; asks for the project's name first
 ///
-/// A new database is made, all migrations run, and the old one is dropped only then. Redis is
+/// A new database is made, all migrations run on it, and only then it takes the old one's place. Redis is
 /// emptied with it: its jobs are about rows that are gone, and its limits count who is gone. Mails,
 /// backups and secrets/ stay. `cargo xtask db seed` fills it with demo data.
 #[derive(Args)]
@@ -37,7 +34,7 @@ repeat
 until cursor == '0'
 return removed";
 
-/// Swaps an empty database in, migrates it, empties Redis.
+/// Migrates an empty database while everything runs on, swaps it in, empties Redis.
 pub(super) fn run(project: &Project, args: &Reset) -> Result<()> {
     let removal = Removal {
         what: "removes all rows of the database and all jobs of the queue",
@@ -48,44 +45,28 @@ pub(super) fn run(project: &Project, args: &Reset) -> Result<()> {
     let stack = running(project)?;
     let stack = stack.as_ref();
     let _lock = lock(project)?;
-    let users = Users::of(stack)?;
-    users.permit(args.force, "cargo xtask db reset --yes --force")?;
-    let removed = users.without(stack, || {
-        let scratch = Scratch::make(project, stack, "emptied")?;
-        scratch.give_rights()?;
+    // Before the long part; those who come meanwhile are sent away with them.
+    Users::of(stack)?.permit(args.force, "cargo xtask db reset --yes --force")?;
+
+    let scratch = Scratch::make(project, stack, "emptied")?;
+    scratch.give_rights()?;
+    stack.migrate_database(&scratch.name).map_err(|error| {
+        anyhow!(
+            "the migrations do not run on an empty database: {error}; the database is as it was\n  \
+             next: correct the last of them, then `cargo xtask db reset` again"
+        )
+    })?;
+    let (_replaced, removed) = Users::of(stack)?.without(project, stack, || {
         let replaced = scratch.swap_in()?;
-        if let Err(error) = migrate(project) {
-            replaced.swap_back()?;
-            return Err(error.context("the database is as it was"));
-        }
         let removed = stack
             .ask_redis(&["EVAL", EMPTY, "0"])
             .context("the database is empty, but the queue cannot be emptied")?;
-        Ok((removed, Start::Again))
+        Ok(((replaced, removed), Start::Again))
     })?;
     terminal::note(&format!(
         "{} the database is empty, with the whole schema; {removed} keys of the queue are gone",
         terminal::mark(GREEN, "ok")
     ));
     terminal::note("next: `cargo xtask db seed` makes demo accounts");
-    Ok(())
-}
-
-/// `migrate run`, which ends in another program and so needs a process of its own.
-fn migrate(project: &Project) -> Result<()> {
-    let status = Command::new(std::env::current_exe()?)
-        .args(["migrate", "run"])
-        .current_dir(project.root())
-        .stdin(Stdio::null())
-        .stdout(std::io::stderr())
-        .shown()
-        .status()
-        .context("`migrate run` cannot be started")?;
-    if !status.success() {
-        bail!(
-            "the migrations did not run, and say why above\n  \
-             next: correct the last of them, then `cargo xtask db reset` again"
-        );
-    }
     Ok(())
 }

@@ -80,7 +80,7 @@ pub(super) fn run(project: &Project, args: &Restore) -> Result<()> {
     let newest = newest_migration(project);
     let is_current = restored.migration == newest;
     let start = if is_current { Start::Again } else { Start::Not };
-    Users::of(stack)?.without(stack, || Ok((scratch.swap_in()?, start)))?;
+    Users::of(stack)?.without(project, stack, || Ok((scratch.swap_in()?, start)))?;
     terminal::note(&format!(
         "{} {} is the database now: {} rows of {} tables",
         terminal::mark(GREEN, "ok"),

@@ -169,42 +169,13 @@ impl<'a> Scratch<'a> {
     }
 
     /// Puts it in the place of the stack's database, in one step: there is one of them at any time.
-    /// Whoever is still connected to the other one loses the connection.
-    pub(super) fn swap_in(&self) -> Result<Replaced<'a>> {
-        let name = format!("{DATABASE}_replaced_{}", std::process::id());
-        let replaced = Replaced {
-            stack: self.stack,
-            scratch: self.name.clone(),
-            discard: Discard::database(self.project, &name)?,
-            name,
-        };
-        rename(
-            self.stack,
-            [DATABASE, &replaced.name],
-            [&self.name, DATABASE],
-        )?;
-        Ok(replaced)
-    }
-}
-
-/// The database that was swapped out; dropped at the end.
-pub(super) struct Replaced<'a> {
-    stack: &'a dyn Stack,
-    name: String,
-    scratch: String,
-    discard: Discard,
-}
-
-impl Replaced<'_> {
-    /// Puts it back.
-    pub(super) fn swap_back(self) -> Result<()> {
-        rename(
-            self.stack,
-            [DATABASE, &self.scratch],
-            [&self.name, DATABASE],
-        )?;
-        drop(self.discard);
-        Ok(())
+    /// Whoever is still connected to the other one loses the connection; it goes with what is
+    /// returned.
+    pub(super) fn swap_in(&self) -> Result<Discard> {
+        let old = format!("{DATABASE}_replaced_{}", std::process::id());
+        let discard = Discard::database(self.project, &old)?;
+        rename(self.stack, [DATABASE, &old], [&self.name, DATABASE])?;
+        Ok(discard)
     }
 }
 

@@ -3,7 +3,9 @@
 use anyhow::{Result, bail};
 
 use super::{DATABASE, superuser};
-use crate::stack::{Fault, Stack};
+use crate::interrupt::{self, Guard};
+use crate::project::Project;
+use crate::stack::{self, Fault, Mode, Stack};
 use crate::terminal;
 
 /// Services and sessions that have the database open.
@@ -72,23 +74,60 @@ impl Users {
     }
 
     /// Stops the services, does it, and starts them again unless that is to be left; also when it
-    /// fails. Sessions of others end with what is done.
+    /// fails, and on Ctrl-C, which waits until it is done. Sessions of others end with what is done.
     pub(super) fn without<T>(
         &self,
+        project: &Project,
         stack: &dyn Stack,
         action: impl FnOnce() -> Result<(T, Start)>,
     ) -> Result<T> {
-        for service in self.services.iter().rev() {
-            stack.inflict(service, Fault::Stop)?;
-        }
-        let outcome = action();
-        if !matches!(outcome, Ok((_, Start::Not))) {
-            for service in &self.services {
-                stack.inflict(service, Fault::Start)?;
-            }
-        }
-        outcome.map(|(value, _)| value)
+        let mut guard = Some(self.start_again_on_signal(project, stack.mode()));
+        let mut services = self.services.iter().rev();
+        let stopped = services.try_for_each(|service| stack.inflict(service, Fault::Stop));
+        let outcome = stopped.and_then(|()| {
+            interrupt::whole(|| {
+                let outcome = action();
+                if matches!(outcome, Ok((_, Start::Not))) {
+                    guard = None;
+                }
+                outcome
+            })
+        });
+        interrupt::settle();
+        let started = if guard.is_some() {
+            start(stack, &self.services)
+        } else {
+            Ok(())
+        };
+        let (value, _) = outcome?;
+        started?;
+        Ok(value)
     }
+
+    fn start_again_on_signal(&self, project: &Project, mode: Mode) -> Guard {
+        let (root, services) = (project.root().to_owned(), self.services.clone());
+        interrupt::guard(move || {
+            if services.is_empty() {
+                return;
+            }
+            terminal::note("\ninterrupted: starting what was stopped (Ctrl-C again leaves it so)");
+            let started = Project::at(&root)
+                .and_then(|project| start(stack::of(mode, &project)?.as_ref(), &services));
+            if let Err(error) = started {
+                terminal::warn(&format!(
+                    "{error:#}\n  next: `cargo xtask up` starts the rest"
+                ));
+            }
+        })
+    }
+}
+
+/// Starts each of them, and fails with the first that does not.
+fn start(stack: &dyn Stack, services: &[String]) -> Result<()> {
+    let started = services
+        .iter()
+        .map(|name| stack.inflict(name, Fault::Start));
+    started.fold(Ok(()), Result::and)
 }
 
 /// Whether services find a schema that is theirs.

@@ -264,13 +264,18 @@ impl Stack for Docker<'_> {
     }
 
     fn migrate(&self, args: &[String]) -> Result<()> {
-        programs::run(self.migrate_command(args)?)
+        programs::run(self.migrate_command(args, None)?)
     }
 
     fn read_migrate(&self, args: &[&str]) -> Result<String> {
         let args: Vec<String> = args.iter().map(|word| (*word).to_owned()).collect();
-        let (command, _guard) = self.migrate_command(&args)?;
+        let (command, _guard) = self.migrate_command(&args, None)?;
         migrate::read(command)
+    }
+
+    fn migrate_database(&self, database: &str) -> Result<()> {
+        let (command, _guard) = self.migrate_command(&["run".to_owned()], Some(database))?;
+        migrate::read(command).map(drop)
     }
 
     fn run_program(&self, service: &str, words: &[String], needed: &str) -> Result<()> {
@@ -281,7 +286,7 @@ impl Stack for Docker<'_> {
             return replace(infra::command(self.project, service, &words)?);
         }
         // A container of its own: the service's may be the one that does not run.
-        programs::run(self.once(service, words)?)
+        programs::run(self.once(service, &[], words)?)
     }
 
     fn postgres_client(&self, program: &str, role: &str) -> Result<Command> {

@@ -14,13 +14,18 @@ use crate::stack::Mode;
 use crate::verbose::Shown as _;
 
 impl Docker<'_> {
-    /// The binary `migrate`, in a container of its own.
-    pub(super) fn migrate_command(&self, args: &[String]) -> Result<(Command, Guard)> {
+    /// The binary `migrate`, in a container of its own, for this database or the stack's.
+    pub(super) fn migrate_command(
+        &self,
+        args: &[String],
+        database: Option<&str>,
+    ) -> Result<(Command, Guard)> {
         self.require("postgres")?;
         secrets::fit::require_settled(self.project, Mode::Docker)?;
         if self.is_infra() {
             let words = cargo_run("migrations", "migrate", args);
-            let command = infra::command(self.project, "migrate", &words)?;
+            let mut command = infra::command(self.project, "migrate", &words)?;
+            command.envs(database.map(|name| ("DATABASE_NAME", name)));
             return Ok((command, interrupt::guard(|| {})));
         }
         let compose = self.compose()?;
@@ -29,16 +34,23 @@ impl Docker<'_> {
         if self.was("dev") {
             reload::first_build(self, &compose)?;
         }
-        self.once("migrate", args)
+        let options = database.map(|name| format!("--env=DATABASE_NAME={name}"));
+        self.once("migrate", options.as_slice(), args)
     }
 
-    /// A container of its own for one program, which goes with the guard's end or on Ctrl-C.
+    /// A container of its own, made with these options, for one program, which goes with the guard's end or on Ctrl-C.
     ///
     /// Without a terminal of its own, so that Ctrl-C reaches us: the program is the container's first
     /// process, which ignores it, and `docker compose run` leaves that behind.
-    pub(super) fn once(&self, service: &str, args: &[String]) -> Result<(Command, Guard)> {
+    pub(super) fn once(
+        &self,
+        service: &str,
+        options: &[String],
+        args: &[String],
+    ) -> Result<(Command, Guard)> {
         let name = format!("{}-{service}-{}", self.project.name(), std::process::id());
         let mut words = vec!["run", "--rm", "--no-deps", "-T", "--name", &name];
+        words.extend(options.iter().map(String::as_str));
         words.push(service);
         words.extend(args.iter().map(String::as_str));
         let command = self.compose()?.command(&words);

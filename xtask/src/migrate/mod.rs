@@ -94,7 +94,10 @@ pub(crate) fn read(mut command: Command) -> Result<String> {
     let said = String::from_utf8_lossy(&output.stderr);
     // Docker says more, about the container.
     let own = said.lines().find(|line| line.starts_with("migrate: "));
-    bail!("{}", own.unwrap_or_else(|| said.trim()))
+    match own.unwrap_or_else(|| said.trim()) {
+        "" => bail!("migrate ended with {}", output.status),
+        said => bail!("{said}"),
+    }
 }
 
 fn revert(project: &Project, yes: bool) -> Result<()> {

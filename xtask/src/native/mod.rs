@@ -319,6 +319,15 @@ impl Stack for Native<'_> {
         migrate::read(command)
     }
 
+    fn migrate_database(&self, database: &str) -> Result<()> {
+        self.require("postgres")?;
+        secrets::fit::require_settled(self.project, Mode::Native)?;
+        let binaries = binaries::build(self.project, &["migrations"])?;
+        let mut command = start::migrate_command(self.project, self.ports()?, &binaries)?;
+        command.arg("run").env("DATABASE_NAME", database);
+        migrate::read(command).map(drop)
+    }
+
     fn run_program(&self, service: &str, words: &[String], needed: &str) -> Result<()> {
         self.require(needed)?;
         secrets::fit::require_settled(self.project, Mode::Native)?;

@@ -43,11 +43,7 @@ pub(super) fn up(native: &Native, options: &UpOptions) -> Result<()> {
     let (project, place) = (native.project, &native.place);
     let wanted = wanted(options)?;
     let wants = |name: &str| wanted.contains(&name);
-    // Two at once would make the same data folder.
     place.make()?;
-    let guard = fs::File::create(project.state_dir().join("native/up.lock"))?;
-    guard.lock().context("another `up` cannot be waited for")?;
-
     if control::status(place)?.is_none() {
         // Before ports are chosen: what a killed supervisor left behind still holds its own.
         process::wait_until(control::DEATH, || !place.is_supervised());

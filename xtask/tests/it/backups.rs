@@ -10,6 +10,7 @@ use std::process::{Child, Command, Stdio};
 use serde_json::Value;
 
 use crate::checkout::{Checkout, eventually, text};
+use crate::dev::crates;
 
 const UP: [&str; 3] = ["up", "--native", "--infra"];
 
@@ -239,12 +240,15 @@ fn a_reset_empties_both_or_changes_nothing() {
     let package = "[workspace]\n[package]\nname = \"migrations\"\nedition = \"2024\"\n\
                    [[bin]]\nname = \"migrate\"\npath = \"migrations/migrate.rs\"\n";
     fs::write(checkout.root.join("Cargo.toml"), package).unwrap();
-    let migrator = |code: u8| {
-        let text = format!("fn main() {{ std::process::exit({code}) }}");
+    let migrator = |action: &str| {
+        let text = format!(
+            "fn main() {{ std::fs::write(\"of\", std::env::var(\"DATABASE_NAME\").unwrap()).unwrap(); {action} }}"
+        );
         fs::write(folder.join("migrate.rs"), text).unwrap();
     };
+    let migrated = checkout.root.join("of");
 
-    migrator(1);
+    migrator("std::process::exit(1)");
     let said = checkout.refused(&["db", "reset", "--yes"]);
     assert!(said.contains("the database is as it was"), "{said}");
     let count = "SELECT count(*) FROM kept";
@@ -252,11 +256,52 @@ fn a_reset_empties_both_or_changes_nothing() {
     assert_eq!(checkout.ok(&["redis-cli", "GET", "job"]), "waits\n");
     assert_eq!(databases(&checkout), ["slipway"]);
 
-    migrator(0);
+    // On Ctrl-C while they run, and in whatever way it ends then.
+    fs::remove_file(&migrated).unwrap();
+    migrator("std::thread::sleep(std::time::Duration::from_secs(60))");
+    let reset = start(&checkout, &["db", "reset", "--yes"]);
+    eventually("the migrations run", || migrated.exists());
+    interrupt(reset);
+    eventually("the new database is dropped", || {
+        databases(&checkout) == ["slipway"]
+    });
+    assert_eq!(checkout.ok(&["psql", "-Atc", count]), "1000\n");
+    assert_eq!(checkout.ok(&["redis-cli", "GET", "job"]), "waits\n");
+
+    migrator("");
     checkout.ok(&["db", "reset", "--yes"]);
+    let database = fs::read_to_string(migrated).unwrap();
+    assert!(database.starts_with("slipway_emptied_"), "{database}");
     checkout.refused_by_psql(count);
     assert_eq!(checkout.ok(&["redis-cli", "DBSIZE"]), "0\n");
     assert_eq!(databases(&checkout), ["slipway"]);
+}
+
+#[test]
+fn a_reset_that_is_interrupted_starts_what_it_has_stopped() {
+    let Some(checkout) = Checkout::with_servers() else {
+        return;
+    };
+    crates(&checkout);
+    checkout.ok(&["up", "--native"]);
+    // Its queue cannot be emptied while it stands still.
+    let redis = checkout.pid("redis").unwrap();
+    signal("-STOP", &redis.to_string());
+    let reset = start(&checkout, &["db", "reset", "--yes", "--force"]);
+    eventually("the new database is in the place of the old one", || {
+        let swapped = |name: &String| name.starts_with("slipway_replaced");
+        databases(&checkout).iter().any(swapped)
+    });
+    assert_eq!(checkout.service("api")["state"], "exited");
+    let said = interrupt(reset);
+    signal("-CONT", &redis.to_string());
+    assert!(said.contains("starting what was stopped"), "{said}");
+    for name in ["api", "worker"] {
+        assert_eq!(checkout.service(name)["health"], "healthy", "{name}");
+    }
+    eventually("the old database is dropped", || {
+        databases(&checkout) == ["slipway"]
+    });
 }
 
 /// The names of all databases but those that every server has.
@@ -282,15 +327,13 @@ fn start(checkout: &Checkout, words: &[&str]) -> Child {
 
 /// What Ctrl-C does: a signal to everybody in the foreground.
 fn interrupt(child: Child) -> String {
-    let group = format!("-{}", child.id());
-    assert!(
-        Command::new("kill")
-            .args(["-INT", "--", &group])
-            .status()
-            .unwrap()
-            .success()
-    );
+    signal("-INT", &format!("-{}", child.id()));
     text(&child.wait_with_output().unwrap().stderr)
+}
+
+fn signal(name: &str, process: &str) {
+    let kill = Command::new("kill").args([name, "--", process]).status();
+    assert!(kill.unwrap().success());
 }
 
 /// A session that stays.

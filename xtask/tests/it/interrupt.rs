@@ -1,8 +1,9 @@
 //! Ctrl-C: what was begun is taken back, what was there before stays.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use crate::checkout::{Checkout, eventually, text};
 
@@ -35,23 +36,54 @@ fn an_up_that_is_interrupted_leaves_nothing_half_up() {
     fs::write(&config, &good).unwrap();
 }
 
+#[test]
+fn an_up_waits_for_another_and_leaves_it_alone() {
+    let Some(checkout) = Checkout::with_servers() else {
+        return;
+    };
+    let config = checkout.root.join("docker/redis.conf");
+    let good = fs::read_to_string(&config).unwrap();
+    fs::write(&config, format!("{good}rename-command PING \"\"\n")).unwrap();
+    let first = begun_up(&checkout);
+    let before = checkout.pid("postgres");
+    let mut second = begin(&checkout);
+    let mut lines = BufReader::new(second.stderr.as_mut().unwrap()).lines();
+    let said = lines.next().unwrap().unwrap();
+    assert!(said.contains("another `up`"), "{said}");
+    assert_eq!(interrupt(second), None);
+    assert_eq!(checkout.pid("postgres"), before, "it is the first one's");
+    assert_eq!(interrupt(first), Some(130));
+    assert_eq!(checkout.processes(), [0; 0]);
+}
+
 /// Begins an `up`, interrupts it while it waits for Redis, and returns its exit code.
 fn interrupted_up(checkout: &Checkout, is_heard: bool) -> Option<i32> {
-    let mut command = checkout.command(&UP);
-    let mut up = command
-        .process_group(0)
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut up = begun_up(checkout);
+    if !is_heard {
+        drop(up.stderr.take());
+    }
+    interrupt(up)
+}
+
+/// An `up` that waits for Redis.
+fn begun_up(checkout: &Checkout) -> Child {
+    let up = begin(checkout);
     eventually("redis runs, without an answer", || {
         let output = checkout.run(&["ps", "--json"]);
         let page = text(&output.stdout);
         page.contains(r#""name":"redis","state":"running","health":"starting""#)
     });
-    if !is_heard {
-        drop(up.stderr.take());
-    }
+    up
+}
+
+fn begin(checkout: &Checkout) -> Child {
+    let mut command = checkout.command(&UP);
+    let up = command.process_group(0).stdout(Stdio::null());
+    up.stderr(Stdio::piped()).spawn().unwrap()
+}
+
+/// As Ctrl-C does it. Returns the exit code; none when the signal itself has ended the process.
+fn interrupt(mut up: Child) -> Option<i32> {
     // To the whole group, as a terminal does it.
     let kill = Command::new("kill")
         .args(["-INT", "--", &format!("-{}", up.id())])

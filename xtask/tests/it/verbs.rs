@@ -36,6 +36,10 @@ fn data_of_a_protected_stack_is_never_removed() {
             &["db", "restore", "latest", "--yes", "--force"],
         ] {
             assert!(checkout.refused(words).contains(name), "{words:?}");
+            // The shell does not take it back.
+            let shell = checkout.command(words).env("APP_ENV", "test").output();
+            let said = text(&shell.unwrap().stderr);
+            assert!(said.contains(name), "{words:?}: {said}");
         }
     }
     fs::remove_file(checkout.root.join(".env")).unwrap();

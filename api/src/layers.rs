@@ -90,8 +90,9 @@ impl Api {
         B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
     {
         let identity = Identity::of(&mut request);
-        // Where it is, as each of those around it would have room for another.
-        let answer = std::pin::pin!(self.0.headed(request));
+        // It stays where it is, as each of those around it would have room for another.
+        let answer = identity.enclose(self.0.headed(request));
+        let answer = std::pin::pin!(answer);
         identity.around(answer).await
     }
 }
@@ -135,16 +136,17 @@ impl Layers {
     where
         B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
     {
-        if request::reads_gzip(request.headers()) {
+        let mut response = if request::reads_gzip(request.headers()) {
             let head = request.method() == Method::HEAD;
             let mut response = self.with_gzip(request).await;
             if head {
                 // That of the body as it is, which GET would not send.
                 response.headers_mut().remove(header::CONTENT_LENGTH);
             }
-            return response;
-        }
-        let mut response = self.shared(request).await;
+            response
+        } else {
+            self.shared(request).await
+        };
         let mut vary = response.headers().get_all(header::VARY).iter();
         if vary.all(|value| value != BY_ENCODING) {
             response.headers_mut().append(header::VARY, BY_ENCODING);

@@ -8,7 +8,7 @@ use axum::{
     response::Response,
 };
 use service::trace::TraceContext;
-use tracing::{Instrument, Span, field};
+use tracing::{Instrument, Span, field, instrument::Instrumented};
 use uuid::Uuid;
 
 /// The header that carries a request's id, in both directions.
@@ -90,14 +90,19 @@ impl Identity {
         }
     }
 
-    /// Has all of it in the span and its jobs in the trace, and logs a line when it is answered.
+    /// Has all of an answer in the span, its end included when it is given up.
+    pub(crate) fn enclose<F: Future>(&self, answer: F) -> Instrumented<F> {
+        answer.instrument(self.span.clone())
+    }
+
+    /// Has its jobs in the trace, and logs a line when it is answered.
     pub(crate) async fn around(self, answer: impl Future<Output = Response>) -> Response {
         let answer = async {
             let response = answer.await;
-            log(self.path.path(), &response, self.begun);
+            let line = || log(self.path.path(), &response, self.begun);
+            self.span.in_scope(line);
             response
         };
-        let answer = answer.instrument(self.span);
         let mut response = queue::trace::scope(self.trace.to_string(), answer).await;
         if let Ok(value) = HeaderValue::from_str(&self.id.0) {
             response.headers_mut().insert(HEADER, value);

@@ -173,7 +173,7 @@ impl AccessTokens {
         let now = now();
         // Only a clock that is wrong issues tokens of the future.
         let begins = claims.iat.max(claims.nbf);
-        if begins > now + LEEWAY || claims.exp <= now - LEEWAY {
+        if begins > now + LEEWAY || claims.exp <= now.saturating_sub(LEEWAY) {
             return Err(Refused::Time);
         }
         Ok(Caller {

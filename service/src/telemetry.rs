@@ -116,6 +116,10 @@ mod tests {
                 depth = 1,
                 late = tracing::field::Empty
             );
+            let bare = tracing::info_span!("bare", late = tracing::field::Empty);
+            bare.record("late", tracing::field::Empty);
+            bare.record("late", "too");
+            let _bare = bare.entered();
             let _outer = outer.enter();
             let _inner = tracing::info_span!("inner", depth = 2, job.id = %"j-1").entered();
             outer.record("late", "yes");

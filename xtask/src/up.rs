@@ -41,7 +41,7 @@ pub(crate) struct Up {
     pub(crate) scale: Vec<Scale>,
     /// How long the services may take to become healthy [default: 180]
     #[arg(long, value_name = "SECONDS")]
-    pub(crate) wait_timeout: Option<u64>,
+    pub(crate) wait_timeout: Option<u32>,
 }
 
 /// Starts everything, and says where it is and what to try next.
@@ -54,7 +54,9 @@ pub(crate) fn run(project: &Project, args: &Up) -> Result<()> {
         infra: args.infra,
         yes: args.yes,
         services: args.services.clone(),
-        wait: args.wait_timeout.map(Duration::from_secs),
+        wait: args
+            .wait_timeout
+            .map(|seconds| Duration::from_secs(seconds.into())),
         scale: args.scale.clone(),
         ..UpOptions::default()
     };

@@ -19,16 +19,18 @@ pub(crate) struct Wait {
     services: Vec<String>,
     /// Give up after so many seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]
-    timeout: u64,
+    timeout: u32,
 }
 
 /// Returns when these services, or all, are healthy.
 ///
 /// # Errors
-/// When they are not within the time, naming them; and for one that does not exist.
+/// When they are not within the time, naming them; at once when nothing runs at all, and for one that
+/// does not exist.
 pub(crate) fn run(project: &Project, args: &Wait) -> Result<()> {
     let stack = stack::current(project)?;
-    let end = Instant::now() + Duration::from_secs(args.timeout);
+    let began = Instant::now();
+    let limit = Duration::from_secs(args.timeout.into());
     let mut board = Board::new();
     loop {
         let late = look(stack.as_ref(), &args.services, &mut board)?;
@@ -37,7 +39,7 @@ pub(crate) fn run(project: &Project, args: &Wait) -> Result<()> {
             board.keep();
             return Ok(());
         }
-        if Instant::now() >= end {
+        if began.elapsed() >= limit {
             board.keep();
             let (names, first) = (late.join(", "), &late[0]);
             bail!(
@@ -62,7 +64,8 @@ fn look(stack: &dyn Stack, wanted: &[String], board: &mut Board) -> Result<Vec<S
 
 /// Those that are meant: `worker` means all of `worker-1`, `worker-2`, ...
 fn chosen<'a>(services: &'a [ServiceState], wanted: &[String]) -> Result<Vec<&'a ServiceState>> {
-    if services.is_empty() {
+    // Nobody starts them again: those that crashed are `restarting`.
+    if services.iter().all(|service| service.state == "exited") {
         bail!("no service runs here\n  next: start them with `cargo xtask up`");
     }
     let mut chosen = Vec::new();

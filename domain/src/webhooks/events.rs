@@ -101,7 +101,8 @@ impl From<sqlx::Error> for AcceptError {
 /// Stores the event, its deliveries and their jobs, once for each key.
 ///
 /// `request_hash` is the SHA-256 of what was sent: what tells a request that is sent again from
-/// another with its key. One that fails leaves nothing, and may be sent again.
+/// another with its key. One that fails leaves nothing, and may be sent again; one that was given up
+/// in the middle may have been stored, which its key then tells.
 ///
 /// Two round trips: which endpoints are told, and one statement for all rows, jobs included, which
 /// needs no transaction around it. One more for a request that was sent before.
@@ -160,6 +161,9 @@ async fn told(pool: &PgPool, account_id: Uuid, kind: &EventType) -> Result<Vec<U
 
 /// Stores all of it, and returns when; `None` where the key is used, or in use.
 ///
+/// The account is held before anything else, as its deletion holds it: without that a key that is
+/// used anew after its day would be held first, and the two could wait for each other.
+///
 /// The lock ends with the statement. It is not waited for: whoever sends twice at once hears that
 /// at once, and holds no connection.
 async fn store(
@@ -173,10 +177,13 @@ async fn store(
 ) -> Result<Option<OffsetDateTime>, Error> {
     let jobs = told.rows()?;
     let created_at = sqlx::query_scalar!(
-        "WITH kept AS (
+        "WITH owner AS MATERIALIZED (
+           SELECT id FROM accounts WHERE id = $1 FOR KEY SHARE
+         ), kept AS (
            INSERT INTO idempotency_keys (account_id, key, request_hash, event_id, deliveries)
            SELECT $1, $2, $3, $4, cardinality($8::uuid[])
-           WHERE pg_try_advisory_xact_lock(hashtextextended($2, uuid_hash($1)))
+           WHERE (SELECT count(*) FROM owner) >= 0
+             AND pg_try_advisory_xact_lock(hashtextextended($2, uuid_hash($1)))
            ON CONFLICT (account_id, key) DO UPDATE
              SET request_hash = excluded.request_hash, event_id = excluded.event_id,
                  deliveries = excluded.deliveries, created_at = now()

@@ -102,6 +102,9 @@ impl<'writer> FormatFields<'writer> for JsonLines {
     ) -> fmt::Result {
         let mut added = Members::with_room();
         fields.record(&mut added);
+        if added.text.is_empty() {
+            return Ok(());
+        }
         let doubled = |name: &&str| may_name(&current.fields, name);
         if !added.names.iter().any(doubled) && current.fields.ends_with('}') {
             let is_first = current.fields == "{}";

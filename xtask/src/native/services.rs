@@ -10,7 +10,7 @@ use super::environment::{self, Ports};
 use super::plan::{Spec, stamp};
 use super::probe::Probe;
 use super::start::API_PORT;
-use crate::ports;
+use crate::ports::{self, Given};
 use crate::project::Project;
 use crate::scale;
 use crate::stack::{UpOptions, service_of};
@@ -66,7 +66,12 @@ pub(super) fn choose_ports(project: &Project, place: &Place) -> Result<Ports> {
     let api = match current("api") {
         // It had to give way at its start, and may go home only when that is free again.
         Some(port) if port == wanted || !ports::is_free(wanted) => port,
-        _ => ports::choose(project, "api", wanted)?,
+        _ if !ports::is_allowed(wanted) => bail!(
+            "the API may not listen on port {wanted}: that needs root\n  \
+             next: set API_PORT to a number from 1024 on in .env"
+        ),
+        // The first: those of the others are looked for afterwards.
+        _ => ports::choose(project, "api", wanted, &mut Given::new())?,
     };
     Ok(Ports {
         api,

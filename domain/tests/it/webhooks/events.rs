@@ -220,10 +220,14 @@ async fn an_event_whose_jobs_cannot_be_stored_leaves_nothing() {
     assert!(!fixture.accept("a", "invoice.paid").await.unwrap().replayed);
 }
 
-/// Sends an event while `deletion` is under way, and lets that end once the event waits for it.
-async fn accept_beside(fixture: &Fixture, deletion: &'static str) -> Result<Accepted, AcceptError> {
+/// Sends an event while another transaction has begun with a statement; once the event waits for it,
+/// that goes on with the other statement and ends.
+async fn accept_beside(
+    fixture: &Fixture,
+    [first, then]: [&'static str; 2],
+) -> Result<Accepted, AcceptError> {
     let mut tx = fixture.pool().begin().await.unwrap();
-    sqlx::query(deletion).execute(&mut *tx).await.unwrap();
+    sqlx::query(first).execute(&mut *tx).await.unwrap();
     let (pool, account) = (fixture.pool().clone(), fixture.account);
     let accepting =
         tokio::spawn(async move { accept(&pool, account, "a", "invoice.paid", "{}").await });
@@ -236,6 +240,7 @@ async fn accept_beside(fixture: &Fixture, deletion: &'static str) -> Result<Acce
     {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+    sqlx::query(then).execute(&mut *tx).await.unwrap();
     tx.commit().await.unwrap();
     accepting.await.unwrap()
 }
@@ -246,7 +251,7 @@ async fn an_endpoint_that_is_deleted_meanwhile_is_not_told() {
     fixture.endpoint().await;
     fixture.endpoint().await;
     let one = "DELETE FROM webhook_endpoints WHERE id = (SELECT min(id::text)::uuid FROM webhook_endpoints)";
-    let accepted = accept_beside(&fixture, one).await.unwrap();
+    let accepted = accept_beside(&fixture, [one, "SELECT"]).await.unwrap();
     assert_eq!((accepted.deliveries, accepted.replayed), (1, false));
     assert!(
         fixture.accept("a", "invoice.void").await.is_err(),
@@ -258,9 +263,23 @@ async fn an_endpoint_that_is_deleted_meanwhile_is_not_told() {
 async fn an_account_that_is_deleted_meanwhile_has_no_events() {
     let fixture = Fixture::new().await;
     fixture.endpoint().await;
-    let gone = accept_beside(&fixture, "DELETE FROM accounts").await;
+    let gone = accept_beside(&fixture, ["DELETE FROM accounts", "SELECT"]).await;
     assert!(matches!(gone, Err(AcceptError::NoAccount)), "{gone:?}");
     assert_eq!(fixture.stored().await, [0; 4]);
+}
+
+/// A deletion holds the account first and its keys last; so must whoever uses an old key anew.
+#[tokio::test]
+async fn a_key_of_yesterday_and_the_deletion_of_its_account_do_not_wait_for_each_other() {
+    let fixture = Fixture::new().await;
+    fixture.endpoint().await;
+    fixture.accept("a", "invoice.paid").await.unwrap();
+    fixture
+        .run("UPDATE idempotency_keys SET created_at = now() - interval '25 hours'")
+        .await;
+    let deletion = ["SELECT FROM accounts FOR UPDATE", "DELETE FROM accounts"];
+    let gone = accept_beside(&fixture, deletion).await;
+    assert!(matches!(gone, Err(AcceptError::NoAccount)), "{gone:?}");
 }
 
 #[tokio::test]

@@ -47,7 +47,7 @@ struct Run<'a> {
 type Step = fn(&Run) -> Result<String>;
 
 /// The scenario, in order. A step returns what is worth saying about it.
-const STEPS: [(&str, Step); 20] = [
+const STEPS: [(&str, Step); 21] = [
     ("the service names itself and is ready", product::ready),
     ("sign up, read the mail, verify, log in", product::sign_up),
     (
@@ -90,6 +90,10 @@ const STEPS: [(&str, Step); 20] = [
     (
         "new passwords are taken, and the old ones refused",
         data::rotate_passwords,
+    ),
+    (
+        "each of two workers has a name that verbs take",
+        data::two_workers,
     ),
     (
         "what was stored is there after down and up",

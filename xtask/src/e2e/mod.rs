@@ -24,6 +24,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 
 use crate::{
+    permission::refuse_protected,
     project::Project,
     stack::{self, Mode, Stack},
 };
@@ -104,6 +105,8 @@ const STEPS: [(&str, Step); 21] = [
 /// Runs the scenario against the stack, which is brought up first where it is
 /// not, and is left as it was found.
 pub(crate) fn run(project: &Project, mode: Option<Mode>) -> Result<()> {
+    // It stops servers, and puts the database back to what it was a moment before.
+    refuse_protected(project)?;
     let mode = mode.or(project.mode());
     let found = runs(project, mode);
     crate::up::bring_up(project, mode)?;

@@ -162,7 +162,7 @@ pub(crate) fn choose(project: &Project, forced: Option<Mode>) -> Result<Mode> {
             ),
         },
         // The data are where the last `up` has put them.
-        None if project.last_mode() == Some(Mode::Native) => (
+        None if project.mode() == Some(Mode::Native) => (
             Mode::Native,
             "as last time; `--docker` changes that".to_owned(),
         ),
@@ -170,6 +170,11 @@ pub(crate) fn choose(project: &Project, forced: Option<Mode>) -> Result<Mode> {
             Ok(()) => (
                 Mode::Docker,
                 "its engine answers and has the images, or can get them".to_owned(),
+            ),
+            Err(reason) if project.mode() == Some(Mode::Docker) => bail!(
+                "{reason}, and the data of the last `up` are there\n  \
+                 next: {}; or `cargo xtask up --native`, which has data of its own",
+                reason.remedy
             ),
             Err(reason) => (Mode::Native, reason.to_string()),
         },

@@ -30,18 +30,16 @@ pub(crate) fn run(project: &Project, args: &Down) -> Result<()> {
         };
         permit_removal(project, &removal)?;
     }
-    match project.mode() {
-        Some(mode) => stack::of(mode, project)?.down(args.volumes)?,
-        None if args.volumes => remove_all(project)?,
-        None => {
-            // Taking down what is not up is no failure.
-            terminal::note("nothing runs");
-            return Ok(());
-        }
-    }
-    // After a plain `down` the mode stays known, so that `down --volumes` still finds the data.
     if args.volumes {
+        remove_all(project)?;
         project.remember_mode(None)?;
+    } else if let Some(mode) = project.mode() {
+        // The mode stays known, so that the next `up` finds the data.
+        stack::of(mode, project)?.down(false)?;
+    } else {
+        // Taking down what is not up is no failure.
+        terminal::note("nothing runs");
+        return Ok(());
     }
     terminal::note(if args.volumes {
         "stopped; data removed"
@@ -51,12 +49,27 @@ pub(crate) fn run(project: &Project, args: &Down) -> Result<()> {
     Ok(())
 }
 
-/// Removes the data of both modes, where it is not known which one made some (`e2e` forgets its own).
+/// Stops the stack and removes the data of both modes: the one before this `up` may have been in
+/// the other.
 fn remove_all(project: &Project) -> Result<()> {
+    docker::require_own(project)?;
+    if project.mode() == Some(Mode::Docker) {
+        stack::of(Mode::Docker, project)?.down(true)?;
+        return stack::of(Mode::Native, project)?.down(true);
+    }
     stack::of(Mode::Native, project)?.down(true)?;
-    match docker::usable(project) {
-        Ok(()) => stack::of(Mode::Docker, project)?.down(true),
-        // Without an engine there are no volumes to be seen, let alone removed.
-        Err(_) => Ok(()),
+    match docker::has_volumes(project) {
+        Ok(true) => stack::of(Mode::Docker, project)?.down(true),
+        Ok(false) => Ok(()),
+        Err(reason) => {
+            if docker::was_used(project) {
+                terminal::warn(&format!(
+                    "{reason}, so what an `up` has left there stays\n  \
+                     next: {}, then `cargo xtask down --volumes` again",
+                    reason.remedy
+                ));
+            }
+            Ok(())
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! Free ports, and by whom a taken one is held.
 
+use std::collections::BTreeMap;
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::Command;
@@ -10,27 +12,39 @@ use anyhow::{Context, Result, bail};
 use crate::project::Project;
 use crate::terminal;
 
+/// Ports that one `up` has given already, by the service that has each: nothing listens there yet.
+pub(crate) type Given = BTreeMap<u16, String>;
+
 /// A host port for `service`: the wanted one, else the one of last time, else the next free one.
 ///
-/// A port that another process holds is reported with that process. Call this only while the
+/// It is put into `given`, and none that is there is chosen. A port that another process holds is reported with that process. Call this only while the
 /// service itself does not run: its own listener would count as taken.
-pub(crate) fn choose(project: &Project, service: &str, wanted: u16) -> Result<u16> {
-    if is_free(wanted) {
-        project.remember_port(service, wanted)?;
-        return Ok(wanted);
-    }
-    let last = project
-        .port(service)
-        .filter(|port| *port != wanted && is_free(*port));
-    let port = match last {
-        Some(port) => port,
-        None => next_free(wanted)?,
+pub(crate) fn choose(
+    project: &Project,
+    service: &str,
+    wanted: u16,
+    given: &mut Given,
+) -> Result<u16> {
+    let is_open = |port: u16| !given.contains_key(&port) && is_free(port);
+    let port = if is_open(wanted) {
+        wanted
+    } else {
+        let last = project
+            .port(service)
+            .filter(|port| *port != wanted && is_open(*port));
+        let port = match last {
+            Some(port) => port,
+            None => next(wanted, is_open)?,
+        };
+        let holder = given.get(&wanted).cloned();
+        terminal::warn(&format!(
+            "port {wanted} is taken by {}; {service} listens on {port} instead",
+            holder.unwrap_or_else(|| holder_in_words(wanted))
+        ));
+        port
     };
-    terminal::warn(&format!(
-        "port {wanted} is taken by {}; {service} listens on {port} instead",
-        holder_in_words(wanted)
-    ));
     project.remember_port(service, port)?;
+    given.insert(port, service.to_owned());
     Ok(port)
 }
 
@@ -63,7 +77,8 @@ pub(crate) fn unused() -> Result<u16> {
 pub(crate) fn is_free(port: u16) -> bool {
     // Two tries: a listener on 0.0.0.0 does not keep 127.0.0.1 from being bound on every system,
     // and a bind alone misses a forwarder that only answers connections.
-    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
+    let bound = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map(drop);
+    may_be_free(&bound)
         && TcpStream::connect_timeout(
             &SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
             Duration::from_millis(200),
@@ -71,8 +86,26 @@ pub(crate) fn is_free(port: u16) -> bool {
         .is_err()
 }
 
-fn next_free(after: u16) -> Result<u16> {
-    match (after.saturating_add(1)..=after.saturating_add(200)).find(|port| is_free(*port)) {
+/// Whether a try to listen leaves it open that nobody else does: so does one that was not allowed,
+/// as below 1024. Docker's engine may.
+fn may_be_free(bound: &io::Result<()>) -> bool {
+    match bound {
+        Ok(()) => true,
+        Err(error) => error.kind() == io::ErrorKind::PermissionDenied,
+    }
+}
+
+/// Whether this user may listen on the port, taken or not.
+pub(crate) fn is_allowed(port: u16) -> bool {
+    match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+        Ok(_) => true,
+        Err(error) => error.kind() != io::ErrorKind::PermissionDenied,
+    }
+}
+
+/// The first port after this one that `is_open`.
+fn next(after: u16, is_open: impl Fn(u16) -> bool) -> Result<u16> {
+    match (after.saturating_add(1)..=after.saturating_add(200)).find(|port| is_open(*port)) {
         Some(port) => Ok(port),
         None => bail!(
             "no free port between {after} and {}",
@@ -227,5 +260,30 @@ mod tests {
         );
         drop(listener);
         assert!(is_free(port));
+    }
+
+    #[test]
+    fn two_services_of_one_start_get_two_ports() {
+        let root = std::env::temp_dir().join(format!("slipway-ports-{}", std::process::id()));
+        std::fs::create_dir_all(&root).unwrap();
+        let project = Project::at(&root).unwrap();
+        let wanted = unused().unwrap();
+        let mut given = Given::new();
+        assert_eq!(choose(&project, "api", wanted, &mut given).unwrap(), wanted);
+        let proxy = choose(&project, "proxy", wanted, &mut given).unwrap();
+        assert!(proxy > wanted);
+        // Not the one of last time either, when another has it now.
+        given.remove(&proxy);
+        given.insert(proxy, "maildev".to_owned());
+        let again = choose(&project, "proxy", wanted, &mut given).unwrap();
+        assert!(again > proxy && project.port("proxy") == Some(again));
+        std::fs::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
+    fn a_port_that_needs_root_may_be_free() {
+        let refused = |kind: io::ErrorKind| may_be_free(&Err(kind.into()));
+        assert!(refused(io::ErrorKind::PermissionDenied));
+        assert!(!refused(io::ErrorKind::AddrInUse));
     }
 }

@@ -80,16 +80,8 @@ impl Project {
         Mode::from_name(self.recall("mode")?.as_str()?)
     }
 
-    /// The mode of the last `up`, also after `down`.
-    pub(crate) fn last_mode(&self) -> Option<Mode> {
-        Mode::from_name(self.recall("last_mode")?.as_str()?)
-    }
-
-    /// Remembers the mode; `None` after `down`.
+    /// Remembers the mode; `None` when its data are removed.
     pub(crate) fn remember_mode(&self, mode: Option<Mode>) -> Result<()> {
-        if let Some(mode) = mode {
-            self.remember("last_mode", json!(mode.name()))?;
-        }
         self.remember("mode", mode.map_or(Value::Null, |mode| json!(mode.name())))
     }
 

@@ -13,8 +13,8 @@ use clap::Args;
 
 use crate::generate::is_reserved;
 use crate::project::Project;
-use crate::stack;
-use crate::{cargo, terminal};
+use crate::stack::{self, Mode};
+use crate::{cargo, docker, terminal};
 
 /// What the product is called. A rename changes this line like any other.
 const NAME: &str = "slipway";
@@ -139,10 +139,13 @@ fn check_name(project: &Project, name: &str) -> Result<()> {
 /// A stack's data is in a database of the old name, with roles of the old name: the renamed stack
 /// would not find it, and could not restore a backup of it.
 fn no_data(project: &Project) -> Result<()> {
-    let Some(mode) = project.mode() else {
+    let is_in_docker = docker::has_volumes(project).unwrap_or_else(|_| docker::was_used(project));
+    let mode = project.mode();
+    if mode.is_none() && !is_in_docker && !stack::of(Mode::Native, project)?.has_data()? {
         return Ok(());
-    };
-    let services = stack::of(mode, project)?.ps().unwrap_or_default();
+    }
+    let services = mode.map(|mode| stack::of(mode, project)?.ps());
+    let services = services.and_then(Result::ok).unwrap_or_default();
     let runs = services.iter().any(|service| service.state == "running");
     let what = if runs {
         "a stack runs here, and has its data"

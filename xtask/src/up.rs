@@ -41,7 +41,7 @@ pub(crate) struct Up {
     pub(crate) scale: Vec<Scale>,
     /// How long the services may take to become healthy [default: 180]
     #[arg(long, value_name = "SECONDS")]
-    pub(crate) wait_timeout: Option<u64>,
+    pub(crate) wait_timeout: Option<u32>,
 }
 
 /// Starts everything, and says where it is and what to try next.
@@ -54,7 +54,9 @@ pub(crate) fn run(project: &Project, args: &Up) -> Result<()> {
         infra: args.infra,
         yes: args.yes,
         services: args.services.clone(),
-        wait: args.wait_timeout.map(Duration::from_secs),
+        wait: args
+            .wait_timeout
+            .map(|seconds| Duration::from_secs(seconds.into())),
         scale: args.scale.clone(),
         ..UpOptions::default()
     };
@@ -160,7 +162,7 @@ pub(crate) fn choose(project: &Project, forced: Option<Mode>) -> Result<Mode> {
             ),
         },
         // The data are where the last `up` has put them.
-        None if project.last_mode() == Some(Mode::Native) => (
+        None if project.mode() == Some(Mode::Native) => (
             Mode::Native,
             "as last time; `--docker` changes that".to_owned(),
         ),
@@ -168,6 +170,11 @@ pub(crate) fn choose(project: &Project, forced: Option<Mode>) -> Result<Mode> {
             Ok(()) => (
                 Mode::Docker,
                 "its engine answers and has the images, or can get them".to_owned(),
+            ),
+            Err(reason) if project.mode() == Some(Mode::Docker) => bail!(
+                "{reason}, and the data of the last `up` are there\n  \
+                 next: {}; or `cargo xtask up --native`, which has data of its own",
+                reason.remedy
             ),
             Err(reason) => (Mode::Native, reason.to_string()),
         },

@@ -6,6 +6,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 
 use crate::board::{Board, Step};
+use crate::nearest::unknown_service;
 use crate::project::Project;
 use crate::stack::{self, ServiceState, Stack};
 
@@ -19,16 +20,18 @@ pub(crate) struct Wait {
     services: Vec<String>,
     /// Give up after so many seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]
-    timeout: u64,
+    timeout: u32,
 }
 
 /// Returns when these services, or all, are healthy.
 ///
 /// # Errors
-/// When they are not within the time, naming them; and for one that does not exist.
+/// When they are not within the time, naming them; at once when nothing runs at all, and for one that
+/// does not exist.
 pub(crate) fn run(project: &Project, args: &Wait) -> Result<()> {
     let stack = stack::current(project)?;
-    let end = Instant::now() + Duration::from_secs(args.timeout);
+    let began = Instant::now();
+    let limit = Duration::from_secs(args.timeout.into());
     let mut board = Board::new();
     loop {
         let late = look(stack.as_ref(), &args.services, &mut board)?;
@@ -37,7 +40,7 @@ pub(crate) fn run(project: &Project, args: &Wait) -> Result<()> {
             board.keep();
             return Ok(());
         }
-        if Instant::now() >= end {
+        if began.elapsed() >= limit {
             board.keep();
             let (names, first) = (late.join(", "), &late[0]);
             bail!(
@@ -62,7 +65,8 @@ fn look(stack: &dyn Stack, wanted: &[String], board: &mut Board) -> Result<Vec<S
 
 /// Those that are meant: `worker` means all of `worker-1`, `worker-2`, ...
 fn chosen<'a>(services: &'a [ServiceState], wanted: &[String]) -> Result<Vec<&'a ServiceState>> {
-    if services.is_empty() {
+    // Nobody starts them again: those that crashed are `restarting`.
+    if services.iter().all(|service| service.state == "exited") {
         bail!("no service runs here\n  next: start them with `cargo xtask up`");
     }
     let mut chosen = Vec::new();
@@ -72,10 +76,7 @@ fn chosen<'a>(services: &'a [ServiceState], wanted: &[String]) -> Result<Vec<&'a
         chosen.extend(found);
         if chosen.len() == before {
             let names: Vec<&str> = services.iter().map(|one| one.name.as_str()).collect();
-            bail!(
-                "no service `{name}` runs here; there are {}",
-                names.join(", ")
-            );
+            bail!(unknown_service(name, &names));
         }
     }
     Ok(if wanted.is_empty() {
@@ -133,8 +134,11 @@ mod tests {
         assert_eq!(names(&["worker"]), ["worker-1", "worker-2"]);
         assert_eq!(names(&["worker-2", "api"]), ["worker-2", "api"]);
         assert_eq!(names(&[]).len(), 3);
-        let error = chosen(&services, &["work".to_owned()]).unwrap_err();
-        assert!(error.to_string().contains("api, worker-1"), "{error}");
+        let error = chosen(&services, &["apis".to_owned()]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "no service `apis`; did you mean `api`?\n  next: name one of api, worker-1, worker-2"
+        );
     }
 
     #[test]

@@ -33,9 +33,10 @@ use std::thread::{self, JoinHandle};
 use anyhow::{Context, Result, bail};
 use clap::Subcommand;
 
+use crate::docker;
 use crate::exec;
 use crate::project::Project;
-use crate::stack::{self, Stack};
+use crate::stack::{self, Mode, Stack};
 use crate::verbose::Shown as _;
 
 /// The stack's database.
@@ -87,6 +88,9 @@ pub(crate) fn run(project: &Project, action: Db) -> Result<()> {
 /// The stack with a Postgres that runs.
 fn running(project: &Project) -> Result<Box<dyn Stack + '_>> {
     let stack = stack::current(project)?;
+    if stack.mode() == Mode::Docker {
+        docker::require_own(project)?;
+    }
     let services = stack.ps()?;
     let is_up = |name: &str| {
         let mut named = services.iter().filter(|service| service.name == name);

@@ -73,7 +73,7 @@ fn answers() -> Result<String, Reason> {
 }
 
 /// Asks the engine something short.
-fn ask(words: &[&str]) -> Result<String, Reason> {
+pub(super) fn ask(words: &[&str]) -> Result<String, Reason> {
     let mut docker = Command::new("docker");
     docker.args(words);
     match output_within(docker, ANSWER) {

@@ -6,6 +6,7 @@ use std::process::Command;
 use anyhow::Result;
 
 use super::ports::PORTS;
+use crate::cargo;
 use crate::project::Project;
 
 /// The services that `up --infra` starts; MailDev only where its profile is on.
@@ -23,6 +24,8 @@ pub(super) fn command(project: &Project, service: &str, words: &[String]) -> Res
         .args(words.iter().skip(1))
         .envs(environment(project, service)?)
         .current_dir(project.root());
+    // It may be a cargo, as in `exec api cargo run`.
+    cargo::forget_ours(&mut command);
     Ok(command)
 }
 
@@ -98,6 +101,10 @@ mod tests {
         assert!(!api.contains_key("JWT_SECRET"));
         let migrate = environment(&project, "migrate").unwrap();
         assert_eq!(migrate["DATABASE_USER"], "slipway_owner");
+        let words = ["cargo".to_owned(), "run".to_owned()];
+        let cargo = command(&project, "api", &words).unwrap();
+        let forgotten = ("CARGO_PKG_NAME".as_ref(), None);
+        assert!(cargo.get_envs().any(|one| one == forgotten), "{cargo:?}");
         std::fs::remove_dir_all(root).unwrap();
     }
 }

@@ -23,6 +23,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
+use serde_json::Value;
 
 use self::compose::Compose;
 use self::containers::order;
@@ -52,6 +53,23 @@ pub(crate) fn usable(project: &Project) -> Result<(), Reason> {
 /// When Compose cannot read its files, or the engine does not answer.
 pub(crate) fn images(project: &Project) -> Result<Vec<Image>> {
     images::needed(project, &Docker::new(project).compose()?)
+}
+
+/// Whether the engine has volumes of the project that are this checkout's.
+///
+/// # Errors
+/// When the engine cannot be asked.
+pub(crate) fn has_volumes(project: &Project) -> Result<bool, Reason> {
+    let label = format!("label=com.docker.compose.project={}", project.name());
+    let listed = engine::ask(&["volume", "ls", "--quiet", "--filter", &label])?;
+    // A name that was given, in `.env` or by the shell, may be that of others.
+    let is_given = project.settings()?.get("COMPOSE_PROJECT_NAME").is_some();
+    Ok(!listed.is_empty() && (was_used(project) || !is_given))
+}
+
+/// Whether an `up` of this checkout has been in Docker.
+pub(crate) fn was_used(project: &Project) -> bool {
+    project.recall("docker").is_some()
 }
 
 /// The container that publishes a port on this machine.
@@ -85,6 +103,19 @@ pub(crate) fn other_checkout(project: &Project) -> Option<PathBuf> {
     };
     let mut folders = printed.lines().map(PathBuf::from);
     folders.find(|folder| folder != project.root() && folder.exists())
+}
+
+/// Refuses to touch what another checkout runs under the same name.
+pub(crate) fn require_own(project: &Project) -> Result<()> {
+    match other_checkout(project) {
+        Some(other) => bail!(
+            "the containers of the name {} belong to the checkout at {}\n  \
+             next: `cargo xtask down` there; here, remove COMPOSE_PROJECT_NAME from .env or the shell",
+            project.name(),
+            other.display()
+        ),
+        None => Ok(()),
+    }
 }
 
 /// The stack of one checkout in Docker.
@@ -172,14 +203,7 @@ impl Stack for Docker<'_> {
     }
 
     fn down(&self, volumes: bool) -> Result<()> {
-        if let Some(other) = other_checkout(self.project) {
-            bail!(
-                "the containers of the name {} belong to the checkout at {}\n  \
-                 next: `cargo xtask down` there; here, remove COMPOSE_PROJECT_NAME from .env",
-                self.project.name(),
-                other.display()
-            );
-        }
+        require_own(self.project)?;
         // With every file and profile, or it would leave what it does not know.
         let compose = Compose::new(self.project.root(), self.project.name(), true);
         let mut words = vec!["--profile", "*", "down", "--remove-orphans"];
@@ -188,7 +212,11 @@ impl Stack for Docker<'_> {
             secrets::fit::unsettle(self.project, Mode::Docker)?;
         }
         let _progress = Progress::start("stopping");
-        compose.quietly(&words)
+        compose.quietly(&words)?;
+        if volumes {
+            self.project.remember("docker", Value::Null)?;
+        }
+        Ok(())
     }
 
     fn restart(&self, services: &[String]) -> Result<()> {

@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::containers::Container;
-use crate::ports;
+use crate::ports::{self, Given};
 use crate::project::Project;
 
 /// A port that a compose file publishes on 127.0.0.1.
@@ -79,8 +79,14 @@ impl Port {
         Ok(wanted.map(|wanted| project.port(&self.label()).unwrap_or(wanted)))
     }
 
-    /// Decides before a start: the wanted port, unless another process holds it.
-    pub(super) fn choose(&self, project: &Project, containers: &[Container]) -> Result<()> {
+    /// Decides before a start: the wanted port, unless another process holds it or this start has
+    /// given it to another service.
+    pub(super) fn choose(
+        &self,
+        project: &Project,
+        containers: &[Container],
+        given: &mut Given,
+    ) -> Result<()> {
         let Some(wanted) = self.wanted(project)? else {
             return Ok(());
         };
@@ -98,9 +104,10 @@ impl Port {
         match held {
             // Ours already, or ours while the wanted one is still taken: nothing moves.
             Some(held) if held == wanted || !ports::is_free(wanted) => {
+                given.insert(held, self.label());
                 project.remember_port(&self.label(), held)
             }
-            _ => ports::choose(project, &self.label(), wanted).map(drop),
+            _ => ports::choose(project, &self.label(), wanted, given).map(drop),
         }
     }
 }

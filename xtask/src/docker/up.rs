@@ -10,6 +10,8 @@ use super::ports::PORTS;
 use super::start::{start, watched};
 use super::{Docker, infra, reload};
 use crate::board::{Board, LIMIT};
+use crate::nearest::unknown_service;
+use crate::ports::Given;
 use crate::secrets::fit;
 use crate::stack::{self, Mode, ServiceState, Stack, UpOptions};
 use crate::terminal;
@@ -34,6 +36,7 @@ pub(super) fn run(docker: &Docker, options: &UpOptions) -> Result<Vec<ServiceSta
     }
     // After the build, which may take minutes: a port that was free before it may be taken now.
     let profiles = docker.profiles()?;
+    let mut given = Given::new();
     for port in PORTS.iter().filter(|port| !port.dev || docker.is_dev()) {
         let is_optional = matches!(port.service, "maildev" | "proxy");
         let profile = if port.service == "maildev" {
@@ -42,7 +45,7 @@ pub(super) fn run(docker: &Docker, options: &UpOptions) -> Result<Vec<ServiceSta
             "proxy"
         };
         if !is_optional || profiles.iter().any(|name| name == profile) {
-            port.choose(project, &before)?;
+            port.choose(project, &before, &mut given)?;
         }
     }
     // Anew: it carries the ports.
@@ -104,10 +107,7 @@ fn require_known(compose: &Compose, services: &[String]) -> Result<()> {
     let mut known: Vec<&str> = listed.lines().collect();
     known.sort_by_key(|name| order(name));
     if let Some(unknown) = services.iter().find(|name| !known.contains(&name.as_str())) {
-        bail!(
-            "there is no service `{unknown}`\n  next: take one of {}",
-            known.join(", ")
-        );
+        bail!(unknown_service(unknown, &known));
     }
     Ok(())
 }

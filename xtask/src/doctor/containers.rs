@@ -51,7 +51,7 @@ pub(super) fn before_up(project: &Project) -> Vec<Finding> {
 
 /// A stack that runs natively does not need Docker.
 fn severity(project: &Project) -> Severity {
-    if project.last_mode() == Some(Mode::Docker) {
+    if project.mode() == Some(Mode::Docker) {
         Severity::Fail
     } else {
         Severity::Warn

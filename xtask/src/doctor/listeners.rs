@@ -25,7 +25,7 @@ pub(super) fn all(project: &Project) -> Vec<Finding> {
     for (service, variable, usual, profile) in PORTS {
         let set = settings.get(variable);
         // What has a profile runs in containers alone.
-        if profile.is_some() && project.last_mode() == Some(Mode::Native) {
+        if profile.is_some() && project.mode() == Some(Mode::Native) {
             continue;
         }
         let is_on = profile.is_none_or(|name| profiles.split(',').any(|on| on.trim() == name));

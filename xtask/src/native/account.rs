@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
-use serde_json::json;
+use serde_json::{Value, json};
 
+use super::Native;
 use crate::project::Project;
 use crate::terminal;
 
@@ -109,6 +110,30 @@ pub(crate) fn postgres_data(project: &Project, account: Option<Account>) -> Resu
 /// The folder of [`postgres_data`], if an earlier `up` has chosen one.
 pub(crate) fn chosen_postgres_data(project: &Project) -> Option<PathBuf> {
     Some(PathBuf::from(project.recall("postgres_data")?.as_str()?))
+}
+
+impl Native<'_> {
+    /// Removes the data of Postgres and Redis, and the mails.
+    pub(super) fn remove_data(&self) -> Result<()> {
+        let mut folders = vec![
+            self.project.state_dir().join("data"),
+            self.project.state_dir().join("mail"),
+        ];
+        folders.extend(chosen_postgres_data(self.project));
+        for folder in folders.iter().filter(|folder| folder.exists()) {
+            fs::remove_dir_all(folder)
+                .with_context(|| format!("{} cannot be removed", folder.display()))?;
+            terminal::note(&format!("removed {}", folder.display()));
+        }
+        if let Some(parent) = chosen_postgres_data(self.project)
+            .as_deref()
+            .and_then(Path::parent)
+        {
+            // Ours alone, and empty now; inside of the checkout it is gone already.
+            let _ = fs::remove_dir(parent);
+        }
+        self.project.remember("postgres_data", Value::Null)
+    }
 }
 
 /// Makes an empty folder that only the account (or we) can read.

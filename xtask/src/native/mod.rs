@@ -34,14 +34,13 @@ mod supervisor;
 pub(crate) mod throw_away;
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use self::control::Place;
 use self::environment::Ports;
@@ -52,7 +51,6 @@ use crate::nearest::unknown_service;
 use crate::project::Project;
 use crate::secrets::{self, Role};
 use crate::stack::{Fault, Link, LogOptions, Mode, ServiceState, Stack, UpOptions, service_of};
-use crate::terminal;
 use crate::verbose::Shown as _;
 
 /// The services, in the order of their start.
@@ -399,28 +397,5 @@ impl Stack for Native<'_> {
         let logs = self.project.state_dir().join("logs");
         links.push(link("logs", "Logs", logs.display().to_string()));
         Ok(links)
-    }
-}
-
-impl Native<'_> {
-    fn remove_data(&self) -> Result<()> {
-        let mut folders = vec![
-            self.project.state_dir().join("data"),
-            self.project.state_dir().join("mail"),
-        ];
-        folders.extend(account::chosen_postgres_data(self.project));
-        for folder in folders.iter().filter(|folder| folder.exists()) {
-            fs::remove_dir_all(folder)
-                .with_context(|| format!("{} cannot be removed", folder.display()))?;
-            terminal::note(&format!("removed {}", folder.display()));
-        }
-        if let Some(parent) = account::chosen_postgres_data(self.project)
-            .as_deref()
-            .and_then(Path::parent)
-        {
-            // Ours alone, and empty now; inside of the checkout it is gone already.
-            let _ = fs::remove_dir(parent);
-        }
-        self.project.remember("postgres_data", Value::Null)
     }
 }

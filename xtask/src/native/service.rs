@@ -49,6 +49,8 @@ struct Running {
     healthy_after: Option<f64>,
     identity: Option<String>,
     health: Arc<Health>,
+    /// When it was asked to stop.
+    asked: Option<Instant>,
 }
 
 /// Written by the prober, read by the supervisor.
@@ -149,6 +151,7 @@ impl Service {
             healthy_after: None,
             identity,
             health,
+            asked: None,
         })
     }
 
@@ -190,17 +193,30 @@ impl Service {
         self.due = Some(Instant::now() + wait);
     }
 
+    /// Asks it to stop for good, once. Its grace period begins.
+    pub(super) fn ask_to_stop(&mut self) {
+        self.due = None;
+        if let Some(running) = &mut self.running
+            && running.asked.is_none()
+        {
+            running.asked = Some(Instant::now());
+            running.health.is_over.store(true, Ordering::Relaxed);
+            // We are its parent and have not waited for it yet: the id cannot be anybody else's.
+            process::signal(running.child.id(), self.spec.stop_signal());
+        }
+    }
+
     /// Stops it for good: first gently, then, after its grace period, with SIGKILL.
     pub(super) fn stop(&mut self) {
-        self.due = None;
+        self.ask_to_stop();
         let Some(mut running) = self.running.take() else {
             return;
         };
-        running.health.is_over.store(true, Ordering::Relaxed);
-        // We are its parent and have not waited for it yet: the id cannot be anybody else's.
-        process::signal(running.child.id(), self.spec.stop_signal());
+        let waited = running
+            .asked
+            .map_or(Duration::ZERO, |asked| asked.elapsed());
         let mut ended = None;
-        process::wait_until(self.spec.grace(), || {
+        process::wait_until(self.spec.grace().saturating_sub(waited), || {
             ended = running.child.try_wait().ok().flatten();
             ended.is_some()
         });

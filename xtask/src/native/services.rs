@@ -10,7 +10,8 @@ use super::environment::{self, Ports};
 use super::plan::{Spec, stamp};
 use super::probe::Probe;
 use super::start::API_PORT;
-use crate::ports;
+use crate::nearest::unknown_service;
+use crate::ports::{self, Given};
 use crate::project::Project;
 use crate::scale;
 use crate::stack::{UpOptions, service_of};
@@ -33,10 +34,7 @@ pub(super) fn wanted(options: &UpOptions) -> Result<Vec<&'static str>> {
         .iter()
         .find(|name| !all.contains(&name.as_str()))
     {
-        bail!(
-            "there is no service `{unknown}`\n  next: take one of {}",
-            all.join(", ")
-        );
+        bail!(unknown_service(unknown, &all));
     }
     let is_named = |name: &str| options.services.iter().any(|named| named == name);
     let is_wanted = |name: &&str| match (options.infra, options.services.is_empty()) {
@@ -66,7 +64,12 @@ pub(super) fn choose_ports(project: &Project, place: &Place) -> Result<Ports> {
     let api = match current("api") {
         // It had to give way at its start, and may go home only when that is free again.
         Some(port) if port == wanted || !ports::is_free(wanted) => port,
-        _ => ports::choose(project, "api", wanted)?,
+        _ if !ports::is_allowed(wanted) => bail!(
+            "the API may not listen on port {wanted}: that needs root\n  \
+             next: set API_PORT to a number from 1024 on in .env"
+        ),
+        // The first: those of the others are looked for afterwards.
+        _ => ports::choose(project, "api", wanted, &mut Given::new())?,
     };
     Ok(Ports {
         api,
@@ -198,7 +201,7 @@ mod tests {
         assert_eq!(wanted_for(&[], true).unwrap(), "postgres redis");
         let error = wanted_for(&["wroker"], false).unwrap_err().to_string();
         assert!(
-            error.contains("no service `wroker`") && error.contains("worker"),
+            error.contains("no service `wroker`; did you mean `worker`?"),
             "{error}"
         );
     }

@@ -182,7 +182,7 @@ impl Supervisor<'_> {
             Some("kill") => self.on(named, |service, _| service.kill()),
             Some("stop") if named.is_some() => self.on(named, |service, _| service.stop()),
             Some("stop") => {
-                self.services.iter_mut().rev().for_each(Service::stop);
+                stop(self.services.iter_mut());
                 Ok(json!({}))
             }
             _ => bail!("an unknown request: {request}"),
@@ -210,11 +210,7 @@ impl Supervisor<'_> {
             plan.iter().any(|spec| service.runs(spec))
                 || (keeps_others && !plan.iter().any(of_service))
         };
-        for service in self.services.iter_mut().rev() {
-            if !stays(service) {
-                service.stop();
-            }
-        }
+        stop(self.services.iter_mut().filter(|service| !stays(service)));
         self.services.retain(|service| {
             let is_planned = plan.iter().any(|spec| spec.name == service.name());
             is_planned || stays(service)
@@ -272,6 +268,21 @@ impl Supervisor<'_> {
     }
 }
 
+/// Stops these, last first; the processes of one service at the same time: each may have a long job
+/// to finish, and whoever asked waits for all.
+fn stop<'a>(services: impl DoubleEndedIterator<Item = &'a mut Service>) {
+    let mut services: Vec<&mut Service> = services.rev().collect();
+    let are_one = |a: &&mut Service, b: &&mut Service| service_of(a.name()) == service_of(b.name());
+    for processes in services.chunk_by_mut(are_one) {
+        for process in processes.iter_mut() {
+            process.ask_to_stop();
+        }
+        for process in processes {
+            process.stop();
+        }
+    }
+}
+
 /// Copies a log larger than `limit` bytes aside and empties it. Not a rename: the service has the
 /// file open, for appending, and goes on at its new beginning.
 fn rotate(path: &Path, limit: u64) -> std::io::Result<()> {
@@ -286,6 +297,7 @@ fn rotate(path: &Path, limit: u64) -> std::io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::probe::Probe;
     use super::*;
 
     #[test]
@@ -313,5 +325,47 @@ mod tests {
             "old\n"
         );
         fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn the_processes_of_a_service_stop_together() {
+        let root = std::env::temp_dir().join(format!("slipway-stop-{}", std::process::id()));
+        fs::create_dir_all(root.join(".slipway/logs")).unwrap();
+        let place = Place::at(&root);
+        // Each ends when the other was asked too; one that was asked alone would be killed.
+        let worker = |me: &str, other: &str| {
+            Spec {
+            name: format!("worker-{me}"),
+            program: "/bin/sh".into(),
+            args: vec![
+                "-c".to_owned(),
+                format!(
+                    "trap 'touch asked-{me}; while [ ! -e asked-{other} ]; do sleep 0.05; done; exit 0' TERM
+                     touch ready-{me}; while true; do sleep 0.05; done"
+                ),
+            ],
+            env: super::super::environment::inherited(),
+            folder: root.clone(),
+            account: None,
+            probe: Probe::Http {
+                address: "127.0.0.1:1".to_owned(),
+            },
+            address: String::new(),
+            stops_on_interrupt: false,
+            grace_seconds: 10,
+            stamp: String::new(),
+        }
+        };
+        let mut services = [worker("1", "2"), worker("2", "1")].map(Service::new);
+        for service in &mut services {
+            service.start_unless_running(&place);
+        }
+        let ready = || ["ready-1", "ready-2"].map(|name| root.join(name).exists());
+        assert!(process::wait_until(Duration::from_secs(30), || ready() == [true; 2]));
+        stop(services.iter_mut());
+        for service in &mut services {
+            assert_eq!(service.status()["last_exit"], "exited with code 0");
+        }
+        fs::remove_dir_all(root).unwrap();
     }
 }

@@ -40,6 +40,10 @@ fn servers_come_up_healthy_and_leave_nothing_behind() {
     checkout.ok(&["down"]);
     eventually("all processes are gone", || checkout.processes().is_empty());
     assert_eq!(checkout.service("postgres")["state"], "exited");
+    let said = checkout.refused(&["wait", "--timeout", "4294967295"]);
+    assert!(said.contains("no service runs here"), "{said}");
+    let never = checkout.run(&["wait", "--timeout", "18446744073709551615"]);
+    assert_eq!(never.status.code(), Some(2));
 }
 
 #[test]
@@ -192,7 +196,7 @@ fn a_part_comes_up_is_waited_for_and_has_an_address() {
     assert_eq!(opened.trim_end(), address.as_str().unwrap());
     let said = checkout.refused(&["open", "docs"]);
     assert!(
-        said.contains("next: take one of") && said.contains("redis"),
+        said.contains("next: name one of") && said.contains("redis"),
         "{said}"
     );
 

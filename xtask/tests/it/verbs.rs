@@ -1,6 +1,9 @@
 //! Verbs that need no server.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use serde_json::json;
 
 use crate::checkout::{Checkout, text};
 
@@ -166,4 +169,84 @@ fn verbose_shows_the_commands_that_are_run() {
     assert!(said.contains("+ cd ") || said.contains("+ git "), "{said}");
     assert!(said.contains("git rev-parse --verify"), "{said}");
     assert_eq!(quiet.stdout, output.stdout);
+}
+
+/// A `docker` that has a volume of every project, and writes down what else it is asked.
+const DOCKER: &str = r#"#!/bin/sh
+case $1 in
+  volume) echo data ;;
+  ps) ;;
+  *) echo "$@" >> calls ;;
+esac
+"#;
+
+#[test]
+fn the_data_of_both_modes_are_removed() {
+    let checkout = Checkout::new();
+    let root = checkout.root.canonicalize().unwrap();
+    let bin = root.join("bin");
+    fs::create_dir(&bin).unwrap();
+    let docker = |text: &str| {
+        fs::write(bin.join("docker"), text).unwrap();
+        fs::set_permissions(bin.join("docker"), fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    let run = |words: &[&str]| {
+        let path = format!("{}:/usr/bin:/bin", bin.display());
+        let output = checkout.command(words).env("PATH", path).output().unwrap();
+        (output.status.code(), text(&output.stderr))
+    };
+    let state = |mode: &str| {
+        let state = json!({ "root": root, "mode": mode, "docker": { "dev": false } });
+        fs::create_dir_all(root.join(".slipway/data/postgres")).unwrap();
+        fs::write(root.join(".slipway/state.json"), state.to_string()).unwrap();
+    };
+    let calls = root.join("calls");
+    for mode in ["native", "docker"] {
+        docker(DOCKER);
+        state(mode);
+        assert_eq!(run(&["down", "--volumes", "--yes"]).0, Some(0), "{mode}");
+        let said = fs::read_to_string(&calls).unwrap();
+        assert!(
+            said.contains("--remove-orphans --volumes"),
+            "{mode}: {said}"
+        );
+        assert!(!root.join(".slipway/data").exists(), "{mode}");
+        fs::remove_file(&calls).unwrap();
+    }
+
+    // There is nothing native and no mode any more, and rename still sees what Docker has.
+    let (code, said) = run(&["rename", "zzboat", "--force"]);
+    assert!(
+        code == Some(1) && said.contains("has left its data"),
+        "{said}"
+    );
+
+    docker("#!/bin/sh\necho 'Cannot connect to the Docker daemon' >&2; exit 1\n");
+    state("native");
+    let (code, said) = run(&["down", "--volumes", "--yes"]);
+    assert!(
+        code == Some(0) && said.contains("has left there stays"),
+        "{said}"
+    );
+    assert!(!root.join(".slipway/data").exists());
+}
+
+#[test]
+fn an_up_does_not_leave_the_data_for_another_mode() {
+    let checkout = Checkout::new();
+    let state = json!({ "root": checkout.root, "mode": "docker" });
+    fs::create_dir_all(checkout.root.join(".slipway")).unwrap();
+    fs::write(checkout.root.join(".slipway/state.json"), state.to_string()).unwrap();
+    let mut up = checkout.command(&["up"]);
+    let output = up
+        .env("DOCKER_HOST", "unix:///nowhere/docker.sock")
+        .output();
+    let said = text(&output.unwrap().stderr);
+    for words in [
+        "the data of the last `up` are there",
+        "next: ",
+        "up --native",
+    ] {
+        assert!(said.contains(words), "{words:?} is missing: {said}");
+    }
 }

@@ -4,6 +4,8 @@ use std::fs;
 use std::os::unix::net::UnixListener;
 use std::process::Command;
 
+use serde_json::json;
+
 use super::{Patient, worst};
 use crate::checkout::{Checkout, text};
 
@@ -123,7 +125,16 @@ fn two_checkouts_with_one_name_are_kept_apart() {
     fs::create_dir(other.root.join(".slipway")).unwrap();
     let answer = format!("'ps --all'*) echo {};;", other.root.display());
     let patient = Patient::with_docker(&answer);
-    for words in [&["up", "--docker"][..], &["down", "--volumes", "--yes"]] {
+    let state = json!({ "root": patient.checkout.root, "mode": "docker" });
+    let folder = patient.checkout.root.join(".slipway");
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("state.json"), state.to_string()).unwrap();
+    for words in [
+        &["up", "--docker"][..],
+        &["down", "--volumes", "--yes"],
+        &["db", "reset", "--yes", "--force"],
+        &["db", "rotate-password"],
+    ] {
         let output = patient.command(words).output().unwrap();
         assert_eq!(output.status.code(), Some(1), "{words:?}");
         let said = text(&output.stderr);

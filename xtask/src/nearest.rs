@@ -18,10 +18,15 @@ pub(crate) fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
 
 /// What to say about a service that is not there.
 pub(crate) fn unknown_service(word: &str, known: &[&str]) -> String {
+    unknown("no service", word, known)
+}
+
+/// What to say about any word: `no service` and the word, what was probably meant, what there is.
+pub(crate) fn unknown(what: &str, word: &str, known: &[&str]) -> String {
     let meant =
         nearest(word, known).map_or(String::new(), |known| format!("; did you mean `{known}`?"));
     format!(
-        "no service `{word}`{meant}\n  next: name one of {}",
+        "{what} `{word}`{meant}\n  next: name one of {}",
         known.join(", ")
     )
 }

@@ -5,12 +5,16 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
+use crate::nearest::unknown;
 use crate::project::Project;
 use crate::stack::{self, Link};
 use crate::terminal;
 
 /// What is opened when nothing is named.
 const USUAL: &str = "docs";
+
+/// All that may be named, in one mode or the other.
+pub(crate) const WORDS: [&str; 7] = ["api", "docs", "proxy", "mail", "postgres", "redis", "logs"];
 
 /// Opens this address in the browser, and prints it; only prints it where no browser can be seen.
 ///
@@ -36,10 +40,7 @@ fn find<'a>(links: &'a [Link], word: &str) -> Result<&'a Link> {
         .find(|link| link.word == word)
         .with_context(|| {
             let words: Vec<&str> = links.iter().map(|link| link.word).collect();
-            format!(
-                "there is no address for `{word}`\n  next: take one of {}",
-                words.join(", ")
-            )
+            unknown("no address for", word, &words)
         })
 }
 
@@ -92,8 +93,11 @@ mod tests {
             find(&links, "docs").unwrap().address,
             "http://127.0.0.1:8001/docs"
         );
-        let error = find(&links, "mial").unwrap_err().to_string();
-        assert!(error.contains("one of api, docs"), "{error}");
+        let error = find(&links, "dosc").unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "no address for `dosc`; did you mean `docs`?\n  next: name one of api, docs"
+        );
     }
 
     #[test]

@@ -6,6 +6,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 
 use crate::board::{Board, Step};
+use crate::nearest::unknown_service;
 use crate::project::Project;
 use crate::stack::{self, ServiceState, Stack};
 
@@ -75,10 +76,7 @@ fn chosen<'a>(services: &'a [ServiceState], wanted: &[String]) -> Result<Vec<&'a
         chosen.extend(found);
         if chosen.len() == before {
             let names: Vec<&str> = services.iter().map(|one| one.name.as_str()).collect();
-            bail!(
-                "no service `{name}` runs here; there are {}",
-                names.join(", ")
-            );
+            bail!(unknown_service(name, &names));
         }
     }
     Ok(if wanted.is_empty() {
@@ -136,8 +134,11 @@ mod tests {
         assert_eq!(names(&["worker"]), ["worker-1", "worker-2"]);
         assert_eq!(names(&["worker-2", "api"]), ["worker-2", "api"]);
         assert_eq!(names(&[]).len(), 3);
-        let error = chosen(&services, &["work".to_owned()]).unwrap_err();
-        assert!(error.to_string().contains("api, worker-1"), "{error}");
+        let error = chosen(&services, &["apis".to_owned()]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "no service `apis`; did you mean `api`?\n  next: name one of api, worker-1, worker-2"
+        );
     }
 
     #[test]

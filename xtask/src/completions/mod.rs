@@ -13,6 +13,7 @@ use clap::{Command, CommandFactory, ValueEnum};
 use clap_complete::Shell as Generator;
 
 use crate::cli::Cli;
+use crate::open;
 use crate::project::Project;
 use crate::terminal;
 
@@ -44,7 +45,9 @@ impl Shell {
 }
 
 /// Arguments that name a service, with their verbs.
-const OF_SERVICES: [(&str, &str); 3] = [
+const OF_SERVICES: [(&str, &str); 5] = [
+    ("up", "services"),
+    ("wait", "services"),
     ("logs", "services"),
     ("restart", "services"),
     ("exec", "service"),
@@ -63,7 +66,7 @@ fn script(root: &Path, shell: Shell) -> String {
     String::from_utf8_lossy(&script).into_owned() + "\n" + shell.hook()
 }
 
-/// The command line, with the names of services where they are wanted.
+/// The command line, with the names of services, and of addresses, where they are wanted.
 fn verbs(services: &[String]) -> Command {
     // Anew, because the generators offer hidden verbs too.
     let all = Cli::command();
@@ -74,8 +77,13 @@ fn verbs(services: &[String]) -> Command {
         .subcommands(shown.cloned());
     // clap wants names that stay; the process ends soon.
     let names: Vec<&'static str> = services.iter().map(|name| &*name.clone().leak()).collect();
-    for (verb, argument) in OF_SERVICES {
-        let names = PossibleValuesParser::new(names.clone());
+    let of_services = OF_SERVICES.map(|(verb, argument)| (verb, argument, &names[..]));
+    for (verb, argument, names) in
+        of_services
+            .into_iter()
+            .chain([("open", "word", &open::WORDS[..])])
+    {
+        let names = PossibleValuesParser::new(names.to_vec());
         // `mut_arg` would make it the last.
         let named = |wanted: clap::Arg| {
             if wanted.get_id() == argument {

@@ -10,6 +10,7 @@ use super::ports::PORTS;
 use super::start::{start, watched};
 use super::{Docker, infra, reload};
 use crate::board::{Board, LIMIT};
+use crate::nearest::unknown_service;
 use crate::ports::Given;
 use crate::secrets::fit;
 use crate::stack::{self, Mode, ServiceState, Stack, UpOptions};
@@ -106,10 +107,7 @@ fn require_known(compose: &Compose, services: &[String]) -> Result<()> {
     let mut known: Vec<&str> = listed.lines().collect();
     known.sort_by_key(|name| order(name));
     if let Some(unknown) = services.iter().find(|name| !known.contains(&name.as_str())) {
-        bail!(
-            "there is no service `{unknown}`\n  next: take one of {}",
-            known.join(", ")
-        );
+        bail!(unknown_service(unknown, &known));
     }
     Ok(())
 }

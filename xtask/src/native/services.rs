@@ -10,6 +10,7 @@ use super::environment::{self, Ports};
 use super::plan::{Spec, stamp};
 use super::probe::Probe;
 use super::start::API_PORT;
+use crate::nearest::unknown_service;
 use crate::ports::{self, Given};
 use crate::project::Project;
 use crate::scale;
@@ -33,10 +34,7 @@ pub(super) fn wanted(options: &UpOptions) -> Result<Vec<&'static str>> {
         .iter()
         .find(|name| !all.contains(&name.as_str()))
     {
-        bail!(
-            "there is no service `{unknown}`\n  next: take one of {}",
-            all.join(", ")
-        );
+        bail!(unknown_service(unknown, &all));
     }
     let is_named = |name: &str| options.services.iter().any(|named| named == name);
     let is_wanted = |name: &&str| match (options.infra, options.services.is_empty()) {
@@ -203,7 +201,7 @@ mod tests {
         assert_eq!(wanted_for(&[], true).unwrap(), "postgres redis");
         let error = wanted_for(&["wroker"], false).unwrap_err().to_string();
         assert!(
-            error.contains("no service `wroker`") && error.contains("worker"),
+            error.contains("no service `wroker`; did you mean `worker`?"),
             "{error}"
         );
     }

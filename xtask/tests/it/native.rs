@@ -196,7 +196,7 @@ fn a_part_comes_up_is_waited_for_and_has_an_address() {
     assert_eq!(opened.trim_end(), address.as_str().unwrap());
     let said = checkout.refused(&["open", "docs"]);
     assert!(
-        said.contains("next: take one of") && said.contains("redis"),
+        said.contains("next: name one of") && said.contains("redis"),
         "{said}"
     );
 

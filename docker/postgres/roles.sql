@@ -11,13 +11,19 @@
 \endif
 
 -- psql reads the files itself, so that no password is in an argument list or in the environment.
-\set superuser_password `cat :'secrets'/postgres_superuser_password`
-\set owner_password `cat :'secrets'/postgres_owner_password`
-\set app_password `cat :'secrets'/postgres_app_password`
+-- Blanks and ends of lines behind a password are no part of it, as for everybody else who reads it.
+\set superuser_password `printf %s "$(sed 's/[[:space:]]*$//' :'secrets'/postgres_superuser_password)"`
+\set owner_password `printf %s "$(sed 's/[[:space:]]*$//' :'secrets'/postgres_owner_password)"`
+\set app_password `printf %s "$(sed 's/[[:space:]]*$//' :'secrets'/postgres_app_password)"`
 
 -- A statement that fails is logged whole, and these hold passwords.
 SET log_min_error_statement = panic;
 SET log_statement = none;
+
+SELECT '' IN (:'superuser_password', :'owner_password', :'app_password') AS is_empty \gset
+\if :is_empty
+  DO $$ BEGIN RAISE 'a file of a password is empty or missing'; END $$;
+\endif
 
 SELECT 'CREATE ROLE slipway_owner LOGIN'
  WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'slipway_owner') \gexec

@@ -165,6 +165,41 @@ fn secrets_that_no_longer_fit_are_told_and_lose_nothing() {
 }
 
 #[test]
+fn what_an_editor_leaves_behind_a_password_is_no_part_of_it() {
+    let Some(checkout) = Checkout::with_servers() else {
+        return;
+    };
+    checkout.ok(&UP);
+    let app = path(&checkout, "postgres_app_password");
+    fs::remove_file(&app).unwrap();
+    fs::write(&app, "wordOfAnEditor1234 \r\n\r\n").unwrap();
+    checkout.ok(&UP);
+    assert!(lets_in(&checkout, "slipway_app", "wordOfAnEditor1234"));
+
+    // Any other way than ours may find an empty one.
+    let others = checkout.root.join("others");
+    fs::create_dir(&others).unwrap();
+    for (_, name) in PASSWORDS {
+        fs::write(others.join(name), "\r\n").unwrap();
+    }
+    let superuser = secret(&checkout, "postgres_superuser_password");
+    let port = checkout.port("postgres");
+    let url = format!("postgresql://postgres:{superuser}@127.0.0.1:{port}/postgres");
+    let output = checkout.run(&[
+        "psql",
+        "-d",
+        &url,
+        "-v",
+        "secrets=others",
+        "-f",
+        "docker/postgres/roles.sql",
+    ]);
+    let said = text(&output.stderr);
+    assert!(said.contains("is empty or missing"), "{said}");
+    assert!(lets_in(&checkout, "postgres", &superuser));
+}
+
+#[test]
 fn a_protected_stack_is_told_and_left_as_it_is() {
     let Some(checkout) = Checkout::with_servers() else {
         return;

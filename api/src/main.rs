@@ -106,7 +106,7 @@ async fn serve() -> anyhow::Result<()> {
 /// A load balancer needs that time to look; a developer who restarts does not want to wait.
 fn drain_lead(environment: Environment) -> Duration {
     match environment {
-        Environment::Development => Duration::from_millis(200),
+        Environment::Development => Duration::ZERO,
         Environment::Staging | Environment::Production => Duration::from_secs(2),
     }
 }

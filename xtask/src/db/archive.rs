@@ -60,9 +60,16 @@ impl Archive {
                 )
             })?;
         let archive = Self::read(path)?;
-        let described = fs::read_to_string(beside(&archive.path))
-            .ok()
-            .and_then(|text| serde_json::from_str::<Value>(&text).ok());
+        let described = fs::read_to_string(beside(&archive.path)).ok();
+        if described.is_some() && archive.census.is_none() {
+            bail!(
+                "{} cannot be read, so nobody knows what the backup had\n  \
+                 next: take another one, `cargo xtask db backups` lists them; or remove that file, \
+                 and it is restored uncompared",
+                beside(&archive.path).display()
+            );
+        }
+        let described = described.and_then(|text| serde_json::from_str::<Value>(&text).ok());
         if let Some(length) = described.and_then(|described| described["bytes"].as_u64())
             && length != archive.bytes
         {
@@ -234,6 +241,9 @@ mod tests {
         fs::write(project_folder.join("old.dump"), "123").unwrap();
         let error = Archive::find(&project, "old.dump").unwrap_err().to_string();
         assert!(error.contains("has 3 bytes and had 4"), "{error}");
+        fs::write(project_folder.join("new.dump.json"), "{").unwrap();
+        let error = Archive::find(&project, "new.dump").unwrap_err().to_string();
+        assert!(error.contains("new.dump.json cannot be read"), "{error}");
         let error = Archive::find(&project, "nowhere").unwrap_err().to_string();
         assert!(error.contains("db backups"), "{error}");
         fs::remove_dir_all(root).unwrap();

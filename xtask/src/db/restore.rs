@@ -44,9 +44,14 @@ pub(super) fn run(project: &Project, args: &Restore) -> Result<()> {
     refuse_protected(project)?;
     let archive = Archive::find(project, &args.file)?;
     let command = format!("cargo xtask db restore {} --yes", args.file);
+    let taken_at = archive
+        .census
+        .as_ref()
+        .map_or("a time that is not known", |census| &census.taken_at);
     let what = format!(
-        "replaces the database by {}; what was written since is lost",
-        archive.name()
+        "replaces the database by {} of {taken_at} (schema {}); what was written since is lost",
+        archive.path.display(),
+        archive.migration()
     );
     let removal = Removal {
         what: &what,
@@ -64,6 +69,20 @@ pub(super) fn run(project: &Project, args: &Restore) -> Result<()> {
     let scratch = Scratch::make(project, stack, "restored")?;
     scratch.fill(&archive)?;
     let restored = census::take(stack, &scratch.name)?;
+    if archive.census.is_none() {
+        if restored.migration.is_none() {
+            bail!(
+                "{} has no list of migrations, so it is no backup of this product; the database is \
+                 as it was\n  \
+                 next: take another one, `cargo xtask db backups` lists them",
+                archive.path.display()
+            );
+        }
+        terminal::warn(&format!(
+            "nothing is written down beside {}: it is restored uncompared",
+            archive.path.display()
+        ));
+    }
     let different = archive
         .census
         .as_ref()

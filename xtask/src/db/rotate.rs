@@ -71,27 +71,29 @@ pub(super) fn run(project: &Project, args: &RotatePassword) -> Result<()> {
     let stack = stack.as_ref();
     let _lock = lock(project)?;
     fit::require_settled(project, stack.mode())?;
-    let who = if args.who.is_empty() {
-        Who::value_variants()
-    } else {
-        &args.who
-    };
+    let all = Who::value_variants().iter().copied();
+    // Each once: a second word for the same would take the first one's place.
+    let who: Vec<Who> = all
+        .filter(|who| args.who.is_empty() || args.who.contains(who))
+        .collect();
 
     let mut roles = Vec::new();
-    for who in who {
+    for who in &who {
         let word = secrets::propose(project, who.secret())?;
         roles.extend(who.role().map(|role| (role, word)));
     }
     if !roles.is_empty() {
         fit::set_passwords(stack, &roles)?;
     }
-    for who in who {
+    for who in &who {
         secrets::adopt(project, who.secret())?;
     }
     // The file of Redis' users follows its password.
     secrets::ensure(project)?;
+    // When the restart fails, the next `up` finds that something is left to do.
+    fit::unsettle(project, stack.mode())?;
+    restart_readers(stack, &who)?;
     fit::settled(project, stack.mode())?;
-    restart_readers(stack, who)?;
 
     for (role, _) in &roles {
         if !stack.takes_password(role)? {
@@ -105,7 +107,7 @@ pub(super) fn run(project: &Project, args: &RotatePassword) -> Result<()> {
     if who.contains(&Who::Redis) {
         stack.ask_redis(&["PING"])?;
     }
-    for who in who {
+    for who in &who {
         let name = who.role().map_or("redis, user slipway", |role| role.name);
         terminal::note(&format!(
             "{} {name}: a new password, in secrets/{}",

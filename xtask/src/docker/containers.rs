@@ -120,6 +120,13 @@ pub(super) fn list(compose: &Compose) -> Result<Vec<Container>> {
     Ok(containers)
 }
 
+/// What Compose calls the service of the container that people know by this name.
+pub(super) fn service_called<'a>(containers: &'a [Container], name: &'a str) -> &'a str {
+    let mut all = containers.iter();
+    all.find(|one| one.name == name)
+        .map_or(name, |one| &one.service)
+}
+
 /// How people know a container: by its service, and a number where that has several. The only one
 /// that is left of several may be the second.
 pub(super) fn label(service: &str, number: u32, is_scaled: bool) -> String {
@@ -314,7 +321,13 @@ mod tests {
         assert_eq!(label("worker", 2, false), "worker");
         assert_eq!(label("worker", 1, true), "worker-1");
         let third = r#"{"ID":"d4","Name":"shop-1a2b3c-worker-3","Service":"worker"}"#;
-        assert_eq!(parse(third).unwrap()[0].number, 3);
+        let mut containers = parse(third).unwrap();
+        assert_eq!(containers[0].number, 3);
+        containers[0].name = label("worker", 3, true);
+        for name in ["worker-3", "worker"] {
+            assert_eq!(service_called(&containers, name), "worker");
+        }
+        assert_eq!(service_called(&containers, "redis-6"), "redis-6");
     }
 
     #[test]

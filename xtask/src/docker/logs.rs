@@ -13,6 +13,7 @@ use std::thread;
 use anyhow::{Context, Result, bail};
 
 use super::Docker;
+use super::containers::label;
 use super::events::{Listener, What};
 use crate::clock::{self, Nanos, SECOND};
 use crate::interrupt::{self, Guard};
@@ -20,6 +21,7 @@ use crate::logs::View;
 use crate::logs::view::Entry;
 use crate::nearest::unknown_service;
 use crate::project::Project;
+use crate::scale;
 use crate::stack::LogOptions;
 use crate::verbose::Shown as _;
 
@@ -206,10 +208,12 @@ fn send_lines(source: &Source, pipe: impl Read, to: &Sender<News>) {
 /// Tells of every start in this project, and of the end of all news.
 fn listen(project: &Project, sender: &Sender<News>) -> Result<Listener> {
     let to = sender.clone();
+    let scaled = scaled(project);
     Listener::of(project.name(), move |event| {
         let news = match event {
             Some(event) if event.what == What::Started => {
-                News::Started(Source::new(&event.container, &event.service, event.number))
+                let (id, service) = (&event.container, &event.service);
+                News::Started(Source::new(id, service, event.number, &scaled))
             }
             Some(_) => return true,
             None => News::Over,
@@ -218,7 +222,7 @@ fn listen(project: &Project, sender: &Sender<News>) -> Result<Listener> {
     })
 }
 
-fn label(project: &Project) -> String {
+fn of_project(project: &Project) -> String {
     format!("label=com.docker.compose.project={}", project.name())
 }
 
@@ -228,7 +232,13 @@ fn list(project: &Project) -> Result<Vec<Source>> {
         .map(|name| format!("{{{{.Label \"com.docker.compose.{name}\"}}}}"))
         .join(" ");
     let output = Command::new("docker")
-        .args(["ps", "--all", "--no-trunc", "--filter", &label(project)])
+        .args([
+            "ps",
+            "--all",
+            "--no-trunc",
+            "--filter",
+            &of_project(project),
+        ])
         .args(["--format", &format!("{{{{.ID}}}} {columns}")])
         .shown()
         .output()
@@ -238,40 +248,50 @@ fn list(project: &Project) -> Result<Vec<Source>> {
         bail!("Docker does not answer: {said}\n  next: `cargo xtask doctor` says why");
     }
     let text = String::from_utf8_lossy(&output.stdout);
-    let mut sources: Vec<Source> = text.lines().filter_map(of_row).collect();
+    let scaled = scaled(project);
+    let rows = text.lines();
+    let mut sources: Vec<Source> = rows.filter_map(|row| of_row(row, &scaled)).collect();
     sources.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(sources)
 }
 
+/// The services of which more than one was asked for.
+fn scaled(project: &Project) -> Vec<String> {
+    let scale = scale::of(project).into_iter();
+    scale.map(|(service, _)| service).collect()
+}
+
 /// None for what `docker compose run` makes: it speaks to its own terminal.
-fn of_row(row: &str) -> Option<Source> {
+fn of_row(row: &str, scaled: &[String]) -> Option<Source> {
     let mut words = row.split(' ');
     let (id, service) = (words.next()?, words.next()?);
     let number = words.next()?.parse().unwrap_or(1);
-    (words.next()? != "True").then(|| Source::new(id, service, number))
+    (words.next()? != "True").then(|| Source::new(id, service, number, scaled))
 }
 
 impl Source {
-    fn new(id: &str, service: &str, number: u32) -> Self {
-        let name = match number {
-            1 => service.to_owned(),
-            number => format!("{service}-{number}"),
-        };
+    fn new(id: &str, service: &str, number: u32, scaled: &[String]) -> Self {
+        let is_scaled = number > 1 || scaled.iter().any(|name| name == service);
         Self {
             id: id.to_owned(),
             service: service.to_owned(),
-            name,
+            name: label(service, number, is_scaled),
         }
+    }
+
+    /// Whether the word means it: its own name, or its service's.
+    fn is_called(&self, word: &str) -> bool {
+        self.name == word || self.service == word
     }
 }
 
 fn is_wanted(source: &Source, services: &[String]) -> bool {
-    services.is_empty() || services.contains(&source.service)
+    services.is_empty() || services.iter().any(|word| source.is_called(word))
 }
 
 /// Refuses services that the Compose file has not, and those that have no container.
 fn check(docker: &Docker, sources: &[Source], services: &[String]) -> Result<()> {
-    let is_there = |name: &&String| sources.iter().any(|source| source.service == **name);
+    let is_there = |word: &&String| sources.iter().any(|source| source.is_called(word));
     let Some(missing) = services.iter().find(|name| !is_there(name)) else {
         return Ok(());
     };
@@ -332,15 +352,25 @@ mod tests {
     use super::*;
 
     fn worker() -> Source {
-        Source::new("c0ffee", "worker", 2)
+        Source::new("c0ffee", "worker", 2, &[])
     }
 
     #[test]
     fn a_container_is_named_after_its_service_and_number() {
-        assert_eq!(worker().name, "worker-2");
-        assert_eq!(of_row("c0ffee worker 2 False"), Some(worker()));
-        assert_eq!(of_row("c0ffee api 1 False").unwrap().name, "api");
-        assert_eq!(of_row("c0ffee migrate 1 True"), None);
+        assert_eq!(of_row("c0ffee worker 2 False", &[]), Some(worker()));
+        let name = |scaled: &[String]| of_row("c0ffee worker 1 False", scaled).unwrap().name;
+        assert_eq!(name(&[]), "worker");
+        assert_eq!(name(&["worker".to_owned()]), "worker-1");
+        assert_eq!(of_row("c0ffee migrate 1 True", &[]), None);
+    }
+
+    #[test]
+    fn a_container_is_wanted_by_its_name_and_by_its_services() {
+        for word in ["worker", "worker-2"] {
+            assert!(is_wanted(&worker(), &[word.to_owned()]), "{word}");
+        }
+        assert!(!is_wanted(&worker(), &["worker-1".to_owned()]));
+        assert!(is_wanted(&worker(), &[]));
     }
 
     #[test]

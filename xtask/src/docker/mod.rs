@@ -223,11 +223,12 @@ impl Stack for Docker<'_> {
         secrets::fit::require_settled(self.project, Mode::Docker)?;
         let compose = self.compose()?;
         let running = containers::list(&compose)?;
-        let is_there = |name: &&String| running.iter().any(|one| one.service == **name);
-        if let Some(missing) = services.iter().find(|name| !is_there(name)) {
+        let is_there = |name: &&str| running.iter().any(|one| one.service == **name);
+        let called = |name| containers::service_called(&running, name);
+        let mut names: Vec<&str> = services.iter().map(|name| called(name)).collect();
+        if let Some(missing) = names.iter().find(|name| !is_there(name)) {
             self.require(missing)?;
         }
-        let mut names: Vec<&str> = services.iter().map(String::as_str).collect();
         if names.is_empty() {
             names = running
                 .iter()
@@ -235,6 +236,8 @@ impl Stack for Docker<'_> {
                 .map(|container| container.service.as_str())
                 .collect();
         }
+        // Several containers of one service stand side by side.
+        names.dedup();
         let mut words = vec!["restart"];
         words.extend(&names);
         let progress = Progress::start(format!("restarting {}", names.join(", ")));
@@ -334,11 +337,12 @@ impl Stack for Docker<'_> {
     }
 
     fn inflict(&self, service: &str, fault: Fault) -> Result<()> {
+        let compose = self.compose()?;
+        let containers = containers::list(&compose)?;
+        let service = containers::service_called(&containers, service);
         match fault {
-            Fault::Kill => self
-                .compose()?
-                .quietly(&["kill", "--signal", "KILL", service]),
-            Fault::Stop => self.compose()?.quietly(&["stop", service]),
+            Fault::Kill => compose.quietly(&["kill", "--signal", "KILL", service]),
+            Fault::Stop => compose.quietly(&["stop", service]),
             Fault::Start => self.wait(&[service]),
         }
     }

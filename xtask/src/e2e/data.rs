@@ -92,3 +92,32 @@ pub(super) fn rotate_passwords(run: &Run) -> Result<String> {
     }
     Ok(String::new())
 }
+
+pub(super) fn two_workers(run: &Run) -> Result<String> {
+    let file = std::env::temp_dir().join(format!("slipway-e2e-{}.dump", run.stamp));
+    let described = file.with_extension("dump.json");
+    let path = file.display().to_string();
+    let outcome = (|| {
+        run.command(&["up", "--scale", "worker=2"])?;
+        run.command(&["restart", "worker-2"])?;
+        let said = run.command(&["logs", "--raw", "--tail", "1", "worker-1"])?;
+        ensure!(!said.is_empty(), "worker-1 has said nothing");
+        run.command(&["db", "rotate-password", "app"])?;
+        run.command(&["db", "backup", &path])?;
+        run.command(&["db", "restore", &path, "--yes", "--force"])?;
+        let services = run.stack.ps()?;
+        let healthy = |name: &&str| {
+            let mut all = services.iter();
+            all.any(|one| one.name == **name && one.health == "healthy")
+        };
+        let missing = ["worker-1", "worker-2"].iter().find(|name| !healthy(name));
+        ensure!(missing.is_none(), "{missing:?} does not run");
+        run.verified_account().map(drop)
+    })();
+    run.command(&["up", "--scale", "worker=1"])?;
+    for left in [file, described] {
+        // A failure before the backup has left none.
+        let _ = fs::remove_file(left);
+    }
+    outcome.map(|()| String::new())
+}

@@ -24,6 +24,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 
 use crate::{
+    permission::refuse_protected,
     project::Project,
     stack::{self, Mode, Stack},
 };
@@ -47,7 +48,7 @@ struct Run<'a> {
 type Step = fn(&Run) -> Result<String>;
 
 /// The scenario, in order. A step returns what is worth saying about it.
-const STEPS: [(&str, Step); 20] = [
+const STEPS: [(&str, Step); 21] = [
     ("the service names itself and is ready", product::ready),
     ("sign up, read the mail, verify, log in", product::sign_up),
     (
@@ -92,6 +93,10 @@ const STEPS: [(&str, Step); 20] = [
         data::rotate_passwords,
     ),
     (
+        "each of two workers has a name that verbs take",
+        data::two_workers,
+    ),
+    (
         "what was stored is there after down and up",
         faults::down_and_up,
     ),
@@ -100,6 +105,8 @@ const STEPS: [(&str, Step); 20] = [
 /// Runs the scenario against the stack, which is brought up first where it is
 /// not, and is left as it was found.
 pub(crate) fn run(project: &Project, mode: Option<Mode>) -> Result<()> {
+    // It stops servers, and puts the database back to what it was a moment before.
+    refuse_protected(project)?;
     let mode = mode.or(project.mode());
     let found = runs(project, mode);
     crate::up::bring_up(project, mode)?;

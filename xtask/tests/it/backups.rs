@@ -76,6 +76,22 @@ fn what_was_backed_up_comes_back_with_its_rights() {
     );
     checkout.refused_by_psql("SELECT * FROM later");
     assert_eq!(databases(&checkout), ["slipway"]);
+
+    // Without what was written down, it may be of anybody; when it is ours, it is told.
+    let alone = checkout.root.join("alone.dump");
+    let restore = ["db", "restore", "alone.dump", "--yes"];
+    fs::copy(&path, &alone).unwrap();
+    let said = checkout.refused(&restore);
+    assert!(said.contains("no backup of this product"), "{said}");
+    assert_eq!(checkout.ok(&["psql", "-Atc", sums]), before);
+    let ledger = "CREATE TABLE _sqlx_migrations (version bigint, success bool);
+                  INSERT INTO _sqlx_migrations VALUES (1, true)";
+    checkout.ok(&["psql", "-qc", ledger]);
+    let path = PathBuf::from(checkout.ok(&["db", "backup"]).trim());
+    fs::copy(&path, &alone).unwrap();
+    let said = text(&checkout.run(&restore).stderr);
+    assert!(said.contains("is restored uncompared"), "{said}");
+    assert_eq!(checkout.ok(&["psql", "-Atc", sums]), before);
 }
 
 #[test]

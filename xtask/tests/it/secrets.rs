@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::PathBuf;
 
+use serde_json::Value;
+
 use crate::checkout::{Checkout, text};
 
 const UP: [&str; 3] = ["up", "--native", "--infra"];
@@ -24,7 +26,7 @@ fn rotated_passwords_are_taken_and_the_old_ones_refused() {
     let before = PASSWORDS.map(|(_, name)| secret(&checkout, name));
     let redis = secret(&checkout, "redis_password");
 
-    checkout.ok(&["db", "rotate-password", "app"]);
+    checkout.ok(&["db", "rotate-password", "app", "app"]);
     assert_eq!(
         secret(&checkout, PASSWORDS[1].1),
         before[1],
@@ -44,6 +46,23 @@ fn rotated_passwords_are_taken_and_the_old_ones_refused() {
     assert!(text(&answer.stderr).contains("WRONGPASS"), "{answer:?}");
     assert_eq!(checkout.pid("postgres"), pid, "Postgres was restarted");
     checkout.ok(&["psql", "-c", "SELECT FROM kept"]);
+
+    // A restart that fails is left for `up`.
+    let settled = || {
+        let state = fs::read_to_string(checkout.root.join(".slipway/state.json")).unwrap();
+        let state: Value = serde_json::from_str(&state).unwrap();
+        !state["native_secrets"].is_null()
+    };
+    assert!(settled());
+    let config = checkout.root.join(".slipway/native/redis.conf");
+    let good = fs::read_to_string(&config).unwrap();
+    fs::write(&config, "nonsense yes\n").unwrap();
+    checkout.refused(&["db", "rotate-password", "redis"]);
+    assert!(!settled());
+    fs::write(&config, good).unwrap();
+    checkout.ok(&UP);
+    assert!(settled());
+    assert_eq!(checkout.ok(&["redis-cli", "ACL", "WHOAMI"]), "slipway\n");
     assert_eq!(
         fs::metadata(path(&checkout, "redis_password"))
             .unwrap()

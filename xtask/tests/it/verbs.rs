@@ -37,6 +37,7 @@ fn data_of_a_protected_stack_is_never_removed() {
             &["down", "--volumes", "--yes"][..],
             &["db", "reset", "--yes", "--force"],
             &["db", "restore", "latest", "--yes", "--force"],
+            &["e2e"],
         ] {
             assert!(checkout.refused(words).contains(name), "{words:?}");
             // The shell does not take it back.

@@ -3,8 +3,7 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `servers`, `packages`, `account` | finding or installing Postgres and Redis, and who runs them |
-//! | `postgres`, `redis`, `binaries`, `environment` | how each service is made and run |
-//! | `clients` | psql and redis-cli, logged in |
+//! | `postgres`, `redis`, `binaries`, `environment`, `clients` | how each service is made, run and asked |
 //! | `plan`, `probe` | what travels to the supervisor |
 //! | `supervisor`, `service`, `control` | the parent of all services, and speaking with it |
 //! | `start`, `services`, `health` | `up`, in order; what it starts; why something is not healthy |

@@ -166,10 +166,23 @@ fn cause(container: &Container, details: &Details) -> Option<String> {
 }
 
 /// What it said since a start, until its end where that is known: before and after, it said the same.
+///
+/// The engine gives a line the time at which it has read it, which may be after that end: where
+/// nothing is in between, the last of all is what is looked for.
 fn last_lines(container: &Container, since: &str, until: Option<&str>) -> Result<Vec<String>> {
+    let mut between = vec!["--since", since];
+    between.extend(until.map(|until| ["--until", until]).into_iter().flatten());
+    let lines = said(container, &between)?;
+    if !lines.is_empty() {
+        return Ok(lines);
+    }
+    said(container, &[])
+}
+
+fn said(container: &Container, between: &[&str]) -> Result<Vec<String>> {
     let output = Command::new("docker")
-        .args(["logs", "--since", since])
-        .args(until.map(|until| ["--until", until]).into_iter().flatten())
+        .args(["logs", "--tail", "200"])
+        .args(between)
         .arg(&container.id)
         .shown()
         .output()

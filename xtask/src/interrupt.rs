@@ -4,7 +4,9 @@
 //! get it from the terminal at the same time as we do, so only what outlives them needs a guard:
 //! a stack that is half up, a folder, a program that nobody would end.
 
+use std::cell::Cell;
 use std::io;
+use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, ExitStatus};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, Once, OnceLock, PoisonError};
@@ -34,6 +36,11 @@ static TURN: Mutex<()> = Mutex::new(());
 
 /// Whether a signal has come.
 static IS_OVER: AtomicBool = AtomicBool::new(false);
+
+thread_local! {
+    /// Whether this thread is in [`whole`].
+    static IS_WHOLE: Cell<bool> = const { Cell::new(false) };
+}
 
 /// As long as this lives, a signal does what was asked for before the process ends.
 #[must_use = "dropped at once, it guards nothing"]
@@ -75,7 +82,18 @@ pub(crate) fn whole<T>(action: impl FnOnce() -> T) -> T {
         drop(turn);
         settle();
     }
-    action()
+    IS_WHOLE.set(true);
+    let outcome = action();
+    IS_WHOLE.set(false);
+    outcome
+}
+
+/// A program of [`whole`] is out of the terminal's reach: Ctrl-C would cut it in two.
+pub(crate) fn apart(command: &mut Command) -> &mut Command {
+    if IS_WHOLE.get() {
+        command.process_group(0);
+    }
+    command
 }
 
 /// Runs a program to its end, or to ours.

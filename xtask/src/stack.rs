@@ -13,6 +13,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use crate::clock::Nanos;
+use crate::interrupt;
 use crate::logs::View;
 use crate::logs::line::Level;
 use crate::project::Project;
@@ -268,7 +269,7 @@ pub(crate) trait Stack {
 /// # Errors
 /// With what it said.
 pub(crate) fn answer(command: &mut Command) -> Result<String> {
-    let output = command
+    let output = interrupt::apart(command)
         .stdin(Stdio::null())
         .shown()
         .output()

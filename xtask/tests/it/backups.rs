@@ -3,13 +3,12 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
-use crate::checkout::{Checkout, eventually, text};
+use crate::checkout::{Checkout, ended, eventually, interrupt, signal, text};
 use crate::dev::crates;
 
 const UP: [&str; 3] = ["up", "--native", "--infra"];
@@ -213,9 +212,9 @@ fn what_is_interrupted_leaves_nothing_behind() {
     ]);
     checkout.ok(&["db", "backup"]);
 
-    let verify = start(&checkout, &["db", "verify"]);
+    let verify = checkout.begin(&["db", "verify"]);
     eventually("the copy is being made", || databases(&checkout).len() == 2);
-    let said = interrupt(verify);
+    let said = text(&interrupt(verify).stderr);
     eventually("the copy is dropped", || {
         databases(&checkout) == ["slipway"]
     });
@@ -223,7 +222,7 @@ fn what_is_interrupted_leaves_nothing_behind() {
 
     let mut prompt = Prompt::open(&checkout);
     prompt.ask("BEGIN; LOCK TABLE ONLY parent IN ACCESS EXCLUSIVE MODE; SELECT 'locked';");
-    let backup = start(&checkout, &["db", "backup"]);
+    let backup = checkout.begin(&["db", "backup"]);
     let folder = checkout.root.join(".slipway/backups");
     let names = || {
         let entries = fs::read_dir(&folder).unwrap();
@@ -275,7 +274,7 @@ fn a_reset_empties_both_or_changes_nothing() {
     // On Ctrl-C while they run, and in whatever way it ends then.
     fs::remove_file(&migrated).unwrap();
     migrator("std::thread::sleep(std::time::Duration::from_secs(60))");
-    let reset = start(&checkout, &["db", "reset", "--yes"]);
+    let reset = checkout.begin(&["db", "reset", "--yes"]);
     eventually("the migrations run", || migrated.exists());
     interrupt(reset);
     eventually("the new database is dropped", || {
@@ -300,21 +299,27 @@ fn a_reset_that_is_interrupted_starts_what_it_has_stopped() {
     };
     crates(&checkout);
     checkout.ok(&["up", "--native"]);
+    checkout.ok(&["redis-cli", "SET", "job", "waits"]);
     // Its queue cannot be emptied while it stands still.
     let redis = checkout.pid("redis").unwrap();
     signal("-STOP", &redis.to_string());
-    let reset = start(&checkout, &["db", "reset", "--yes", "--force"]);
-    eventually("the new database is in the place of the old one", || {
-        let swapped = |name: &String| name.starts_with("slipway_replaced");
-        databases(&checkout).iter().any(swapped)
+    let reset = checkout.begin(&["db", "reset", "--yes", "--force"]);
+    // By then the new database is in the place of the old one.
+    eventually("the queue is being emptied", || {
+        let children = ["--ppid", &reset.id().to_string(), "-o", "comm="];
+        let listed = Command::new("ps").args(children).output().unwrap();
+        text(&listed.stdout).contains("redis-cli")
     });
     assert_eq!(checkout.service("api")["state"], "exited");
-    let said = interrupt(reset);
+    // What empties Redis is done to its end, although it is in the middle of it.
+    signal("-INT", &format!("-{}", reset.id()));
     signal("-CONT", &redis.to_string());
+    let said = text(&ended(reset).stderr);
     assert!(said.contains("starting what was stopped"), "{said}");
     for name in ["api", "worker"] {
         assert_eq!(checkout.service(name)["health"], "healthy", "{name}");
     }
+    assert_eq!(checkout.ok(&["redis-cli", "EXISTS", "job"]), "0\n");
     eventually("the old database is dropped", || {
         databases(&checkout) == ["slipway"]
     });
@@ -329,27 +334,6 @@ fn databases(checkout: &Checkout) -> Vec<String> {
 
 fn beside(dump: &Path) -> PathBuf {
     PathBuf::from(format!("{}.json", dump.display()))
-}
-
-/// A verb in a process group of its own, as a shell starts it.
-fn start(checkout: &Checkout, words: &[&str]) -> Child {
-    let mut command = checkout.command(words);
-    command
-        .process_group(0)
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped());
-    command.spawn().unwrap()
-}
-
-/// What Ctrl-C does: a signal to everybody in the foreground.
-fn interrupt(child: Child) -> String {
-    signal("-INT", &format!("-{}", child.id()));
-    text(&child.wait_with_output().unwrap().stderr)
-}
-
-fn signal(name: &str, process: &str) {
-    let kill = Command::new("kill").args([name, "--", process]).status();
-    assert!(kill.unwrap().success());
 }
 
 /// A session that stays.

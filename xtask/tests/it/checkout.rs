@@ -1,9 +1,13 @@
 //! A small checkout of its own, with what the command needs and nothing that takes long to build.
 
 use std::fs;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -79,6 +83,13 @@ impl Checkout {
             .current_dir(&self.root)
             .stdin(Stdio::null());
         command
+    }
+
+    /// It runs in the foreground of a shell of its own, and somebody reads what it says.
+    pub(crate) fn begin(&self, words: &[&str]) -> Child {
+        let mut command = self.command(words);
+        let leader = command.process_group(0).stdout(Stdio::null());
+        leader.stderr(Stdio::piped()).spawn().unwrap()
     }
 
     pub(crate) fn run(&self, words: &[&str]) -> Output {
@@ -187,21 +198,41 @@ pub(crate) fn text(bytes: &[u8]) -> String {
 
 /// Ends a process as a crash would.
 pub(crate) fn kill(pid: u32) {
-    assert!(
-        Command::new("kill")
-            .args(["-9", &pid.to_string()])
-            .status()
-            .unwrap()
-            .success()
-    );
+    signal("-KILL", &pid.to_string());
+}
+
+/// What Ctrl-C does: a signal to everybody in the foreground, whose leader this is.
+pub(crate) fn interrupt(leader: Child) -> Output {
+    signal("-INT", &format!("-{}", leader.id()));
+    ended(leader)
+}
+
+/// Waits until it ends, which it must.
+pub(crate) fn ended(leader: Child) -> Output {
+    let group = format!("-{}", leader.id());
+    let (sender, output) = mpsc::channel();
+    // What it says is read meanwhile: a full pipe would keep it alive.
+    thread::spawn(move || sender.send(leader.wait_with_output()));
+    let output = output.recv_timeout(Duration::from_secs(60));
+    let output = output.unwrap_or_else(|_| {
+        signal("-KILL", &group);
+        panic!("it does not end")
+    });
+    output.unwrap()
+}
+
+/// Sends `-NAME` to a process, or to a group when its number has a minus.
+pub(crate) fn signal(name: &str, target: &str) {
+    let kill = Command::new("kill").args([name, "--", target]).status();
+    assert!(kill.unwrap().success());
 }
 
 /// Polls until the condition holds.
 pub(crate) fn eventually(what: &str, condition: impl FnMut() -> bool) {
     let mut condition = condition;
-    let start = std::time::Instant::now();
+    let start = Instant::now();
     while !condition() {
         assert!(start.elapsed().as_secs() < 30, "never: {what}");
-        std::thread::park_timeout(std::time::Duration::from_millis(50));
+        thread::park_timeout(Duration::from_millis(50));
     }
 }

@@ -5,11 +5,11 @@ use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command};
+use std::process::Child;
 
 use serde_json::Value;
 
-use crate::checkout::{Checkout, eventually, kill};
+use crate::checkout::{Checkout, eventually, kill, signal};
 
 /// A service that answers everything with its word.
 const SERVICE: &str = r#"
@@ -224,9 +224,7 @@ fn what_is_saved_is_served_until_ctrl_c() {
     dev.says("applied 2_orders.up.sql");
 
     // Ctrl-C: the terminal signals the group.
-    let group = format!("-{}", dev.process.id());
-    let interrupted = Command::new("kill").args(["-INT", "--", &group]).status();
-    assert!(interrupted.unwrap().success());
+    signal("-INT", &format!("-{}", dev.process.id()));
     assert_eq!(dev.process.wait().unwrap().code(), Some(130));
     assert!(dev.output().contains("no longer watching"));
     assert_eq!(dev.asked("api"), "three");

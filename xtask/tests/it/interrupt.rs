@@ -2,10 +2,9 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 
-use crate::checkout::{Checkout, eventually, text};
+use crate::checkout::{Checkout, eventually, interrupt, text};
 
 const UP: [&str; 3] = ["up", "--native", "--infra"];
 
@@ -46,13 +45,13 @@ fn an_up_waits_for_another_and_leaves_it_alone() {
     fs::write(&config, format!("{good}rename-command PING \"\"\n")).unwrap();
     let first = begun_up(&checkout);
     let before = checkout.pid("postgres");
-    let mut second = begin(&checkout);
+    let mut second = checkout.begin(&UP);
     let mut lines = BufReader::new(second.stderr.as_mut().unwrap()).lines();
     let said = lines.next().unwrap().unwrap();
     assert!(said.contains("another `up`"), "{said}");
-    assert_eq!(interrupt(second), None);
+    assert_eq!(code(second), None);
     assert_eq!(checkout.pid("postgres"), before, "it is the first one's");
-    assert_eq!(interrupt(first), Some(130));
+    assert_eq!(code(first), Some(130));
     assert_eq!(checkout.processes(), [0; 0]);
 }
 
@@ -62,12 +61,12 @@ fn interrupted_up(checkout: &Checkout, is_heard: bool) -> Option<i32> {
     if !is_heard {
         drop(up.stderr.take());
     }
-    interrupt(up)
+    code(up)
 }
 
 /// An `up` that waits for Redis.
 fn begun_up(checkout: &Checkout) -> Child {
-    let up = begin(checkout);
+    let up = checkout.begin(&UP);
     eventually("redis runs, without an answer", || {
         let output = checkout.run(&["ps", "--json"]);
         let page = text(&output.stdout);
@@ -76,21 +75,9 @@ fn begun_up(checkout: &Checkout) -> Child {
     up
 }
 
-fn begin(checkout: &Checkout) -> Child {
-    let mut command = checkout.command(&UP);
-    let up = command.process_group(0).stdout(Stdio::null());
-    up.stderr(Stdio::piped()).spawn().unwrap()
-}
-
 /// As Ctrl-C does it. Returns the exit code; none when the signal itself has ended the process.
-fn interrupt(mut up: Child) -> Option<i32> {
-    // To the whole group, as a terminal does it.
-    let kill = Command::new("kill")
-        .args(["-INT", "--", &format!("-{}", up.id())])
-        .status();
-    assert!(kill.unwrap().success());
-    eventually("it has ended", || up.try_wait().unwrap().is_some());
-    let output = up.wait_with_output().unwrap();
+fn code(up: Child) -> Option<i32> {
+    let output = interrupt(up);
     let said = text(&output.stderr);
     assert!(!said.contains("error:"), "{said}");
     output.status.code()

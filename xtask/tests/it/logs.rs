@@ -2,9 +2,9 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
-use crate::checkout::{Checkout, eventually, text};
+use crate::checkout::{Checkout, eventually, signal, text};
 
 const UP: [&str; 3] = ["up", "--native", "--infra"];
 
@@ -43,7 +43,7 @@ fn restarts_are_followed(checkout: &Checkout) {
     for part in ["ready to exit", "Ready to accept connections"] {
         assert!(lines.any(|line| line.contains(part)), "{part}");
     }
-    interrupt(follower.id());
+    signal("-INT", &follower.id().to_string());
     // By the signal itself, which a shell shows as 130.
     assert_eq!(follower.wait().unwrap().code(), None);
 }
@@ -150,11 +150,4 @@ fn a_reader_may_leave(checkout: &Checkout) {
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success() && output.stderr.is_empty());
     assert_eq!(text(&output.stderr), "");
-}
-
-fn interrupt(pid: u32) {
-    let kill = Command::new("kill")
-        .args(["-INT", &pid.to_string()])
-        .status();
-    assert!(kill.unwrap().success());
 }

@@ -47,7 +47,7 @@ impl Client {
 
     /// Whose request it is; `proxies` is how many proxies stand in front of this service, as the
     /// settings say.
-    pub(crate) fn of<B>(request: &Request<B>, proxies: usize) -> Self {
+    pub(crate) fn of(request: &Request, proxies: usize) -> Self {
         let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
         let peer = peer.map_or(Ipv6Addr::UNSPECIFIED.into(), |peer| peer.0.ip());
         Self::at(forwarded_for(request.headers(), proxies).unwrap_or(peer))

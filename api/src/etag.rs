@@ -73,7 +73,7 @@ fn if_match<T>(headers: &HeaderMap, read: impl Fn(&str) -> Option<T>) -> Option<
 pub struct IfNoneMatch;
 
 /// The versions that the client of a request to read has already, as it says.
-pub(crate) fn known<B>(request: &Request<B>) -> Option<String> {
+pub(crate) fn known(request: &Request) -> Option<String> {
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
     list(request.headers(), &header::IF_NONE_MATCH).filter(|_| reads)
 }

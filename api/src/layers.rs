@@ -1,12 +1,6 @@
 //! What every request passes on its way to its route, and every answer on its way back.
 
-use std::{
-    convert::Infallible,
-    panic::AssertUnwindSafe,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{convert::Infallible, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use axum::{
     BoxError, Router,
@@ -18,7 +12,7 @@ use axum::{
 use futures_util::{FutureExt as _, future::BoxFuture};
 use http_body_util::{BodyExt, Limited};
 use service::{database::Work, settings::Http};
-use tower::{Layer as _, Service, ServiceExt as _, service_fn};
+use tower::{Layer as _, Service as _, ServiceExt as _, service_fn};
 use tower_http::{
     compression::CompressionLayer,
     cors::{AllowOrigin, CorsLayer},
@@ -44,7 +38,7 @@ const BY_ORIGIN: HeaderValue = HeaderValue::from_static(
 const MOST_READ_AWAY: u64 = 16 * 1024 * 1024;
 const LONGEST_READ_AWAY: Duration = Duration::from_secs(2);
 
-/// The routes with everything around them, as a service. To clone it is to count it.
+/// The routes with everything around them, to be asked with a request. To clone it is to count it.
 ///
 /// The layers are functions that call one another, from [`Api::answer`] inwards, around the router
 /// as a whole. As layers of the router they would be copied for each request, once for every one
@@ -85,10 +79,18 @@ impl Api {
     /// The order matters: the span is outermost so that every line of a request is in it; a problem
     /// is written down outside of the time limit and the panics, so that theirs are too, and inside
     /// of CORS, so that a browser may read it.
-    pub async fn answer<B>(&self, mut request: Request<B>) -> Response
+    pub async fn answer<B>(&self, request: Request<B>) -> Response
     where
         B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
     {
+        let mut request = request.map(|body| {
+            // Most requests have none, and nothing to be boxed.
+            if body.is_end_stream() {
+                Body::empty()
+            } else {
+                Body::new(body)
+            }
+        });
         let identity = Identity::of(&mut request);
         // It stays where it is, as each of those around it would have room for another.
         let answer = identity.enclose(self.0.headed(request));
@@ -97,28 +99,10 @@ impl Api {
     }
 }
 
-impl Service<Request> for Api {
-    type Response = Response;
-    type Error = Infallible;
-    type Future = BoxFuture<'static, Result<Response, Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request) -> Self::Future {
-        let api = self.clone();
-        Box::pin(async move { Ok(api.answer(request).await) })
-    }
-}
-
 /// From the outermost inwards.
 impl Layers {
     /// Sets the headers that an answer has unless its handler says otherwise.
-    async fn headed<B>(&self, request: Request<B>) -> Response
-    where
-        B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
-    {
+    async fn headed(&self, request: Request) -> Response {
         let mut response = self.compressed(request).await;
         for (name, value) in &self.defaults {
             let entry = response.headers_mut().entry(name);
@@ -132,10 +116,7 @@ impl Layers {
     /// An `Accept-Encoding` that names nothing that we have is as good as none. The library would
     /// turn the answer of a handler that has done its work into a 406; the body as it is is what
     /// RFC 9110 (12.5.3) allows, and what every such client can read.
-    async fn compressed<B>(&self, request: Request<B>) -> Response
-    where
-        B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
-    {
+    async fn compressed(&self, request: Request) -> Response {
         let mut response = if request::reads_gzip(request.headers()) {
             let head = request.method() == Method::HEAD;
             let mut response = self.with_gzip(request).await;
@@ -155,10 +136,7 @@ impl Layers {
     }
 
     /// Boxed, as what few requests need would otherwise be room in the future of each.
-    fn with_gzip<B>(&self, request: Request<B>) -> BoxFuture<'_, Response>
-    where
-        B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
-    {
+    fn with_gzip(&self, request: Request) -> BoxFuture<'_, Response> {
         let inside = service_fn(|request| self.shared(request).map(Ok::<_, Infallible>));
         let response = CompressionLayer::new().layer(inside).oneshot(request);
         Box::pin(response.map(|Ok(response)| response.map(Body::new)))
@@ -168,10 +146,7 @@ impl Layers {
     ///
     /// The library takes every OPTIONS for a preflight, and would answer one that is none also at
     /// paths that do not exist, and without `Allow`.
-    async fn shared<B>(&self, request: Request<B>) -> Response
-    where
-        B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
-    {
+    async fn shared(&self, request: Request) -> Response {
         let headers = request.headers();
         let preflight = headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
         let plain_options = request.method() == Method::OPTIONS && !preflight;
@@ -184,10 +159,7 @@ impl Layers {
     }
 
     /// Boxed for the same reason.
-    fn with_cors<B>(&self, request: Request<B>) -> BoxFuture<'_, Response>
-    where
-        B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
-    {
+    fn with_cors(&self, request: Request) -> BoxFuture<'_, Response> {
         let inside = service_fn(|request| self.documented(request).map(Ok::<_, Infallible>));
         let response = self.cors.layer(inside).oneshot(request);
         Box::pin(response.map(|Ok(response)| response))
@@ -195,10 +167,7 @@ impl Layers {
 
     /// Finds out whose request it is, and makes of what its handler leaves an answer: a problem
     /// with a body, a 304, the limits announced.
-    async fn documented<B>(&self, mut request: Request<B>) -> Response
-    where
-        B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
-    {
+    async fn documented(&self, mut request: Request) -> Response {
         let client = Client::of(&request, self.trusted_proxies);
         let about = problem::About::of(&request);
         let known = etag::known(&request);
@@ -216,10 +185,7 @@ impl Layers {
 
     /// Ends what takes too long or panics. The panic itself is in the log: the hook of
     /// [`service::telemetry`] wrote it there.
-    async fn in_time<B>(&self, request: Request<B>) -> Response
-    where
-        B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
-    {
+    async fn in_time(&self, request: Request) -> Response {
         let answer = AssertUnwindSafe(self.limited(request)).catch_unwind();
         match tokio::time::timeout(self.request_timeout, answer).await {
             Ok(Ok(response)) => response,
@@ -233,10 +199,7 @@ impl Layers {
     /// One that is known to be too large is read before it is refused. Most clients send all of it
     /// before they read the answer; to close the connection in the middle would reset it and lose
     /// the 413. One that asks first, by `Expect`, gets the answer at once.
-    async fn limited<B>(&self, request: Request<B>) -> Response
-    where
-        B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
-    {
+    async fn limited(&self, request: Request) -> Response {
         let announced = request.body().size_hint().lower();
         if announced > self.body_limit as u64 {
             if !request.headers().contains_key(header::EXPECT) && announced <= MOST_READ_AWAY {
@@ -244,9 +207,9 @@ impl Layers {
             }
             return StatusCode::PAYLOAD_TOO_LARGE.into_response();
         }
-        let limit = |body: B| {
+        let limit = |body: Body| {
             if body.is_end_stream() {
-                Body::empty()
+                body
             } else {
                 Body::new(Limited::new(body, self.body_limit))
             }
@@ -260,14 +223,8 @@ impl Layers {
 }
 
 /// Reads a body to its end, or for long enough: that makes no difference to the answer.
-fn read_away<B>(body: B) -> BoxFuture<'static, ()>
-where
-    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
-{
-    let all = async {
-        let mut body = std::pin::pin!(body);
-        while let Some(Ok(_)) = body.frame().await {}
-    };
+fn read_away(mut body: Body) -> BoxFuture<'static, ()> {
+    let all = async move { while let Some(Ok(_)) = body.frame().await {} };
     Box::pin(tokio::time::timeout(LONGEST_READ_AWAY, all).map(drop))
 }
 

@@ -69,7 +69,7 @@ pub(crate) struct Identity {
 
 impl Identity {
     /// Gives the request its id and its span.
-    pub(crate) fn of<B>(request: &mut Request<B>) -> Self {
+    pub(crate) fn of(request: &mut Request) -> Self {
         let id = RequestId::accept(request.headers());
         let trace = trace_of(request.headers());
         // At the highest level, so that a filter of `warn` or `error` leaves the ids in its lines.

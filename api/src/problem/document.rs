@@ -30,7 +30,7 @@ pub(crate) struct About {
 }
 
 impl About {
-    pub(crate) fn of<B>(request: &Request<B>) -> Self {
+    pub(crate) fn of(request: &Request) -> Self {
         Self {
             id: request.extensions().get::<RequestId>().cloned(),
             uri: request.uri().clone(),

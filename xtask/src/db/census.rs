@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, Stdio};
+use std::process::Child;
 
 use anyhow::{Context, Result, bail};
 
 use super::{OWNER, finish, listen};
 use crate::stack::Stack;
-use crate::verbose::Shown as _;
 
 /// What a database holds, as one transaction sees it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -61,16 +60,7 @@ pub(super) struct Session {
 impl Session {
     /// Counts everything in this database.
     pub(super) fn open(stack: &dyn Stack, database: &str) -> Result<Self> {
-        let mut psql = stack
-            .postgres_client("psql", OWNER)?
-            .args(["-X", "-q", "-A", "-t", "-F", "\t", "-v", "ON_ERROR_STOP=1"])
-            .args(["-d", database, "-f", "-"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .shown()
-            .spawn()
-            .context("psql cannot be started")?;
+        let mut psql = super::psql(stack, OWNER, database)?;
         let said = listen(&mut psql);
         if let Some(stdin) = &mut psql.stdin {
             stdin.write_all(QUESTIONS.as_bytes())?;

@@ -35,6 +35,7 @@ use clap::Subcommand;
 
 use crate::docker;
 use crate::exec;
+use crate::interrupt;
 use crate::project::Project;
 use crate::stack::{self, Mode, Stack};
 use crate::verbose::Shown as _;
@@ -115,13 +116,10 @@ fn lock(project: &Project) -> Result<File> {
     }
 }
 
-/// Runs SQL as the superuser and returns what it printed, without headings and with tabs.
-///
-/// # Errors
-/// At the first statement that fails, with the server's words.
-pub(crate) fn superuser(stack: &dyn Stack, database: &str, sql: &str) -> Result<String> {
-    let mut psql = stack.postgres_client("psql", "postgres")?;
-    let mut child = psql
+/// A psql that reads SQL from its input, prints without headings and with tabs, and ends at the first
+/// statement that fails.
+fn psql(stack: &dyn Stack, role: &str, database: &str) -> Result<Child> {
+    interrupt::apart(&mut stack.postgres_client("psql", role)?)
         .args(["-X", "-q", "-A", "-t", "-F", "\t", "-v", "ON_ERROR_STOP=1"])
         .args(["-d", database, "-f", "-"])
         .stdin(Stdio::piped())
@@ -129,7 +127,15 @@ pub(crate) fn superuser(stack: &dyn Stack, database: &str, sql: &str) -> Result<
         .stderr(Stdio::piped())
         .shown()
         .spawn()
-        .context("psql cannot be started")?;
+        .context("psql cannot be started")
+}
+
+/// Runs SQL as the superuser and returns what it printed, without headings and with tabs.
+///
+/// # Errors
+/// At the first statement that fails, with the server's words.
+pub(crate) fn superuser(stack: &dyn Stack, database: &str, sql: &str) -> Result<String> {
+    let mut child = psql(stack, "postgres", database)?;
     if let Some(mut stdin) = child.stdin.take() {
         stdin.write_all(sql.as_bytes())?;
     }

@@ -151,10 +151,23 @@ pub(super) fn order(service: &str) -> usize {
 /// The ids of the containers of this service that run. A tenth of a second faster than [`list`].
 pub(super) fn running(project: &Project, service: &str) -> Result<Vec<String>> {
     let label = |name: &str, value: &str| format!("label=com.docker.compose.{name}={value}");
+    let ids = ps(&[
+        "--quiet",
+        "--filter",
+        &label("service", service),
+        "--filter",
+        &label("project", project.name()),
+        "--filter",
+        &label("oneoff", "False"),
+    ])?;
+    Ok(ids.lines().map(str::to_owned).collect())
+}
+
+/// What `docker ps` prints.
+pub(super) fn ps(words: &[&str]) -> Result<String> {
     let output = Command::new("docker")
-        .args(["ps", "--quiet", "--filter", &label("service", service)])
-        .args(["--filter", &label("project", project.name())])
-        .args(["--filter", &label("oneoff", "False")])
+        .arg("ps")
+        .args(words)
         .shown()
         .output()
         .context("`docker` cannot be started")?;
@@ -162,8 +175,7 @@ pub(super) fn running(project: &Project, service: &str) -> Result<Vec<String>> {
         let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
         bail!("Docker does not answer: {said}\n  next: `cargo xtask doctor` says why");
     }
-    let ids = String::from_utf8_lossy(&output.stdout);
-    Ok(ids.lines().map(str::to_owned).collect())
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// One object per line; before 2.21 it was one array.

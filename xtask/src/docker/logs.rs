@@ -13,7 +13,7 @@ use std::thread;
 use anyhow::{Context, Result, bail};
 
 use super::Docker;
-use super::containers::label;
+use super::containers::{self, label};
 use super::events::{Listener, What};
 use crate::clock::{self, Nanos, SECOND};
 use crate::interrupt::{self, Guard};
@@ -231,23 +231,16 @@ fn list(project: &Project) -> Result<Vec<Source>> {
     let columns = ["service", "container-number", "oneoff"]
         .map(|name| format!("{{{{.Label \"com.docker.compose.{name}\"}}}}"))
         .join(" ");
-    let output = Command::new("docker")
-        .args([
-            "ps",
-            "--all",
-            "--no-trunc",
-            "--filter",
-            &of_project(project),
-        ])
-        .args(["--format", &format!("{{{{.ID}}}} {columns}")])
-        .shown()
-        .output()
-        .context("`docker` cannot be started")?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        bail!("Docker does not answer: {said}\n  next: `cargo xtask doctor` says why");
-    }
-    let text = String::from_utf8_lossy(&output.stdout);
+    let format = format!("{{{{.ID}}}} {columns}");
+    let filter = of_project(project);
+    let text = containers::ps(&[
+        "--all",
+        "--no-trunc",
+        "--filter",
+        &filter,
+        "--format",
+        &format,
+    ])?;
     let scaled = scaled(project);
     let rows = text.lines();
     let mut sources: Vec<Source> = rows.filter_map(|row| of_row(row, &scaled)).collect();

@@ -189,4 +189,22 @@ mod tests {
             );
         }
     }
+
+    /// The services cannot be asked: this crate depends on none of ours.
+    #[test]
+    fn the_words_are_those_that_the_services_refuse() {
+        let words = |source: &str| {
+            let from = source.find("const WORDS: [&str; 9]").unwrap();
+            let list = &source[from..];
+            list[..list.find("];").unwrap()]
+                .split('"')
+                .skip(1)
+                .step_by(2)
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        };
+        let theirs = words(include_str!("../../../service/src/settings/reader.rs"));
+        assert_eq!(words(include_str!("secrets.rs")), theirs);
+        assert_eq!(theirs.len(), 9);
+    }
 }

@@ -16,7 +16,8 @@ use crate::{
     problem::Problem,
     routes::admin::{
         audit,
-        signed_in::{Confirmed, Nothing, SignedIn},
+        sign_out::Nothing,
+        signed_in::{Confirmed, SignedIn},
     },
 };
 
@@ -55,7 +56,13 @@ pub(in crate::routes::admin) async fn cancel(
 ) -> Result<Response, Problem> {
     check_queue(&app, &queue)?;
     let id = job_id(&id)?;
-    audit::record(&app, &admin, audit::Action::CancelJob, &format!("{queue}/{id}")).await?;
+    audit::record(
+        &app,
+        &admin,
+        audit::Action::CancelJob,
+        &format!("{queue}/{id}"),
+    )
+    .await?;
     let place = match app.queue.cancel(&queue, id).await? {
         Cancelled::Removed => format!("ready?done={}", Done::Cancelled),
         Cancelled::Asked => format!("in-hand?done={}", Done::AskedToEnd),

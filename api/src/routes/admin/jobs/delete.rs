@@ -17,7 +17,8 @@ use crate::{
     problem::Problem,
     routes::admin::{
         audit,
-        signed_in::{Confirmed, Nothing, SignedIn},
+        sign_out::Nothing,
+        signed_in::{Confirmed, SignedIn},
     },
 };
 
@@ -53,7 +54,13 @@ pub(in crate::routes::admin) async fn delete(
 ) -> Result<Response, Problem> {
     let state = find(&app, &queue, &id).await?.place.state();
     let id = job_id(&id)?;
-    audit::record(&app, &admin, audit::Action::DeleteJob, &format!("{queue}/{id}")).await?;
+    audit::record(
+        &app,
+        &admin,
+        audit::Action::DeleteJob,
+        &format!("{queue}/{id}"),
+    )
+    .await?;
     match app.queue.delete(&queue, id).await? {
         Deletion::Deleted => {
             let place = format!("queues/{queue}/{state}?done={}", Done::Deleted);

@@ -68,7 +68,9 @@ impl Done {
                 "A worker has the job, or is about to: it is told to stop, and drops it a second \
                  later."
             }
-            Self::Paused => "The queue is paused: what runs goes on to its end, and nothing starts.",
+            Self::Paused => {
+                "The queue is paused: what runs goes on to its end, and nothing starts."
+            }
             Self::Resumed => "Workers start the queue's jobs again.",
             Self::AskedFor => "The first worker that has the schedule makes the job.",
         }

@@ -134,7 +134,11 @@ fn facts_of_job(job: &Envelope) -> Vec<Fact> {
         facts.push(Fact::new("Effect", "once").with("by its row in the outbox".to_owned()));
     }
     if let Some(key) = job.unique {
-        let after = if job.replaceable { "the last one is kept" } else { "" };
+        let after = if job.replaceable {
+            "the last one is kept"
+        } else {
+            ""
+        };
         facts.push(Fact::exact("Hash of its unique key", hex(&key)).with(after.to_owned()));
     }
     if let Some(slot) = job.slot {

@@ -77,7 +77,9 @@ pub(in crate::routes::admin) async fn show(
     Query(after): Query<After>,
 ) -> Result<Response, Problem> {
     check_queue(&app, &queue)?;
-    let state: JobState = state.parse().map_err(|error| gone(format!("This is {error}.")))?;
+    let state: JobState = state
+        .parse()
+        .map_err(|error| gone(format!("This is {error}.")))?;
     let cursor: Option<Cursor> = match &wanted.after {
         None => None,
         Some(text) => Some(text.parse().map_err(|_| no_page())?),

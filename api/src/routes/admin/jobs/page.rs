@@ -1,6 +1,5 @@
 use crate::routes::admin::{
     asset::{JOBS_STYLE_LINK, LIVE_LINK},
-    layout::Layout,
     signed_in::SignedIn,
 };
 

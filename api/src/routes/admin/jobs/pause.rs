@@ -8,10 +8,7 @@ use crate::{
     App,
     path::Path,
     problem::Problem,
-    routes::admin::{
-        audit,
-        signed_in::{Confirmed, Nothing},
-    },
+    routes::admin::{audit, sign_out::Nothing, signed_in::Confirmed},
 };
 
 /// `POST /admin/queues/{queue}/pause`: lets no worker start a job of the queue.

@@ -39,7 +39,11 @@ impl Payload {
 }
 
 fn packed(packing: Packing) -> String {
-    let compressed = if packing.compressed { ", compressed" } else { "" };
+    let compressed = if packing.compressed {
+        ", compressed"
+    } else {
+        ""
+    };
     let encrypted = packing.key.map(|id| format!(", encrypted with key {id}"));
     format!("{compressed}{}", encrypted.unwrap_or_default())
 }
@@ -49,7 +53,6 @@ mod tests {
     use super::*;
     use domain::jobs::ResendVerification;
     use queue::Keyring;
-    use secrecy::SecretString;
 
     fn envelope(email: String) -> Envelope {
         Envelope::new(&ResendVerification { email }).unwrap()
@@ -58,14 +61,36 @@ mod tests {
     #[test]
     fn a_long_payload_is_cut_between_two_characters() {
         let long = Payload::read(envelope("é".repeat(100_000)), &Packer::default());
-        assert!(long.about.starts_with("200012 bytes, the beginning"), "{}", long.about);
+        assert!(
+            long.about.starts_with("200012 bytes, the beginning"),
+            "{}",
+            long.about
+        );
         let text = long.text.unwrap();
-        assert!(text.len() <= MOST && text.len() > MOST - 4, "{}", text.len());
+        assert!(
+            text.len() <= MOST && text.len() > MOST - 4,
+            "{}",
+            text.len()
+        );
     }
 
     #[test]
     fn what_is_encrypted_is_shown_with_its_key_alone() {
-        let keys = [(7, SecretString::from("c2VjcmV0"))];
-        drop(keys);
+        let keys = Keyring::new(Some(7), [(7, &[9; 32])]).unwrap();
+        let packer = Packer {
+            compress_above: None,
+            keys,
+        };
+        let mut sealed = envelope("ada@example.com".to_owned());
+        packer.pack(&mut sealed);
+        let shown = Payload::read(sealed.clone(), &packer);
+        assert_eq!(shown.about, "27 bytes, encrypted with key 7");
+        assert!(shown.text.unwrap().contains("ada@example.com"));
+        let not = Payload::read(sealed, &Packer::default());
+        assert_eq!(
+            not.about,
+            "cannot be shown: encrypted with key 7, which is not here"
+        );
+        assert_eq!(not.text, None);
     }
 }

@@ -9,10 +9,7 @@ use crate::{
     App,
     path::Path,
     problem::Problem,
-    routes::admin::{
-        audit,
-        signed_in::{Confirmed, Nothing},
-    },
+    routes::admin::{audit, sign_out::Nothing, signed_in::Confirmed},
 };
 
 /// `POST /admin/queues/{queue}/letters/{letter}/retry`: makes a dead letter a job again.
@@ -25,7 +22,13 @@ pub(in crate::routes::admin) async fn retry(
 ) -> Result<Response, Problem> {
     check_queue(&app, &queue)?;
     let letter: EntryId = letter.parse().map_err(|_| no_letter())?;
-    audit::record(&app, &admin, audit::Action::RetryJob, &format!("{queue}/{letter}")).await?;
+    audit::record(
+        &app,
+        &admin,
+        audit::Action::RetryJob,
+        &format!("{queue}/{letter}"),
+    )
+    .await?;
     match app.queue.replay(&queue, letter).await {
         Ok(Replay::Replayed(_)) => {
             // The list is of all partitions of the queue.
@@ -37,9 +40,9 @@ pub(in crate::routes::admin) async fn retry(
         Ok(Replay::Cancelled) => Err(stays(
             "The job stays dead: it was to be cancelled, which is remembered for a day.",
         )),
-        Ok(Replay::Duplicate(other)) => {
-            Err(stays(format!("The job stays dead: job {other} holds its key.")))
-        }
+        Ok(Replay::Duplicate(other)) => Err(stays(format!(
+            "The job stays dead: job {other} holds its key."
+        ))),
         Err(error @ queue::Error::Letter { .. }) => Err(stays(format!("It stays: {error}."))),
         Err(error) => Err(error.into()),
     }

@@ -14,7 +14,8 @@ use crate::{
     problem::Problem,
     routes::admin::{
         audit,
-        signed_in::{Confirmed, Nothing, SignedIn},
+        sign_out::Nothing,
+        signed_in::{Confirmed, SignedIn},
     },
 };
 

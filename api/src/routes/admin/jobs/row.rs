@@ -157,5 +157,7 @@ impl From<&Located> for Row {
 /// The process of a worker, which has a name of its own in each partition: host, process, and what
 /// is random.
 pub(super) fn process_of(consumer: &str) -> &str {
-    consumer.rsplit_once(':').map_or(consumer, |(process, _)| process)
+    consumer
+        .rsplit_once(':')
+        .map_or(consumer, |(process, _)| process)
 }

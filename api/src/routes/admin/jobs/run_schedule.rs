@@ -8,10 +8,7 @@ use crate::{
     App,
     path::Path,
     problem::Problem,
-    routes::admin::{
-        audit,
-        signed_in::{Confirmed, Nothing},
-    },
+    routes::admin::{audit, sign_out::Nothing, signed_in::Confirmed},
 };
 
 /// `POST /admin/queues/{queue}/schedules/{name}/run`: asks for a job of a schedule now.
@@ -21,7 +18,13 @@ pub(in crate::routes::admin) async fn run_schedule(
     Confirmed(admin, Nothing {}): Confirmed<Nothing>,
 ) -> Result<Response, Problem> {
     check_queue(&app, &queue)?;
-    audit::record(&app, &admin, audit::Action::RunSchedule, &format!("{queue}/{name}")).await?;
+    audit::record(
+        &app,
+        &admin,
+        audit::Action::RunSchedule,
+        &format!("{queue}/{name}"),
+    )
+    .await?;
     match app.queue.run_schedule(&queue, &name).await {
         Ok(_) => {
             let place = format!("{}/admin/schedules?done={}", admin.base, Done::AskedFor);

@@ -32,13 +32,21 @@ pub(super) struct Column {
 }
 
 impl Chart {
-    /// Draws these minutes.
+    /// Draws these minutes below a round number.
     pub(super) fn of(minutes: &[Minute]) -> Self {
-        let most = minutes.iter().map(Minute::runs).max().unwrap_or(0);
+        Self::below(round_up(most(minutes)), minutes)
+    }
+
+    /// The same without a scale: the highest bar is as high as the chart.
+    pub(super) fn small(minutes: &[Minute]) -> Self {
+        Self::below(most(minutes).max(1), minutes)
+    }
+
+    fn below(top: u64, minutes: &[Minute]) -> Self {
         let mut chart = Self {
             width: minutes.len() * STEP,
             height: HEIGHT,
-            top: round_up(most),
+            top,
             done: String::new(),
             failed: String::new(),
             dead: String::new(),
@@ -92,6 +100,11 @@ pub(super) fn together<'a>(queues: impl Iterator<Item = &'a [Minute]>) -> Vec<Mi
         *all += *one;
     }
     minutes.into_values().collect()
+}
+
+/// Attempts that ended in the busiest of them.
+fn most(minutes: &[Minute]) -> u64 {
+    minutes.iter().map(Minute::runs).max().unwrap_or(0)
 }
 
 /// The next of 10, 20, 50, 100, 200 and so on.

@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{fmt::Display, time::Duration};
 
 use askama::Template;
 use axum::{extract::State, http::StatusCode, response::Response};
@@ -7,7 +7,12 @@ use queue::{
     inspect::{Located, Place, State as JobState, moment, span},
 };
 
-use super::{find, page::Page, payload::Payload, row::Row};
+use super::{
+    find,
+    page::Page,
+    payload::{MOST, Payload, beginning},
+    row::{Row, When},
+};
 use crate::{
     App,
     path::Path,
@@ -39,8 +44,8 @@ struct Fact {
     text: String,
     /// What there is to add, less loud.
     aside: String,
-    /// Below `/admin/`.
-    link: Option<String>,
+    /// Whether the text names one.
+    is_worker: bool,
     /// Whether it is for machines.
     exact: bool,
 }
@@ -64,7 +69,7 @@ pub(in crate::routes::admin) async fn show(
         facts.extend(facts_of_job(envelope));
     }
     let error = match &job.place {
-        Place::Dead { error, .. } => Some(error.as_str()),
+        Place::Dead { error, .. } => Some(beginning(error, MOST)),
         _ => None,
     };
     let template = Job {
@@ -84,22 +89,21 @@ pub(in crate::routes::admin) async fn show(
 /// Where it is.
 fn facts_of_place(job: &Located, row: &Row) -> Vec<Fact> {
     let state = job.place.state();
-    let mut facts = vec![Fact::new("State", state)];
+    let mut facts = vec![Fact::new("State", &state)];
     match &job.place {
         Place::Ready { entry, .. } => facts.push(Fact::time("Ready since", entry.ms())),
         Place::InHand {
             since, deliveries, ..
         } => {
-            let worker = row.worker.clone();
-            facts.push(match worker {
+            facts.push(match &row.worker {
                 Some(process) => Fact {
-                    link: Some(format!("workers/{process}")),
+                    is_worker: true,
                     ..Fact::new("Worker", process)
                 },
-                None => Fact::new("Worker", "between two"),
+                None => Fact::new("Worker", &"between two"),
             });
-            facts.push(Fact::new("In hand for", span(*since)));
-            facts.push(Fact::new("Delivered", format!("{deliveries} times")));
+            facts.push(Fact::new("In hand for", &span(*since)));
+            facts.push(Fact::new("Deliveries", &deliveries));
         }
         Place::Delayed { due_ms } => {
             facts.push(Fact::time("Due", *due_ms));
@@ -114,7 +118,7 @@ fn facts_of_place(job: &Located, row: &Row) -> Vec<Fact> {
             ..
         } => {
             facts.push(Fact::time("Died", letter.ms()));
-            facts.push(Fact::new("Why", why).with(format!("after {attempts}")));
+            facts.push(Fact::new("Why", why).with(after(*attempts)));
         }
     }
     facts.push(Fact::new("Queue", &job.queue));
@@ -125,13 +129,13 @@ fn facts_of_place(job: &Located, row: &Row) -> Vec<Fact> {
 fn facts_of_job(job: &Envelope) -> Vec<Fact> {
     let mut facts = vec![
         Fact::new("Kind", &job.name).with(format!("version {}", job.version)),
-        Fact::new("Attempt", job.attempt).with(format!("of {}", job.max_attempts)),
-        Fact::new("Priority", job.priority),
+        Fact::new("Attempt", &job.attempt).with(format!("of {}", job.max_attempts)),
+        Fact::new("Priority", &job.priority),
         Fact::time("Enqueued", job.enqueued_at_ms),
-        Fact::new("Time-out", span(Duration::from_millis(job.timeout_ms))),
+        Fact::new("Time-out", &span(Duration::from_millis(job.timeout_ms))),
     ];
     if job.once {
-        facts.push(Fact::new("Effect", "once").with("by its row in the outbox".to_owned()));
+        facts.push(Fact::new("Effect", &"once").with("by its row in the outbox".to_owned()));
     }
     if let Some(key) = job.unique {
         let after = if job.replaceable {
@@ -139,41 +143,41 @@ fn facts_of_job(job: &Envelope) -> Vec<Fact> {
         } else {
             ""
         };
-        facts.push(Fact::exact("Hash of its unique key", hex(&key)).with(after.to_owned()));
+        facts.push(Fact::exact("Hash of its unique key", &hex(&key)).with(after.to_owned()));
     }
     if let Some(slot) = job.slot {
         let most = format!("{} at once", slot.limit);
-        facts.push(Fact::exact("Hash of its limited key", hex(&slot.key)).with(most));
+        facts.push(Fact::exact("Hash of its limited key", &hex(&slot.key)).with(most));
     }
     if let Some(batch) = job.batch {
-        facts.push(Fact::exact("Batch", batch));
+        facts.push(Fact::exact("Batch", &batch));
     }
     if let Some(batch) = job.follows {
-        facts.push(Fact::exact("Follows the batch", batch));
+        facts.push(Fact::exact("Follows the batch", &batch));
     }
     if job.next.is_some() {
-        facts.push(Fact::new("In a chain", "another job follows it"));
+        facts.push(Fact::new("In a chain", &"another job follows it"));
     }
     // `00-TRACE-PARENT-FLAGS` (W3C Trace Context, 3.2).
     let trace = job.traceparent.as_deref();
     if let Some(trace) = trace.and_then(|text| text.split('-').nth(1)) {
-        facts.push(Fact::exact("Trace", trace));
+        facts.push(Fact::exact("Trace", &trace));
     }
     facts
 }
 
 impl Fact {
-    fn new(name: &'static str, text: impl ToString) -> Self {
+    fn new(name: &'static str, text: &dyn Display) -> Self {
         Self {
             name,
             text: text.to_string(),
             aside: String::new(),
-            link: None,
+            is_worker: false,
             exact: false,
         }
     }
 
-    fn exact(name: &'static str, text: impl ToString) -> Self {
+    fn exact(name: &'static str, text: &dyn Display) -> Self {
         Self {
             exact: true,
             ..Self::new(name, text)
@@ -181,11 +185,19 @@ impl Fact {
     }
 
     fn time(name: &'static str, ms: u64) -> Self {
-        Self::new(name, super::row::When::at(ms).text).with(moment(ms))
+        Self::new(name, &When::at(ms).text).with(moment(ms))
     }
 
     fn with(self, aside: String) -> Self {
         Self { aside, ..self }
+    }
+}
+
+/// `attempts` of a dead letter.
+fn after(attempts: u32) -> String {
+    match attempts {
+        1 => "after one attempt".to_owned(),
+        more => format!("after {more} attempts"),
     }
 }
 

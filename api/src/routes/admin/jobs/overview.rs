@@ -29,6 +29,9 @@ use crate::{
     },
 };
 
+/// Where there is no number.
+const NOTHING: &str = "–";
+
 #[derive(Template)]
 #[template(path = "admin/overview.html")]
 struct Overview<'a> {
@@ -84,7 +87,7 @@ pub(in crate::routes::admin) async fn show(
         layout: Layout::of(&admin, ROOT),
         page: Page::live(&admin, after.notice()),
         totals,
-        oldest: oldest.map_or_else(|| "–".to_owned(), span),
+        oldest: oldest.map_or_else(|| NOTHING.to_owned(), span),
         runs: rate(queues.iter().map(|queue| queue.runs_per_minute).sum()),
         chart: Chart::of(&minutes),
         queues,
@@ -105,13 +108,13 @@ impl Line {
             oldest: seen.oldest,
             runs_per_minute: Load::of(0, &minutes).runs_per_minute,
             workers: workers.collect::<BTreeSet<_>>().len(),
-            chart: Chart::of(&minutes),
+            chart: Chart::small(&minutes),
             minutes,
         })
     }
 
     fn oldest(&self) -> String {
-        self.oldest.map(span).unwrap_or_default()
+        self.oldest.map_or_else(|| NOTHING.to_owned(), span)
     }
 
     fn runs(&self) -> String {
@@ -137,9 +140,9 @@ fn cells(counts: &Counts) -> [Cell; 6] {
     .map(cell)
 }
 
-/// `0`, `0.4` or `1200`: with a decimal where that is not noise.
+/// `0`, `0.4` or `120`: with a decimal where that is not noise.
 fn rate(per_minute: f64) -> String {
-    if per_minute == 0.0 || per_minute >= 100.0 {
+    if per_minute == 0.0 || per_minute >= 10.0 {
         format!("{per_minute:.0}")
     } else {
         format!("{per_minute:.1}")

@@ -1,8 +1,8 @@
 use queue::{Envelope, Packer, Packing};
 use serde_json::Value;
 
-/// Most bytes of a payload that a page shows.
-const MOST: usize = 64 * 1024;
+/// Most bytes of a payload, or of an error, that a page shows.
+pub(super) const MOST: usize = 64 * 1024;
 
 /// The payload of a job, as far as it can be shown.
 pub(super) struct Payload {
@@ -28,7 +28,7 @@ impl Payload {
             Err(_) => String::from_utf8_lossy(&bytes).into_owned(),
         };
         if text.len() > MOST {
-            text.truncate(text.floor_char_boundary(MOST));
+            text.truncate(beginning(&text, MOST).len());
             about.push_str(", the beginning of which is here: `worker jobs show` has all of it");
         }
         Self {
@@ -36,6 +36,11 @@ impl Payload {
             text: Some(text),
         }
     }
+}
+
+/// At most so many bytes of a text, and no half of a character.
+pub(super) fn beginning(text: &str, most: usize) -> &str {
+    &text[..text.floor_char_boundary(most)]
 }
 
 fn packed(packing: Packing) -> String {

@@ -32,8 +32,8 @@ pub(in crate::routes::admin) async fn ask(
         &Question {
             question: &format!("Retry all that is dead in {queue}?"),
             text: &format!(
-                "Now that is {dead} of its jobs. Each becomes ready, with all of its attempts; what \
-                 made them fail should be mended first."
+                "Dead now: {dead}. Each job becomes ready, with all of its attempts; what made \
+                 them fail should be mended first."
             ),
             button: "Retry them all",
             is_grave: false,

@@ -7,6 +7,11 @@ use queue::{
     inspect::{Located, Place, State, moment, span},
 };
 
+use super::payload::beginning;
+
+/// Most bytes of an error in a row; the job's own page has more.
+const SHORT: usize = 300;
+
 /// A time as people say it, and as it is.
 pub(super) struct When {
     /// `3 min ago`, `in 3 min`, or `3 min` where the heading says the rest.
@@ -21,6 +26,7 @@ impl When {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let now = now.map_or(0, |now| u64::try_from(now.as_millis()).unwrap_or(u64::MAX));
         let text = match now.checked_sub(ms) {
+            Some(0..1000) => "just now".to_owned(),
             Some(since) => format!("{} ago", span(Duration::from_millis(since))),
             None => format!("in {}", span(Duration::from_millis(ms - now))),
         };
@@ -143,7 +149,7 @@ impl From<&Located> for Row {
                 letter, why, error, ..
             } => {
                 row.when = Some(When::at(letter.ms()));
-                row.about = format!("{why}: {error}");
+                row.about = format!("{why}: {}", beginning(error, SHORT));
                 row.letter = Some(Letter {
                     partition: job.queue.clone(),
                     id: letter.to_string(),

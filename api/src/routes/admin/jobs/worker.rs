@@ -57,7 +57,12 @@ pub(in crate::routes::admin) async fn show(
         if lease.in_hand > 0 {
             let (queue, consumer) = (lease.queue, &lease.consumer);
             let held = app.queue.held_by(queue, consumer, None, MOST).await?;
-            rows = held.jobs.iter().map(Row::from).collect();
+            // Whose they are stands above them.
+            let row = |job| Row {
+                worker: None,
+                ..Row::from(job)
+            };
+            rows = held.jobs.iter().map(row).collect();
             more = held.next.is_some();
         }
         queues.push(Held { lease, rows, more });

@@ -46,7 +46,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::{
     layers::Api,
-    server::{CutOff, Drain, serve},
+    server::{Connections, CutOff, Drain, serve},
 };
 use self::{limit::Limits, settings::Settings, token::AccessTokens};
 

@@ -33,6 +33,10 @@ pub const VARIABLES: &[Variable] = &[
         "25",
         "how long a stop waits for work in hand",
     ),
+    optional(
+        "METRICS_ADDR",
+        "where Prometheus reads the process's metrics; nowhere while unset",
+    ),
     with_default("API_ADDR", "127.0.0.1:8000", "where the API listens"),
     with_default(
         "PUBLIC_URL",

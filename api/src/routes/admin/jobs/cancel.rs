@@ -15,7 +15,7 @@ use crate::{
     path::Path,
     problem::Problem,
     routes::admin::{
-        audit,
+        audit::{self, Action},
         sign_out::Nothing,
         signed_in::{Confirmed, SignedIn},
     },
@@ -56,13 +56,12 @@ pub(in crate::routes::admin) async fn cancel(
 ) -> Result<Response, Problem> {
     check_queue(&app, &queue)?;
     let id = job_id(&id)?;
-    audit::record(
-        &app,
-        &admin,
-        audit::Action::CancelJob,
-        &format!("{queue}/{id}"),
-    )
-    .await?;
+    let action = Action {
+        name: "cancel",
+        queue: Some(&queue),
+        target: Some(&id.to_string()),
+    };
+    audit::record(&admin, &action);
     let place = match app.queue.cancel(&queue, id).await? {
         Cancelled::Removed => format!("ready?done={}", Done::Cancelled),
         Cancelled::Asked => format!("in-hand?done={}", Done::AskedToEnd),

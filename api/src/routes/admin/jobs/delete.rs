@@ -16,7 +16,7 @@ use crate::{
     path::Path,
     problem::Problem,
     routes::admin::{
-        audit,
+        audit::{self, Action},
         sign_out::Nothing,
         signed_in::{Confirmed, SignedIn},
     },
@@ -54,13 +54,12 @@ pub(in crate::routes::admin) async fn delete(
 ) -> Result<Response, Problem> {
     let state = find(&app, &queue, &id).await?.place.state();
     let id = job_id(&id)?;
-    audit::record(
-        &app,
-        &admin,
-        audit::Action::DeleteJob,
-        &format!("{queue}/{id}"),
-    )
-    .await?;
+    let action = Action {
+        name: "delete",
+        queue: Some(&queue),
+        target: Some(&id.to_string()),
+    };
+    audit::record(&admin, &action);
     match app.queue.delete(&queue, id).await? {
         Deletion::Deleted => {
             let place = format!("queues/{queue}/{state}?done={}", Done::Deleted);

@@ -8,7 +8,11 @@ use crate::{
     App,
     path::Path,
     problem::Problem,
-    routes::admin::{audit, sign_out::Nothing, signed_in::Confirmed},
+    routes::admin::{
+        audit::{self, Action},
+        sign_out::Nothing,
+        signed_in::Confirmed,
+    },
 };
 
 /// `POST /admin/queues/{queue}/pause`: lets no worker start a job of the queue.
@@ -18,7 +22,12 @@ pub(in crate::routes::admin) async fn pause(
     Confirmed(admin, Nothing {}): Confirmed<Nothing>,
 ) -> Result<Response, Problem> {
     check_queue(&app, &queue)?;
-    audit::record(&app, &admin, audit::Action::PauseQueue, &queue).await?;
+    let action = Action {
+        name: "pause",
+        queue: Some(&queue),
+        target: None,
+    };
+    audit::record(&admin, &action);
     app.queue.pause(&queue).await?;
     let place = format!("{}/admin?done={}", admin.base, Done::Paused);
     Ok(Redirect::to(&place).into_response())
@@ -31,7 +40,12 @@ pub(in crate::routes::admin) async fn resume(
     Confirmed(admin, Nothing {}): Confirmed<Nothing>,
 ) -> Result<Response, Problem> {
     check_queue(&app, &queue)?;
-    audit::record(&app, &admin, audit::Action::ResumeQueue, &queue).await?;
+    let action = Action {
+        name: "resume",
+        queue: Some(&queue),
+        target: None,
+    };
+    audit::record(&admin, &action);
     app.queue.resume(&queue).await?;
     let place = format!("{}/admin?done={}", admin.base, Done::Resumed);
     Ok(Redirect::to(&place).into_response())

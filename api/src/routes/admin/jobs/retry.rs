@@ -9,7 +9,11 @@ use crate::{
     App,
     path::Path,
     problem::Problem,
-    routes::admin::{audit, sign_out::Nothing, signed_in::Confirmed},
+    routes::admin::{
+        audit::{self, Action},
+        sign_out::Nothing,
+        signed_in::Confirmed,
+    },
 };
 
 /// `POST /admin/queues/{queue}/letters/{letter}/retry`: makes a dead letter a job again.
@@ -22,13 +26,12 @@ pub(in crate::routes::admin) async fn retry(
 ) -> Result<Response, Problem> {
     check_queue(&app, &queue)?;
     let letter: EntryId = letter.parse().map_err(|_| no_letter())?;
-    audit::record(
-        &app,
-        &admin,
-        audit::Action::RetryJob,
-        &format!("{queue}/{letter}"),
-    )
-    .await?;
+    let action = Action {
+        name: "retry",
+        queue: Some(&queue),
+        target: Some(&letter.to_string()),
+    };
+    audit::record(&admin, &action);
     match app.queue.replay(&queue, letter).await {
         Ok(Replay::Replayed(_)) => {
             // The list is of all partitions of the queue.

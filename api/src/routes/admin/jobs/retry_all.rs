@@ -13,7 +13,7 @@ use crate::{
     path::Path,
     problem::Problem,
     routes::admin::{
-        audit,
+        audit::{self, Action},
         sign_out::Nothing,
         signed_in::{Confirmed, SignedIn},
     },
@@ -53,7 +53,12 @@ pub(in crate::routes::admin) async fn retry_all(
     Confirmed(admin, Nothing {}): Confirmed<Nothing>,
 ) -> Result<Response, Problem> {
     check_queue(&app, &queue)?;
-    audit::record(&app, &admin, audit::Action::RetryAll, &queue).await?;
+    let action = Action {
+        name: "retry_all",
+        queue: Some(&queue),
+        target: None,
+    };
+    audit::record(&admin, &action);
     app.queue.replay_all(&queue).await?;
     let place = format!("queues/{queue}/dead?done={}", Done::RetriedAll);
     Ok(Redirect::to(&format!("{}/admin/{place}", admin.base)).into_response())

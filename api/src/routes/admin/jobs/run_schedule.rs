@@ -8,7 +8,11 @@ use crate::{
     App,
     path::Path,
     problem::Problem,
-    routes::admin::{audit, sign_out::Nothing, signed_in::Confirmed},
+    routes::admin::{
+        audit::{self, Action},
+        sign_out::Nothing,
+        signed_in::Confirmed,
+    },
 };
 
 /// `POST /admin/queues/{queue}/schedules/{name}/run`: asks for a job of a schedule now.
@@ -18,13 +22,12 @@ pub(in crate::routes::admin) async fn run_schedule(
     Confirmed(admin, Nothing {}): Confirmed<Nothing>,
 ) -> Result<Response, Problem> {
     check_queue(&app, &queue)?;
-    audit::record(
-        &app,
-        &admin,
-        audit::Action::RunSchedule,
-        &format!("{queue}/{name}"),
-    )
-    .await?;
+    let action = Action {
+        name: "run_schedule",
+        queue: Some(&queue),
+        target: Some(&name),
+    };
+    audit::record(&admin, &action);
     match app.queue.run_schedule(&queue, &name).await {
         Ok(_) => {
             let place = format!("{}/admin/schedules?done={}", admin.base, Done::AskedFor);

@@ -2,9 +2,13 @@
 
 use axum::http::{Method, StatusCode};
 use queue::inspect::{Place, Search};
+use tracing::Level;
 
 use super::{Act, Fixture, Jobs, until};
-use crate::admin::{Browser, failure};
+use crate::{
+    admin::{Browser, failure},
+    app::Log,
+};
 
 /// Where an action leads.
 #[track_caller]
@@ -143,6 +147,7 @@ async fn a_job_is_cancelled_wherever_it_is() {
 async fn a_queue_is_paused_and_resumed() {
     let fixture = Fixture::new().await;
     let browser = fixture.browser().await;
+    let log = Log::capture(Level::INFO);
     for (word, paused, says) in [("pause", true, "paused"), ("resume", false, "resumed")] {
         let answer = browser
             .post(&format!("/admin/queues/webhooks/{word}"), "")
@@ -153,6 +158,16 @@ async fn a_queue_is_paused_and_resumed() {
         assert_eq!(page.text().contains(">paused</span>"), paused);
     }
     assert!(!fixture.queue.is_paused("default").await.unwrap());
+    let lines = log.lines();
+    let acts: Vec<_> = lines
+        .iter()
+        .filter(|line| line.contains("an admin acts"))
+        .collect();
+    assert_eq!(acts.len(), 2, "{lines:?}");
+    assert!(
+        acts[0].contains("pause") && acts[0].contains("webhooks"),
+        "{acts:?}"
+    );
     fixture.end().await;
 }
 

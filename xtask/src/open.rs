@@ -14,7 +14,9 @@ use crate::terminal;
 const USUAL: &str = "docs";
 
 /// All that may be named, in one mode or the other.
-pub(crate) const WORDS: [&str; 7] = ["api", "docs", "proxy", "mail", "postgres", "redis", "logs"];
+pub(crate) const WORDS: [&str; 8] = [
+    "api", "docs", "jobs", "proxy", "mail", "postgres", "redis", "logs",
+];
 
 /// Opens this address in the browser, and prints it; only prints it where no browser can be seen.
 ///
@@ -93,10 +95,14 @@ mod tests {
             find(&links, "docs").unwrap().address,
             "http://127.0.0.1:8001/docs"
         );
+        assert_eq!(
+            find(&links, "jobs").unwrap().address,
+            "http://127.0.0.1:8001/admin"
+        );
         let error = find(&links, "dosc").unwrap_err().to_string();
         assert_eq!(
             error,
-            "no address for `dosc`; did you mean `docs`?\n  next: name one of api, docs"
+            "no address for `dosc`; did you mean `docs`?\n  next: name one of api, docs, jobs"
         );
     }
 

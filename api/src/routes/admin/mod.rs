@@ -3,10 +3,11 @@
 //! To add a page, write its template below `templates/admin/` (`overview.html` is one), and its
 //! handler as a file here: it takes a [`SignedIn`](signed_in::SignedIn) and answers
 //! [`layout::page`]. A form is posted to a handler that takes a
-//! [`Confirmed`](signed_in::Confirmed), and its template has the hidden field `csrf`. Whatever
-//! fails is a [`Problem`](crate::problem::Problem), as everywhere; below `/admin` it is shown as a
+//! [`Confirmed`](signed_in::Confirmed), and its template has the hidden field `csrf`; it calls
+//! [`SignedIn::record`](signed_in::SignedIn::record) before it acts. Whatever fails is a [`Problem`](crate::problem::Problem), as everywhere; below `/admin` it is shown as a
 //! page.
 
+mod actions;
 mod asset;
 mod cookie;
 mod layout;
@@ -37,7 +38,9 @@ pub(super) fn router() -> OpenApiRouter<App> {
             get(sign_in::show::show).post(sign_in::submit::submit),
         )
         .route("/admin/sign-out", post(sign_out::sign_out))
+        .route("/admin/actions", get(actions::list))
         .route("/admin/admin.css", get(asset::style))
+        // Around all of the above.
         .route_layer(middleware::from_fn(same_origin::required))
 }
 

@@ -22,7 +22,12 @@ const POLICY: HeaderValue = HeaderValue::from_static(
 const REFERRER: HeaderValue = HeaderValue::from_static("same-origin");
 
 /// The sections: where each is, and what it is called.
-const SECTIONS: [(&str, &str); 2] = [("/admin", "Overview"), ("/admin/actions", "Actions")];
+const SECTIONS: [(&str, &str); 4] = [
+    ("/admin", "Queues"),
+    ("/admin/workers", "Workers"),
+    ("/admin/schedules", "Schedules"),
+    ("/admin/actions", "Actions"),
+];
 
 /// What `layout.html` needs: a page that extends it has one as its field `layout`.
 #[derive(Debug)]

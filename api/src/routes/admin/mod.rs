@@ -4,15 +4,15 @@
 //! handler as a file here: it takes a [`SignedIn`](signed_in::SignedIn) and answers
 //! [`layout::page`]. A form is posted to a handler that takes a
 //! [`Confirmed`](signed_in::Confirmed), and its template has the hidden field `csrf`; it calls
-//! [`SignedIn::record`](signed_in::SignedIn::record) before it acts. Whatever fails is a [`Problem`](crate::problem::Problem), as everywhere; below `/admin` it is shown as a
-//! page.
+//! [`SignedIn::record`](signed_in::SignedIn::record) before it acts. Whatever fails is a
+//! [`Problem`](crate::problem::Problem), as everywhere; below `/admin` it is shown as a page.
 
 mod actions;
 mod asset;
 mod cookie;
+mod jobs;
 mod layout;
 mod next;
-mod overview;
 mod same_origin;
 mod sign_in;
 mod sign_out;
@@ -32,7 +32,6 @@ const ROOT: &str = "/admin";
 
 pub(super) fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
-        .route("/admin", get(overview::show))
         .route(
             "/admin/sign-in",
             get(sign_in::show::show).post(sign_in::submit::submit),
@@ -40,6 +39,9 @@ pub(super) fn router() -> OpenApiRouter<App> {
         .route("/admin/sign-out", post(sign_out::sign_out))
         .route("/admin/actions", get(actions::list))
         .route("/admin/admin.css", get(asset::style))
+        .route("/admin/jobs.css", get(asset::jobs_style))
+        .route("/admin/live.js", get(asset::live))
+        .merge(jobs::router())
         // Around all of the above.
         .route_layer(middleware::from_fn(same_origin::required))
 }

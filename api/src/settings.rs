@@ -3,7 +3,7 @@
 use queue::{Cluster, Keyring, Packer, Sentinel, Servers, Tls, TlsError};
 use service::settings::{
     Auth, Database, Environment, Http, Queue, Reader, Redis, RedisServers, SettingsError, Shutdown,
-    Telemetry, Webhooks,
+    Telemetry, Traces, Webhooks,
 };
 
 use crate::limit::Quotas;
@@ -15,6 +15,8 @@ pub struct Settings {
     pub environment: Environment,
     /// Logging.
     pub telemetry: Telemetry,
+    /// The export of spans, if they are exported.
+    pub traces: Option<Traces>,
     /// Stopping.
     pub shutdown: Shutdown,
     /// Address and limits.
@@ -44,6 +46,7 @@ impl Settings {
             Self {
                 environment,
                 telemetry: Telemetry::read(reader),
+                traces: Traces::read(reader, environment),
                 shutdown: Shutdown::read(reader),
                 http: Http::read(reader, environment),
                 limits: Quotas::read(reader),

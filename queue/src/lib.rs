@@ -65,7 +65,7 @@ pub use crate::{
     result::{Awaited, ReportError},
     schedule::{CatchUp, Schedule},
     servers::{Cluster, Sentinel, Servers},
-    settings::{QueueSettings, Settings, Tuning, WorkerSettings},
+    settings::{OnSpan, QueueSettings, Settings, Tuning, WorkerSettings},
     slot::KeyLimit,
     tls::{Tls, TlsError},
     worker::Worker,

@@ -8,7 +8,8 @@
 //! 4. [`health`]: name what readiness depends on;
 //! 5. [`shutdown`]: start its parts and wait for a signal.
 //!
-//! [`trace`] carries the trace of a request into the jobs that it starts.
+//! [`trace`] carries the trace of a request into the jobs that it starts, and
+//! [`telemetry::spans`] exports it.
 //!
 //! To add a setting: add a line to [`settings::VARIABLES`], a field to the struct of its concern,
 //! and the variable with a comment to `.env.example` (a test compares the two).
@@ -18,4 +19,6 @@ pub mod health;
 pub mod settings;
 pub mod shutdown;
 pub mod telemetry;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod trace;

@@ -16,7 +16,7 @@ use std::{
 
 use futures_util::FutureExt;
 use tokio_util::sync::CancellationToken;
-use tracing::Instrument;
+use tracing::{Instrument, field};
 
 use self::{
     conclude::{bury, conclude, park, refuse},
@@ -33,7 +33,7 @@ use super::{
     slots,
 };
 use crate::{
-    JobContext, JobError, Registry, Slot, Unknown, UnpackError,
+    JobContext, JobError, OnSpan, Registry, Slot, Unknown, UnpackError,
     cancel::Target,
     envelope::Header,
     registry::{Kind, Outcome},
@@ -48,6 +48,7 @@ pub(super) struct Runners<C> {
     pub(super) board: Arc<Board>,
     pub(super) registry: Registry<C>,
     pub(super) app: C,
+    pub(super) on_span: Option<OnSpan>,
     /// Running handlers must end, with [`CANCEL_GRACE`].
     pub(super) hurry: CancellationToken,
     /// Running handlers must end now.
@@ -147,7 +148,11 @@ impl<C: Clone + Send + Sync + 'static> Runners<C> {
             job.attempt = header.attempt,
             queue.name = lane.queue,
             trace.id = header.traceparent.and_then(trace::id),
+            error.type = field::Empty,
         );
+        let own = self
+            .on_span
+            .and_then(|on_span| on_span(&span, header.traceparent));
         let started = Instant::now();
         let around = Around {
             lease: &lease,
@@ -159,12 +164,16 @@ impl<C: Clone + Send + Sync + 'static> Runners<C> {
         };
         // In its place: what goes around it would move it, and it is large.
         let run = pin!(self.attempt(kind, &header, &json, around, started));
-        let run = trace::inherit(header.traceparent, run);
+        let run = trace::inherit(own.as_deref().or(header.traceparent), run);
         let end = run.instrument(span.clone()).await;
         let took = started.elapsed();
         lane.pace.served(took);
         lane.tally.ran(took);
         let mut settlement = span.in_scope(|| conclude(kind, &header, payload, end));
+        // The lines of log are written; whoever keeps the span sees how it ended.
+        if let Some(error) = settlement.as_ref().and_then(Settlement::error_type) {
+            span.record("error.type", error);
+        }
         if let Some(left) = Page::turn(page) {
             settlement = settlement.map(|settlement| settlement.leaving(header.id(), left));
         }

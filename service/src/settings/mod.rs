@@ -26,6 +26,7 @@ mod queue;
 mod queues;
 mod reader;
 mod redis;
+mod traces;
 mod variables;
 mod webhooks;
 
@@ -44,6 +45,7 @@ pub use self::{
     queues::{InvalidRate, QueueRate},
     reader::{Reader, SettingsError},
     redis::{Redis, RedisServers, RedisTls},
+    traces::{Sampling, Traces},
     variables::{VARIABLES, Variable},
     webhooks::Webhooks,
 };

@@ -10,7 +10,7 @@ use api::{
 use clap::Parser;
 use queue::Queue;
 use service::{
-    database, health,
+    database, health, metrics,
     settings::{Environment, Http, Reader},
     shutdown::{Shutdown, Tasks},
     telemetry,
@@ -77,6 +77,7 @@ async fn serve() -> anyhow::Result<()> {
     let queue = Queue::connect(redis).await?;
     let app = App::new(pool.clone(), queue, &settings, shutdown.soft.clone());
 
+    let scrapes = metrics::listen(&settings.metrics).await?;
     let addr = settings.http.addr;
     let listener = TcpListener::bind(addr)
         .await
@@ -93,6 +94,7 @@ async fn serve() -> anyhow::Result<()> {
         request_timeout: settings.http.request_timeout,
     };
     let mut tasks = Tasks::new(shutdown.clone());
+    tasks.spawn_background("metrics", metrics::serve(scrapes, app.metrics.clone()));
     tasks.spawn(
         "http",
         api::serve(listener, Api::new(app), shutdown.clone(), drain),

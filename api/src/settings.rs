@@ -2,8 +2,8 @@
 
 use queue::{Cluster, Keyring, Packer, Sentinel, Servers, Tls, TlsError};
 use service::settings::{
-    Auth, Database, Environment, Http, Queue, Reader, Redis, RedisServers, SettingsError, Shutdown,
-    Telemetry, Traces, Webhooks,
+    Auth, Database, Environment, Http, Metrics, Queue, Reader, Redis, RedisServers, SettingsError,
+    Shutdown, Telemetry, Traces, Webhooks,
 };
 
 use crate::limit::Quotas;
@@ -19,6 +19,8 @@ pub struct Settings {
     pub traces: Option<Traces>,
     /// Stopping.
     pub shutdown: Shutdown,
+    /// Where Prometheus reads.
+    pub metrics: Metrics,
     /// Address and limits.
     pub http: Http,
     /// How often a client may try what could be guessed.
@@ -48,6 +50,7 @@ impl Settings {
                 telemetry: Telemetry::read(reader),
                 traces: Traces::read(reader, environment),
                 shutdown: Shutdown::read(reader),
+                metrics: Metrics::read(reader),
                 http: Http::read(reader, environment),
                 limits: Quotas::read(reader),
                 auth: Auth::read(reader),

@@ -17,7 +17,7 @@ use axum::{
 use opentelemetry_proto::tonic::{
     collector::trace::v1::ExportTraceServiceRequest,
     common::v1::{AnyValue, KeyValue, any_value::Value},
-    trace::v1::{Span, span::SpanKind, status::StatusCode as SpanStatus},
+    trace::v1::{Span, Status, span::SpanKind, status::StatusCode as SpanStatus},
 };
 use prost::Message as _;
 use tokio::{net::TcpListener, task::JoinHandle, time::sleep};
@@ -173,7 +173,7 @@ fn keep<T>(all: &Mutex<Vec<T>>, one: T) {
 }
 
 fn exported(service: &str, span: Span) -> Exported {
-    let status = span.status.as_ref().map(|status| status.code());
+    let status = span.status.as_ref().map(Status::code);
     Exported {
         service: service.to_owned(),
         text: format!("{span:?}"),

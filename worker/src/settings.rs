@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use queue::{Cluster, Keyring, Packer, QueueSettings, Rate, Sentinel, Servers, Tls, TlsError};
 use service::settings::{
-    Database, Environment, Http, Mail, Queue, Reader, Redis, RedisServers, SettingsError, Shutdown,
-    Telemetry, Traces, Webhooks, Worker,
+    Database, Environment, Http, Mail, Metrics, Queue, Reader, Redis, RedisServers, SettingsError,
+    Shutdown, Telemetry, Traces, Webhooks, Worker,
 };
 
 /// All settings of the worker.
@@ -19,6 +19,8 @@ pub struct Settings {
     pub traces: Option<Traces>,
     /// Stopping.
     pub shutdown: Shutdown,
+    /// Where Prometheus reads.
+    pub metrics: Metrics,
     /// Postgres.
     pub database: Database,
     /// Redis.
@@ -48,6 +50,7 @@ impl Settings {
                 telemetry: Telemetry::read(reader),
                 traces: Traces::read(reader, environment),
                 shutdown: Shutdown::read(reader),
+                metrics: Metrics::read(reader),
                 database: Database::read(reader),
                 redis: Redis::read(reader),
                 queue: Queue::read(reader),

@@ -2,6 +2,7 @@
 
 mod accepted;
 mod accounts;
+pub(crate) mod admin;
 mod docs;
 mod email;
 mod email_changes;
@@ -35,4 +36,5 @@ pub(crate) fn router() -> OpenApiRouter<App> {
         .merge(verify::router())
         .merge(reset::router())
         .merge(email::router())
+        .merge(admin::router())
 }

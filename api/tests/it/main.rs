@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod accounts;
+mod admin;
 mod admins;
 mod app;
 mod binary;
@@ -11,6 +12,7 @@ mod enumeration;
 mod hostile;
 mod limits;
 mod me;
+mod metrics;
 mod openapi;
 mod outage;
 mod owner;

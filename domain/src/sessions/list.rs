@@ -6,14 +6,14 @@ use uuid::Uuid;
 
 use crate::Error;
 
-/// A session that goes on: neither ended nor left alone until its refresh token expired.
+/// A session that goes on: neither ended nor left alone until its token or cookie expired.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {
     /// Its id.
     pub id: Uuid,
     /// When somebody logged in.
     pub created_at: OffsetDateTime,
-    /// When it was last refreshed, or else the log-in.
+    /// When it was last refreshed, or its cookie used; or else the log-in.
     pub last_used_at: OffsetDateTime,
     /// What the program that did so calls itself; empty when it does not say.
     pub user_agent: String,
@@ -32,8 +32,12 @@ pub async fn list(
     let sessions = sqlx::query_as!(
         Session,
         "SELECT sessions.id, sessions.created_at, last_used_at, user_agent
-         FROM sessions
-         JOIN refresh_tokens ON session_id = sessions.id AND used_at IS NULL
+         FROM sessions CROSS JOIN LATERAL (
+           SELECT expires_at FROM refresh_tokens
+           WHERE session_id = sessions.id AND used_at IS NULL
+           UNION ALL
+           SELECT expires_at FROM session_cookies WHERE session_id = sessions.id
+         ) AS token
          WHERE account_id = $1 AND revoked_at IS NULL AND expires_at > now()
            AND ($2::uuid IS NULL OR sessions.id < $2)
          ORDER BY sessions.id DESC

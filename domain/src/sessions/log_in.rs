@@ -1,6 +1,6 @@
 //! Log-in: a password for a session.
 
-use sqlx::PgPool;
+use sqlx::{PgPool, Postgres, Transaction};
 use uuid::Uuid;
 
 use super::{Issued, MOST_SESSIONS, cut, issue};
@@ -27,6 +27,15 @@ impl From<sqlx::Error> for LogInError {
     }
 }
 
+/// A session that was opened, and for whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Opened {
+    /// The session's id.
+    pub session_id: Uuid,
+    /// Whose it is.
+    pub account_id: Uuid,
+}
+
 /// Opens a session for whoever knows the password of a verified account.
 ///
 /// An account that has [`MOST_SESSIONS`] loses the one that was not used for the longest time.
@@ -40,6 +49,24 @@ pub async fn log_in(
     password: Password,
     user_agent: &str,
 ) -> Result<Issued, LogInError> {
+    let (mut tx, opened) = open(pool, email, password, user_agent).await?;
+    let refresh_token = issue(&mut tx, opened.session_id).await?;
+    tx.commit().await?;
+    Ok(Issued {
+        session_id: opened.session_id,
+        account_id: opened.account_id,
+        refresh_token,
+    })
+}
+
+/// Does all of a log-in but for what will stand for the session, in a transaction that its caller
+/// commits with that.
+pub(super) async fn open(
+    pool: &PgPool,
+    email: &Email,
+    password: Password,
+    user_agent: &str,
+) -> Result<(Transaction<'static, Postgres>, Opened), LogInError> {
     let found = sqlx::query!(
         "SELECT id, password_hash FROM accounts WHERE email_key = $1",
         email.key()
@@ -72,7 +99,6 @@ pub async fn log_in(
     if opened.rows_affected() == 0 {
         return Err(LogInError::InvalidCredentials);
     }
-    let refresh_token = issue(&mut tx, session_id).await?;
     sqlx::query!(
         "UPDATE sessions SET revoked_at = now() WHERE id IN (
            SELECT id FROM sessions WHERE account_id = $1 AND revoked_at IS NULL
@@ -83,10 +109,9 @@ pub async fn log_in(
     )
     .execute(&mut *tx)
     .await?;
-    tx.commit().await?;
-    Ok(Issued {
+    let opened = Opened {
         session_id,
         account_id,
-        refresh_token,
-    })
+    };
+    Ok((tx, opened))
 }

@@ -4,22 +4,28 @@
 //! by the next; one that comes a second time was stolen, or its thief was faster, so it ends the
 //! session. Access tokens name their session, and outlive it by minutes: what must not be done with
 //! such a token asks [`is_live`].
+//!
+//! The session of a person in a browser has a cookie instead, which is looked up for each request.
 
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::{Error, Token};
 
+mod cookie;
 mod end;
 mod list;
 mod log_in;
 mod purge;
 mod refresh;
 
+pub use cookie::{
+    COOKIE_HOURS, COOKIE_IDLE_MINUTES, CookieSession, find_by_cookie, prolong, sign_in,
+};
 pub use end::{revoke, revoke_all};
 pub use list::{Session, is_live, list};
-pub use log_in::{LogInError, log_in};
-pub use purge::{purge_ended, purge_refresh_tokens};
+pub use log_in::{LogInError, Opened, log_in};
+pub use purge::{purge_cookies, purge_ended, purge_refresh_tokens};
 pub use refresh::{RefreshError, refresh};
 
 /// How long a refresh token can be used, in days. The session goes on with the next one.

@@ -48,3 +48,19 @@ pub async fn purge_ended(pool: &PgPool, limit: i64) -> Result<u64, Error> {
     .await?;
     Ok(purged.rows_affected())
 }
+
+/// Forgets up to `limit` sessions whose cookie has expired, with it; returns how many.
+///
+/// # Errors
+/// When the machinery fails.
+pub async fn purge_cookies(pool: &PgPool, limit: i64) -> Result<u64, Error> {
+    let purged = sqlx::query!(
+        "DELETE FROM sessions WHERE id = ANY (ARRAY(
+             SELECT session_id FROM session_cookies WHERE expires_at <= now()
+             ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED))",
+        limit,
+    )
+    .execute(pool)
+    .await?;
+    Ok(purged.rows_affected())
+}

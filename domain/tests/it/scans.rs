@@ -50,6 +50,9 @@ const ROWS: &str = "
     INSERT INTO refresh_tokens (token_hash, session_id, expires_at)
       SELECT sha256(n::text::bytea), id('session', n), now() + n % 1000 * interval '1 hour'
              + interval '1 second' FROM generate_series(0, 99999) AS n;
+    INSERT INTO session_cookies (token_hash, session_id, expires_at)
+      SELECT sha256(n::text::bytea), id('session', n), now() + n % 1000 * interval '1 minute'
+             + interval '1 second' FROM generate_series(0, 99999) AS n;
     INSERT INTO webhook_endpoints (id, account_id, url, secret_key_id, secret_salt)
       SELECT id('endpoint', n), id('account', n % 1000), 'https://example.com/', 'a', sha256('')
       FROM generate_series(0, 99999) AS n;
@@ -190,6 +193,11 @@ async fn people(counted: &mut Counted, pool: &PgPool) -> Uuid {
     check!(counted, sessions::list(pool, owner, None, 21));
     check!(counted, sessions::list(pool, owner, Some(session), 21));
     check!(counted, sessions::is_live(pool, owner, session));
+    check!(counted, accounts::grant_admin(pool, &email));
+    let horse = password("correct horse");
+    let (_, cookie) = check!(counted, sessions::sign_in(pool, &email, horse, ""));
+    let signed_in = check!(counted, sessions::find_by_cookie(pool, &cookie)).unwrap();
+    check!(counted, sessions::prolong(pool, signed_in.session_id));
     let new = password("a new horse");
     check!(
         counted,
@@ -337,6 +345,7 @@ async fn purged(counted: &mut Counted, pool: &PgPool) {
     check!(counted, accounts::purge_email_changes(pool, 10));
     check!(counted, sessions::purge_ended(pool, 10));
     check!(counted, sessions::purge_refresh_tokens(pool, 10));
+    check!(counted, sessions::purge_cookies(pool, 10));
     check!(counted, webhooks::purge_idempotency_keys(pool, 10));
     check!(counted, webhooks::fail_lost_deliveries(pool, 10));
     check!(counted, webhooks::purge_events(pool, 10));

@@ -19,8 +19,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, field};
 
 use self::{
-    conclude::{bury, conclude, park, refuse},
-    contain::{Contained, text_of},
+    conclude::{bury, conclude, ended, park, refuse},
+    contain::{Contained, contain, text_of},
 };
 use super::{
     board::{Board, Next, Taken},
@@ -33,7 +33,7 @@ use super::{
     slots,
 };
 use crate::{
-    JobContext, JobError, OnSpan, Registry, Slot, Unknown, UnpackError,
+    Attempt, Ended, JobContext, JobError, Observer, OnSpan, Registry, Slot, Unknown, UnpackError,
     cancel::Target,
     envelope::Header,
     registry::{Kind, Outcome},
@@ -153,6 +153,12 @@ impl<C: Clone + Send + Sync + 'static> Runners<C> {
         let own = self
             .on_span
             .and_then(|on_span| on_span(&span, header.traceparent));
+        let attempt = Attempt {
+            queue: &lane.queue,
+            kind: kind.name,
+            number: header.attempt,
+        };
+        self.observe(|observer| observer.began(attempt));
         let started = Instant::now();
         let around = Around {
             lease: &lease,
@@ -170,18 +176,29 @@ impl<C: Clone + Send + Sync + 'static> Runners<C> {
         lane.pace.served(took);
         lane.tally.ran(took);
         let mut settlement = span.in_scope(|| conclude(kind, &header, payload, end));
-        // The lines of log are written; whoever keeps the span sees how it ended.
-        if let Some(error) = settlement.as_ref().and_then(Settlement::error_type) {
-            span.record("error.type", error);
-        }
         if let Some(left) = Page::turn(page) {
             settlement = settlement.map(|settlement| settlement.leaving(header.id(), left));
         }
+        let how = ended(settlement.as_ref());
+        // The lines of log are written; whoever keeps the span sees how it ended.
+        if matches!(how, Ended::Retried | Ended::Dead) {
+            span.record("error.type", how.name());
+        }
+        self.observe(|observer| observer.ended(attempt, how, took));
         #[cfg(feature = "testing")]
         self.tell(&header, settlement.as_ref());
         match settlement {
             Some(settlement) => lane.settle(entry.id, &entry.consumer, settlement),
             None => lane.let_go([entry.id]),
+        }
+    }
+
+    /// Tells the observer, if there is one; its panic is not the job's.
+    fn observe(&self, tell: impl FnOnce(&dyn Observer)) {
+        if let Some(observer) = &self.registry.observer
+            && let Err(panic) = contain(|| tell(&**observer))
+        {
+            tracing::error!(panic, "the observer panicked");
         }
     }
 

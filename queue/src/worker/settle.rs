@@ -88,20 +88,6 @@ pub(super) enum Settlement {
 }
 
 impl Settlement {
-    /// What kind of failure it is, if the attempt has failed.
-    pub(super) fn error_type(&self) -> Option<&'static str> {
-        match self {
-            Self::Retry { .. } => Some("retry"),
-            Self::Dead { why, .. } => Some(why),
-            Self::Done
-            | Self::DoneUnique { .. }
-            | Self::Completed { .. }
-            | Self::Cancelled(_)
-            | Self::Park { .. }
-            | Self::HandBack => None,
-        }
-    }
-
     /// The same, with what the handler has left, if the job is done.
     pub(super) fn leaving(self, job: JobId, left: Kept) -> Self {
         let (holds, next) = match self {

@@ -22,6 +22,7 @@
 
 mod forms;
 mod keys;
+mod metrics;
 mod queue;
 mod queues;
 mod reader;
@@ -41,6 +42,7 @@ use self::{
 };
 pub use self::{
     keys::QueueKeys,
+    metrics::Metrics,
     queue::Queue,
     queues::{InvalidRate, QueueRate},
     reader::{Reader, SettingsError},

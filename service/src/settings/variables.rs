@@ -55,6 +55,10 @@ pub const VARIABLES: &[Variable] = &[
         "1",
         "the part of the traces that traceidratio exports, from 0 to 1",
     ),
+    optional(
+        "METRICS_ADDR",
+        "where Prometheus reads the process's metrics; nowhere while unset",
+    ),
     with_default("API_ADDR", "127.0.0.1:8000", "where the API listens"),
     with_default(
         "PUBLIC_URL",

@@ -34,6 +34,7 @@ pub(crate) async fn run(_: Purge, cx: JobContext<Arc<App>>) -> Result<(), JobErr
     batches(&cx, "e-mail changes", accounts::purge_email_changes).await?;
     batches(&cx, "ended sessions", sessions::purge_ended).await?;
     batches(&cx, "refresh tokens", sessions::purge_refresh_tokens).await?;
+    batches(&cx, "sessions of cookies", sessions::purge_cookies).await?;
     batches(&cx, "idempotency keys", webhooks::purge_idempotency_keys).await?;
     batches(&cx, "lost deliveries", webhooks::fail_lost_deliveries).await?;
     batches(&cx, "events", webhooks::purge_events).await?;

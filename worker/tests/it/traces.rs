@@ -126,7 +126,7 @@ async fn an_attempt_that_fails_is_an_error_without_its_words() {
         has(
             span,
             &[
-                ("error.type", "retry"),
+                ("error.type", "retried"),
                 ("messaging.message.delivery_attempt", number),
             ],
         );

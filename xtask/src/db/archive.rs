@@ -188,6 +188,8 @@ pub(super) fn describe(project: &Project, dump: &Path, bytes: u64, census: &Cens
     let path = beside(dump);
     write_whole(&path, &format!("{document:#}\n"))?;
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
+    // On the disk before the dump has its name, as the dump itself is.
+    File::open(&path)?.sync_all()?;
     Ok(())
 }
 

@@ -139,8 +139,16 @@ pub(super) fn label(service: &str, number: u32, is_scaled: bool) -> String {
 
 /// Where a service stands in the order of their start: it fails because of one before it.
 pub(super) fn order(service: &str) -> usize {
-    const ORDER: [&str; 8] = [
-        "builder", "postgres", "redis", "maildev", "migrate", "api", "worker", "proxy",
+    const ORDER: [&str; 9] = [
+        "builder",
+        "postgres",
+        "redis",
+        "maildev",
+        "migrate",
+        "api",
+        "worker",
+        "proxy",
+        "prometheus",
     ];
     ORDER
         .iter()

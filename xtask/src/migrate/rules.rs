@@ -63,6 +63,12 @@ rules! {
     LOCK_TABLE "lock-table"
         "everybody waits until the migration has ended"
         "leave it out: a migration runs alone, and a statement takes the locks that it needs"
+    DROP_SCHEMA "drop-schema"
+        "every table in it is lost, and the release that still runs may ask for them"
+        "drop its tables one release after the last one that uses them"
+    DO_BLOCK "do-block"
+        "nothing in its text is looked at here, and it may do anything"
+        "write its statements as statements; where it must decide, say in the comment what it does"
     NO_TRANSACTION "no-transaction"
         "when one statement fails, those before it stay, and the file cannot run again"
         "one statement in each such file"
@@ -217,6 +223,12 @@ impl<'a> Words<'a> {
         }
         if let Some(names) = self.after("drop table") {
             return tables(DROP_TABLE, names.skip("if exists"));
+        }
+        if self.after("drop schema").is_some() {
+            return one(DROP_SCHEMA, None);
+        }
+        if self.after("do").is_some() {
+            return one(DO_BLOCK, None);
         }
         if let Some(names) = self.after("truncate") {
             return tables(TRUNCATE, names.skip("table"));

@@ -62,7 +62,7 @@ impl Tokens {
 }
 
 /// What the client's program calls itself, for its owner to tell sessions apart by.
-fn user_agent(headers: &HeaderMap) -> Cow<'_, str> {
+pub(super) fn user_agent(headers: &HeaderMap) -> Cow<'_, str> {
     let name = headers.get(header::USER_AGENT);
     name.map(|name| String::from_utf8_lossy(name.as_bytes()))
         .unwrap_or_default()

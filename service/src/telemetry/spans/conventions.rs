@@ -147,7 +147,7 @@ mod tests {
             (&*done.name, &done.status),
             ("process send_email", &Status::Unset)
         );
-        let failed = conventional(span("job", &[("error.type", "retry")])).unwrap();
+        let failed = conventional(span("job", &[("error.type", "retried")])).unwrap();
         assert_eq!(failed.status, Status::error(""));
     }
 

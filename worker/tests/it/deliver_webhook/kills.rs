@@ -1,28 +1,32 @@
-//! A thousand events over two endpoints, while workers and Redis are killed and Redis loses its
+//! A thousand events over HTTP and two endpoints, while workers and Redis are killed and Redis loses its
 //! data: nothing is lost, and what comes twice is what no worker lived to note.
 
 use std::collections::HashMap;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use api::{Api, Drain};
 use axum::http::{HeaderMap, StatusCode};
 use axum::{Router, extract::State, routing::post};
-use domain::webhooks::{
-    EventType, IdempotencyKey, NewEndpoint, NewEvent, Target, Targets, accept_event,
-    create_endpoint,
-};
+use domain::webhooks::{NewEndpoint, Target, Targets, create_endpoint};
 use migrations::testing::{TestDatabase, database};
-use serde_json::value::RawValue;
+use serde_json::Value;
+use service::settings::Reader;
+use service::shutdown::Shutdown;
 use sqlx::PgPool;
 use standardwebhooks::Webhook;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{KEY, keys};
 use crate::process::{Process, Running};
 
 const EVENTS: usize = 1000;
+
+/// So many events may be on their way, or all would be accepted before the first kill.
+const AHEAD: usize = 100;
 
 /// How long a receiver thinks.
 const THOUGHT: Duration = Duration::from_millis(30);
@@ -150,22 +154,66 @@ impl Drop for Redis {
     }
 }
 
-/// Accepts the events, as the API does: one transaction each.
-async fn accept(pool: PgPool, account: Uuid) -> Vec<String> {
-    let mut ids = Vec::new();
-    for number in 0..EVENTS {
-        let data = RawValue::from_string(format!(r#"{{"number":{number}}}"#)).unwrap();
-        let event = NewEvent {
-            kind: &EventType::parse("number.counted").unwrap(),
-            data: &data,
-        };
-        let key = IdempotencyKey::parse(&number.to_string()).unwrap();
-        let accepted = accept_event(&pool, account, &key, [0; 32], event);
-        let accepted = accepted.await.unwrap();
-        assert_eq!(accepted.deliveries, 2);
-        ids.push(accepted.id.to_string());
-    }
-    ids
+/// The API with this Redis, on a port of its own, and an access token of this account.
+async fn serve(database: &TestDatabase, redis: u16, account: Uuid) -> (SocketAddr, String) {
+    let settings = [
+        ("JWT_SECRET", "q4Zt8vN2kLx7Rb0YwJ5mHc9PdF3sGa6T"),
+        ("WEBHOOK_SECRET", KEY),
+        ("DATABASE_PASSWORD", "k3Vx8aPq0ZtR5mWy"),
+        ("REDIS_PASSWORD", "Zp7Lw2Qx9Rt4Yb6N"),
+    ];
+    let settings = api::settings::Settings::read(Reader::from_pairs(settings)).unwrap();
+    let mut queue = queue::testing::settings();
+    queue.redis = format!("redis://127.0.0.1:{redis}").parse().unwrap();
+    let queue = queue::Queue::connect(queue).await.unwrap();
+    let draining = CancellationToken::new();
+    let app = api::App::new(database.pool.clone(), queue, &settings, draining);
+    let token = app.tokens.issue(account, Uuid::now_v7()).unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let drain = Drain {
+        lead: Duration::ZERO,
+        request_timeout: settings.http.request_timeout,
+    };
+    tokio::spawn(api::serve(
+        listener,
+        Api::new(app),
+        Shutdown::default(),
+        drain,
+    ));
+    (addr, token)
+}
+
+/// Sends the events, as a client that is careful with them does: one that was not accepted, or whose
+/// answer was lost, is sent again with its key.
+fn send(api: SocketAddr, token: &str, seen: &Seen) -> Vec<String> {
+    let send = |number: usize| {
+        let body = format!(r#"{{"type":"number.counted","data":{{"number":{number}}}}}"#);
+        let request = minreq::post(format!("http://{api}/v1/events"))
+            .with_header("authorization", format!("Bearer {token}"))
+            .with_header("content-type", "application/json")
+            .with_header("idempotency-key", number.to_string());
+        request.with_body(body).with_timeout(30).send()
+    };
+    let accepted = |number: usize| {
+        loop {
+            match send(number) {
+                Ok(answer) if answer.status_code == 202 => break answer,
+                Ok(answer) if answer.status_code != 503 => panic!("{answer:?}"),
+                // Redis is away.
+                Ok(_) | Err(_) => std::thread::park_timeout(Duration::from_millis(50)),
+            }
+        }
+    };
+    let ids = (0..EVENTS).map(|number| {
+        while number > seen.events() + AHEAD {
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+        let answer: Value = serde_json::from_slice(accepted(number).as_bytes()).unwrap();
+        assert_eq!(answer["deliveries"], 2);
+        answer["id"].as_str().unwrap().to_owned()
+    });
+    ids.collect()
 }
 
 async fn count(pool: &PgPool, query: &'static str) -> i64 {
@@ -263,7 +311,9 @@ async fn a_thousand_events_survive_killed_workers_and_a_redis_that_loses_everyth
         *secret.lock().unwrap() = made.unwrap().1.expose();
     }
 
-    let accepting = tokio::spawn(accept(database.pool.clone(), account));
+    let (api, token) = serve(&database, redis.port, account).await;
+    let seen = receivers[0].clone();
+    let sending = tokio::task::spawn_blocking(move || send(api, &token, &seen));
     let mut stage = Stage {
         database,
         redis,
@@ -294,7 +344,7 @@ async fn a_thousand_events_survive_killed_workers_and_a_redis_that_loses_everyth
     stage.kill_worker();
     stage.start_worker();
 
-    let accepted = accepting.await.unwrap();
+    let accepted = sending.await.unwrap();
     let pool = stage.database.pool.clone();
     until("every job done", async || {
         count(&pool, "SELECT count(*) FROM job_outbox").await == 0

@@ -53,6 +53,8 @@ fn each_statement_that_hurts_is_found() {
         ("ALTER TABLE a ADD PRIMARY KEY (b);", "add-constraint"),
         ("LOCK TABLE a IN SHARE MODE;", "lock-table"),
         ("LOCK a;", "lock-table"),
+        ("DROP SCHEMA IF EXISTS a CASCADE;", "drop-schema"),
+        ("DO $$ BEGIN DROP TABLE a; END $$;", "do-block"),
         // A table that may have been there before is not this file's.
         (
             "CREATE TABLE IF NOT EXISTS a (b int); DROP TABLE a;",
@@ -78,7 +80,7 @@ fn what_does_no_harm_is_left_alone() {
         "ALTER TABLE a ALTER type SET DEFAULT 1; ALTER INDEX i RENAME TO j;",
         "-- no-transaction\nCREATE INDEX CONCURRENTLY i ON a (b);",
         "DELETE FROM a WHERE b; UPDATE a SET b = 'DROP TABLE a;';",
-        "DO $$ BEGIN DROP TABLE a; END $$; COMMENT ON TABLE a IS 'TRUNCATE b';",
+        "CREATE FUNCTION f() RETURNS void LANGUAGE plpgsql AS $$ BEGIN DROP TABLE a; END $$; COMMENT ON TABLE a IS 'TRUNCATE b';",
         "DROP INDEX i; DROP VIEW v; CREATE TRIGGER t AFTER TRUNCATE ON a EXECUTE FUNCTION f();",
         "",
         ";;",

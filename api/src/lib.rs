@@ -48,7 +48,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::{
     layers::Api,
-    server::{CutOff, Drain, serve},
+    server::{Connections, CutOff, Drain, serve},
 };
 use self::{limit::Limits, metrics::Requests, settings::Settings, token::AccessTokens};
 

@@ -4,7 +4,7 @@ use std::{process::ExitCode, time::Duration};
 
 use anyhow::Context;
 use api::{
-    Api, App, Drain,
+    Api, App, Connections, Drain,
     settings::{Settings, queue_settings},
 };
 use clap::Parser;
@@ -82,10 +82,12 @@ async fn serve() -> anyhow::Result<()> {
     let listener = TcpListener::bind(addr)
         .await
         .with_context(|| format!("cannot listen on {addr}; API_ADDR names another address"))?;
+    let connections = Connections::at_most(settings.http.connections);
     tracing::info!(
         address = %listener.local_addr()?,
         version = env!("CARGO_PKG_VERSION"),
         environment = ?settings.environment,
+        connections = connections.most,
         "listening",
     );
 
@@ -97,7 +99,13 @@ async fn serve() -> anyhow::Result<()> {
     tasks.spawn_background("metrics", metrics::serve(scrapes, app.metrics.clone()));
     tasks.spawn(
         "http",
-        api::serve(listener, Api::new(app), shutdown.clone(), drain),
+        api::serve(
+            listener,
+            Api::new(app),
+            connections,
+            shutdown.clone(),
+            drain,
+        ),
     );
     let served = tasks.run().await;
     database::close(&pool, &shutdown).await;

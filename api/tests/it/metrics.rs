@@ -247,5 +247,5 @@ async fn what_a_limit_refuses_is_counted_by_its_policy() {
     };
     assert_eq!(refused("token-by-address"), "1");
     assert_eq!(refused("log-in-by-address"), "0");
-    assert_eq!(series["db_client_connection_max"].to_string(), "3");
+    assert_eq!(series["db_client_connections_max"].to_string(), "3");
 }

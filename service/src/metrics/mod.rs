@@ -97,7 +97,7 @@ impl Metrics {
                 // Two readings: one may have come back in between.
                 let idle = u32::try_from(idle).unwrap_or(u32::MAX).min(open);
                 now.gauge(
-                    "db_client_connection_count",
+                    "db_client_connections",
                     "Connections to Postgres by what they do.",
                     &["state"],
                     &[
@@ -107,7 +107,7 @@ impl Metrics {
                 );
                 let help = "Connections to Postgres that the pool may open.";
                 now.gauge(
-                    "db_client_connection_max",
+                    "db_client_connections_max",
                     help,
                     &[],
                     &[(&[], f64::from(most))],

@@ -80,6 +80,11 @@ pub const VARIABLES: &[Variable] = &[
         "the largest request body, in bytes",
     ),
     with_default(
+        "API_CONNECTIONS",
+        "1024",
+        "the most connections to the API at once; others wait",
+    ),
+    with_default(
         "API_TRUSTED_PROXIES",
         "0",
         "proxies in front of the API that say whose request it is",

@@ -135,6 +135,7 @@ fn a_dozen_mistakes_are_told_at_once_and_no_secret_with_them() {
         ("PUBLIC_URL", "app.test"),
         ("CORS_ORIGINS", "*,https://fine.test,https://a.test/path"),
         ("BODY_LIMIT_BYTES", "0"),
+        ("API_CONNECTIONS", "0"),
         ("API_TRUSTED_PROXIES", "17"),
         ("JWT_SECRET", "tooShort9Zk"),
         ("DATABASE_PASSWORD", "ChangeMe-please-1234"),
@@ -160,7 +161,7 @@ fn a_dozen_mistakes_are_told_at_once_and_no_secret_with_them() {
     ])
     .unwrap_err();
     let lines: Vec<&str> = told.lines().collect();
-    assert_eq!(lines[0], "33 settings are wrong:", "{told}");
+    assert_eq!(lines[0], "34 settings are wrong:", "{told}");
     for expected in [
         r#"  APP_ENV                 "prod" is not development, staging or production"#,
         r#"  METRICS_ADDR            "9464" is not an address and a port, such as 127.0.0.1:9464"#,

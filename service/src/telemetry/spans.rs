@@ -200,8 +200,8 @@ impl IdGenerator for Ids {
     }
 }
 
-/// Exports what is left, at the end of a process; for [`LAST_BATCH`] at most, and not after the
-/// hard signal.
+/// Exports what is left, at the end of a process; for 3 seconds at most, and not after the hard
+/// signal.
 pub async fn flush(shutdown: &Shutdown) {
     let Some(export) = EXPORT.get() else {
         return;

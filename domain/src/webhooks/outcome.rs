@@ -148,8 +148,8 @@ async fn succeeded(
     )
     .execute(&mut *conn)
     .await?;
-    let endpoint_id = attempted(conn, delivery_id, "delivered", None, outcome).await?;
-    Ok(endpoint_id.map_or(Noted::Nothing, |_| Noted::Delivered))
+    let account_id = attempted(conn, delivery_id, "delivered", None, outcome).await?;
+    Ok(account_id.map_or(Noted::Nothing, |_| Noted::Delivered))
 }
 
 async fn failed(
@@ -192,11 +192,12 @@ async fn failed(
     let next = wait.map(|wait| SystemTime::now() + wait);
     let state = if wait.is_some() { "pending" } else { "failed" };
 
-    let endpoint_id = attempted(conn, job.delivery_id, state, next, outcome).await?;
-    let Some(endpoint_id) = endpoint_id else {
+    let account_id = attempted(conn, job.delivery_id, state, next, outcome).await?;
+    let Some(account_id) = account_id else {
         return Ok(Noted::Nothing);
     };
     if let Some(endpoint) = disabled {
+        let endpoint_id = endpoint.id;
         let template = Mail::WebhookDisabled { endpoint_id };
         let to = endpoint.email;
         outbox::enqueue(conn, &SendEmail { to, template }).await?;
@@ -211,15 +212,15 @@ async fn failed(
     };
     let options = outbox::Options {
         run_at: next,
-        slot: Some(&slot(endpoint_id)),
+        slot: Some(&slot(account_id, true)),
         ..outbox::Options::default()
     };
     outbox::enqueue_with(conn, &again, options).await?;
     Ok(Noted::Retried(wait))
 }
 
-/// Writes the attempt into its delivery's row and returns the endpoint's id; `None` when the
-/// delivery waits for none.
+/// Writes the attempt into its delivery's row and returns whose it is; `None` when the delivery
+/// waits for none.
 async fn attempted(
     conn: &mut PgConnection,
     delivery_id: Uuid,
@@ -228,12 +229,13 @@ async fn attempted(
     outcome: &Outcome,
 ) -> Result<Option<Uuid>, Error> {
     let response = outcome.response.as_ref();
-    let endpoint_id = sqlx::query_scalar!(
-        "UPDATE webhook_deliveries SET
+    let account_id = sqlx::query_scalar!(
+        "UPDATE webhook_deliveries AS delivery SET
              state = $2, next_attempt_at = $3, attempts = attempts + 1, attempted_at = now(),
              duration_ms = $4, response_status = $5, response_body = $6, error = $7
-         WHERE id = $1 AND state = 'pending'
-         RETURNING endpoint_id",
+         FROM webhook_endpoints AS endpoint
+         WHERE delivery.id = $1 AND state = 'pending' AND endpoint.id = endpoint_id
+         RETURNING account_id",
         delivery_id,
         state,
         next.map(OffsetDateTime::from),
@@ -244,7 +246,7 @@ async fn attempted(
     )
     .fetch_optional(conn)
     .await?;
-    Ok(endpoint_id)
+    Ok(account_id)
 }
 
 /// How long to wait after so many failed attempts and one more; `None`: not again.

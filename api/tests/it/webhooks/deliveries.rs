@@ -104,7 +104,7 @@ async fn all_that_failed_is_replayed_and_a_disabled_endpoint_is_told_of_nothing(
         "2026-02-30T00:00:00Z",
         // Beyond the last year that there is, in UTC.
         "9999-12-31T23:59:59-00:01",
-        "9999-12-31T00:00:00-23:59",
+        "9999-12-31T12:00:00-23:59",
     ] {
         let problem = ada.post(&replay, &json!({ "since": wrong })).await;
         let problem = problem.problem(StatusCode::UNPROCESSABLE_ENTITY);

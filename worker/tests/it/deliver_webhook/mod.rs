@@ -5,6 +5,7 @@ mod endings;
 mod kills;
 mod receiver;
 mod targets;
+mod turns;
 
 use std::sync::Arc;
 

@@ -31,6 +31,8 @@ pub struct Outcome {
     pub response: Option<Response>,
     /// Why there was no answer, or what is wrong with it; for the endpoint's owner.
     pub error: Option<String>,
+    /// The attempt failed by us: it says nothing of the endpoint, and does not count against it.
+    pub by_us: bool,
 }
 
 /// An answer.
@@ -157,7 +159,8 @@ async fn failed(
     job: &DeliverWebhook,
     outcome: &Outcome,
 ) -> Result<Noted, Error> {
-    // The first failure after a success, and the one that is too many; those between write nothing.
+    // The first failure after a success, and the one that is too many; those between write nothing,
+    // and neither do ours.
     let endpoint = sqlx::query!(
         r#"UPDATE webhook_endpoints AS endpoint SET
              failing_since = coalesce(failing_since, now()),
@@ -173,7 +176,7 @@ async fn failed(
                JOIN webhook_endpoints AS endpoint ON endpoint.id = endpoint_id
                JOIN accounts ON accounts.id = account_id
                WHERE delivery.id = $1 AND state = 'pending' AND disabled_at IS NULL
-                 AND endpoint.url = $4
+                 AND endpoint.url = $4 AND NOT $5
                FOR NO KEY UPDATE OF endpoint) AS ended
          WHERE endpoint.id = ended.id AND (failing_since IS NULL OR ended.reason IS NOT NULL)
          RETURNING endpoint.id, ended.email, disabled_reason IS NOT NULL AS "disabled!""#,
@@ -181,6 +184,7 @@ async fn failed(
         outcome.is_gone(),
         FAILING_DAYS,
         outcome.called,
+        outcome.by_us,
     )
     .fetch_optional(&mut *conn)
     .await?;

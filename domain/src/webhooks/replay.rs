@@ -1,18 +1,22 @@
 //! Deliveries once more, and one to try an endpoint.
 
 use sqlx::PgPool;
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use super::DeliveryState;
 use super::deliveries::{enqueue_again, to_make};
 use crate::Error;
+use crate::age::first_id_since;
 
 /// The most deliveries that one call of [`replay_failed`] replays.
 pub const MOST_REPLAYED: i64 = 10_000;
 
 /// How many of them are one transaction, which holds their locks.
 const BATCH: i64 = 500;
+
+/// How far the clocks of the database and of those that make ids may be apart.
+const CLOCKS: Duration = Duration::MINUTE;
 
 /// The type of an event that only tries an endpoint.
 const TEST_EVENT: &str = "webhook.test";
@@ -108,7 +112,8 @@ pub async fn replay_failed(
         return Err(ResendError::Disabled);
     }
     let mut replayed = 0;
-    let mut last = Uuid::nil();
+    // Not from the oldest that has failed: for all that is older, nothing would be found.
+    let mut last = first_id_since(since.saturating_sub(CLOCKS).into());
     while replayed < MOST_REPLAYED.unsigned_abs() {
         let mut tx = pool.begin().await?;
         // From where the batch before ended: one that fails again meanwhile is not taken twice.

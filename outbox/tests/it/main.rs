@@ -11,6 +11,7 @@ mod once;
 mod packing;
 mod redis;
 mod relay;
+mod scans;
 mod sweep;
 mod testing;
 

@@ -5,7 +5,7 @@ use std::{convert::Infallible, panic::AssertUnwindSafe, sync::Arc, time::Duratio
 use axum::{
     BoxError, Router,
     body::{Body, Bytes, HttpBody},
-    extract::{DefaultBodyLimit, MatchedPath, Request},
+    extract::{DefaultBodyLimit, Request},
     http::{HeaderName, HeaderValue, Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -19,8 +19,10 @@ use tower_http::{
 };
 
 use crate::{
+    by_route::ByRoute,
     client::{self, Client},
     etag,
+    metrics::Requests,
     problem::{self, Problem},
     request::{self, Identity},
 };
@@ -48,6 +50,7 @@ pub struct Api(Arc<Layers>);
 
 struct Layers {
     routes: Router,
+    requests: Arc<Requests>,
     defaults: Vec<(HeaderName, HeaderValue)>,
     cors: CorsLayer,
     trusted_proxies: usize,
@@ -57,15 +60,17 @@ struct Layers {
 
 impl Api {
     /// Puts everything around these routes.
-    pub(crate) fn around(routes: Router, http: &Http) -> Self {
+    pub(crate) fn around(routes: Router, http: &Http, requests: Requests) -> Self {
+        let requests = Arc::new(requests);
         let routes = routes
             .fallback(async || StatusCode::NOT_FOUND)
             .method_not_allowed_fallback(other_method)
             // The request's body is limited below, for handlers that do not read it as well.
             .layer(DefaultBodyLimit::disable())
-            .layer(tower::util::MapRequestLayer::new(at_its_route));
+            .layer(ByRoute::new(&requests));
         Self(Arc::new(Layers {
             routes,
+            requests,
             defaults: default_headers(http),
             cors: cors(&http.cors_origins),
             trusted_proxies: http.trusted_proxies,
@@ -91,7 +96,7 @@ impl Api {
                 Body::new(body)
             }
         });
-        let identity = Identity::of(&mut request);
+        let identity = Identity::of(&mut request, &self.0.requests);
         // It stays where it is, as each of those around it would have room for another.
         let answer = identity.enclose(self.0.headed(request));
         let answer = std::pin::pin!(answer);
@@ -228,14 +233,6 @@ fn read_away(mut body: Body) -> BoxFuture<'static, ()> {
     Box::pin(tokio::time::timeout(LONGEST_READ_AWAY, all).map(drop))
 }
 
-/// Names the route in the span, which begins before it is known.
-fn at_its_route(request: Request) -> Request {
-    if let Some(route) = request.extensions().get::<MatchedPath>() {
-        request::name_route(route.as_str());
-    }
-    request
-}
-
 /// What an answer says unless its handler says otherwise.
 fn default_headers(http: &Http) -> Vec<(HeaderName, HeaderValue)> {
     let policy = "default-src 'none'; frame-ancestors 'none'";
@@ -320,7 +317,8 @@ mod tests {
             .read(|reader| Http::read(reader, Environment::Development))
             .unwrap();
         let panics = async || -> StatusCode { panic!("the secret reason") };
-        let api = Api::around(Router::new().route("/", get(panics)), &http);
+        let requests = Requests::new(&service::metrics::Metrics::new("api", "1"));
+        let api = Api::around(Router::new().route("/", get(panics)), &http, requests);
         let request = Request::builder().uri("/").body(Body::empty()).unwrap();
         let response = api.answer(request).await;
         assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);

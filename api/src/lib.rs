@@ -16,6 +16,7 @@
 //! Architecture invariant: this crate never runs a job and never migrates.
 
 pub mod body;
+mod by_route;
 pub mod caller;
 pub mod client;
 pub mod etag;
@@ -24,6 +25,7 @@ pub mod fields;
 mod json;
 mod layers;
 pub mod limit;
+mod metrics;
 pub mod openapi;
 pub mod page;
 pub mod path;
@@ -40,15 +42,15 @@ use std::{ops::Deref, sync::Arc};
 
 use domain::webhooks::{Keys, Targets};
 use queue::Queue;
-use service::{health::Health, settings::Http, telemetry::chain};
+use service::{health::Health, metrics::Metrics, settings::Http, telemetry::chain};
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
 pub use self::{
     layers::Api,
-    server::{CutOff, Drain, serve},
+    server::{Connections, CutOff, Drain, serve},
 };
-use self::{limit::Limits, settings::Settings, token::AccessTokens};
+use self::{limit::Limits, metrics::Requests, settings::Settings, token::AccessTokens};
 
 /// What handlers share. To clone it is to count it.
 #[derive(Clone)]
@@ -66,6 +68,8 @@ impl Deref for App {
 pub struct Shared {
     /// Postgres.
     pub pool: PgPool,
+    /// The queues, to be looked into; what a request enqueues goes through the outbox.
+    pub queue: Queue,
     /// Signs and checks access tokens.
     pub tokens: AccessTokens,
     /// How often a client may try what could be guessed.
@@ -74,6 +78,8 @@ pub struct Shared {
     pub webhook_keys: Keys,
     /// Where webhooks may lead.
     pub webhook_targets: Targets,
+    /// What Prometheus reads.
+    pub metrics: Metrics,
     health: Health,
     http: Http,
 }
@@ -86,9 +92,12 @@ impl App {
         settings: &Settings,
         draining: CancellationToken,
     ) -> Self {
+        let metrics = Metrics::new("api", env!("CARGO_PKG_VERSION")).with_pool(pool.clone());
         Self(Arc::new(Shared {
-            limits: Limits::new(&queue, settings.limits.clone()),
-            health: health(pool.clone(), queue, draining),
+            limits: Limits::new(&queue, settings.limits.clone(), &metrics),
+            metrics,
+            health: health(pool.clone(), queue.clone(), draining),
+            queue,
             pool,
             tokens: AccessTokens::new(&settings.auth, &settings.http.public_url),
             webhook_keys: Keys::new(&settings.webhooks.keys),
@@ -104,7 +113,8 @@ impl Api {
         let (routes, _) = routes::router().split_for_parts();
         let routes = routes.merge(app.health.clone().router());
         let http = app.http.clone();
-        Self::around(routes.with_state(app), &http)
+        let requests = Requests::new(&app.metrics);
+        Self::around(routes.with_state(app), &http, requests)
     }
 }
 

@@ -4,13 +4,13 @@ use std::{process::ExitCode, time::Duration};
 
 use anyhow::Context;
 use api::{
-    Api, App, Drain,
+    Api, App, Connections, Drain,
     settings::{Settings, queue_settings},
 };
 use clap::Parser;
 use queue::Queue;
 use service::{
-    database, health,
+    database, health, metrics,
     settings::{Environment, Http, Reader},
     shutdown::{Shutdown, Tasks},
     telemetry,
@@ -76,14 +76,17 @@ async fn serve() -> anyhow::Result<()> {
     let queue = Queue::connect(redis).await?;
     let app = App::new(pool.clone(), queue, &settings, shutdown.soft.clone());
 
+    let scrapes = metrics::listen(&settings.metrics).await?;
     let addr = settings.http.addr;
     let listener = TcpListener::bind(addr)
         .await
         .with_context(|| format!("cannot listen on {addr}; API_ADDR names another address"))?;
+    let connections = Connections::at_most(settings.http.connections);
     tracing::info!(
         address = %listener.local_addr()?,
         version = env!("CARGO_PKG_VERSION"),
         environment = ?settings.environment,
+        connections = connections.most,
         "listening",
     );
 
@@ -92,9 +95,16 @@ async fn serve() -> anyhow::Result<()> {
         request_timeout: settings.http.request_timeout,
     };
     let mut tasks = Tasks::new(shutdown.clone());
+    tasks.spawn_background("metrics", metrics::serve(scrapes, app.metrics.clone()));
     tasks.spawn(
         "http",
-        api::serve(listener, Api::new(app), shutdown.clone(), drain),
+        api::serve(
+            listener,
+            Api::new(app),
+            connections,
+            shutdown.clone(),
+            drain,
+        ),
     );
     let served = tasks.run().await;
     database::close(&pool, &shutdown).await;

@@ -1,6 +1,10 @@
 //! The identity of a request: its id, its trace, its span and its log line.
 
-use std::{fmt, sync::Arc, time::Instant};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+    time::{Duration, Instant},
+};
 
 use axum::{
     extract::Request,
@@ -11,6 +15,8 @@ use service::trace::TraceContext;
 use tracing::{Instrument, Span, field, instrument::Instrumented};
 use uuid::Uuid;
 
+use crate::metrics::{Measured, Requests, Route};
+
 /// The header that carries a request's id, in both directions.
 pub const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -18,24 +24,41 @@ pub const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 const LONGEST_PATH: usize = 256;
 
 /// What ties an answer to its log lines. Handlers find it among a request's extensions.
-#[derive(Clone, Debug)]
-pub struct RequestId(Arc<str>);
+#[derive(Clone)]
+pub struct RequestId(Arc<Known>);
+
+struct Known {
+    id: String,
+    /// Found by the router, on the way in; told on the way out.
+    route: OnceLock<Arc<Route>>,
+}
 
 impl RequestId {
     /// The caller's own id if it is harmless, otherwise a new one.
     fn accept(headers: &HeaderMap) -> Self {
         let given = headers.get(HEADER).and_then(|value| value.to_str().ok());
-        Self(
-            given
-                .filter(|id| is_harmless(id))
-                .map_or_else(|| Uuid::new_v4().to_string().into(), Into::into),
-        )
+        let given = given.filter(|id| is_harmless(id));
+        let id = given.map_or_else(|| Uuid::new_v4().to_string(), ToOwned::to_owned);
+        let route = OnceLock::new();
+        Self(Arc::new(Known { id, route }))
+    }
+
+    /// Notes which route it is.
+    pub(crate) fn found(&self, route: &Arc<Route>) {
+        // A request passes one route; were there another, the first stays.
+        let _ = self.0.route.set(Arc::clone(route));
+    }
+}
+
+impl fmt::Debug for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RequestId({:?})", self.0.id)
     }
 }
 
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.0.id)
     }
 }
 
@@ -59,23 +82,24 @@ pub(crate) fn reads_gzip(headers: &HeaderMap) -> bool {
 }
 
 /// What is known of a request before anything else is done.
-pub(crate) struct Identity {
+pub(crate) struct Identity<'a> {
     id: RequestId,
     trace: TraceContext,
     path: Uri,
     span: Span,
     begun: Instant,
+    measured: Measured<'a>,
 }
 
-impl Identity {
-    /// Gives the request its id and its span.
-    pub(crate) fn of(request: &mut Request) -> Self {
+impl<'a> Identity<'a> {
+    /// Gives the request its id and its span, and counts it.
+    pub(crate) fn of(request: &mut Request, requests: &'a Requests) -> Self {
         let id = RequestId::accept(request.headers());
         let trace = trace_of(request.headers());
         // At the highest level, so that a filter of `warn` or `error` leaves the ids in its lines.
         let span = tracing::error_span!(
             "request",
-            request.id = &*id.0,
+            request.id = id.0.id,
             trace.id = trace.trace_id(),
             http.method = request.method().as_str(),
             http.route = field::Empty,
@@ -87,6 +111,7 @@ impl Identity {
             path: request.uri().clone(),
             span,
             begun: Instant::now(),
+            measured: requests.begin(request.method()),
         }
     }
 
@@ -95,16 +120,19 @@ impl Identity {
         answer.instrument(self.span.clone())
     }
 
-    /// Has its jobs in the trace, and logs a line when it is answered.
+    /// Has its jobs in the trace, and counts it and logs a line when it is answered.
     pub(crate) async fn around(self, answer: impl Future<Output = Response>) -> Response {
         let answer = async {
             let response = answer.await;
-            let line = || log(self.path.path(), &response, self.begun);
+            let took = self.begun.elapsed();
+            let route = self.id.0.route.get();
+            self.measured.answered(route, response.status(), took);
+            let line = || log(self.path.path(), &response, took);
             self.span.in_scope(line);
             response
         };
         let mut response = queue::trace::scope(self.trace.to_string(), answer).await;
-        if let Ok(value) = HeaderValue::from_str(&self.id.0) {
+        if let Ok(value) = HeaderValue::from_str(&self.id.0.id) {
             response.headers_mut().insert(HEADER, value);
         }
         response
@@ -136,9 +164,9 @@ pub(crate) fn shortened(path: &str) -> &str {
     }
 }
 
-fn log(path: &str, response: &Response, begun: Instant) {
+fn log(path: &str, response: &Response, took: Duration) {
     let status = response.status().as_u16();
-    let latency_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let latency_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     // Probes ask every few seconds; their answers would bury everything else.
     if matches!(path, "/livez" | "/readyz") {
         tracing::debug!(http.status = status, latency_ms, "answered");

@@ -7,7 +7,7 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Poll},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use axum::{
@@ -22,11 +22,14 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustix::process::{Resource, getrlimit};
 use service::shutdown::Shutdown;
 use tokio::{
     net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
     time::sleep,
 };
+use tokio_io_timeout::TimeoutWriter;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::Api;
@@ -42,6 +45,34 @@ const LAST_HEAD_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long an answer may take to be read once the time for its request is over.
 const TIME_TO_READ: Duration = Duration::from_secs(2);
+
+/// How long a client may read nothing of an answer that does not fit on its way.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How often it is said that there are too many connections.
+const BETWEEN_WARNINGS: Duration = Duration::from_secs(60);
+
+/// What connections may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Connections {
+    /// The most that are open at once. Others wait, unaccepted, until one of them ends.
+    pub most: usize,
+    /// A connection ends when nothing of an answer could be written for so long.
+    pub write_timeout: Duration,
+}
+
+impl Connections {
+    /// So many, or fewer where the process may open too few files (`ulimit -n`): a quarter of
+    /// those stays for everything else. Without a free one nobody could be served, probes included.
+    pub fn at_most(most: usize) -> Self {
+        let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        let room = usize::try_from(files / 4 * 3).unwrap_or(usize::MAX);
+        Self {
+            most: most.min(room).max(1),
+            write_timeout: WRITE_TIMEOUT,
+        }
+    }
+}
 
 /// How [`serve`] stops.
 #[derive(Clone, Copy, Debug)]
@@ -64,20 +95,22 @@ pub struct CutOff(usize);
 /// Connections without a request end soon after the signal, the others with the answer that they
 /// are owed. The hard signal ends them all.
 ///
-/// `axum::serve` would do, but it sets no time limit, neither for the head of a request nor for
-/// the end.
+/// `axum::serve` would do, but it sets no limit: neither to how many there are, nor to the time for
+/// the head of a request, for the reading of an answer, and for the end.
 ///
 /// # Errors
 /// When requests had to be cut off. Never for an accept that fails: it is retried.
 pub async fn serve(
     mut listener: TcpListener,
     api: Api,
+    limits: Connections,
     shutdown: Shutdown,
     drain: Drain,
 ) -> Result<(), CutOff> {
     let draining = CancellationToken::new();
     let cut = Arc::new(AtomicUsize::new(0));
     let connections = TaskTracker::new();
+    let mut slots = Slots::new(limits.most);
     let mut closing = pin!(async {
         shutdown.soft.cancelled().await;
         tokio::select! {
@@ -86,8 +119,12 @@ pub async fn serve(
         }
     });
     loop {
-        let (stream, peer) = tokio::select! {
-            accepted = Listener::accept(&mut listener) => accepted,
+        let accept = async {
+            let slot = slots.free().await;
+            (slot, Listener::accept(&mut listener).await)
+        };
+        let (slot, (stream, peer)) = tokio::select! {
+            accepted = accept => accepted,
             () = &mut closing => break,
         };
         // Answers are small and written whole; waiting for more to send only delays them.
@@ -98,6 +135,7 @@ pub async fn serve(
             api: api.clone(),
             peer,
             in_hand: Arc::default(),
+            write_timeout: limits.write_timeout,
             draining: draining.clone(),
             longest: drain.request_timeout + TIME_TO_READ,
             hard: shutdown.hard.clone(),
@@ -107,6 +145,7 @@ pub async fn serve(
             if connection.run(stream).await == End::Cut {
                 cut.fetch_add(1, Ordering::Relaxed);
             }
+            drop(slot);
         });
     }
     drop(listener);
@@ -121,12 +160,44 @@ pub async fn serve(
     }
 }
 
+/// Room for connections.
+struct Slots {
+    free: Arc<Semaphore>,
+    most: usize,
+    warned: Option<Instant>,
+}
+
+impl Slots {
+    fn new(most: usize) -> Self {
+        Self {
+            free: Arc::new(Semaphore::new(most)),
+            most,
+            warned: None,
+        }
+    }
+
+    /// Waits until there is room for one more.
+    async fn free(&mut self) -> Option<OwnedSemaphorePermit> {
+        if self.free.available_permits() == 0 {
+            let lately = |warned: Instant| warned.elapsed() < BETWEEN_WARNINGS;
+            if !self.warned.is_some_and(lately) {
+                self.warned = Some(Instant::now());
+                let most = self.most;
+                tracing::warn!(most, "all connections are taken; new ones wait");
+            }
+        }
+        // Nobody closes the semaphore, which would be its only error.
+        Arc::clone(&self.free).acquire_owned().await.ok()
+    }
+}
+
 /// One connection, from its first byte to its last.
 struct Connection {
     api: Api,
     peer: SocketAddr,
     /// Cloned into each request and its answer, so that the count tells whether there is one.
     in_hand: Arc<()>,
+    write_timeout: Duration,
     draining: CancellationToken,
     longest: Duration,
     hard: CancellationToken,
@@ -151,6 +222,10 @@ impl Connection {
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new())
             .header_read_timeout(HEAD_TIMEOUT);
+        // Its clock runs only while nothing can be written.
+        let mut stream = TimeoutWriter::new(stream);
+        stream.set_timeout(Some(self.write_timeout));
+        let stream = pin!(stream);
         let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,

@@ -2,8 +2,8 @@
 
 use queue::{Cluster, Keyring, Packer, Sentinel, Servers, Tls, TlsError};
 use service::settings::{
-    Auth, Database, Environment, Http, Queue, Reader, Redis, RedisServers, SettingsError, Shutdown,
-    Telemetry, Webhooks,
+    Auth, Database, Environment, Http, Metrics, Queue, Reader, Redis, RedisServers, SettingsError,
+    Shutdown, Telemetry, Webhooks,
 };
 
 use crate::limit::Quotas;
@@ -17,6 +17,8 @@ pub struct Settings {
     pub telemetry: Telemetry,
     /// Stopping.
     pub shutdown: Shutdown,
+    /// Where Prometheus reads.
+    pub metrics: Metrics,
     /// Address and limits.
     pub http: Http,
     /// How often a client may try what could be guessed.
@@ -45,6 +47,7 @@ impl Settings {
                 environment,
                 telemetry: Telemetry::read(reader),
                 shutdown: Shutdown::read(reader),
+                metrics: Metrics::read(reader),
                 http: Http::read(reader, environment),
                 limits: Quotas::read(reader),
                 auth: Auth::read(reader),

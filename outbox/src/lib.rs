@@ -7,6 +7,7 @@ use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+mod backlog;
 mod done;
 mod passed_over;
 mod relay;
@@ -14,6 +15,7 @@ mod sweep;
 #[cfg(feature = "testing")]
 pub mod testing;
 
+pub use backlog::{Backlog, backlog};
 pub use done::mark_done;
 pub use relay::{Nudge, Relay, Settings};
 

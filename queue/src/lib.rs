@@ -17,6 +17,7 @@ mod job;
 mod keys;
 mod letters;
 pub mod limit;
+mod observe;
 mod options;
 mod packing;
 mod parked;
@@ -54,6 +55,7 @@ pub use crate::{
     inspect::Counts,
     job::{Job, JobContext, JobError, JobId},
     letters::{DeadLetter, Replay},
+    observe::{Attempt, Ended, Observer},
     options::{Enqueued, Options, Run, UniqueMode},
     packing::{Keyring, MissingKey, Packer, UnpackError},
     parked::{Parked, Unknown},

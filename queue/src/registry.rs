@@ -1,7 +1,8 @@
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     error::Error as StdError,
     ops::RangeInclusive,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -9,7 +10,7 @@ use foldhash::fast::RandomState;
 use futures_util::{FutureExt, future::BoxFuture};
 use serde_json::error::Category;
 
-use crate::{Error, Job, JobContext, JobError, Schedule, job::is_name, schedule::Plan};
+use crate::{Error, Job, JobContext, JobError, Observer, Schedule, job::is_name, schedule::Plan};
 
 /// Takes the payload's version, the payload and the context.
 type Handle<C> =
@@ -71,6 +72,8 @@ pub struct Registry<C> {
     pub(crate) schedules: Vec<Plan>,
     /// What is wrong with the schedules.
     mistakes: Vec<String>,
+    /// Is told of each attempt.
+    pub(crate) observer: Option<Arc<dyn Observer>>,
     /// Is told how each attempt ended.
     #[cfg(feature = "testing")]
     pub(crate) watch: Option<crate::testing::Watch>,
@@ -82,6 +85,7 @@ impl<C> Default for Registry<C> {
             kinds: HashMap::default(),
             schedules: Vec::new(),
             mistakes: Vec::new(),
+            observer: None,
             #[cfg(feature = "testing")]
             watch: None,
         }
@@ -163,6 +167,13 @@ impl<C: Send + 'static> Registry<C> {
         self
     }
 
+    /// Has `observer` told of each attempt; one that was given before is told no more.
+    #[must_use]
+    pub fn observe(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observer = Some(observer);
+        self
+    }
+
     /// Checks the schedules, as a worker does at start; an application's test can too.
     ///
     /// # Errors
@@ -191,6 +202,12 @@ impl<C: Send + 'static> Registry<C> {
         let mut names: Vec<_> = self.kinds.keys().copied().collect();
         names.sort_unstable();
         names
+    }
+
+    /// The queue that the jobs of each kind go to, by the kind's name.
+    #[must_use]
+    pub fn queue_of_each(&self) -> BTreeMap<&'static str, &'static str> {
+        self.kinds().map(|kind| (kind.name, kind.queue)).collect()
     }
 
     /// The queues that its jobs go to, sorted: those that a worker with it should serve.
@@ -300,6 +317,8 @@ mod tests {
             .register::<Mail, _, _>(nothing);
         assert_eq!(registry.names(), ["mail", "move"]);
         assert_eq!(registry.queues(), ["another", "default"]);
+        let expected = [("mail", "another"), ("move", "default")];
+        assert_eq!(registry.queue_of_each(), expected.into());
     }
 
     #[test]

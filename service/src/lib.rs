@@ -8,6 +8,7 @@
 //! 4. [`health`]: name what readiness depends on;
 //! 5. [`shutdown`]: start its parts and wait for a signal.
 //!
+//! [`metrics`] is what Prometheus reads of it, where a setting gives that an address.
 //! [`trace`] carries the trace of a request into the jobs that it starts.
 //!
 //! To add a setting: add a line to [`settings::VARIABLES`], a field to the struct of its concern,
@@ -15,6 +16,7 @@
 
 pub mod database;
 pub mod health;
+pub mod metrics;
 pub mod settings;
 pub mod shutdown;
 pub mod telemetry;

@@ -4,11 +4,11 @@
 //! 1. write its payload in `domain/src/jobs.rs`;
 //! 2. copy `worker/src/jobs/deliver_webhook.rs` and give it its behaviour in `run`;
 //! 3. add one line to [`jobs::registry`], and a queue of its own, if it has one, to
-//!    [`jobs::queues`];
+//!    [`domain::jobs::QUEUES`];
 //! 4. copy what you need of `worker/tests/it/send_email.rs`, where one job is performed in
 //!    place, and where all run that wait.
 //!
-//! It listens on the loopback interface only, for probes.
+//! It listens for probes, on the loopback interface only, and for Prometheus where a setting says so.
 
 use std::sync::Arc;
 
@@ -18,11 +18,13 @@ use sqlx::PgPool;
 
 pub mod jobs;
 pub mod mail;
+pub mod metrics;
 pub mod settings;
 pub mod webhook;
 
 use domain::webhooks::Keys;
 use mail::Mailer;
+use metrics::Counts;
 use webhook::Sender;
 
 /// What every job can use.
@@ -38,6 +40,8 @@ pub struct App {
     pub webhook_keys: Keys,
     /// Calls webhooks.
     pub webhooks: Sender,
+    /// Counts what jobs do, for Prometheus.
+    pub counts: Counts,
 }
 
 /// Runs jobs and the relay until the shutdown, from the moment that the schema fits.
@@ -56,7 +60,8 @@ pub async fn run(
         return Ok(());
     }
     let relay = outbox::Relay::new(app.pool.clone(), queue.clone());
-    let worker = Worker::new(queue, jobs::registry(), Arc::new(app), settings);
+    let registry = jobs::registry().observe(app.counts.attempts.clone());
+    let worker = Worker::new(queue, registry, Arc::new(app), settings);
     let stop_relay = soft.child_token();
     let work = async {
         let worked = worker.run(soft, hard).await;

@@ -8,12 +8,14 @@ use clap::Parser;
 use domain::webhooks::{Keys, Targets};
 use queue::{Queue, WorkerSettings};
 use service::health::{self, Health};
+use service::metrics::{self, Metrics, Snapshot};
 use service::settings::{Environment, Reader, Worker};
 use service::shutdown::{Shutdown, Tasks};
 use service::{database, telemetry};
 use sqlx::PgPool;
 use tokio::net::TcpListener;
 use worker::mail::Mailer;
+use worker::metrics::{Backlog, Counts};
 use worker::settings::{Settings, queue_settings, served_queues};
 use worker::webhook::{Sender, System};
 use worker::{App, jobs};
@@ -72,12 +74,14 @@ async fn work() -> anyhow::Result<()> {
     // A Redis that evicts keys loses jobs: a warning to a developer, a refusal everywhere else.
     redis.tuning.require_noeviction = settings.environment != Environment::Development;
     let queue = Queue::connect(redis).await?;
+    let metrics = Metrics::new("worker", env!("CARGO_PKG_VERSION")).with_pool(pool.clone());
     let app = App {
         pool: pool.clone(),
         mailer: Mailer::new(&settings.mail)?,
         public_url: settings.public_url,
         webhook_keys: Keys::new(&settings.webhooks.keys),
         webhooks: Sender::new(Targets::new(settings.webhooks.allow_private), System),
+        counts: Counts::new(&metrics),
     };
     let jobs = WorkerSettings {
         queues: served_queues(jobs::queues(), &settings.worker)?,
@@ -86,6 +90,7 @@ async fn work() -> anyhow::Result<()> {
         drain_timeout: settings.shutdown.grace.mul_f64(0.7),
     };
 
+    let scrapes = metrics::listen(&settings.metrics).await?;
     let addr = settings.worker.health_addr;
     let listener = TcpListener::bind(addr)
         .await
@@ -101,12 +106,31 @@ async fn work() -> anyhow::Result<()> {
     );
 
     let health = health(pool.clone(), queue.clone(), &shutdown);
+    let queues = jobs.queues.iter().map(|queue| queue.name.clone());
+    let backlog = Backlog {
+        queue: queue.clone(),
+        queues: queues.collect(),
+        pool: pool.clone(),
+    };
+    let metrics = backlog.told_by(with_slots(metrics, jobs.concurrency));
     let mut tasks = Tasks::new(shutdown.clone());
+    tasks.spawn_background("metrics", metrics::serve(scrapes, metrics));
     tasks.spawn_background("probes", health::serve(listener, health));
     tasks.spawn("jobs", worker::run(app, queue, jobs, shutdown.clone()));
     let worked = tasks.run().await;
     database::close(&pool, &shutdown).await;
     Ok(worked?)
+}
+
+/// Adds how many jobs this worker runs at once.
+fn with_slots(metrics: Metrics, slots: usize) -> Metrics {
+    metrics.asking(move || async move {
+        let mut now = Snapshot::default();
+        let slots = f64::from(u32::try_from(slots).unwrap_or(u32::MAX));
+        let help = "Jobs that the worker may run at once.";
+        now.gauge("worker_slots", help, &[], &[(&[], slots)]);
+        now
+    })
 }
 
 fn health(pool: PgPool, queue: Queue, shutdown: &Shutdown) -> Health {

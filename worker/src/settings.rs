@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use queue::{Cluster, Keyring, Packer, QueueSettings, Rate, Sentinel, Servers, Tls, TlsError};
 use service::settings::{
-    Database, Environment, Http, Mail, Queue, Reader, Redis, RedisServers, SettingsError, Shutdown,
-    Telemetry, Webhooks, Worker,
+    Database, Environment, Http, Mail, Metrics, Queue, Reader, Redis, RedisServers, SettingsError,
+    Shutdown, Telemetry, Webhooks, Worker,
 };
 
 /// All settings of the worker.
@@ -17,6 +17,8 @@ pub struct Settings {
     pub telemetry: Telemetry,
     /// Stopping.
     pub shutdown: Shutdown,
+    /// Where Prometheus reads.
+    pub metrics: Metrics,
     /// Postgres.
     pub database: Database,
     /// Redis.
@@ -45,6 +47,7 @@ impl Settings {
                 environment,
                 telemetry: Telemetry::read(reader),
                 shutdown: Shutdown::read(reader),
+                metrics: Metrics::read(reader),
                 database: Database::read(reader),
                 redis: Redis::read(reader),
                 queue: Queue::read(reader),

@@ -14,7 +14,18 @@ use crate::terminal;
 const USUAL: &str = "docs";
 
 /// All that may be named, in one mode or the other.
-pub(crate) const WORDS: [&str; 7] = ["api", "docs", "proxy", "mail", "postgres", "redis", "logs"];
+pub(crate) const WORDS: [&str; 10] = [
+    "api",
+    "docs",
+    "proxy",
+    "mail",
+    "postgres",
+    "redis",
+    "metrics",
+    "worker-metrics",
+    "prometheus",
+    "logs",
+];
 
 /// Opens this address in the browser, and prints it; only prints it where no browser can be seen.
 ///

@@ -23,8 +23,8 @@ const NAME: &str = "slipway";
 const KEPT: [&str; 2] = ["LICENSE-APACHE", "LICENSE-MIT"];
 
 /// Names that something beside the product has: of Postgres, of Redis, of a container.
-const TAKEN: &str = "admin default docker health mail maildev migrate nginx postgres proxy public \
-                     redis root template0 template1";
+const TAKEN: &str = "admin default docker health mail maildev migrate nginx postgres prometheus proxy \
+                     public redis root template0 template1";
 
 /// Options of `rename`.
 #[derive(Args)]

@@ -128,7 +128,7 @@ fn the_api_never_runs_a_job_and_never_migrates() {
 }
 
 /// That the one listener is on loopback is refused or granted by the settings,
-/// and tested with them.
+/// and tested with them. The other one is that of `service::metrics`, which answers one path.
 #[test]
 fn the_worker_listens_for_its_probes_alone() {
     let mut listeners = Vec::new();
@@ -141,6 +141,34 @@ fn the_worker_listens_for_its_probes_alone() {
     }
     assert_eq!(listeners.len(), 1, "{listeners:?}");
     assert!(read("worker/src/main.rs").contains("let addr = settings.worker.health_addr;"));
+}
+
+#[test]
+fn metrics_are_told_on_a_listener_of_their_own_that_is_not_published() {
+    let routes: Vec<_> = files("service/src/metrics", &["rs"])
+        .into_iter()
+        .flat_map(|(_, text)| {
+            let routes = text.lines().filter(|line| line.contains(".route("));
+            routes
+                .map(|line| line.trim().to_owned())
+                .collect::<Vec<_>>()
+        })
+        .collect();
+    assert_eq!(routes, [r#".route("/metrics", get(show))"#]);
+    for (path, text) in files("api/src", &["rs"]) {
+        assert!(!text.contains("\"/metrics"), "{}", path.display());
+    }
+    for file in [
+        "docker-compose.yml",
+        "docker-compose.dev.yml",
+        "docker/stack.yml",
+    ] {
+        let text = read(file);
+        let published = ["9464:", ":9464\"", "target: 9464", "published: 9464"];
+        for word in published {
+            assert!(!text.contains(word), "{file} publishes the metrics");
+        }
+    }
 }
 
 /// That each address is checked before is tested with the worker.

@@ -5,7 +5,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use api::{Api, App, Drain};
+use api::{Api, App, Connections, Drain};
 use queue::Queue;
 use service::{
     database::{self, Returns},
@@ -94,7 +94,8 @@ pub(crate) fn serve(mut words: impl Iterator<Item = String>) {
             lead: settings.http.request_timeout,
             request_timeout: settings.http.request_timeout,
         };
-        let served = api::serve(listener, Api::new(app), shutdown, drain).await;
+        let connections = Connections::at_most(settings.http.connections);
+        let served = api::serve(listener, Api::new(app), connections, shutdown, drain).await;
         served.unwrap();
     });
 }

@@ -22,6 +22,10 @@ use queue::{
     Queue,
     limit::{Limit, Limiter, Quota},
 };
+use service::metrics::{
+    Metrics,
+    prometheus::{IntCounterVec, Opts},
+};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
@@ -33,17 +37,30 @@ use crate::{client::Client, problem::Problem};
 pub struct Limits {
     limiter: Limiter,
     quotas: Quotas,
+    refused: IntCounterVec,
 }
 
 /// A policy, and what stands for whom it counts.
 type Counted<'a> = (Policy, &'a [&'a str]);
 
 impl Limits {
-    /// In the queue's Redis.
-    pub fn new(queue: &Queue, quotas: Quotas) -> Self {
+    /// In the queue's Redis; what they refuse is counted.
+    pub fn new(queue: &Queue, quotas: Quotas, metrics: &Metrics) -> Self {
+        let refused = metrics.register(IntCounterVec::new(
+            Opts::new(
+                "http_server_limited_requests_total",
+                "Requests that a limit has refused, by its policy.",
+            ),
+            &["policy"],
+        ));
+        // From the start: the first refusal is to be seen as a rise from 0.
+        for policy in Policy::ALL {
+            refused.with_label_values(&[policy.name()]);
+        }
         Self {
             limiter: Limiter::new(queue),
             quotas,
+            refused,
         }
     }
 
@@ -185,6 +202,7 @@ impl Limits {
         // Whoever defends the service needs the address; it stands in no other line.
         let (policy, address) = (policy.name(), client.network());
         tracing::info!(policy, client.address = %address, "refused by a limit");
+        self.refused.with_label_values(&[policy]).inc();
         Err(Problem::too_many_requests(taken.retry_after()))
     }
 }

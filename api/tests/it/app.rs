@@ -12,7 +12,7 @@ use migrations::testing::{TestDatabase, database};
 use queue::{Queue, testing::Waiting};
 use secrecy::SecretString;
 use serde_json::{Value, json};
-use service::{database::Returns, settings::Reader};
+use service::{database::Returns, metrics::Metrics, settings::Reader};
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 use tracing::subscriber::{DefaultGuard, set_default};
@@ -27,6 +27,7 @@ pub(crate) struct TestApp {
     pub(crate) namespace: String,
     pub(crate) draining: CancellationToken,
     pub(crate) api: Api,
+    pub(crate) metrics: Metrics,
 }
 
 /// What came back, read to its end.
@@ -87,8 +88,10 @@ impl TestApp {
         let namespace = redis.namespace.clone();
         let queue = Queue::connect(redis).await.unwrap();
         let app = App::new(pool, queue, settings, draining.clone());
+        let metrics = app.metrics.clone();
         let api = Api::new(app);
         Self {
+            metrics,
             database,
             namespace,
             draining,

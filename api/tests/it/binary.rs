@@ -16,18 +16,21 @@ fn api(arguments: &[&str]) -> Command {
 }
 
 /// `api serve` with neither Postgres nor Redis: it listens all the same.
-struct Server {
+pub(crate) struct Server {
     child: Child,
     begun: Vec<Value>,
     log: BufReader<std::process::ChildStderr>,
-    addr: String,
+    pub(crate) addr: String,
+    /// Where its metrics are.
+    pub(crate) metrics: String,
 }
 
 impl Server {
-    fn start(grace_seconds: u32) -> Self {
+    pub(crate) fn start(grace_seconds: u32) -> Self {
         let mut child = api(&["serve"])
             .envs([
                 ("API_ADDR", "127.0.0.1:0"),
+                ("METRICS_ADDR", "127.0.0.1:0"),
                 ("LOG_FORMAT", "json"),
                 ("JWT_SECRET", "q4Zt8vN2kLx7Rb0YwJ5mHc9PdF3sGa6T"),
                 ("WEBHOOK_SECRET", "hT5nQ8wYc2Vz9KfR4mLx7Bd0Js3GpA6e"),
@@ -42,11 +45,15 @@ impl Server {
             .unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap());
         let mut begun: Vec<Value> = Vec::new();
+        let mut metrics = None;
         let addr = loop {
             let mut line = String::new();
             assert_ne!(log.read_line(&mut line).unwrap(), 0, "it ended");
             begun.push(serde_json::from_str(&line).unwrap());
             let line = &begun[begun.len() - 1];
+            if line["message"] == "metrics" {
+                metrics = line["address"].as_str().map(ToOwned::to_owned);
+            }
             if line["message"] == "listening" {
                 break line["address"].as_str().unwrap().to_owned();
             }
@@ -56,10 +63,11 @@ impl Server {
             begun,
             log,
             addr,
+            metrics: metrics.unwrap(),
         }
     }
 
-    fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
         let status = Command::new("kill")
             .args(["-s", name, &pid])
@@ -75,7 +83,7 @@ impl Server {
     }
 
     /// Waits for the end, and gives the whole log.
-    fn end(mut self) -> (ExitStatus, Vec<Value>) {
+    pub(crate) fn end(mut self) -> (ExitStatus, Vec<Value>) {
         let lines = self.log.by_ref().lines().map(Result::unwrap);
         // The reason of a failure is for people, and comes last.
         let lines = lines.filter(|line| !line.starts_with("api: "));
@@ -85,7 +93,7 @@ impl Server {
     }
 
     /// A request that never ends.
-    fn hold(&self) -> TcpStream {
+    pub(crate) fn hold(&self) -> TcpStream {
         let mut stream = TcpStream::connect(&self.addr).unwrap();
         stream
             .write_all(
@@ -185,20 +193,26 @@ fn a_second_signal_aborts_what_the_first_waits_for() {
 #[test]
 fn a_port_that_is_taken_is_named() {
     let server = Server::start(20);
-    let output = api(&["serve"])
-        .envs([
-            ("API_ADDR", server.addr.as_str()),
-            ("JWT_SECRET", "q4Zt8vN2kLx7Rb0YwJ5mHc9PdF3sGa6T"),
-            ("WEBHOOK_SECRET", "hT5nQ8wYc2Vz9KfR4mLx7Bd0Js3GpA6e"),
-            ("DATABASE_PASSWORD", "k3Vx8aPq0ZtR5mWy"),
-            ("REDIS_PASSWORD", "Zp7Lw2Qx9Rt4Yb6N"),
-        ])
-        .output()
-        .unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    let told = String::from_utf8(output.stderr).unwrap();
-    let expected = format!("api: cannot listen on {}", server.addr);
-    assert!(told.contains(&expected), "{told}");
+    for (name, addr) in [
+        ("API_ADDR", &server.addr),
+        ("METRICS_ADDR", &server.metrics),
+    ] {
+        let output = api(&["serve"])
+            .envs([
+                ("API_ADDR", "127.0.0.1:0"),
+                (name, addr),
+                ("JWT_SECRET", "q4Zt8vN2kLx7Rb0YwJ5mHc9PdF3sGa6T"),
+                ("WEBHOOK_SECRET", "hT5nQ8wYc2Vz9KfR4mLx7Bd0Js3GpA6e"),
+                ("DATABASE_PASSWORD", "k3Vx8aPq0ZtR5mWy"),
+                ("REDIS_PASSWORD", "Zp7Lw2Qx9Rt4Yb6N"),
+            ])
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        let told = String::from_utf8(output.stderr).unwrap();
+        let expected = format!("api: cannot listen on {addr}; {name} names another address");
+        assert!(told.contains(&expected), "{told}");
+    }
     server.signal("TERM");
     server.end();
 }

@@ -12,6 +12,7 @@ mod enumeration;
 mod hostile;
 mod limits;
 mod me;
+mod metrics;
 mod openapi;
 mod outage;
 mod owner;

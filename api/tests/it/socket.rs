@@ -1,13 +1,14 @@
 //! What only a real socket shows: stopping, and bodies that nobody wants.
 
-use std::{io::ErrorKind::ConnectionReset, net::SocketAddr, time::Duration};
+use std::{io::ErrorKind::ConnectionReset, net::SocketAddr, pin::pin, time::Duration};
 
-use api::{CutOff, Drain, settings::Settings};
+use api::{Connections, CutOff, Drain, settings::Settings};
 use service::shutdown::Shutdown;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     task::JoinHandle,
+    time::timeout,
 };
 
 use crate::app::TestApp;
@@ -27,6 +28,8 @@ impl Running {
     }
 }
 
+/// No test waits longer.
+const PATIENCE: Duration = Duration::from_secs(20);
 /// Longer than any test.
 const FOREVER: Duration = Duration::from_secs(3600);
 
@@ -52,6 +55,23 @@ pub(crate) async fn run_with(change: impl FnOnce(&mut Settings)) -> Running {
 }
 
 async fn run_app(app: TestApp, drain: Drain) -> Running {
+    run_app_with(app, Connections::at_most(100), drain).await
+}
+
+/// With so many connections, each of which ends soon when nothing is read.
+async fn run_with_at_most(most: usize, write_timeout: Duration) -> Running {
+    let connections = Connections {
+        most,
+        write_timeout,
+    };
+    let drain = Drain {
+        lead: Duration::ZERO,
+        request_timeout: FOREVER,
+    };
+    run_app_with(TestApp::new().await, connections, drain).await
+}
+
+async fn run_app_with(app: TestApp, connections: Connections, drain: Drain) -> Running {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
     let shutdown = Shutdown {
@@ -59,7 +79,8 @@ async fn run_app(app: TestApp, drain: Drain) -> Running {
         soft: app.draining.clone(),
         ..Shutdown::default()
     };
-    let serve = api::serve(listener, app.api.clone(), shutdown.clone(), drain);
+    let api = app.api.clone();
+    let serve = api::serve(listener, api, connections, shutdown.clone(), drain);
     Running {
         app,
         addr,
@@ -215,6 +236,37 @@ async fn a_request_that_its_client_never_ends_is_cut_when_its_time_is_over() {
     shutdown.soft.cancel();
     served.await.unwrap().unwrap_err();
     assert_closed(&mut open).await;
+}
+
+#[tokio::test]
+async fn connections_past_the_most_wait_until_one_ends() {
+    let running = run_with_at_most(2, FOREVER).await;
+    let first = TcpStream::connect(running.addr).await.unwrap();
+    let _second = TcpStream::connect(running.addr).await.unwrap();
+    let mut third = pin!(get(running.addr, "/livez"));
+    let early = timeout(Duration::from_millis(300), &mut third).await;
+    assert!(early.is_err(), "{early:?}");
+    drop(first);
+    let answer = timeout(PATIENCE, third).await.unwrap().unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_that_reads_nothing_makes_room_for_others() {
+    let running = run_with_at_most(1, Duration::from_millis(300)).await;
+    let mut deaf = TcpStream::connect(running.addr).await.unwrap();
+    // More than fits on the way, or the connection would only be an idle one.
+    let request = "GET /openapi.json HTTP/1.1\r\nhost: test\r\n\r\n";
+    deaf.write_all(request.repeat(400).as_bytes())
+        .await
+        .unwrap();
+    let answer = timeout(PATIENCE, get(running.addr, "/livez")).await;
+    let answer = answer
+        .expect("it is served once the other is gone")
+        .unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    running.stop().await;
 }
 
 /// Nothing comes any more; a reset is an end as well.

@@ -266,6 +266,12 @@ async fn keys_are_changed_without_logging_anybody_out() {
     let crossed = signed_with(OLD, Algorithm::HS256, &part(&of_new, 0), &claims);
     assert_eq!(status(&app, &crossed).await, StatusCode::UNAUTHORIZED);
 
+    // Replicas are replaced one by one: one that still signs with the old key meets tokens of the
+    // new one, which it knows already.
+    let app = restarted(app, &[OLD, NEW]).await;
+    assert_eq!(part(&token(&app).await, 0)["kid"], part(&of_old, 0)["kid"]);
+    assert_eq!(status(&app, &of_new).await, StatusCode::OK);
+
     let app = restarted(app, &[NEW]).await;
     assert_eq!(status(&app, &of_new).await, StatusCode::OK);
     assert_eq!(status(&app, &of_old).await, StatusCode::UNAUTHORIZED);

@@ -19,8 +19,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use self::{
-    conclude::{bury, conclude, park, refuse},
-    contain::{Contained, text_of},
+    conclude::{bury, conclude, ended, park, refuse},
+    contain::{Contained, contain, text_of},
 };
 use super::{
     board::{Board, Next, Taken},
@@ -33,7 +33,7 @@ use super::{
     slots,
 };
 use crate::{
-    JobContext, JobError, Registry, Slot, Unknown, UnpackError,
+    Attempt, JobContext, JobError, Observer, Registry, Slot, Unknown, UnpackError,
     cancel::Target,
     envelope::Header,
     registry::{Kind, Outcome},
@@ -148,6 +148,12 @@ impl<C: Clone + Send + Sync + 'static> Runners<C> {
             queue.name = lane.queue,
             trace.id = header.traceparent.and_then(trace::id),
         );
+        let attempt = Attempt {
+            queue: &lane.queue,
+            kind: kind.name,
+            number: header.attempt,
+        };
+        self.observe(|observer| observer.began(attempt));
         let started = Instant::now();
         let around = Around {
             lease: &lease,
@@ -168,11 +174,22 @@ impl<C: Clone + Send + Sync + 'static> Runners<C> {
         if let Some(left) = Page::turn(page) {
             settlement = settlement.map(|settlement| settlement.leaving(header.id(), left));
         }
+        let how = ended(settlement.as_ref());
+        self.observe(|observer| observer.ended(attempt, how, took));
         #[cfg(feature = "testing")]
         self.tell(&header, settlement.as_ref());
         match settlement {
             Some(settlement) => lane.settle(entry.id, &entry.consumer, settlement),
             None => lane.let_go([entry.id]),
+        }
+    }
+
+    /// Tells the observer, if there is one; its panic is not the job's.
+    fn observe(&self, tell: impl FnOnce(&dyn Observer)) {
+        if let Some(observer) = &self.registry.observer
+            && let Err(panic) = contain(|| tell(&**observer))
+        {
+            tracing::error!(panic, "the observer panicked");
         }
     }
 

@@ -22,6 +22,7 @@ mod inspect;
 mod lease;
 mod limit;
 mod model;
+mod observe;
 mod outage;
 mod outcomes;
 mod packing;

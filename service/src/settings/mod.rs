@@ -22,6 +22,7 @@
 
 mod forms;
 mod keys;
+mod metrics;
 mod queue;
 mod queues;
 mod reader;
@@ -40,6 +41,7 @@ use self::{
 };
 pub use self::{
     keys::QueueKeys,
+    metrics::Metrics,
     queue::Queue,
     queues::{InvalidRate, QueueRate},
     reader::{Reader, SettingsError},
@@ -97,6 +99,8 @@ pub struct Http {
     pub request_timeout: Duration,
     /// The largest request body, in bytes.
     pub body_limit: usize,
+    /// The most connections that are open at once.
+    pub connections: usize,
     /// How many proxies a request has come through, each of which says in `X-Forwarded-For`
     /// whose it is.
     pub trusted_proxies: usize,
@@ -242,6 +246,7 @@ impl Http {
             cors_origins,
             request_timeout: reader.seconds("REQUEST_TIMEOUT_SECONDS", 1..=600),
             body_limit: reader.number("BODY_LIMIT_BYTES", 1024..=1024 * 1024 * 1024),
+            connections: reader.number("API_CONNECTIONS", 1..=1_000_000),
             trusted_proxies: reader.number("API_TRUSTED_PROXIES", 0..=16),
         }
     }

@@ -33,6 +33,10 @@ pub const VARIABLES: &[Variable] = &[
         "25",
         "how long a stop waits for work in hand",
     ),
+    optional(
+        "METRICS_ADDR",
+        "where Prometheus reads the process's metrics; nowhere while unset",
+    ),
     with_default("API_ADDR", "127.0.0.1:8000", "where the API listens"),
     with_default(
         "PUBLIC_URL",
@@ -52,6 +56,11 @@ pub const VARIABLES: &[Variable] = &[
         "BODY_LIMIT_BYTES",
         "65536",
         "the largest request body, in bytes",
+    ),
+    with_default(
+        "API_CONNECTIONS",
+        "1024",
+        "the most connections to the API at once; others wait",
     ),
     with_default(
         "API_TRUSTED_PROXIES",

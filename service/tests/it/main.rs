@@ -4,5 +4,6 @@
 
 mod database;
 mod health;
+mod metrics;
 mod settings;
 mod shutdown;

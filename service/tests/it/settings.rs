@@ -8,8 +8,8 @@ use std::{collections::BTreeMap, io::Write, time::Duration};
 
 use secrecy::ExposeSecret;
 use service::settings::{
-    Auth, Database, Environment, Http, LogFormat, Mail, Queue, Reader, Redis, Shutdown, Smtp,
-    SmtpTls, Telemetry, VARIABLES, Webhooks, Worker,
+    Auth, Database, Environment, Http, LogFormat, Mail, Metrics, Queue, Reader, Redis, Shutdown,
+    Smtp, SmtpTls, Telemetry, VARIABLES, Webhooks, Worker,
 };
 
 const SECRETS: [(&str, &str); 4] = [
@@ -24,6 +24,7 @@ struct All {
     environment: Environment,
     telemetry: Telemetry,
     shutdown: Shutdown,
+    metrics: Metrics,
     http: Http,
     auth: Auth,
     database: Database,
@@ -50,6 +51,7 @@ fn read_exactly<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Resu
                 environment,
                 telemetry: Telemetry::read(reader),
                 shutdown: Shutdown::read(reader),
+                metrics: Metrics::read(reader),
                 http: Http::read(reader, environment),
                 auth: Auth::read(reader),
                 database: Database::read(reader),
@@ -70,6 +72,7 @@ fn defaults_do_for_everything_but_the_secrets() {
     assert_eq!(all.telemetry.format, LogFormat::Pretty);
     assert_eq!(all.shutdown.grace, Duration::from_secs(25));
     assert_eq!(all.http.addr.to_string(), "127.0.0.1:8000");
+    assert_eq!(all.metrics.addr, None);
     assert_eq!(all.http.body_limit, 64 * 1024);
     assert!(all.http.cors_origins.is_empty());
     assert_eq!(all.auth.jwt_secrets[0].expose_secret(), SECRETS[0].1);
@@ -89,6 +92,7 @@ fn what_is_set_wins_and_empty_counts_as_unset() {
         ("APP_ENV", "production"),
         ("LOG_FORMAT", "json"),
         ("LOG_LEVEL", "warn,sqlx=error,api=debug"),
+        ("METRICS_ADDR", "0.0.0.0:9464"),
         ("API_ADDR", ""),
         ("PUBLIC_URL", "https://app.test/"),
         ("CORS_ORIGINS", "https://a.test, http://localhost:5173,"),
@@ -101,6 +105,7 @@ fn what_is_set_wins_and_empty_counts_as_unset() {
     ])
     .unwrap();
     assert_eq!(all.environment, Environment::Production);
+    assert_eq!(all.metrics.addr.unwrap().port(), 9464);
     assert_eq!(all.http.addr.port(), 8000);
     assert_eq!(all.http.public_url, "https://app.test");
     let origins = ["https://a.test", "http://localhost:5173"];
@@ -122,10 +127,12 @@ fn a_dozen_mistakes_are_told_at_once_and_no_secret_with_them() {
         ("LOG_FORMAT", "xml"),
         ("LOG_LEVEL", "verbose"),
         ("SHUTDOWN_GRACE_SECONDS", "soon"),
+        ("METRICS_ADDR", "9464"),
         ("API_ADDR", "localhost"),
         ("PUBLIC_URL", "app.test"),
         ("CORS_ORIGINS", "*,https://fine.test,https://a.test/path"),
         ("BODY_LIMIT_BYTES", "0"),
+        ("API_CONNECTIONS", "0"),
         ("API_TRUSTED_PROXIES", "17"),
         ("JWT_SECRET", "tooShort9Zk"),
         ("DATABASE_PASSWORD", "ChangeMe-please-1234"),
@@ -151,9 +158,10 @@ fn a_dozen_mistakes_are_told_at_once_and_no_secret_with_them() {
     ])
     .unwrap_err();
     let lines: Vec<&str> = told.lines().collect();
-    assert_eq!(lines[0], "32 settings are wrong:", "{told}");
+    assert_eq!(lines[0], "34 settings are wrong:", "{told}");
     for expected in [
         r#"  APP_ENV                 "prod" is not development, staging or production"#,
+        r#"  METRICS_ADDR            "9464" is not an address and a port, such as 127.0.0.1:9464"#,
         r#"  CORS_ORIGINS            "*" is not an origin"#,
         r#"  CORS_ORIGINS            "https://a.test/path" is not an origin"#,
         r#"  DATABASE_PORT           "70000" is not a whole number from 1 to 65535"#,
@@ -309,12 +317,13 @@ fn debug_output_hides_secrets() {
 }
 
 /// Variables of `.env.example` that only `cargo xtask` and Compose read.
-const NOT_READ_BY_SERVICES: [&str; 9] = [
+const NOT_READ_BY_SERVICES: [&str; 10] = [
     "COMPOSE_PROJECT_NAME",
     "COMPOSE_PROFILES",
     "API_PORT",
     "MAILDEV_PORT",
     "MAILDEV_SMTP_PORT",
+    "PROMETHEUS_PORT",
     "PROXY_PORT",
     "PROXY_TLS_PORT",
     "PROXY_BIND",

@@ -37,6 +37,7 @@ pub(crate) async fn run(job: DeliverWebhook, cx: JobContext<Arc<App>>) -> Result
     };
     let outcome = deliver(attempt, &cx.app).await;
     let noted = note(pool, cx.id, &job, &outcome).await?;
+    cx.app.counts.delivery(&noted);
     let status = outcome.response.as_ref().map(|response| response.status);
     let error = outcome.error.as_deref();
     if outcome.by_us {

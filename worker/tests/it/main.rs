@@ -6,6 +6,7 @@ mod account_mails;
 mod console;
 mod deliver_webhook;
 mod mail;
+mod metrics;
 mod process;
 mod purge;
 mod send_email;

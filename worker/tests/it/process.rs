@@ -63,7 +63,7 @@ impl Process {
         Running { child, stderr }
     }
 
-    async fn ready(&self) {
+    pub(crate) async fn ready(&self) {
         let addr = self.probes;
         until("ready", async || {
             tokio::task::spawn_blocking(move || health::check(addr, "/readyz").is_ok())
@@ -71,6 +71,14 @@ impl Process {
                 .unwrap()
         })
         .await;
+    }
+
+    /// Runs it although it will not start; returns what it says.
+    pub(crate) async fn refused(&self) -> String {
+        let mut running = self.run();
+        until_ended(&mut running.child).await;
+        assert_eq!(running.child.wait().unwrap().code(), Some(1));
+        running.log()
     }
 
     fn healthcheck(&self, args: &[&str]) -> bool {
@@ -122,13 +130,13 @@ impl Drop for Running {
     }
 }
 
-async fn signed_up(database: &TestDatabase) {
+pub(crate) async fn signed_up(database: &TestDatabase) {
     let email = Email::parse("ada@example.com").unwrap();
     let password = Password::parse("correct horse").unwrap();
     sign_up(&database.pool, &email, password).await.unwrap();
 }
 
-async fn left(database: &TestDatabase) -> i64 {
+pub(crate) async fn left(database: &TestDatabase) -> i64 {
     sqlx::query_scalar("SELECT count(*) FROM job_outbox")
         .fetch_one(&database.pool)
         .await

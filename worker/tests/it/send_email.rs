@@ -9,11 +9,13 @@ use domain::webhooks::{Keys, Targets};
 use migrations::testing::{TestDatabase, database};
 use queue::testing::{Namespace, Outcome, Report, perform_envelope, run_until_empty};
 use queue::{Job, Queue};
+use service::metrics::Metrics;
 use service::settings;
 use sqlx::PgPool;
 use worker::App;
 use worker::jobs::registry;
 use worker::mail::Mailer;
+use worker::metrics::Counts;
 use worker::webhook::{Sender, System};
 
 use super::smtp::Server;
@@ -48,6 +50,7 @@ impl Fixture {
             public_url: "https://app.example.org".to_owned(),
             webhook_keys: Keys::new(&["hT5nQ8wYc2Vz9KfR4mLx7Bd0Js3GpA6e".into()]),
             webhooks: Sender::new(Targets::Public, System),
+            counts: Counts::new(&Metrics::new("worker", "test")),
         };
         Self {
             database,

@@ -359,6 +359,7 @@ impl Stack for Docker<'_> {
             ("mail", "Mail", "maildev", "http://"),
             ("postgres", "Postgres", "postgres", ""),
             ("redis", "Redis", "redis", ""),
+            ("prometheus", "Prometheus", "prometheus", "http://"),
         ];
         let mut links =
             address("api").map_or_else(Vec::new, |api| Link::of_api(&format!("http://{api}")));

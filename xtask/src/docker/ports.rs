@@ -21,7 +21,7 @@ pub(super) struct Port {
 }
 
 /// All of them, a service's main port first. A test holds them equal to the compose files.
-pub(super) const PORTS: [Port; 7] = [
+pub(super) const PORTS: [Port; 8] = [
     port("api", "API_PORT", 8000, 8000, false),
     port("maildev", "MAILDEV_PORT", 1080, 1080, false),
     port("maildev", "MAILDEV_SMTP_PORT", 1025, 1025, true),
@@ -29,6 +29,7 @@ pub(super) const PORTS: [Port; 7] = [
     port("redis", "REDIS_PORT", 6379, 6379, true),
     port("proxy", "PROXY_PORT", 8080, 8080, false),
     port("proxy", "PROXY_TLS_PORT", 8443, 8443, false),
+    port("prometheus", "PROMETHEUS_PORT", 9090, 9090, false),
 ];
 
 const fn port(

@@ -38,13 +38,13 @@ pub(super) fn run(docker: &Docker, options: &UpOptions) -> Result<Vec<ServiceSta
     let profiles = docker.profiles()?;
     let mut given = Given::new();
     for port in PORTS.iter().filter(|port| !port.dev || docker.is_dev()) {
-        let is_optional = matches!(port.service, "maildev" | "proxy");
-        let profile = if port.service == "maildev" {
-            "mail"
-        } else {
-            "proxy"
+        let profile = match port.service {
+            "maildev" => Some("mail"),
+            "proxy" => Some("proxy"),
+            "prometheus" => Some("observe"),
+            _ => None,
         };
-        if !is_optional || profiles.iter().any(|name| name == profile) {
+        if profile.is_none_or(|profile| profiles.iter().any(|name| name == profile)) {
             port.choose(project, &before, &mut given)?;
         }
     }

@@ -6,10 +6,11 @@ use crate::project::Project;
 use crate::stack::{self, Mode, ServiceState};
 
 /// The ports that people know, with the variable that moves each and the profile that it is for.
-const PORTS: [(&str, &str, u16, Option<&str>); 3] = [
+const PORTS: [(&str, &str, u16, Option<&str>); 4] = [
     ("api", "API_PORT", 8000, None),
     ("maildev", "MAILDEV_PORT", 1080, Some("mail")),
     ("proxy", "PROXY_PORT", 8080, Some("proxy")),
+    ("prometheus", "PROMETHEUS_PORT", 9090, Some("observe")),
 ];
 
 /// All of them.

@@ -22,21 +22,6 @@ use crate::secrets;
 /// How long the service may take to be ready, and a mail to arrive.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The limits of `api/src/limit/policy.rs`, all out of the way: they have their own tests.
-const LIMITED: [&str; 11] = [
-    "log-in-by-address",
-    "log-in-by-address-and-account",
-    "log-in-by-account",
-    "sign-up-by-address",
-    "sign-up-by-address-and-account",
-    "sign-up-by-account",
-    "token-by-address",
-    "mail-by-address",
-    "mail-by-account",
-    "password-by-account",
-    "refresh-by-address",
-];
-
 /// The running API; dropping it stops it, and then its servers.
 pub(super) struct Service {
     api: Running,
@@ -166,12 +151,6 @@ fn environment(
         ("REDIS_PASSWORD", password),
         ("JWT_SECRET", secrets::word()?),
         ("WEBHOOK_SECRET", secrets::word()?),
-        (
-            "API_LIMITS",
-            LIMITED
-                .map(|policy| format!("{policy}=1000000/1"))
-                .join(","),
-        ),
         ("API_ADDR", address.to_owned()),
         // One client that is in a hurry.
         ("API_LIMITS", "all=1000000/1".to_owned()),
@@ -244,15 +223,5 @@ mod tests {
         let redis = place("redis://127.0.0.1:6379");
         assert_eq!(redis, ("127.0.0.1".to_owned(), "6379".to_owned()));
         assert!(host_and_port("redis://here").is_err());
-    }
-
-    #[test]
-    fn every_limit_is_out_of_the_way() {
-        let policies = include_str!("../../../api/src/limit/policy.rs");
-        let definitions = policies.split(" => (\"").skip(1);
-        let names: Vec<&str> = definitions
-            .filter_map(|rest| rest.split('"').next())
-            .collect();
-        assert_eq!(names, LIMITED);
     }
 }

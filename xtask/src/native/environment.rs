@@ -120,7 +120,7 @@ fn is_composes_own(name: &str) -> bool {
     name.starts_with("COMPOSE_")
         || name.starts_with("PROXY_")
         || name.ends_with("_IMAGE")
-        || matches!(name, "API_PORT" | "MAILDEV_PORT")
+        || matches!(name, "API_PORT" | "MAILDEV_PORT" | "PROMETHEUS_PORT")
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ mod control;
 mod environment;
 mod health;
 pub(crate) mod kinds;
+mod links;
 mod logs;
 pub(crate) mod packages;
 mod plan;
@@ -371,30 +372,6 @@ impl Stack for Native<'_> {
     }
 
     fn links(&self) -> Result<Vec<Link>> {
-        let settings = self.project.settings()?;
-        let running = self.ps()?;
-        let address = |name: &str| {
-            let found = running.iter().find(|service| service.name == name);
-            found.and_then(|service| service.address.clone())
-        };
-        let link = |word, label, address| Link {
-            word,
-            label,
-            address,
-        };
-        let mut links =
-            address("api").map_or_else(Vec::new, |api| Link::of_api(&format!("http://{api}")));
-        let mail = match settings.get("SMTP_HOST") {
-            Some(host) => format!("sent through {host}"),
-            None => environment::mail_folder(self.project)?
-                .display()
-                .to_string(),
-        };
-        links.push(link("mail", "Mail", mail));
-        links.extend(address("postgres").map(|at| link("postgres", "Postgres", at)));
-        links.extend(address("redis").map(|at| link("redis", "Redis", at)));
-        let logs = self.project.state_dir().join("logs");
-        links.push(link("logs", "Logs", logs.display().to_string()));
-        Ok(links)
+        links::of(self.project, &self.ps()?)
     }
 }

@@ -107,12 +107,28 @@ pub(super) fn workers(
     (1..=count).map(worker).collect()
 }
 
+/// Where each process of a service tells its metrics: it keeps its port while it runs.
+fn metrics_port(project: &Project, running: &[Status], process: &str) -> Result<u16> {
+    let label = metrics_of(process);
+    match project.port(&label) {
+        Some(port) if current_port(running, process).is_some() => Ok(port),
+        _ => ports::any(project, &label),
+    }
+}
+
+/// The name of that port in `.slipway/state.json`.
+pub(super) fn metrics_of(process: &str) -> String {
+    format!("metrics of {process}")
+}
+
 pub(super) fn services(
     project: &Project,
+    place: &Place,
     ports: Ports,
     workers: &[(String, u16)],
     binaries: &BTreeMap<String, PathBuf>,
 ) -> Result<Vec<Spec>> {
+    let running = control::status(place)?.unwrap_or_default();
     let service = |name: &str, word: &str, ports: Ports| -> Result<Spec> {
         let program_name = service_of(name);
         let port = if program_name == "api" {
@@ -126,6 +142,8 @@ pub(super) fn services(
             .clone();
         let mut env = environment::inherited();
         env.extend(environment::of(project, ports, program_name)?);
+        let metrics = metrics_port(project, &running, name)?;
+        env.insert("METRICS_ADDR".to_owned(), format!("127.0.0.1:{metrics}"));
         // As in containers: `cargo xtask logs` makes it readable, and machines can read it.
         env.entry("LOG_FORMAT".to_owned())
             .or_insert_with(|| "json".to_owned());

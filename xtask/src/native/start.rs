@@ -92,7 +92,7 @@ pub(super) fn up(native: &Native, options: &UpOptions) -> Result<()> {
     infra.retain(|spec| wants(&spec.name));
     let mut services = if wants("migrate") {
         let workers = workers(project, place, ports)?;
-        services(project, ports, &workers, &binaries)?
+        services(project, place, ports, &workers, &binaries)?
     } else {
         Vec::new()
     };
@@ -187,7 +187,8 @@ pub(super) fn replace(
     binaries: &BTreeMap<String, PathBuf>,
     service: &str,
 ) -> Result<()> {
-    let mut plan = services(project, ports, &workers(project, place, ports)?, binaries)?;
+    let workers = workers(project, place, ports)?;
+    let mut plan = services(project, place, ports, &workers, binaries)?;
     plan.retain(|spec| Some(&spec.program) == binaries.get(service));
     control::apply(project, &plan, Others::Keep)?;
     let start = Instant::now();

@@ -2,7 +2,7 @@
 
 use super::{End, contain::contain};
 use crate::{
-    DecodeError, JobError, JobId, Priority, Unknown, UnpackError, backoff,
+    DecodeError, Ended, JobError, JobId, Priority, Unknown, UnpackError, backoff,
     cancel::Target,
     envelope::{Extras, Header},
     holds::Holds,
@@ -94,6 +94,21 @@ pub(super) fn conclude<C>(
         #[cfg(feature = "testing")]
         error: text,
     })
+}
+
+/// The same for whoever counts it.
+pub(super) fn ended(fate: Option<&Settlement>) -> Ended {
+    match fate {
+        Some(Settlement::Done | Settlement::DoneUnique { .. } | Settlement::Completed { .. }) => {
+            Ended::Done
+        }
+        Some(Settlement::Retry { .. }) => Ended::Retried,
+        Some(Settlement::Dead { .. }) => Ended::Dead,
+        Some(Settlement::Cancelled(_)) => Ended::Cancelled,
+        // What no worker here knows has no attempt, and goes to another one as well.
+        Some(Settlement::HandBack | Settlement::Park { .. }) => Ended::HandedBack,
+        None => Ended::Lost,
+    }
 }
 
 fn dead(header: &Header<'_>, payload: &[u8], why: &'static str, error: String) -> Settlement {

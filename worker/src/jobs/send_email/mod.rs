@@ -26,11 +26,15 @@ pub(crate) async fn run(job: SendEmail, cx: JobContext<Arc<App>>) -> Result<(), 
     }
     match write(job, &cx.app).await? {
         None => tracing::info!("there is nothing left to say"),
-        Some(Letter { to, content }) => match cx.app.mailer.send(cx.id, &to, content).await {
-            Ok(()) => tracing::info!("sent"),
-            Err(error @ SendError::Permanent(_)) => return Err(JobError::discard(error)),
-            Err(error) => return Err(JobError::retry(error)),
-        },
+        Some(Letter { to, content }) => {
+            let sent = cx.app.mailer.send(cx.id, &to, content).await;
+            cx.app.counts.mail(&sent);
+            match sent {
+                Ok(()) => tracing::info!("sent"),
+                Err(error @ SendError::Permanent(_)) => return Err(JobError::discard(error)),
+                Err(error) => return Err(JobError::retry(error)),
+            }
+        }
     }
     outbox::once(&mut *cx.app.pool.acquire().await?, cx.id).await?;
     Ok(())

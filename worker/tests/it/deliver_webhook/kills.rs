@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use api::{Api, Drain};
+use api::{Api, Connections, Drain};
 use axum::http::{HeaderMap, StatusCode};
 use axum::{Router, extract::State, routing::post};
 use domain::webhooks::{NewEndpoint, Target, Targets, create_endpoint};
@@ -178,6 +178,7 @@ async fn serve(database: &TestDatabase, redis: u16, account: Uuid) -> (SocketAdd
     tokio::spawn(api::serve(
         listener,
         Api::new(app),
+        Connections::at_most(settings.http.connections),
         Shutdown::default(),
         drain,
     ));

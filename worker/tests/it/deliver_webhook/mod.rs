@@ -18,12 +18,14 @@ use domain::webhooks::{
 use migrations::testing::{TestDatabase, database};
 use queue::testing::{Outcome, perform_envelope};
 use serde_json::value::RawValue;
+use service::metrics::Metrics;
 use service::settings;
 use sqlx::PgPool;
 use uuid::Uuid;
 use worker::App;
 use worker::jobs::registry;
 use worker::mail::Mailer;
+use worker::metrics::Counts;
 use worker::webhook::{Sender, System};
 
 use self::receiver::{Receiver, status};
@@ -76,6 +78,7 @@ impl Fixture {
             public_url: "https://app.example.org".to_owned(),
             webhook_keys: keys,
             webhooks,
+            counts: Counts::new(&Metrics::new("worker", "test")),
         };
         Self {
             database,

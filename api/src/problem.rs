@@ -65,6 +65,7 @@ pub(crate) enum Kind {
     InvalidEmailChangeToken,
     WrongPassword,
     AddressTaken,
+    LastAdmin,
     QuotaExceeded,
 }
 
@@ -100,6 +101,7 @@ impl Kind {
             ),
             Self::WrongPassword => ("wrong-password", "The password is wrong"),
             Self::AddressTaken => ("address-taken", "Another account has this address"),
+            Self::LastAdmin => ("last-admin", "The account is the last admin's"),
             Self::QuotaExceeded => ("quota-exceeded", "There were too many such requests"),
         }
     }

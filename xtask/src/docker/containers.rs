@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::compose::Compose;
 use super::ports;
+use crate::clock::{self, SECOND};
 use crate::project::Project;
 use crate::stack::{ServiceState, service_of};
 use crate::verbose::Shown as _;
@@ -247,11 +248,15 @@ impl Details {
             .flatten()
             .collect();
         let started_at = state["StartedAt"].as_str().unwrap_or_default();
-        // The engine keeps the last five checks, so soon after a start the first success is there.
-        let healthy_at = checks
+        let started = clock::parse(started_at);
+        // The engine keeps the last five checks: soon after a start its first success is there, and
+        // so may be successes from before that start.
+        let healthy_after = checks
             .iter()
-            .find(|check| check["ExitCode"] == 0)
-            .and_then(|check| check["End"].as_str());
+            .filter(|check| check["ExitCode"] == 0)
+            .filter_map(|check| Some(clock::parse(check["End"].as_str()?)? - started?))
+            .find(|nanos| *nanos >= 0)
+            .map(|nanos| nanos as f64 / SECOND as f64);
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         Self {
             state: text(&state["Status"]),
@@ -267,34 +272,9 @@ impl Details {
                 .unwrap_or_default()
                 .trim()
                 .to_owned(),
-            seconds: healthy_at.and_then(|end| seconds_between(started_at, end)),
+            seconds: healthy_after,
         }
     }
-}
-
-/// Seconds from one RFC 3339 time to another that is less than a day later.
-fn seconds_between(from: &str, to: &str) -> Option<f64> {
-    Some((second_of_day(to)? - second_of_day(from)?).rem_euclid(86_400.0))
-}
-
-/// Seconds since midnight UTC.
-fn second_of_day(time: &str) -> Option<f64> {
-    let (_, time) = time.split_once('T')?;
-    let (clock, offset) = match time.find(['Z', '+', '-']) {
-        Some(at) => time.split_at(at),
-        None => (time, "Z"),
-    };
-    let mut parts = clock.split(':').map(|part| part.parse::<f64>().ok());
-    let seconds = parts.next()?? * 3600.0 + parts.next()?? * 60.0 + parts.next()??;
-    let Some((hours, minutes)) = offset.get(1..).and_then(|offset| offset.split_once(':')) else {
-        return Some(seconds);
-    };
-    let ahead = hours.parse::<f64>().ok()? * 3600.0 + minutes.parse::<f64>().ok()? * 60.0;
-    Some(if offset.starts_with('-') {
-        seconds + ahead
-    } else {
-        seconds - ahead
-    })
 }
 
 #[cfg(test)]
@@ -357,6 +337,7 @@ mod tests {
             "State": {
                 "StartedAt": "2026-11-22T23:59:59.5Z", "OOMKilled": false, "Error": "",
                 "Health": {"Log": [
+                    {"End": "2026-11-22T23:58:53.2Z", "ExitCode": 0, "Output": "before\n"},
                     {"End": "2026-11-23T00:00:00.0Z", "ExitCode": 1, "Output": "no\n"},
                     {"End": "2026-11-23T01:00:01.25+01:00", "ExitCode": 0, "Output": "yes\n"},
                 ]},

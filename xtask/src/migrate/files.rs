@@ -168,10 +168,9 @@ fn version(name: &str) -> Option<u64> {
 
 fn told(name: &str, hurt: &Hurt) -> Finding {
     let Hurt { rule, line, of, .. } = hurt;
-    let of = if of.is_empty() {
-        String::new()
-    } else {
-        format!(" on {of}")
+    let of = match of.name.as_str() {
+        "" => String::new(),
+        name => format!(" on {name}"),
     };
     Finding {
         place: format!("{name}:{line}"),

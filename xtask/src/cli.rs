@@ -28,7 +28,7 @@ Run it
 Look at it
   ps         Which services run, their health and addresses (--json)
   wait       Until all services, or those named, are healthy: wait api --timeout 60
-  open       Show in the browser: open docs | api | mail | ...
+  open       Show in the browser: open docs | jobs | mail | ...
   logs       What they say: logs -f, logs -f worker, logs --since 10m --level warn
   exec       Run a command in a service's surroundings: exec worker worker --help
   psql       The database's prompt
@@ -82,7 +82,6 @@ Options:
     version,
     about = "The developer's command",
     help_template = PAGE,
-    disable_help_subcommand = true,
     arg_required_else_help = true
 )]
 pub(crate) struct Cli {
@@ -330,10 +329,13 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_word_is_answered_with_the_nearest() {
-        let Err(error) = Cli::try_parse_from(["xtask", "upp"]) else {
-            panic!("`upp` is no verb")
-        };
-        assert!(error.to_string().contains("'up'"), "{error}");
+    fn help_is_a_word_too() {
+        for (typed, expected) in [("help", "Begin with"), ("help up", "--wait-timeout")] {
+            let words = ["xtask"].into_iter().chain(typed.split(' '));
+            let Err(help) = Cli::try_parse_from(words) else {
+                panic!("`{typed}` is no help")
+            };
+            assert!(help.to_string().contains(expected), "{help}");
+        }
     }
 }

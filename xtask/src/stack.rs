@@ -150,7 +150,11 @@ impl Link {
             label,
             address: format!("{url}{path}"),
         };
-        vec![link("api", "API", ""), link("docs", "Documents", "/docs")]
+        vec![
+            link("api", "API", ""),
+            link("docs", "Documents", "/docs"),
+            link("jobs", "Jobs page", "/admin"),
+        ]
     }
 }
 

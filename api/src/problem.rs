@@ -65,6 +65,7 @@ pub(crate) enum Kind {
     InvalidEmailChangeToken,
     WrongPassword,
     AddressTaken,
+    LastAdmin,
     QuotaExceeded,
 }
 
@@ -100,7 +101,18 @@ impl Kind {
             ),
             Self::WrongPassword => ("wrong-password", "The password is wrong"),
             Self::AddressTaken => ("address-taken", "Another account has this address"),
+            Self::LastAdmin => ("last-admin", "The account is the last admin's"),
             Self::QuotaExceeded => ("quota-exceeded", "There were too many such requests"),
+        }
+    }
+}
+
+impl Place {
+    /// What the client calls it.
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Pointer(pointer) => pointer.trim_start_matches('/'),
+            Self::Parameter(name) => name,
         }
     }
 }

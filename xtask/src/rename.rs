@@ -13,8 +13,8 @@ use clap::Args;
 
 use crate::generate::is_reserved;
 use crate::project::Project;
-use crate::stack::{self, Mode};
-use crate::{cargo, docker, terminal};
+use crate::stack;
+use crate::{cargo, terminal};
 
 /// What the product is called. A rename changes this line like any other.
 const NAME: &str = "slipway";
@@ -144,9 +144,8 @@ fn check_name(project: &Project, name: &str) -> Result<()> {
 /// A stack's data is in a database of the old name, with roles of the old name: the renamed stack
 /// would not find it, and could not restore a backup of it.
 fn no_data(project: &Project) -> Result<()> {
-    let is_in_docker = docker::has_volumes(project).unwrap_or_else(|_| docker::was_used(project));
     let mode = project.mode();
-    if mode.is_none() && !is_in_docker && !stack::of(Mode::Native, project)?.has_data()? {
+    if mode.is_none() && !stack::has_data(project)? {
         return Ok(());
     }
     let services = mode.map(|mode| stack::of(mode, project)?.ps());

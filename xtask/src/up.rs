@@ -88,6 +88,10 @@ pub(crate) fn start<'a>(
         terminal::note("made .env from .env.example");
     }
     let mode = choose(project, forced)?;
+    if mode == Mode::Docker {
+        // Before a word about data that may be another checkout's, and before anything is made.
+        docker::require_own(project)?;
+    }
     make_secrets(project, mode, options.yes)?;
     doctor::before_up(project, mode)?;
     scale::remember(project, mode, &options.scale)?;

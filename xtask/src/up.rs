@@ -67,7 +67,10 @@ pub(crate) fn run(project: &Project, args: &Up) -> Result<()> {
     for Link { label, address, .. } in &links {
         terminal::print(&format!("  {label:<10} {}", terminal::paint(BOLD, address)));
     }
-    terminal::print(&format!("\n{}", next_steps(&links, args.infra)));
+    terminal::print(&format!(
+        "\n{}",
+        next_steps(&links, args.infra, terminal::room())
+    ));
     Ok(())
 }
 
@@ -214,8 +217,9 @@ fn leave_other_mode(project: &Project, mode: Mode) -> Result<()> {
     Ok(())
 }
 
-/// Three things to try, as they may be typed, each with what it does.
-fn next_steps(links: &[Link], infra: bool) -> String {
+/// Three things to try, as they may be typed, each with what it does: beside it, or below where so
+/// many columns have no room for both.
+fn next_steps(links: &[Link], infra: bool, room: Option<usize>) -> String {
     let api = links.iter().find(|link| link.word == "api");
     let curl = api.map(|api| format!("curl {}/readyz", api.address));
     let steps = match curl {
@@ -243,11 +247,18 @@ fn next_steps(links: &[Link], infra: bool) -> String {
         .map(|(words, _)| words.len())
         .max()
         .unwrap_or(0);
+    let longest = steps.iter().map(|(_, meaning)| meaning.len()).max();
+    let is_narrow = room.is_some_and(|room| width + 5 + longest.unwrap_or(0) > room);
     let mut text = "Next".to_owned();
     for (words, meaning) in steps {
         let meaning = terminal::paint(DIM, meaning);
+        let (width, gap) = if is_narrow {
+            (0, "\n     ")
+        } else {
+            (width, "   ")
+        };
         // A string takes all that is written to it.
-        let _ = write!(text, "\n  {words:<width$}   {meaning}");
+        let _ = write!(text, "\n  {words:<width$}{gap}{meaning}");
     }
     text
 }
@@ -258,12 +269,15 @@ mod tests {
 
     #[test]
     fn the_next_steps_have_the_real_port() {
-        let steps = next_steps(&Link::of_api("http://127.0.0.1:8004"), false);
+        let steps = next_steps(&Link::of_api("http://127.0.0.1:8004"), false, Some(100));
         assert!(
             steps.contains("curl http://127.0.0.1:8004/readyz  "),
             "{steps}"
         );
-        assert!(!next_steps(&[], false).contains("curl"));
-        assert!(next_steps(&[], true).contains("migrate run"));
+        assert!(!next_steps(&[], false, None).contains("curl"));
+        assert!(next_steps(&[], true, None).contains("migrate run"));
+        let narrow = next_steps(&[], true, Some(60));
+        assert!(narrow.lines().all(|line| line.len() <= 60), "{narrow}");
+        assert_eq!(narrow.lines().count(), 7);
     }
 }

@@ -28,7 +28,7 @@ Run it
 Look at it
   ps         Which services run, their health and addresses (--json)
   wait       Until all services, or those named, are healthy: wait api --timeout 60
-  open       Show in the browser: open docs | api | mail | ...
+  open       Show in the browser: open docs | jobs | mail | ...
   logs       What they say: logs -f, logs -f worker, logs --since 10m --level warn
   exec       Run a command in a service's surroundings: exec worker worker --help
   psql       The database's prompt
@@ -86,7 +86,7 @@ Options:
 )]
 pub(crate) struct Cli {
     /// Show each command that is run, as a line to paste (on standard error; never a secret)
-    #[arg(long, global = true)]
+    #[arg(long, global = true, display_order = 900)]
     pub(crate) verbose: bool,
     #[command(subcommand)]
     pub(crate) verb: Verb,
@@ -145,7 +145,7 @@ pub(crate) enum Verb {
     /// environment: `exec api env`, `exec api cargo run -p api -- serve`. Its exit code is ours.
     #[command(trailing_var_arg = true)]
     Exec {
-        /// api, worker, postgres, redis, ...
+        /// api or worker; in Docker also postgres, redis, ...
         service: String,
         /// The command and its arguments
         #[arg(required = true, allow_hyphen_values = true)]

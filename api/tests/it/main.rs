@@ -22,5 +22,6 @@ mod protocol;
 mod sessions;
 mod socket;
 mod tokens;
+mod traces;
 mod verify_page;
 mod webhooks;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use clap::{Args, value_parser};
+use clap::{Args, ValueHint, value_parser};
 
 use crate::docker;
 use crate::doctor;
@@ -39,6 +39,7 @@ pub(crate) struct Up {
     pub(crate) services: Vec<String>,
     /// How many of a service: --scale worker=3. Remembered until another number is given
     #[arg(long, value_name = "SERVICE=NUMBER", value_parser = scale::parse)]
+    #[arg(value_hint = ValueHint::Other)]
     pub(crate) scale: Vec<Scale>,
     /// How long the services may take to become healthy [default: 180]
     #[arg(long, value_name = "SECONDS", value_parser = value_parser!(u32).range(1..))]
@@ -67,7 +68,10 @@ pub(crate) fn run(project: &Project, args: &Up) -> Result<()> {
     for Link { label, address, .. } in &links {
         terminal::print(&format!("  {label:<10} {}", terminal::paint(BOLD, address)));
     }
-    terminal::print(&format!("\n{}", next_steps(&links, args.infra)));
+    terminal::print(&format!(
+        "\n{}",
+        next_steps(&links, args.infra, terminal::room())
+    ));
     Ok(())
 }
 
@@ -183,6 +187,10 @@ pub(crate) fn choose(project: &Project, forced: Option<Mode>) -> Result<Mode> {
             "as last time; `--docker` changes that".to_owned(),
         ),
         None => match docker::usable(project) {
+            Ok(()) if project.mode() == Some(Mode::Docker) => (
+                Mode::Docker,
+                "as last time; `--native` changes that".to_owned(),
+            ),
             Ok(()) => (
                 Mode::Docker,
                 "its engine answers and has the images, or can get them".to_owned(),
@@ -221,8 +229,9 @@ fn leave_other_mode(project: &Project, mode: Mode) -> Result<()> {
     Ok(())
 }
 
-/// Three things to try, as they may be typed, each with what it does.
-fn next_steps(links: &[Link], infra: bool) -> String {
+/// Three things to try, as they may be typed, each with what it does: beside it, or below where so
+/// many columns have no room for both.
+fn next_steps(links: &[Link], infra: bool, room: Option<usize>) -> String {
     let api = links.iter().find(|link| link.word == "api");
     let curl = api.map(|api| format!("curl {}/readyz", api.address));
     let steps = match curl {
@@ -250,11 +259,18 @@ fn next_steps(links: &[Link], infra: bool) -> String {
         .map(|(words, _)| words.len())
         .max()
         .unwrap_or(0);
+    let longest = steps.iter().map(|(_, meaning)| meaning.len()).max();
+    let is_narrow = room.is_some_and(|room| width + 5 + longest.unwrap_or(0) > room);
     let mut text = "Next".to_owned();
     for (words, meaning) in steps {
         let meaning = terminal::paint(DIM, meaning);
+        let (width, gap) = if is_narrow {
+            (0, "\n     ")
+        } else {
+            (width, "   ")
+        };
         // A string takes all that is written to it.
-        let _ = write!(text, "\n  {words:<width$}   {meaning}");
+        let _ = write!(text, "\n  {words:<width$}{gap}{meaning}");
     }
     text
 }
@@ -265,12 +281,15 @@ mod tests {
 
     #[test]
     fn the_next_steps_have_the_real_port() {
-        let steps = next_steps(&Link::of_api("http://127.0.0.1:8004"), false);
+        let steps = next_steps(&Link::of_api("http://127.0.0.1:8004"), false, Some(100));
         assert!(
             steps.contains("curl http://127.0.0.1:8004/readyz  "),
             "{steps}"
         );
-        assert!(!next_steps(&[], false).contains("curl"));
-        assert!(next_steps(&[], true).contains("migrate run"));
+        assert!(!next_steps(&[], false, None).contains("curl"));
+        assert!(next_steps(&[], true, None).contains("migrate run"));
+        let narrow = next_steps(&[], true, Some(60));
+        assert!(narrow.lines().all(|line| line.len() <= 60), "{narrow}");
+        assert_eq!(narrow.lines().count(), 7);
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use anyhow::{Result, bail};
 use clap::Args;
+use serde_json::{Value, json};
 
 use super::archive::Archive;
 use super::census::{self, Census};
@@ -21,6 +22,9 @@ pub(crate) struct Verify {
     /// A file of `db backup`; the newest one without it
     #[arg(default_value = "latest")]
     file: String,
+    /// For machines: {"file", "migration", "tables": [{"table", "counted", "restored"}], "different"}
+    #[arg(long)]
+    json: bool,
 }
 
 /// Prints a table: each of the backup's, with its rows then and now.
@@ -32,17 +36,24 @@ pub(super) fn run(project: &Project, args: &Verify) -> Result<()> {
     let scratch = Scratch::make(project, stack.as_ref(), "verified")?;
     scratch.fill(&archive)?;
     let restored = census::take(stack.as_ref(), &scratch.name)?;
+    if args.json {
+        terminal::print(&document(&archive, &restored).to_string());
+    }
     let Some(counted) = &archive.census else {
-        terminal::print(&format!(
-            "{}: restored whole, {} rows of {} tables",
-            archive.name(),
-            restored.rows(),
-            restored.tables.len()
-        ));
+        if !args.json {
+            terminal::print(&format!(
+                "{}: restored whole, {} rows of {} tables",
+                archive.name(),
+                restored.rows(),
+                restored.tables.len()
+            ));
+        }
         terminal::warn("nothing was written down beside it, so there is nothing to compare with");
         return Ok(());
     };
-    terminal::print(&table(counted, &restored));
+    if !args.json {
+        terminal::print(&table(counted, &restored));
+    }
     let different = differences(counted, &restored);
     if !different.is_empty() {
         bail!(
@@ -83,6 +94,25 @@ pub(super) fn differences(counted: &Census, restored: &Census) -> Vec<String> {
     different
 }
 
+/// The document of `--json`. `different` is null, as each `counted` is, where nothing was written down
+/// beside the backup.
+fn document(archive: &Archive, restored: &Census) -> Value {
+    let counted = archive.census.as_ref();
+    let tables: Vec<Value> = tables(counted.unwrap_or(restored), restored)
+        .into_iter()
+        .map(|table| {
+            let before = counted.and_then(|census| census.tables.get(table));
+            json!({ "table": table, "counted": before, "restored": restored.tables.get(table) })
+        })
+        .collect();
+    json!({
+        "file": archive.path,
+        "migration": restored.migration,
+        "tables": tables,
+        "different": counted.map(|counted| differences(counted, restored)),
+    })
+}
+
 fn table(counted: &Census, restored: &Census) -> String {
     let rows = |census: &Census, table: &String| {
         let rows = census.tables.get(table);
@@ -121,6 +151,29 @@ mod tests {
             migration: Some(migration),
             ..Census::default()
         }
+    }
+
+    #[test]
+    fn the_document_has_the_promised_shape() {
+        let mut archive = Archive {
+            path: "shop.dump".into(),
+            bytes: 1,
+            census: Some(census(&[("accounts", 3)], 7)),
+        };
+        let restored = census(&[("accounts", 2)], 7);
+        assert_eq!(
+            document(&archive, &restored),
+            json!({
+                "file": "shop.dump",
+                "migration": 7,
+                "tables": [{"table": "accounts", "counted": 3, "restored": 2}],
+                "different": ["accounts"],
+            })
+        );
+        archive.census = None;
+        let document = document(&archive, &restored);
+        assert_eq!(document["different"], Value::Null);
+        assert_eq!(document["tables"][0]["counted"], Value::Null);
     }
 
     #[test]

@@ -66,6 +66,10 @@ fn what_was_backed_up_comes_back_with_its_rights() {
         ["kept", "1000", "1000", "same"]
     );
 
+    let document = checkout.ok(&["db", "verify", "--json"]);
+    let document: Value = serde_json::from_str(&document).unwrap();
+    assert_eq!(document["different"], serde_json::json!([]));
+
     checkout.ok(&["db", "restore", "latest", "--yes"]);
     assert_eq!(checkout.ok(&["psql", "-Atc", sums]), before);
     assert_eq!(checkout.ok(&["psql", "-Atc", r"\dp"]), rights);

@@ -22,7 +22,7 @@ const RETRY_AFTER: HeaderValue = HeaderValue::from_static("2");
 #[derive(Clone, Debug)]
 pub struct Problem {
     status: StatusCode,
-    kind: Option<Kind>,
+    kind: Option<&'static Kind>,
     detail: String,
     errors: Vec<FieldError>,
     retry_after: Option<HeaderValue>,
@@ -48,62 +48,54 @@ pub enum Place {
     Parameter(String),
 }
 
-/// What clients may want to tell apart beyond the status.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Kind {
-    InvalidFields,
-    InvalidParameters,
-    WrongCredentials,
-    InvalidRefreshToken,
-    InvalidVerificationToken,
-    IdempotencyKey,
-    IdempotencyKeyInFlight,
-    IdempotencyKeyReused,
-    TooManyWebhooks,
-    WebhookDisabled,
-    InvalidResetToken,
-    InvalidEmailChangeToken,
-    WrongPassword,
-    AddressTaken,
-    QuotaExceeded,
+/// What clients may want to tell apart beyond the status. A feature has its own in its folder.
+#[derive(Debug)]
+pub(crate) struct Kind {
+    /// The last part of the `type`.
+    pub(crate) name: &'static str,
+    pub(crate) title: &'static str,
 }
 
-impl Kind {
-    /// The last part of the `type`, and the `title`.
-    fn names(self) -> (&'static str, &'static str) {
-        match self {
-            Self::InvalidFields => ("invalid-fields", "Some fields are invalid"),
-            Self::InvalidParameters => ("invalid-parameters", "Some parameters are invalid"),
-            Self::WrongCredentials => ("wrong-credentials", "The credentials are wrong"),
-            Self::InvalidRefreshToken => {
-                ("invalid-refresh-token", "The refresh token is not valid")
-            }
-            Self::InvalidVerificationToken => (
-                "invalid-verification-token",
-                "The verification token is not valid",
-            ),
-            Self::IdempotencyKey => ("idempotency-key", "The idempotency key is not valid"),
-            Self::IdempotencyKeyInFlight => (
-                "idempotency-key-in-flight",
-                "The request is being worked on",
-            ),
-            Self::IdempotencyKeyReused => (
-                "idempotency-key-reused",
-                "The idempotency key was used for another request",
-            ),
-            Self::TooManyWebhooks => ("too-many-webhooks", "The account has too many webhooks"),
-            Self::WebhookDisabled => ("webhook-disabled", "The webhook is disabled"),
-            Self::InvalidResetToken => ("invalid-reset-token", "The reset token is not valid"),
-            Self::InvalidEmailChangeToken => (
-                "invalid-email-change-token",
-                "The token of the new address is not valid",
-            ),
-            Self::WrongPassword => ("wrong-password", "The password is wrong"),
-            Self::AddressTaken => ("address-taken", "Another account has this address"),
-            Self::QuotaExceeded => ("quota-exceeded", "There were too many such requests"),
-        }
-    }
-}
+const INVALID_FIELDS: Kind = Kind {
+    name: "invalid-fields",
+    title: "Some fields are invalid",
+};
+const INVALID_PARAMETERS: Kind = Kind {
+    name: "invalid-parameters",
+    title: "Some parameters are invalid",
+};
+const WRONG_CREDENTIALS: Kind = Kind {
+    name: "wrong-credentials",
+    title: "The credentials are wrong",
+};
+const INVALID_REFRESH_TOKEN: Kind = Kind {
+    name: "invalid-refresh-token",
+    title: "The refresh token is not valid",
+};
+const INVALID_VERIFICATION_TOKEN: Kind = Kind {
+    name: "invalid-verification-token",
+    title: "The verification token is not valid",
+};
+const INVALID_RESET_TOKEN: Kind = Kind {
+    name: "invalid-reset-token",
+    title: "The reset token is not valid",
+};
+const INVALID_EMAIL_CHANGE_TOKEN: Kind = Kind {
+    name: "invalid-email-change-token",
+    title: "The token of the new address is not valid",
+};
+const WRONG_PASSWORD: Kind = Kind {
+    name: "wrong-password",
+    title: "The password is wrong",
+};
+const ADDRESS_TAKEN: Kind = Kind {
+    name: "address-taken",
+    title: "Another account has this address",
+};
+const QUOTA_EXCEEDED: Kind = Kind {
+    name: "quota-exceeded",
+    title: "There were too many such requests",
+};
 
 impl Problem {
     /// A problem that its status says enough about.
@@ -117,7 +109,11 @@ impl Problem {
         }
     }
 
-    pub(crate) fn of_kind(status: StatusCode, kind: Kind, detail: impl Into<String>) -> Self {
+    pub(crate) fn of_kind(
+        status: StatusCode,
+        kind: &'static Kind,
+        detail: impl Into<String>,
+    ) -> Self {
         Self {
             kind: Some(kind),
             ..Self::new(status, detail)
@@ -129,11 +125,7 @@ impl Problem {
         let detail = "Correct the fields that `errors` names and send the request again.";
         Self {
             errors,
-            ..Self::of_kind(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                Kind::InvalidFields,
-                detail,
-            )
+            ..Self::of_kind(StatusCode::UNPROCESSABLE_ENTITY, &INVALID_FIELDS, detail)
         }
     }
 
@@ -144,7 +136,7 @@ impl Problem {
             errors,
             ..Self::of_kind(
                 StatusCode::UNPROCESSABLE_ENTITY,
-                Kind::InvalidParameters,
+                &INVALID_PARAMETERS,
                 detail,
             )
         }
@@ -171,7 +163,7 @@ impl Problem {
     pub fn invalid_verification_token(reason: impl Display) -> Self {
         Self::of_kind(
             StatusCode::UNPROCESSABLE_ENTITY,
-            Kind::InvalidVerificationToken,
+            &INVALID_VERIFICATION_TOKEN,
             format!("This does not prove an address: {reason}."),
         )
     }
@@ -180,7 +172,7 @@ impl Problem {
     pub fn invalid_reset_token(reason: impl Display) -> Self {
         Self::of_kind(
             StatusCode::UNPROCESSABLE_ENTITY,
-            Kind::InvalidResetToken,
+            &INVALID_RESET_TOKEN,
             format!("This does not reset a password: {reason}."),
         )
     }
@@ -189,7 +181,7 @@ impl Problem {
     pub fn invalid_email_change_token(reason: impl Display) -> Self {
         Self::of_kind(
             StatusCode::UNPROCESSABLE_ENTITY,
-            Kind::InvalidEmailChangeToken,
+            &INVALID_EMAIL_CHANGE_TOKEN,
             format!("This does not change an address: {reason}."),
         )
     }
@@ -200,7 +192,7 @@ impl Problem {
     pub fn address_taken() -> Self {
         Self::of_kind(
             StatusCode::CONFLICT,
-            Kind::AddressTaken,
+            &ADDRESS_TAKEN,
             "Another account has got this address since the mail was sent.",
         )
     }
@@ -216,7 +208,7 @@ impl Problem {
             }],
             ..Self::of_kind(
                 StatusCode::FORBIDDEN,
-                Kind::WrongPassword,
+                &WRONG_PASSWORD,
                 "This needs the password that the account has now.",
             )
         }
@@ -241,7 +233,7 @@ impl Problem {
     pub fn wrong_credentials() -> Self {
         Self::of_kind(
             StatusCode::UNAUTHORIZED,
-            Kind::WrongCredentials,
+            &WRONG_CREDENTIALS,
             "No account has this e-mail address and this password, or the address is not verified \
              yet: then follow the link in the mail that was sent to it, and log in after that.",
         )
@@ -263,8 +255,8 @@ impl Problem {
         let detail = format!("Wait for {seconds} s before you try this again.");
         let seconds = u64::try_from(seconds).unwrap_or(u64::MAX);
         Self {
-            retry_after: Some(HeaderValue::from(seconds)),
-            ..Self::of_kind(StatusCode::TOO_MANY_REQUESTS, Kind::QuotaExceeded, detail)
+            header: Some((header::RETRY_AFTER, HeaderValue::from(seconds))),
+            ..Self::of_kind(StatusCode::TOO_MANY_REQUESTS, &QUOTA_EXCEEDED, detail)
         }
     }
 
@@ -272,7 +264,7 @@ impl Problem {
     pub fn invalid_refresh_token() -> Self {
         Self::of_kind(
             StatusCode::UNAUTHORIZED,
-            Kind::InvalidRefreshToken,
+            &INVALID_REFRESH_TOKEN,
             "It was used before, has expired, or its session is over: log in again.",
         )
     }

@@ -1,5 +1,7 @@
 //! What every request passes on its way to its route, and every answer on its way back.
 
+mod arriving;
+
 use std::{convert::Infallible, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use axum::{
@@ -18,6 +20,7 @@ use tower_http::{
     cors::{AllowOrigin, CorsLayer},
 };
 
+use self::arriving::Awaited;
 use crate::{
     by_route::ByRoute,
     client::{self, Client},
@@ -193,11 +196,19 @@ impl Layers {
     async fn in_time(&self, request: Request) -> Response {
         let answer = AssertUnwindSafe(self.limited(request)).catch_unwind();
         match tokio::time::timeout(self.request_timeout, answer).await {
+    ///
+    /// Where the client is what takes so long, it hears so, and its connection ends: what is left
+    /// of its body would be taken for the next request.
             Ok(Ok(response)) => response,
+        let (awaited, request) = Awaited::watch(request);
             Ok(Err(_)) => Problem::internal().into_response(),
             Err(_) => StatusCode::SERVICE_UNAVAILABLE.into_response(),
         }
     }
+            Err(_) if awaited.now() => {
+                let close = [(header::CONNECTION, HeaderValue::from_static("close"))];
+                (StatusCode::REQUEST_TIMEOUT, close).into_response()
+            }
 
     /// Lets no body grow past the limit.
     ///
@@ -319,10 +330,39 @@ mod tests {
         let panics = async || -> StatusCode { panic!("the secret reason") };
         let requests = Requests::new(&service::metrics::Metrics::new("api", "1"));
         let api = Api::around(Router::new().route("/", get(panics)), &http, requests);
-        let request = Request::builder().uri("/").body(Body::empty()).unwrap();
-        let response = api.answer(request).await;
+        let response = ask(&api, Body::empty()).await;
+    use futures_util::{StreamExt as _, stream};
         assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
         assert_eq!(response.headers()["content-type"], problem::MEDIA_TYPE);
+    async fn ask(api: &Api, body: Body) -> Response {
+        let request = Request::builder().uri("/").header(header::HOST, "test");
+        api.answer(request.body(body).unwrap()).await
+    }
+
+    #[tokio::test]
+    async fn whoever_is_late_is_named() {
+        let mut http = service::settings::Reader::from_pairs([("", "")])
+            .read(|reader| Http::read(reader, Environment::Development))
+            .unwrap();
+        http.request_timeout = Duration::from_millis(50);
+        let never = async |_: Bytes| std::future::pending::<StatusCode>().await;
+        let requests = Requests::new(&service::metrics::Metrics::new("api", "1"));
+        let api = Api::around(Router::new().route("/", get(never)), &http, requests);
+
+        let body = stream::once(async { Ok::<_, Infallible>("the beginning") });
+        let body = Body::from_stream(body.chain(stream::pending()));
+        let late_client = ask(&api, body).await;
+        assert_eq!(late_client.status(), StatusCode::REQUEST_TIMEOUT);
+        assert_eq!(late_client.headers()["connection"], "close");
+        assert!(!late_client.headers().contains_key(header::RETRY_AFTER));
+
+        for body in [Body::from("all of it"), Body::empty()] {
+            let late_handler = ask(&api, body).await;
+            assert_eq!(late_handler.status(), StatusCode::SERVICE_UNAVAILABLE);
+            assert_eq!(late_handler.headers()["retry-after"], "2");
+        }
+    }
+
         let id = response.headers()[request::HEADER]
             .to_str()
             .unwrap()

@@ -315,6 +315,7 @@ impl IntoResponse for Problem {
             let challenge = HeaderValue::from_static("Bearer realm=\"slipway\"");
             headers.insert(header::WWW_AUTHENTICATE, challenge);
         }
+            StatusCode::REQUEST_TIMEOUT => "The body of the request did not arrive in time.",
         if let Some(time) = self.retry_after.clone() {
             headers.insert(header::RETRY_AFTER, time);
         }

@@ -26,6 +26,7 @@ mod json;
 mod layers;
 pub mod limit;
 mod metrics;
+mod message;
 pub mod openapi;
 pub mod page;
 pub mod path;

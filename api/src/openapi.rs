@@ -4,9 +4,10 @@
 //! all is well, and the errors that its feature has. What every handler of a kind has is added
 //! here, from `openapi/shared.json`, which is OpenAPI too: an operation
 //!
-//! - can always answer 500 and 503, and always sends `X-Request-Id`;
-//! - with a request body can answer 400, 413, 415 and 422, and takes no fields but its own;
-//! - with `security` can answer 401; with ids in its path, 404; with a query, 400 and 422;
+//! - can always answer 400, 413 (also to a body that it has no use for), 500 and 503, and always
+//!   sends `X-Request-Id`;
+//! - with a request body can answer 408, 415 and 422, and takes no fields but its own;
+//! - with `security` can answer 401; with ids in its path, 404; with a query, 422;
 //! - with [`IfMatch`](crate::etag::IfMatch) among its `params` can answer 412, with
 //!   [`IfNoneMatch`](crate::etag::IfNoneMatch) 304, and with either sends an `ETag`;
 //! - that can answer 201 sends `Location`; one that can answer 429 sends the `RateLimit` fields
@@ -146,14 +147,11 @@ fn statuses(operation: &Value) -> Vec<&'static str> {
         parameters.any(|parameter| parameter[key] == value)
     };
     let kinds: [(bool, &[&str]); 7] = [
-        (true, &["500", "503"]),
-        (
-            operation["requestBody"].is_object(),
-            &["400", "413", "415", "422"],
-        ),
+        (true, &["400", "413", "500", "503"]),
+        (operation["requestBody"].is_object(), &["408", "415", "422"]),
         (operation["security"].is_array(), &["401"]),
         (has("in", "path"), &["404"]),
-        (has("in", "query"), &["400", "422"]),
+        (has("in", "query"), &["422"]),
         (has("name", "if-match"), &["412"]),
         (has("name", "if-none-match"), &["304"]),
     ];

@@ -5,7 +5,7 @@ mod document;
 use std::{fmt::Display, time::Duration};
 
 use axum::{
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
@@ -25,7 +25,8 @@ pub struct Problem {
     kind: Option<&'static Kind>,
     detail: String,
     errors: Vec<FieldError>,
-    retry_after: Option<HeaderValue>,
+    /// What the answer says beside it.
+    header: Option<(HeaderName, HeaderValue)>,
 }
 
 /// What is wrong with one field of a request's body, or one parameter of its query.
@@ -105,7 +106,8 @@ impl Problem {
             kind: None,
             detail: detail.into(),
             errors: Vec::new(),
-            retry_after: (status == StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY_AFTER),
+            header: (status == StatusCode::SERVICE_UNAVAILABLE)
+                .then_some((header::RETRY_AFTER, RETRY_AFTER)),
         }
     }
 
@@ -245,6 +247,20 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, detail)
     }
 
+    /// 415: the body is compressed, or encoded in another way.
+    ///
+    /// `Accept-Encoding` tells it from a body of the wrong type (RFC 9110, section 15.5.16).
+    pub(crate) fn encoded() -> Self {
+        let identity = HeaderValue::from_static("identity");
+        Self {
+            header: Some((header::ACCEPT_ENCODING, identity)),
+            ..Self::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "Send the body as it is, without a `Content-Encoding`.",
+            )
+        }
+    }
+
     /// 429: a limit is used up, and one request more of it will be free after this time.
     ///
     /// It does not say which one, whether it is the client's alone, or whether there is such an
@@ -299,6 +315,7 @@ impl Problem {
                 "This path does not have this method; the `Allow` header lists what it has."
             }
             StatusCode::PAYLOAD_TOO_LARGE => "The body is larger than this service accepts.",
+            StatusCode::REQUEST_TIMEOUT => "The body of the request did not arrive in time.",
             StatusCode::SERVICE_UNAVAILABLE => "The request took too long and was given up.",
             _ => "The request could not be answered.",
         };
@@ -315,9 +332,8 @@ impl IntoResponse for Problem {
             let challenge = HeaderValue::from_static("Bearer realm=\"slipway\"");
             headers.insert(header::WWW_AUTHENTICATE, challenge);
         }
-            StatusCode::REQUEST_TIMEOUT => "The body of the request did not arrive in time.",
-        if let Some(time) = self.retry_after.clone() {
-            headers.insert(header::RETRY_AFTER, time);
+        if let Some((name, value)) = self.header.clone() {
+            headers.insert(name, value);
         }
         response.extensions_mut().insert(self);
         response

@@ -318,6 +318,35 @@ async fn heads_that_are_too_large_or_no_http_end_the_connection() {
 }
 
 #[tokio::test]
+async fn a_request_names_one_host() {
+    let running = run_with(|_| {}).await;
+    let rest = "connection: close\r\n\r\n";
+    for (head, status) in [
+        ("HTTP/1.1\r\n", "400"),
+        ("HTTP/1.1\r\nhost: a\r\nhost: b\r\n", "400"),
+        ("HTTP/1.1\r\nhost: a\r\nhost: a\r\n", "400"),
+        ("HTTP/1.1\r\nhost: a b\r\n", "400"),
+        ("HTTP/1.1\r\nhost: a/b\r\n", "400"),
+        ("HTTP/1.0\r\nhost: a\r\nhost: b\r\n", "400"),
+        ("HTTP/1.1\r\nhost: [::1]:8000\r\n", "200"),
+        ("HTTP/1.1\r\nhost:\r\n", "200"),
+        ("HTTP/1.0\r\n", "200"),
+    ] {
+        let request = format!("GET /livez {head}{rest}");
+        let answer = exchange(running.addr, &[request.as_bytes()]).await;
+        let is = answer.split(' ').nth(1).unwrap();
+        assert_eq!(is, status, "{head:?}: {answer}");
+        let problem = answer.contains("application/problem+json");
+        assert_eq!(problem, status == "400", "{answer}");
+    }
+    // The service as a whole has no path.
+    let request = format!("OPTIONS * HTTP/1.1\r\nhost: a\r\n{rest}");
+    let answer = exchange(running.addr, &[request.as_bytes()]).await;
+    assert!(answer.starts_with("HTTP/1.1 204"), "{answer}");
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn a_client_is_known_by_its_connection_unless_a_proxy_is_trusted() {
     let body = r#"{"email":"a@example.com","password":"a wrong guess"}"#;
     for (proxies, statuses) in [(0, ["401", "429"]), (1, ["401", "401"])] {

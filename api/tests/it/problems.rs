@@ -103,6 +103,28 @@ async fn a_body_above_the_limit_is_413_whether_its_length_is_told_or_not() {
 }
 
 #[tokio::test]
+async fn a_body_that_is_encoded_is_415_and_says_so() {
+    let app = TestApp::new().await;
+    let form = "application/x-www-form-urlencoded";
+    for (path, content_type) in [("/v1/accounts", "application/json"), ("/reset", form)] {
+        let ask = async |codings: &[&str]| {
+            let mut request = request(Method::POST, path).header("content-type", content_type);
+            for coding in codings {
+                request = request.header("content-encoding", *coding);
+            }
+            app.send(request.body("{}".into()).unwrap()).await
+        };
+        for codings in [&["gzip"][..], &["br"], &["identity", "gzip"]] {
+            let answer = ask(codings).await;
+            answer.problem(StatusCode::UNSUPPORTED_MEDIA_TYPE);
+            assert_eq!(answer.header("accept-encoding"), "identity");
+        }
+        let answer = ask(&["Identity"]).await;
+        answer.problem(StatusCode::UNPROCESSABLE_ENTITY);
+    }
+}
+
+#[tokio::test]
 async fn another_media_type_is_415() {
     let app = TestApp::new().await;
     for media_type in ["text/plain", "application/x-www-form-urlencoded", "json"] {

@@ -1,7 +1,6 @@
 //! Who looks at a page, and whether a form came from one.
 
 use axum::{
-    Form,
     body::{Body, Bytes},
     extract::{FromRequest, FromRequestParts, Request},
     http::{HeaderName, Method, StatusCode, request::Parts},
@@ -18,7 +17,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use sha2::Sha256;
 
 use super::{cookie, layout, next};
-use crate::{App, caller::Caller, problem::Problem};
+use crate::{App, caller::Caller, form::Form, problem::Problem};
 
 const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 

@@ -1,5 +1,4 @@
 use axum::{
-    Form,
     extract::State,
     http::{HeaderMap, Uri, header},
     response::{IntoResponse, Redirect, Response},
@@ -15,6 +14,7 @@ use super::form;
 use crate::{
     App,
     client::Client,
+    form::Form,
     problem::Problem,
     routes::{
         admin::{cookie, layout, next},

@@ -16,9 +16,13 @@
 //! A response without a description, `(status = 429)`, is the one that `shared.json` has for its
 //! status. One with a description of its own keeps it, and gets headers and the problem's body.
 //!
+//! A field has an example where its type does not say enough; those of whole bodies are made of them.
+//!
 //! Schemas are named for their types, wherever those are: two types of one name would be one schema.
 //!
 //! `cargo xtask openapi` writes the document to `openapi.json`, where a test looks for it.
+
+mod examples;
 
 use std::sync::LazyLock;
 
@@ -64,6 +68,8 @@ fn make() -> Value {
     let schemas = handlers["components"]["schemas"].take();
     extend(&mut document["components"]["schemas"], schemas);
 
+    examples::of_properties(&mut document["components"]["schemas"]);
+
     let mut paths = document["paths"].take();
     for operation in operations(&mut paths) {
         complete(operation, &mut document["components"]);
@@ -81,11 +87,16 @@ fn operations(paths: &mut Value) -> impl Iterator<Item = &mut Value> {
         .filter(|member| member["responses"].is_object())
 }
 
-/// Adds to an operation what its kind has, and to the schema of its body that it is closed.
+/// Adds to an operation what its kind has, to its body an example, and to the schema of that that
+/// it is closed.
 fn complete(operation: &mut Value, components: &mut Value) {
-    let body = &operation["requestBody"]["content"]["application/json"]["schema"]["$ref"];
-    if let Some(schema) = body.as_str().and_then(|path| path.rsplit('/').next()) {
-        components["schemas"][schema]["additionalProperties"] = json!(false);
+    let body = operation.pointer_mut("/requestBody/content/application~1json");
+    if let Some(body) = body {
+        body["example"] = json!(examples::of(&body["schema"], &components["schemas"]));
+        let path = body["schema"]["$ref"].as_str();
+        if let Some(schema) = path.and_then(|path| path.rsplit('/').next()) {
+            components["schemas"][schema]["additionalProperties"] = json!(false);
+        }
     }
     // Handlers are named for their verb; with the tag that is a name of its own.
     if let (Some(tag), Some(verb)) = (

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::app::{TestApp, request};
 
 /// Path, method and description of every operation.
-fn operations() -> impl Iterator<Item = (&'static str, String, &'static Value)> {
+pub(crate) fn operations() -> impl Iterator<Item = (&'static str, String, &'static Value)> {
     let paths = api::openapi::document()["paths"].as_object().unwrap();
     paths.iter().flat_map(|(path, item)| {
         let methods = item.as_object().unwrap().iter();

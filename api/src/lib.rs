@@ -70,6 +70,8 @@ impl Deref for App {
 pub struct Shared {
     /// Postgres.
     pub pool: PgPool,
+    /// The queues, to be looked into; what a request enqueues goes through the outbox.
+    pub queue: Queue,
     /// Signs and checks access tokens.
     pub tokens: AccessTokens,
     /// How often a client may try what could be guessed.
@@ -96,7 +98,8 @@ impl App {
         Self(Arc::new(Shared {
             limits: Limits::new(&queue, settings.limits.clone(), &metrics),
             metrics,
-            health: health(pool.clone(), queue, draining),
+            health: health(pool.clone(), queue.clone(), draining),
+            queue,
             pool,
             tokens: AccessTokens::new(&settings.auth, &settings.http.public_url),
             webhook_keys: Keys::new(&settings.webhooks.keys),

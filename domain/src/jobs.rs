@@ -6,8 +6,12 @@
 
 use std::time::Duration;
 
+use queue::Job as _;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+
+/// Every queue that has some of them: a worker serves these, and the jobs page shows these.
+pub const QUEUES: [&str; 2] = [SendEmail::QUEUE, DeliverWebhook::QUEUE];
 
 /// Sends one mail to one address.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

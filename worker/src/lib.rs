@@ -4,7 +4,7 @@
 //! 1. write its payload in `domain/src/jobs.rs`;
 //! 2. copy `worker/src/jobs/deliver_webhook.rs` and give it its behaviour in `run`;
 //! 3. add one line to [`jobs::registry`], and a queue of its own, if it has one, to
-//!    [`jobs::queues`];
+//!    [`domain::jobs::QUEUES`];
 //! 4. copy what you need of `worker/tests/it/send_email.rs`, where one job is performed in
 //!    place, and where all run that wait.
 //!

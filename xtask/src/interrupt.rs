@@ -18,6 +18,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::native::process;
+use crate::terminal;
 use crate::verbose::Shown as _;
 
 type CleanUp = Box<dyn FnOnce() + Send>;
@@ -134,6 +135,7 @@ fn listen() {
                 for (_, clean_up) in all.into_iter().rev() {
                     clean_up();
                 }
+                terminal::leave();
                 std::process::exit(128 + signal);
             });
         }

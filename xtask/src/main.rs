@@ -26,6 +26,7 @@ mod dev;
 mod diagnosis;
 mod docker;
 mod doctor;
+mod dotenv;
 mod down;
 mod e2e;
 mod exec;

@@ -18,7 +18,7 @@ pub(crate) struct Removal<'a> {
 /// Asks for the project's name.
 ///
 /// # Errors
-/// When `.env` says staging or production, whatever was answered; without a terminal and without a
+/// When `APP_ENV` says anything but development, whatever was answered; without a terminal and without a
 /// yes; and when something else than the name is typed.
 pub(crate) fn permit_removal(project: &Project, removal: &Removal) -> Result<()> {
     let Removal { what, command, yes } = removal;
@@ -40,7 +40,7 @@ pub(crate) fn permit_removal(project: &Project, removal: &Removal) -> Result<()>
 /// The part that no answer changes.
 ///
 /// # Errors
-/// When `.env` says staging or production.
+/// When `APP_ENV` says anything but development, or `.env` cannot be read.
 pub(crate) fn refuse_protected(project: &Project) -> Result<()> {
     match project.settings()?.is_protected() {
         Some(env) => bail!(

@@ -45,7 +45,9 @@ impl Project {
             .canonicalize()
             .with_context(|| format!("{} cannot be read", root.display()))?;
         // A name given in the environment or `.env` wins, as it does for `docker compose` itself.
-        let given = Settings::load(&root)?.get("COMPOSE_PROJECT_NAME");
+        // Whatever else is wrong there: doctor names it, and those who act on a setting refuse.
+        let (settings, _) = Settings::examine(&root);
+        let given = settings.get("COMPOSE_PROJECT_NAME");
         let name = given.unwrap_or_else(|| name_of(&root));
         Ok(Self { root, name })
     }
@@ -71,6 +73,9 @@ impl Project {
     }
 
     /// What the developer set, in the shell or in `.env`.
+    ///
+    /// # Errors
+    /// When a line of `.env` cannot be read: it may be the one that forbids what is asked for.
     pub(crate) fn settings(&self) -> Result<Settings> {
         Settings::load(&self.root)
     }

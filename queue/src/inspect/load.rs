@@ -1,6 +1,6 @@
 //! How fast a queue is worked off, and how many workers it needs.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, ops::AddAssign, time::Duration};
 
 use redis::{Pipeline, Value};
 
@@ -38,6 +38,16 @@ impl Minute {
     #[must_use]
     pub fn runs(&self) -> u64 {
         self.done + self.failed + self.dead
+    }
+}
+
+/// What was done in both; it began when this one did.
+impl AddAssign for Minute {
+    fn add_assign(&mut self, other: Self) {
+        self.done += other.done;
+        self.failed += other.failed;
+        self.dead += other.dead;
+        self.busy += other.busy;
     }
 }
 
@@ -100,10 +110,7 @@ impl Queue {
             for one in self.rates_in(&keys).await? {
                 let all: &mut Minute = minutes.entry(one.start_ms).or_default();
                 all.start_ms = one.start_ms;
-                all.done += one.done;
-                all.failed += one.failed;
-                all.dead += one.dead;
-                all.busy += one.busy;
+                *all += one;
             }
         }
         // The clocks of two nodes may be in two minutes.

@@ -12,9 +12,11 @@ mod page;
 mod place;
 mod schedules;
 mod strays;
+mod words;
 
 use std::{collections::BTreeMap, ops::AddAssign, time::Duration};
 
+use futures_util::future::{try_join_all, try_join4};
 use redis::{Pipeline, Value};
 
 pub(crate) use self::load::COUNTERS;
@@ -27,6 +29,7 @@ pub use self::{
     place::{Located, Place, State, UnknownState},
     schedules::Scheduled,
     strays::Stray,
+    words::{moment, span},
 };
 use crate::{
     EntryId, Error, Priority, Queue,
@@ -172,14 +175,23 @@ impl Queue {
 
     /// A queue at a glance: counts, the oldest waiting job, the workers.
     ///
+    /// Of a partition it takes seven round trips, of which only two wait for one another.
+    ///
     /// # Errors
     /// [`Error::Redis`].
     pub async fn overview(&self, queue: &str) -> Result<Overview, Error> {
+        let (counts, paused, oldest, consumers) = try_join4(
+            self.counts(queue),
+            self.is_paused(queue),
+            self.oldest(queue),
+            self.consumers(queue),
+        )
+        .await?;
         Ok(Overview {
-            counts: self.counts(queue).await?,
-            paused: self.is_paused(queue).await?,
-            oldest: self.oldest(queue).await?,
-            consumers: self.consumers(queue).await?,
+            counts,
+            paused,
+            oldest,
+            consumers,
         })
     }
 
@@ -256,10 +268,11 @@ impl Queue {
     }
 
     async fn oldest_in(&self, keys: &Partition) -> Result<Option<Duration>, Error> {
+        let delivered = Priority::ALL.map(|priority| self.delivered(keys, priority));
+        let delivered = try_join_all(delivered).await?;
         let mut pipeline = Pipeline::new();
         pipeline.cmd("TIME");
-        for priority in Priority::ALL {
-            let delivered = self.delivered(keys, priority).await?;
+        for (priority, delivered) in Priority::ALL.into_iter().zip(delivered) {
             let stream = keys.stream(priority);
             let next = pipeline.cmd("XRANGE").arg(stream);
             next.arg(format!("({delivered}")).arg("+");

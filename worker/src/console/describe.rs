@@ -2,35 +2,14 @@
 
 use std::time::Duration;
 
-use queue::inspect::{Located, Place};
+use queue::inspect::{Located, Place, moment, span};
 use queue::{Envelope, Packer, Packing, Priority};
 use serde_json::{Value, json};
-use time::OffsetDateTime;
-use time::macros::format_description;
 
 use super::terminal::{Cell, RED, YELLOW, cell};
 
 /// Most characters of an error in a table.
 const SHORT: usize = 72;
-
-/// `2026-11-22 06:54:45Z`, of ms of the Unix epoch; nothing for what no calendar has.
-pub(super) fn moment(ms: u64) -> String {
-    let format = format_description!("[year]-[month]-[day] [hour]:[minute]:[second]Z");
-    let at = OffsetDateTime::from_unix_timestamp_nanos(i128::from(ms) * 1_000_000);
-    let text = at.ok().and_then(|at| at.format(format).ok());
-    text.unwrap_or_default()
-}
-
-/// `3 s`, `5 min`, `2 h`, `9 days`: as exact as one wants to know.
-pub(super) fn span(time: Duration) -> String {
-    match time.as_secs() {
-        0 => format!("{} ms", time.as_millis()),
-        seconds @ 1..120 => format!("{seconds} s"),
-        seconds @ 120..7_200 => format!("{} min", seconds / 60),
-        seconds @ 7_200..172_800 => format!("{} h", seconds / 3_600),
-        seconds => format!("{} days", seconds / 86_400),
-    }
-}
 
 /// The heading of [`row`].
 pub(super) const HEADING: [&str; 5] = ["id", "job", "attempt", "state", ""];
@@ -242,21 +221,4 @@ pub(super) fn document(job: &Located, packer: Option<&Packer>) -> Value {
         }),
     });
     document
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_are_as_exact_as_one_wants_to_know() {
-        let of = |seconds| span(Duration::from_secs(seconds));
-        assert_eq!(span(Duration::from_millis(20)), "20 ms");
-        assert_eq!(
-            [of(3), of(300), of(7_200), of(900_000)],
-            ["3 s", "5 min", "2 h", "10 days"]
-        );
-        assert_eq!(moment(1_700_000_000_000), "2023-11-14 22:13:20Z");
-        assert_eq!(moment(u64::MAX), "");
-    }
 }

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use queue::inspect::{Cursor, Load, Minute, Page, State};
+use queue::inspect::{Cursor, Load, Minute, Page, State, moment, span};
 use serde_json::{Value, json};
 
 use super::Console;
-use super::describe::{self, moment, span};
+use super::describe;
 use super::terminal::{Cell, RED, YELLOW, cell, table};
 
 impl Console {

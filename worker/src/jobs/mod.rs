@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use domain::jobs::Purge;
-use queue::{QueueSettings, Registry, Schedule};
+use domain::jobs::{DeliverWebhook, Purge, QUEUES};
+use queue::{Job as _, QueueSettings, Registry, Schedule};
 
 use crate::App;
 
@@ -17,11 +17,12 @@ mod send_email;
 /// `QueueSettings::limited("reports", 2)` is one that runs two of its jobs at once in this
 /// process, however many of the others there are.
 pub fn queues() -> Vec<QueueSettings> {
-    vec![
-        "default".into(),
+    let settings = |name| match name {
         // Each may wait for a receiver for 10 s: some of a worker's 16 places are for the others.
-        QueueSettings::limited("webhooks", 12),
-    ]
+        DeliverWebhook::QUEUE => QueueSettings::limited(name, 12),
+        name => name.into(),
+    };
+    QUEUES.map(settings).into()
 }
 
 /// The jobs' names and what runs them; a schedule is one more line, `.schedule(...)`.

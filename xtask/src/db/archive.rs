@@ -139,13 +139,14 @@ pub(super) fn all(project: &Project) -> Result<Vec<Archive>> {
             archives.push(Archive::read(path)?);
         }
     }
-    // Two within a second differ by their names, which begin alike.
+    // Two within a second have the same name with a number behind it, and the longer is the later:
+    // `shop-20261130-235959`, `-2`, `-10`.
     let key = |archive: &Archive| {
         let taken_at = archive
             .census
             .as_ref()
             .map(|census| census.taken_at.clone());
-        (taken_at, archive.name())
+        (taken_at, archive.name().len(), archive.name())
     };
     archives.sort_by_key(|archive| std::cmp::Reverse(key(archive)));
     Ok(archives)
@@ -209,6 +210,29 @@ fn of_json(described: &Value) -> Option<Census> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_two_within_a_second_the_later_is_the_newer() {
+        let root = std::env::temp_dir().join(format!("slipway-archives-{}", std::process::id()));
+        let backups = root.join(".slipway/backups");
+        fs::create_dir_all(&backups).unwrap();
+        let project = Project::at(&root).unwrap();
+        let census = Census {
+            taken_at: "2026-11-30 23:59:59".to_owned(),
+            ..Census::default()
+        };
+        let names = ["", "-2", "-9", "-10"].map(|end| format!("shop-20261130-235959{end}.dump"));
+        for name in &names {
+            fs::write(backups.join(name), "1234").unwrap();
+            describe(&project, &backups.join(name), 4, &census).unwrap();
+            let latest = Archive::find(&project, "latest").unwrap();
+            assert_eq!(latest.name(), *name);
+        }
+        let listed = all(&project).unwrap();
+        let listed: Vec<String> = listed.iter().rev().map(Archive::name).collect();
+        assert_eq!(listed, names);
+        fs::remove_dir_all(root).unwrap();
+    }
 
     #[test]
     fn what_is_written_down_is_what_is_compared() {

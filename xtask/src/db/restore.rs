@@ -1,5 +1,6 @@
 //! `cargo xtask db restore`: a backup in the place of what is there, or nothing changed.
 
+use std::cmp::Ordering;
 use std::fs;
 
 use anyhow::{Result, bail};
@@ -108,18 +109,30 @@ pub(super) fn run(project: &Project, args: &Restore) -> Result<()> {
         restored.tables.len()
     ));
     terminal::note("jobs in Redis are as they were: they are no part of a backup");
-    if !is_current {
-        let version = |version: Option<u64>| {
-            version.map_or_else(|| "empty".to_owned(), |version| version.to_string())
-        };
-        terminal::warn(&format!(
-            "its schema is {}, and the code's is {}: api and worker were not started\n  \
-             next: `cargo xtask up` migrates and starts them",
-            version(restored.migration),
-            version(newest)
-        ));
+    if let Some(warning) = another_schema(restored.migration, newest) {
+        terminal::warn(&warning);
     }
     Ok(())
+}
+
+/// What to say when the schema that was restored is not the code's.
+fn another_schema(restored: Option<u64>, code: Option<u64>) -> Option<String> {
+    let version = |version: Option<u64>| {
+        version.map_or_else(|| "empty".to_owned(), |version| version.to_string())
+    };
+    let next = match restored.cmp(&code) {
+        Ordering::Equal => return None,
+        Ordering::Less => "`cargo xtask up` migrates and starts them",
+        // Migrations go forward only: this code has no way back to its own schema.
+        Ordering::Greater => {
+            "check out the release that made the backup, or a later one; there, `cargo xtask up` starts them"
+        }
+    };
+    Some(format!(
+        "its schema is {}, and the code's is {}: api and worker were not started\n  next: {next}",
+        version(restored),
+        version(code)
+    ))
 }
 
 /// The newest of the checkout's migrations.
@@ -136,4 +149,30 @@ fn newest_migration(project: &Project) -> Option<u64> {
                 .ok()
         })
         .max()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::another_schema;
+
+    #[test]
+    fn a_newer_schema_is_not_promised_to_be_migrated() {
+        let (old, new) = (Some(20_261_101_120_000), Some(20_261_201_120_000));
+        assert_eq!(another_schema(new, new), None);
+        let older = another_schema(old, new).unwrap();
+        assert!(
+            older.contains("is 20261101120000") && older.contains("up` migrates"),
+            "{older}"
+        );
+        assert!(
+            another_schema(None, new)
+                .unwrap()
+                .contains("schema is empty")
+        );
+        let newer = another_schema(new, old).unwrap();
+        assert!(
+            newer.contains("check out the release") && !newer.contains("migrates"),
+            "{newer}"
+        );
+    }
 }

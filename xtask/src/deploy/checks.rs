@@ -31,7 +31,8 @@ fn told(name: &str, finding: &str) {
 }
 
 fn environment(project: &Project) -> Result<String> {
-    match project.settings()?.is_protected() {
+    let environment = project.settings()?.get("APP_ENV");
+    match environment.filter(|name| matches!(name.as_str(), "staging" | "production")) {
         Some(environment) => Ok(environment),
         None => bail!(
             "APP_ENV is neither staging nor production: a deployment is not for development\n  \

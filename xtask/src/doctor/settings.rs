@@ -7,7 +7,7 @@ use super::finding::{Finding, fail, ok, warn};
 use super::fix::Fix;
 use crate::nearest::nearest;
 use crate::project::Project;
-use crate::settings::documented;
+use crate::settings::{Settings, documented};
 
 /// Beginnings of names that belong to other programs that read `.env`, or that services inherit.
 const OF_OTHERS: [&str; 5] = ["COMPOSE_", "DOCKER_", "BUILDKIT_", "CARGO_", "RUST_"];
@@ -15,19 +15,17 @@ const OF_OTHERS: [&str; 5] = ["COMPOSE_", "DOCKER_", "BUILDKIT_", "CARGO_", "RUS
 /// All of them; quick enough for before a start too.
 pub(super) fn all(project: &Project) -> Vec<Finding> {
     let path = project.root().join(".env");
-    let text = match fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let finding = "not there yet: `up` makes it from .env.example";
-            return vec![ok(".env", finding).fixed_by(Fix::Environment)];
-        }
-        Err(error) => {
-            let remedy = "`sudo chown \"$(id -u)\" .env`, and save it as UTF-8";
-            return vec![fail(".env", format!("cannot be read: {error}"), remedy)];
-        }
-    };
-    let mut findings = Vec::new();
-    if text.contains('\r') {
+    if !path.exists() {
+        let finding = "not there yet: `up` makes it from .env.example";
+        return vec![ok(".env", finding).fixed_by(Fix::Environment)];
+    }
+    let (settings, problems) = Settings::examine(project.root());
+    let mut findings: Vec<Finding> = problems
+        .into_iter()
+        .map(|problem| fail(".env", problem.to_string(), problem.remedy))
+        .collect();
+    let text = fs::read(&path).unwrap_or_default();
+    if text.contains(&b'\r') {
         let finding = "has Windows line ends (CRLF), which not every reader of it drops";
         findings.push(
             warn(
@@ -38,8 +36,8 @@ pub(super) fn all(project: &Project) -> Vec<Finding> {
             .fixed_by(Fix::LineEnds(vec![path])),
         );
     }
-    findings.extend(unknown(project, &text));
-    findings.extend(at_compile_time(project));
+    findings.extend(unknown(project, &settings));
+    findings.extend(at_compile_time(&settings));
     if findings.is_empty() {
         findings.push(ok(".env", "every line of it is a setting"));
     }
@@ -47,24 +45,10 @@ pub(super) fn all(project: &Project) -> Vec<Finding> {
 }
 
 /// Names that nobody reads, with the one that was meant.
-fn unknown(project: &Project, text: &str) -> Vec<Finding> {
-    let Ok(settings) = project.settings() else {
-        return Vec::new();
-    };
+fn unknown(project: &Project, settings: &Settings) -> Vec<Finding> {
     let known = known(project);
     let names: Vec<&str> = known.iter().map(String::as_str).collect();
     let mut findings = Vec::new();
-    for line in text.lines().map(str::trim) {
-        if line.is_empty() || line.starts_with('#') || line.contains('=') {
-            continue;
-        }
-        // Compose refuses the whole file for this.
-        findings.push(fail(
-            ".env",
-            format!("`{line}` is no setting: it has no `=`"),
-            "write NAME=value, or `#` in front of it",
-        ));
-    }
     for name in settings.names() {
         let is_known = known.contains(name)
             || name == "DATABASE_URL"
@@ -100,8 +84,7 @@ fn known(project: &Project) -> BTreeSet<String> {
 }
 
 /// sqlx's macros would ask a database instead of `.sqlx/`.
-fn at_compile_time(project: &Project) -> Option<Finding> {
-    let settings = project.settings().ok()?;
+fn at_compile_time(settings: &Settings) -> Option<Finding> {
     settings.names().find(|name| *name == "DATABASE_URL")?;
     Some(fail(
         ".env",

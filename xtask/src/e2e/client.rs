@@ -63,6 +63,21 @@ impl Client {
         send(headers.iter().fold(request, with))
     }
 
+    /// A page, for a browser that has this cookie; where it leads elsewhere, that is the answer.
+    pub(crate) fn page(&self, path: &str, cookie: &str) -> Result<Answer> {
+        let request = minreq::get(format!("{}{path}", self.base)).with_header("cookie", cookie);
+        send(request.with_follow_redirects(false))
+    }
+
+    /// What a form of such a page sends.
+    pub(crate) fn form(&self, path: &str, cookie: &str, fields: String) -> Result<Answer> {
+        let request = minreq::post(format!("{}{path}", self.base))
+            .with_header("cookie", cookie)
+            .with_header("content-type", "application/x-www-form-urlencoded")
+            .with_body(fields);
+        send(request.with_follow_redirects(false))
+    }
+
     pub(crate) fn delete(&self, path: &str) -> Result<Answer> {
         send(minreq::delete(format!("{}{path}", self.base)))
     }

@@ -11,6 +11,7 @@ mod failures;
 mod faults;
 mod looking;
 pub(crate) mod mail;
+mod pages;
 mod product;
 mod webhooks;
 
@@ -48,7 +49,7 @@ struct Run<'a> {
 type Step = fn(&Run) -> Result<String>;
 
 /// The scenario, in order. A step returns what is worth saying about it.
-const STEPS: [(&str, Step); 21] = [
+const STEPS: [(&str, Step); 22] = [
     ("the service names itself and is ready", product::ready),
     ("sign up, read the mail, verify, log in", product::sign_up),
     (
@@ -65,6 +66,10 @@ const STEPS: [(&str, Step); 21] = [
     ("wrong requests get problem documents", product::problems),
     ("answers carry the security headers", product::headers),
     ("the queues can be looked into", product::queues),
+    (
+        "an admin sees the jobs page, and pauses a queue",
+        pages::jobs,
+    ),
     ("logs are readable, or raw", looking::logs),
     ("the schema is told and judged", looking::migrations),
     ("prompts take a pipe and give their code", looking::prompts),

@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
@@ -15,6 +15,7 @@ use super::plan::{Spec, stamp};
 use super::probe::Probe;
 use super::process;
 use super::servers::Postgres;
+use crate::interrupt;
 use crate::project::{Project, write_whole};
 use crate::secrets;
 use crate::verbose::Shown as _;
@@ -35,10 +36,49 @@ impl Cluster<'_> {
     /// Without a password everybody on this machine is let in: only for throw-away servers.
     pub(crate) fn make(&self, superuser_password: Option<&str>) -> Result<()> {
         let fresh = self.data.with_extension("new");
+        let password_file = self.data.with_extension("password");
         if fresh.exists() {
             fs::remove_dir_all(&fresh)?;
         }
-        account::private_folder(&fresh, self.account)?;
+        if password_file.exists() {
+            fs::remove_file(&password_file)?;
+        }
+        let half = (fresh.clone(), password_file.clone());
+        let _guard = interrupt::guard(move || {
+            // What is not there need not go.
+            let _ = fs::remove_file(&half.1);
+            let _ = fs::remove_dir_all(&half.0);
+        });
+        // Nothing of it is made behind the guard's back.
+        let (initdb, ends) = interrupt::whole(|| {
+            let child = self.begin(&fresh, &password_file, superuser_password)?;
+            let ends = interrupt::ends_with_us(&child);
+            anyhow::Ok((child, ends))
+        })?;
+        let output = initdb.wait_with_output();
+        drop(ends);
+        if superuser_password.is_some() {
+            fs::remove_file(&password_file)?;
+        }
+        let output = output.context("initdb cannot be waited for")?;
+        if !output.status.success() {
+            bail!(
+                "initdb failed: {}",
+                String::from_utf8_lossy(&output.stderr).trim()
+            );
+        }
+        interrupt::whole(|| fs::rename(&fresh, self.data))
+            .context("the new data folder cannot be put in its place")
+    }
+
+    /// Starts initdb for the folder `fresh`, which is made. The password is handed on in a file.
+    fn begin(
+        &self,
+        fresh: &Path,
+        password_file: &Path,
+        superuser_password: Option<&str>,
+    ) -> Result<Child> {
+        account::private_folder(fresh, self.account)?;
         let mut initdb = process::command(&self.postgres.program("initdb"), self.account);
         initdb.args([
             "--username=postgres",
@@ -48,13 +88,10 @@ impl Cluster<'_> {
         ]);
         initdb
             .arg("--pgdata")
-            .arg(&fresh)
+            .arg(fresh)
             .current_dir("/")
+            .stdout(Stdio::null())
             .stderr(Stdio::piped());
-        let password_file = self.data.with_extension("password");
-        if password_file.exists() {
-            fs::remove_file(&password_file)?;
-        }
         match superuser_password {
             Some(password) => {
                 // The other user cannot read `secrets/`; this copy lives for the second of initdb.
@@ -62,33 +99,22 @@ impl Cluster<'_> {
                     .write(true)
                     .create_new(true)
                     .mode(0o400)
-                    .open(&password_file);
+                    .open(password_file);
                 let mut file = options.context("a password file cannot be made")?;
                 file.write_all(password.as_bytes())?;
                 if let Some(account) = self.account {
-                    account.own(&password_file)?;
+                    account.own(password_file)?;
                 }
                 initdb
                     .arg("--auth=scram-sha-256")
                     .arg("--pwfile")
-                    .arg(&password_file);
+                    .arg(password_file);
             }
             None => {
                 initdb.args(["--auth=trust", "--no-sync"]);
             }
         }
-        let output = initdb.shown().output();
-        if superuser_password.is_some() {
-            fs::remove_file(&password_file)?;
-        }
-        let output = output.context("initdb cannot be started")?;
-        if !output.status.success() {
-            bail!(
-                "initdb failed: {}",
-                String::from_utf8_lossy(&output.stderr).trim()
-            );
-        }
-        fs::rename(&fresh, self.data).context("the new data folder cannot be put in its place")
+        initdb.shown().spawn().context("initdb cannot be started")
     }
 
     /// The arguments of `postgres`: TCP on loopback alone. Without a Unix socket there is no path

@@ -89,20 +89,32 @@ pub(crate) fn is_refusal(said: &str) -> bool {
 }
 
 /// The roles that are not let in with what `secrets/` has. Postgres must run.
+///
+/// One that is not there yet is none of them, and is not tried: the server would write down a failed
+/// log-in, and its words are those for a wrong password.
 pub(crate) fn misfits(stack: &dyn Stack) -> Result<Vec<&'static Role>> {
-    let mut misfits = Vec::new();
-    for role in &ROLES {
+    let (superusers, others): (Vec<&Role>, _) =
+        ROLES.iter().partition(|role| role.name == "postgres");
+    let mut misfits = refused(stack, superusers)?;
+    let candidates = if misfits.is_empty() {
+        let there = crate::db::superuser(stack, "postgres", "SELECT rolname FROM pg_roles;")?;
+        let is_there = |role: &&Role| there.lines().any(|name| name == role.name);
+        others.into_iter().filter(is_there).collect()
+    } else {
+        others
+    };
+    misfits.extend(refused(stack, candidates)?);
+    Ok(misfits)
+}
+
+fn refused<'a>(stack: &dyn Stack, roles: Vec<&'a Role>) -> Result<Vec<&'a Role>> {
+    let mut refused = Vec::new();
+    for role in roles {
         if !stack.takes_password(role)? {
-            misfits.push(role);
+            refused.push(role);
         }
     }
-    if misfits.is_empty() || misfits.iter().any(|role| role.name == "postgres") {
-        return Ok(misfits);
-    }
-    // The server does not tell a role that is not there yet from a wrong password.
-    let there = crate::db::superuser(stack, "postgres", "SELECT rolname FROM pg_roles;")?;
-    misfits.retain(|role| there.lines().any(|name| name == role.name));
-    Ok(misfits)
+    Ok(refused)
 }
 
 /// Says which passwords do not fit and that they are about to be set.

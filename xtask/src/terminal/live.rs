@@ -4,6 +4,7 @@
 //! above them. The cursor is never hidden, so that nothing has to be restored after a Ctrl-C.
 
 use std::io::{self, IsTerminal};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// The width where the terminal does not say its own.
@@ -56,7 +57,12 @@ pub(super) fn above<T>(print: impl FnOnce() -> T) -> T {
 }
 
 /// Prints in place of the live lines, and lets nobody write after that: the process is to end.
+/// Whoever comes second says nothing.
 pub(super) fn instead(print: impl FnOnce()) {
+    static IS_LEFT: AtomicBool = AtomicBool::new(false);
+    if IS_LEFT.swap(true, Ordering::SeqCst) {
+        return;
+    }
     let mut screen = screen();
     screen.replace(Vec::new());
     print();

@@ -80,6 +80,11 @@ pub(crate) fn farewell(text: &str) {
     live::instead(|| say(&format!("{begin}{text}\n")));
 }
 
+/// Takes the live lines away before the process ends: a shell's prompt follows.
+pub(crate) fn leave() {
+    live::instead(|| {});
+}
+
 /// Writes to standard error. Its reader may have gone (`| tee`, which Ctrl-C ends with us), its disk
 /// be full: `eprintln!` would panic, in the middle of a clean-up too.
 fn say(text: &str) {

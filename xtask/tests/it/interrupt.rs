@@ -2,9 +2,12 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
 use std::process::{Child, Stdio};
 
-use crate::checkout::{Checkout, eventually, interrupt, text};
+use serde_json::Value;
+
+use crate::checkout::{Checkout, ended, eventually, interrupt, signal, text};
 
 const UP: [&str; 3] = ["up", "--native", "--infra"];
 
@@ -33,6 +36,35 @@ fn an_up_that_is_interrupted_leaves_nothing_half_up() {
     assert_eq!(interrupted_up(&checkout, true), None);
     assert_eq!(checkout.pid("postgres"), before, "it was there before");
     fs::write(&config, &good).unwrap();
+}
+
+#[test]
+fn a_database_that_is_half_made_leaves_no_password_behind() {
+    let Some(checkout) = Checkout::with_servers() else {
+        return;
+    };
+    for name in ["-INT", "-TERM"] {
+        let up = checkout.begin(&UP);
+        let data = || {
+            let state = fs::read_to_string(checkout.root.join(".slipway/state.json")).ok()?;
+            let state: Value = serde_json::from_str(&state).ok()?;
+            Some(PathBuf::from(state["postgres_data"].as_str()?))
+        };
+        let password = || data().map(|data| data.with_extension("password"));
+        eventually("initdb runs", || {
+            password().is_some_and(|file| file.exists())
+        });
+        // To `up` alone: initdb has to be ended by it.
+        signal(name, &up.id().to_string());
+        let said = text(&ended(up).stderr);
+        assert!(!said.contains("error:"), "{said}");
+        assert_eq!(checkout.processes(), [0; 0]);
+        let left: Vec<_> = fs::read_dir(data().unwrap().parent().unwrap())
+            .unwrap()
+            .collect();
+        assert!(left.is_empty(), "{name}: {left:?}");
+    }
+    checkout.ok(&UP);
 }
 
 #[test]

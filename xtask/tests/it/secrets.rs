@@ -114,6 +114,8 @@ fn secrets_that_no_longer_fit_are_told_and_lose_nothing() {
         !first.contains("other passwords"),
         "on the first start: {first}"
     );
+    let logs = checkout.ok(&["logs", "postgres"]);
+    assert!(!logs.contains("authentication failed"), "{logs}");
     checkout.ok(&["psql", "-qc", "CREATE TABLE kept ()"]);
 
     // One that was edited: those who start programs with it say so before Postgres does.

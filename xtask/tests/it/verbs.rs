@@ -31,8 +31,16 @@ fn a_verb_before_the_first_up_says_what_to_do() {
 #[test]
 fn data_of_a_protected_stack_is_never_removed() {
     let checkout = Checkout::new();
-    for name in ["production", "Staging"] {
-        fs::write(checkout.root.join(".env"), format!("APP_ENV={name}\n")).unwrap();
+    for (line, name) in [
+        ("APP_ENV=production\n", "production"),
+        ("APP_ENV=Staging\n", "Staging"),
+        ("APP_ENV=prod\n", "prod"),
+        ("APP_ENV: production\n", "production"),
+        ("\u{feff}APP_ENV=production\n", "production"),
+        ("STAGE=live\nAPP_ENV=${STAGE}\n", "live"),
+        ("APP_ENV=\"production\n", "line 1: a \" is opened"),
+    ] {
+        fs::write(checkout.root.join(".env"), line).unwrap();
         for words in [
             &["down", "--volumes", "--yes"][..],
             &["db", "reset", "--yes", "--force"],
@@ -41,7 +49,8 @@ fn data_of_a_protected_stack_is_never_removed() {
         ] {
             assert!(checkout.refused(words).contains(name), "{words:?}");
             // The shell does not take it back.
-            let shell = checkout.command(words).env("APP_ENV", "test").output();
+            let mut shell = checkout.command(words);
+            let shell = shell.env("APP_ENV", "development").output();
             let said = text(&shell.unwrap().stderr);
             assert!(said.contains(name), "{words:?}: {said}");
         }

@@ -4,20 +4,42 @@ use axum::{http::header, response::IntoResponse};
 use sha2::{Digest, Sha256};
 
 const STYLE: &str = include_str!("../../../templates/admin/admin.css");
+const JOBS_STYLE: &str = include_str!("../../../templates/admin/jobs.css");
+const LIVE: &str = include_str!("../../../templates/admin/live.js");
 
 /// Pages name a file together with its version, so it never changes.
 const CACHE: &str = "public, max-age=31536000, immutable";
 
-/// Where the style sheet is, below the pages' base.
+const CSS: &str = "text/css; charset=utf-8";
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+
+/// Where each file is, below the pages' base.
 pub(super) static STYLE_LINK: LazyLock<String> = LazyLock::new(|| link("admin.css", STYLE));
+pub(super) static JOBS_STYLE_LINK: LazyLock<String> =
+    LazyLock::new(|| link("jobs.css", JOBS_STYLE));
+pub(super) static LIVE_LINK: LazyLock<String> = LazyLock::new(|| link("live.js", LIVE));
 
 /// `GET /admin/admin.css`: how the pages look.
 pub(super) async fn style() -> impl IntoResponse {
+    file(CSS, STYLE)
+}
+
+/// `GET /admin/jobs.css`: how the jobs page looks.
+pub(super) async fn jobs_style() -> impl IntoResponse {
+    file(CSS, JOBS_STYLE)
+}
+
+/// `GET /admin/live.js`: what keeps a page up to date.
+pub(super) async fn live() -> impl IntoResponse {
+    file(SCRIPT, LIVE)
+}
+
+fn file(media_type: &'static str, text: &'static str) -> impl IntoResponse {
     let about = [
-        (header::CONTENT_TYPE, "text/css; charset=utf-8"),
+        (header::CONTENT_TYPE, media_type),
         (header::CACHE_CONTROL, CACHE),
     ];
-    (about, STYLE)
+    (about, text)
 }
 
 /// The path of a file with what tells its versions apart.

@@ -22,7 +22,11 @@ const POLICY: HeaderValue = HeaderValue::from_static(
 const REFERRER: HeaderValue = HeaderValue::from_static("same-origin");
 
 /// The sections: where each is, and what it is called.
-const SECTIONS: [(&str, &str); 1] = [("/admin", "Overview")];
+const SECTIONS: [(&str, &str); 3] = [
+    ("/admin", "Queues"),
+    ("/admin/workers", "Workers"),
+    ("/admin/schedules", "Schedules"),
+];
 
 /// What `layout.html` needs: a page that extends it has one as its field `layout`.
 #[derive(Debug)]

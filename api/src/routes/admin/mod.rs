@@ -8,10 +8,11 @@
 //! page.
 
 mod asset;
+mod audit;
 mod cookie;
+mod jobs;
 mod layout;
 mod next;
-mod overview;
 mod same_origin;
 mod sign_in;
 mod sign_out;
@@ -31,13 +32,15 @@ const ROOT: &str = "/admin";
 
 pub(super) fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
-        .route("/admin", get(overview::show))
         .route(
             "/admin/sign-in",
             get(sign_in::show::show).post(sign_in::submit::submit),
         )
         .route("/admin/sign-out", post(sign_out::sign_out))
         .route("/admin/admin.css", get(asset::style))
+        .route("/admin/jobs.css", get(asset::jobs_style))
+        .route("/admin/live.js", get(asset::live))
+        .merge(jobs::router())
         .route_layer(middleware::from_fn(same_origin::required))
 }
 

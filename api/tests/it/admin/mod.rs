@@ -1,6 +1,7 @@
 //! The pages for admins, as a browser sees them.
 
 mod attacks;
+mod jobs;
 mod sign_in;
 
 use axum::{

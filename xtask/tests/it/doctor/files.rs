@@ -35,10 +35,18 @@ fn lines_of_env_that_mean_nothing_are_told_with_what_was_meant() {
         ),
         ("LOG_LEVEL=info\r", "warn", "Windows line ends", "--fix"),
         ("JWT_SECRET=x", "ok", "every line", ""),
+        (
+            "APP_ENV=$STAGE",
+            "fail",
+            "line 1: `$STAGE` is set nowhere",
+            "quotes",
+        ),
     ] {
         fs::write(&env, format!("{line}\n")).unwrap();
         check(&checkout, ".env").says(status, finding, remedy);
     }
+    fs::write(&env, b"MAIL_FROM=caf\xe9\n").unwrap();
+    check(&checkout, ".env").says("fail", "line 1: it is not UTF-8", "save .env as UTF-8");
     fs::write(&env, "LOG_LEVEL=info\r\n# kept\r\n").unwrap();
     assert!(fix(&checkout).contains("LF in 1 file"));
     assert_eq!(

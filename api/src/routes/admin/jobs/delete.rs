@@ -1,0 +1,73 @@
+use axum::{
+    extract::State,
+    response::{IntoResponse, Redirect, Response},
+};
+use queue::inspect::Deletion;
+
+use super::{
+    ask::{Question, ask as question},
+    done::Done,
+    find, job_id, no_job,
+    row::Row,
+    stays,
+};
+use crate::{
+    App,
+    path::Path,
+    problem::Problem,
+    routes::admin::{
+        audit::{self, Action},
+        sign_out::Nothing,
+        signed_in::{Confirmed, SignedIn},
+    },
+};
+
+/// `GET /admin/queues/{queue}/jobs/{id}/delete`: asks first.
+pub(in crate::routes::admin) async fn ask(
+    State(app): State<App>,
+    admin: SignedIn,
+    Path((queue, id)): Path<(String, String)>,
+) -> Result<Response, Problem> {
+    let job = find(&app, &queue, &id).await?;
+    let (kind, state) = (Row::from(&job).kind, job.place.state());
+    Ok(question(
+        &admin,
+        &Question {
+            question: &format!("Delete this {kind}?"),
+            text: &format!(
+                "Job {id} is {state} in {queue}. It goes with its payload and its errors, and nothing \
+                 brings it back."
+            ),
+            button: "Delete the job",
+            is_grave: true,
+            place: &format!("queues/{queue}/jobs/{id}/delete"),
+            back: &format!("queues/{queue}/jobs/{id}"),
+        },
+    ))
+}
+
+/// `POST /admin/queues/{queue}/jobs/{id}/delete`: deletes a job that no worker has in hand.
+pub(in crate::routes::admin) async fn delete(
+    State(app): State<App>,
+    Path((queue, id)): Path<(String, String)>,
+    Confirmed(admin, Nothing {}): Confirmed<Nothing>,
+) -> Result<Response, Problem> {
+    let state = find(&app, &queue, &id).await?.place.state();
+    let id = job_id(&id)?;
+    let action = Action {
+        name: "delete",
+        queue: Some(&queue),
+        target: Some(&id.to_string()),
+    };
+    audit::record(&admin, &action);
+    match app.queue.delete(&queue, id).await? {
+        Deletion::Deleted => {
+            let place = format!("queues/{queue}/{state}?done={}", Done::Deleted);
+            Ok(Redirect::to(&format!("{}/admin/{place}", admin.base)).into_response())
+        }
+        Deletion::Running => Err(stays(
+            "The job is not deleted: a worker has it in hand. It can be cancelled.",
+        )),
+        Deletion::Gone => Err(no_job()),
+    }
+}

@@ -22,6 +22,10 @@ fn complete(schema: &mut Value, schemas: &Value) {
     if let Some(items) = schema.get_mut("items") {
         complete(items, schemas);
     }
+    let parts = schema.get_mut("allOf").and_then(Value::as_array_mut);
+    for part in parts.into_iter().flatten() {
+        complete(part, schemas);
+    }
     let properties = schema.get_mut("properties").and_then(Value::as_object_mut);
     for property in properties.into_iter().flat_map(Map::values_mut) {
         complete(property, schemas);
@@ -56,6 +60,12 @@ pub(super) fn of(schema: &Value, schemas: &Value) -> Option<Value> {
         let members =
             members.filter_map(|(name, property)| Some((name.clone(), of(property, schemas)?)));
         return Some(members.collect());
+    }
+    if let Some(parts) = schema["allOf"].as_array() {
+        let parts = parts.iter().filter_map(|part| of(part, schemas));
+        let mut whole = json!({});
+        parts.for_each(|part| super::extend(&mut whole, part));
+        return Some(whole);
     }
     if schema["items"].is_object() {
         return Some(json!([of(&schema["items"], schemas)?]));

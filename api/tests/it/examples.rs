@@ -62,6 +62,12 @@ fn check(schema: &Value, value: &Value, at: &str) {
                 }
                 true
             }
+            "allOf" => {
+                for part in wanted.as_array().unwrap() {
+                    check(part, value, at);
+                }
+                true
+            }
             "items" => {
                 for item in value.as_array().into_iter().flatten() {
                     check(wanted, item, &format!("{at}[]"));
@@ -106,11 +112,13 @@ fn every_field_has_one_that_fits() {
     let mut checked = 0;
     while let Some((name, schema)) = open.pop() {
         let inside = schema["properties"].as_object();
+        let parts = schema["allOf"].as_array().into_iter().flatten();
+        open.extend(parts.map(|part| (name.clone(), part)));
         match schema.get("example").or(schema["examples"].get(0)) {
             Some(example) => check(schema, example, &name),
             // That of an object is made of its fields'.
             None => assert!(
-                schema["$ref"].is_string() || inside.is_some(),
+                schema["$ref"].is_string() || schema["allOf"].is_array() || inside.is_some(),
                 "{name} has none"
             ),
         }

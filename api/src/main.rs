@@ -66,7 +66,8 @@ fn main() -> ExitCode {
 #[tokio::main]
 async fn serve() -> anyhow::Result<()> {
     let settings = Settings::read(Reader::from_env())?;
-    telemetry::init(&settings.telemetry);
+    let name = env!("CARGO_PKG_NAME");
+    telemetry::init_with_spans(&settings.telemetry, settings.traces.as_ref(), name);
     let shutdown = Shutdown::on_signals(settings.shutdown.grace)?;
 
     let pool = database::pool(&settings.database, database::Returns::Trusted);
@@ -108,6 +109,7 @@ async fn serve() -> anyhow::Result<()> {
     );
     let served = tasks.run().await;
     database::close(&pool, &shutdown).await;
+    telemetry::spans::flush(&shutdown).await;
     Ok(served?)
 }
 

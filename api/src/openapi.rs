@@ -10,8 +10,8 @@
 //! - with `security` can answer 401; with ids in its path, 404; with a query, 422;
 //! - with [`IfMatch`](crate::etag::IfMatch) among its `params` can answer 412, with
 //!   [`IfNoneMatch`](crate::etag::IfNoneMatch) 304, and with either sends an `ETag`;
-//! - that can answer 201 sends `Location`; one that can answer 429 sends the `RateLimit` fields
-//!   with whatever it answers.
+//! - that can answer 201 sends `Location` and `ETag`; one that can answer 429 sends the `RateLimit`
+//!   fields with whatever it answers.
 //!
 //! A response without a description, `(status = 429)`, is the one that `shared.json` has for its
 //! status. One with a description of its own keeps it, and gets headers and the problem's body.
@@ -133,7 +133,10 @@ fn complete(operation: &mut Value, components: &mut Value) {
         let succeeds = status.starts_with('2');
         let headers = [
             ("X-Request-Id", true),
-            ("ETag", succeeds && versioned && status != "204"),
+            (
+                "ETag",
+                status == "201" || succeeds && versioned && status != "204",
+            ),
             ("Location", status == "201"),
             ("RateLimit", limited),
             ("RateLimit-Policy", limited),

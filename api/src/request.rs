@@ -11,7 +11,7 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, Uri, header},
     response::Response,
 };
-use service::trace::TraceContext;
+use service::{telemetry::spans, trace::TraceContext};
 use tracing::{Instrument, Span, field, instrument::Instrumented};
 use uuid::Uuid;
 
@@ -95,7 +95,8 @@ impl<'a> Identity<'a> {
     /// Gives the request its id and its span, and counts it.
     pub(crate) fn of(request: &mut Request, requests: &'a Requests) -> Self {
         let id = RequestId::accept(request.headers());
-        let trace = trace_of(request.headers());
+        let caller = caller_of(request.headers());
+        let trace = caller.map_or_else(TraceContext::root, TraceContext::child);
         // At the highest level, so that a filter of `warn` or `error` leaves the ids in its lines.
         let span = tracing::error_span!(
             "request",
@@ -104,6 +105,8 @@ impl<'a> Identity<'a> {
             http.method = request.method().as_str(),
             http.route = field::Empty,
         );
+        let tracestate = || tracestate_of(request.headers());
+        let trace = spans::of_request(&span, trace, caller, tracestate);
         request.extensions_mut().insert(id.clone());
         Self {
             id,
@@ -129,6 +132,8 @@ impl<'a> Identity<'a> {
             self.measured.answered(route, response.status(), took);
             let line = || log(self.path.path(), &response, took);
             self.span.in_scope(line);
+            let status = response.status().as_u16();
+            spans::answered(&self.span, status, || shortened(self.path.path()));
             response
         };
         let mut response = queue::trace::scope(self.trace.to_string(), answer).await;
@@ -144,12 +149,17 @@ pub(crate) fn name_route(route: &str) {
     Span::current().record("http.route", route);
 }
 
-/// The caller's trace, continued, or a new one.
-fn trace_of(headers: &HeaderMap) -> TraceContext {
-    headers
-        .get("traceparent")
-        .and_then(|value| TraceContext::parse(value.to_str().ok()?))
-        .map_or_else(TraceContext::root, TraceContext::child)
+/// The caller's trace, if it sends one along.
+fn caller_of(headers: &HeaderMap) -> Option<TraceContext> {
+    let value = headers.get("traceparent")?;
+    TraceContext::parse(value.to_str().ok()?)
+}
+
+/// What others have noted on the caller's trace; it may come in parts.
+fn tracestate_of(headers: &HeaderMap) -> Option<String> {
+    let parts = headers.get_all("tracestate").iter();
+    let parts: Vec<_> = parts.filter_map(|part| part.to_str().ok()).collect();
+    (!parts.is_empty()).then(|| parts.join(","))
 }
 
 /// The path, or its beginning when it is longer than any of ours; never half an escape.

@@ -79,6 +79,15 @@ pub(crate) fn event_data() -> Object {
         .build()
 }
 
+/// The same, without those that only the service sends.
+pub(crate) fn event_type_to_send() -> Object {
+    ObjectBuilder::from(event_type())
+        .description(Some(
+            "Types that begin with `webhook.` are the service's own.",
+        ))
+        .build()
+}
+
 /// A list of [`domain::webhooks::EventFilter`]s.
 pub(crate) fn event_filters() -> Array {
     let filter = ObjectBuilder::new()

@@ -3,7 +3,7 @@
 use queue::{Cluster, Keyring, Packer, Sentinel, Servers, Tls, TlsError};
 use service::settings::{
     Auth, Database, Environment, Http, Metrics, Queue, Reader, Redis, RedisServers, SettingsError,
-    Shutdown, Telemetry, Webhooks,
+    Shutdown, Telemetry, Traces, Webhooks,
 };
 
 use crate::limit::Quotas;
@@ -15,6 +15,8 @@ pub struct Settings {
     pub environment: Environment,
     /// Logging.
     pub telemetry: Telemetry,
+    /// The export of spans, if they are exported.
+    pub traces: Option<Traces>,
     /// Stopping.
     pub shutdown: Shutdown,
     /// Where Prometheus reads.
@@ -46,6 +48,7 @@ impl Settings {
             Self {
                 environment,
                 telemetry: Telemetry::read(reader),
+                traces: Traces::read(reader, environment),
                 shutdown: Shutdown::read(reader),
                 metrics: Metrics::read(reader),
                 http: Http::read(reader, environment),

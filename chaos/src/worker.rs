@@ -63,6 +63,7 @@ pub(crate) async fn run(brief: Brief) -> Result<()> {
         concurrency: 64,
         queues: queues(brief.release),
         drain_timeout: brief.drain().timeout,
+        on_span: None,
     };
     let app = App { journal, pool };
     let worker = Worker::new(queue, registry(&brief), app, settings);

@@ -218,6 +218,8 @@ impl Relay {
         let Some(first) = rows.first() else {
             return Ok(Moved::default());
         };
+        // Not entered: it is there to be exported, and what takes its time is below.
+        let _span = tracing::info_span!("relay", outbox.jobs = rows.len());
         let mut moved = Moved {
             jobs: rows.len() as u64,
             more: first.found == self.settings.batch || (rows.len() as i64) < first.found,

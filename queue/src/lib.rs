@@ -67,7 +67,7 @@ pub use crate::{
     result::{Awaited, ReportError},
     schedule::{CatchUp, Schedule},
     servers::{Cluster, Sentinel, Servers},
-    settings::{QueueSettings, Settings, Tuning, WorkerSettings},
+    settings::{OnSpan, QueueSettings, Settings, Tuning, WorkerSettings},
     slot::KeyLimit,
     tls::{Tls, TlsError},
     worker::Worker,

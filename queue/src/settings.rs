@@ -239,7 +239,13 @@ pub struct WorkerSettings {
     pub concurrency: usize,
     /// How long running jobs may go on after the shutdown signal.
     pub drain_timeout: Duration,
+    /// Called with the span of each attempt and the job's trace context, before it runs. What it
+    /// returns takes the place of that context for all that the attempt enqueues.
+    pub on_span: Option<OnSpan>,
 }
+
+/// Makes a span part of a trace that is kept somewhere else, such as an exporter's.
+pub type OnSpan = fn(span: &tracing::Span, traceparent: Option<&str>) -> Option<String>;
 
 /// A queue that a worker serves.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -282,6 +288,7 @@ impl Default for WorkerSettings {
             queues: vec!["default".into()],
             concurrency: 16,
             drain_timeout: Duration::from_secs(20),
+            on_span: None,
         }
     }
 }

@@ -9,7 +9,8 @@
 //! 5. [`shutdown`]: start its parts and wait for a signal.
 //!
 //! [`metrics`] is what Prometheus reads of it, where a setting gives that an address.
-//! [`trace`] carries the trace of a request into the jobs that it starts.
+//! [`trace`] carries the trace of a request into the jobs that it starts, and
+//! [`telemetry::spans`] exports it.
 //!
 //! To add a setting: add a line to [`settings::VARIABLES`], a field to the struct of its concern,
 //! and the variable with a comment to `.env.example` (a test compares the two).
@@ -20,4 +21,6 @@ pub mod metrics;
 pub mod settings;
 pub mod shutdown;
 pub mod telemetry;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod trace;

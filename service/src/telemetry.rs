@@ -5,6 +5,7 @@
 //! `job.id` is found in the same place in every line.
 
 mod json_lines;
+pub mod spans;
 
 use std::{
     error::Error,
@@ -19,7 +20,7 @@ use tracing_subscriber::{
 };
 
 use self::json_lines::JsonLines;
-use crate::settings::{LogFormat, Telemetry};
+use crate::settings::{LogFormat, Telemetry, Traces};
 
 /// Starts logging for this process; a panic becomes a log line too.
 ///
@@ -30,6 +31,30 @@ use crate::settings::{LogFormat, Telemetry};
 /// When logging has been started already.
 pub fn init(settings: &Telemetry) {
     subscriber(settings, io::stderr, io::stderr().is_terminal()).init();
+    log_panics();
+}
+
+/// As [`init`], and exports spans where a collector is set; `service` is the binary's name.
+/// [`spans::flush`] sends the last ones.
+///
+/// # Panics
+/// When logging has been started already, or outside of a runtime.
+pub fn init_with_spans(settings: &Telemetry, traces: Option<&Traces>, service: &str) {
+    let Some(traces) = traces else {
+        return init(settings);
+    };
+    let tracer = spans::start(traces, service);
+    // A filter for each: what is exported does not depend on what is logged.
+    let filter = EnvFilter::new(&settings.filter);
+    let lines = lines(settings, io::stderr, io::stderr().is_terminal());
+    Registry::default()
+        .with(lines.with_filter(filter))
+        .with(spans::layer(tracer))
+        .init();
+    log_panics();
+}
+
+fn log_panics() {
     std::panic::set_hook(Box::new(|info| {
         let message = info
             .payload_as_str()
@@ -61,15 +86,25 @@ fn subscriber<W>(settings: &Telemetry, writer: W, terminal: bool) -> impl Subscr
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
+    Registry::default()
+        .with(lines(settings, writer, terminal))
+        .with(EnvFilter::new(&settings.filter))
+}
+
+fn lines<W>(
+    settings: &Telemetry,
+    writer: W,
+    terminal: bool,
+) -> Box<dyn Layer<Registry> + Send + Sync>
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
     let lines = tracing_subscriber::fmt::layer().with_writer(writer);
-    let lines: Box<dyn Layer<Registry> + Send + Sync> = match settings.format {
+    match settings.format {
         LogFormat::Json => Box::new(lines.fmt_fields(JsonLines).event_format(JsonLines)),
         LogFormat::Pretty if terminal => Box::new(lines),
         LogFormat::Pretty => Box::new(lines.with_ansi(false)),
-    };
-    Registry::default()
-        .with(lines)
-        .with(EnvFilter::new(&settings.filter))
+    }
 }
 
 #[cfg(test)]

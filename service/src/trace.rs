@@ -5,6 +5,9 @@
 
 use std::fmt;
 
+/// The bit of the flags that says that the parent is recorded.
+const SAMPLED: u8 = 1;
+
 /// Which trace some work belongs to, and which part of it asked for the work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TraceContext {
@@ -51,6 +54,26 @@ impl TraceContext {
     /// The trace's id as it stands in logs: 32 hex digits.
     pub fn trace_id(self) -> String {
         format!("{:032x}", self.trace_id)
+    }
+
+    /// The trace's id and the parent's, as numbers.
+    pub(crate) fn ids(self) -> (u128, u64) {
+        (self.trace_id, self.parent_id)
+    }
+
+    /// Whether the parent is recorded somewhere, by its own account.
+    pub(crate) fn is_sampled(self) -> bool {
+        self.flags & SAMPLED != 0
+    }
+
+    /// The same with another answer to [`Self::is_sampled`].
+    pub(crate) fn with_sampled(self, sampled: bool) -> Self {
+        let flags = if sampled {
+            self.flags | SAMPLED
+        } else {
+            self.flags & !SAMPLED
+        };
+        Self { flags, ..self }
     }
 }
 

@@ -7,11 +7,12 @@ use anyhow::Context as _;
 use clap::Parser;
 use domain::webhooks::{Keys, Targets};
 use queue::{Queue, WorkerSettings};
+use service::database;
 use service::health::{self, Health};
 use service::metrics::{self, Metrics, Snapshot};
 use service::settings::{Environment, Reader, Worker};
 use service::shutdown::{Shutdown, Tasks};
-use service::{database, telemetry};
+use service::telemetry::{self, spans};
 use sqlx::PgPool;
 use tokio::net::TcpListener;
 use worker::mail::Mailer;
@@ -65,7 +66,8 @@ fn run() -> anyhow::Result<()> {
 
 async fn work() -> anyhow::Result<()> {
     let settings = Settings::read(Reader::from_env())?;
-    telemetry::init(&settings.telemetry);
+    let name = env!("CARGO_PKG_NAME");
+    telemetry::init_with_spans(&settings.telemetry, settings.traces.as_ref(), name);
     let shutdown = Shutdown::on_signals(settings.shutdown.grace)?;
 
     let pool = database::pool(&settings.database, database::Returns::Asked);
@@ -88,6 +90,7 @@ async fn work() -> anyhow::Result<()> {
         concurrency: settings.worker.concurrency,
         // The rest of the grace period is for handing back what did not finish.
         drain_timeout: settings.shutdown.grace.mul_f64(0.7),
+        on_span: settings.traces.is_some().then_some(spans::of_job),
     };
 
     let scrapes = metrics::listen(&settings.metrics).await?;
@@ -119,6 +122,7 @@ async fn work() -> anyhow::Result<()> {
     tasks.spawn("jobs", worker::run(app, queue, jobs, shutdown.clone()));
     let worked = tasks.run().await;
     database::close(&pool, &shutdown).await;
+    spans::flush(&shutdown).await;
     Ok(worked?)
 }
 

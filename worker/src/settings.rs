@@ -5,7 +5,7 @@ use std::time::Duration;
 use queue::{Cluster, Keyring, Packer, QueueSettings, Rate, Sentinel, Servers, Tls, TlsError};
 use service::settings::{
     Database, Environment, Http, Mail, Metrics, Queue, Reader, Redis, RedisServers, SettingsError,
-    Shutdown, Telemetry, Webhooks, Worker,
+    Shutdown, Telemetry, Traces, Webhooks, Worker,
 };
 
 /// All settings of the worker.
@@ -15,6 +15,8 @@ pub struct Settings {
     pub environment: Environment,
     /// Logs.
     pub telemetry: Telemetry,
+    /// The export of spans, if they are exported.
+    pub traces: Option<Traces>,
     /// Stopping.
     pub shutdown: Shutdown,
     /// Where Prometheus reads.
@@ -46,6 +48,7 @@ impl Settings {
             Self {
                 environment,
                 telemetry: Telemetry::read(reader),
+                traces: Traces::read(reader, environment),
                 shutdown: Shutdown::read(reader),
                 metrics: Metrics::read(reader),
                 database: Database::read(reader),

@@ -82,7 +82,6 @@ Options:
     version,
     about = "The developer's command",
     help_template = PAGE,
-    disable_help_subcommand = true,
     arg_required_else_help = true
 )]
 pub(crate) struct Cli {
@@ -330,10 +329,13 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_word_is_answered_with_the_nearest() {
-        let Err(error) = Cli::try_parse_from(["xtask", "upp"]) else {
-            panic!("`upp` is no verb")
-        };
-        assert!(error.to_string().contains("'up'"), "{error}");
+    fn help_is_a_word_too() {
+        for (typed, expected) in [("help", "Begin with"), ("help up", "--wait-timeout")] {
+            let words = ["xtask"].into_iter().chain(typed.split(' '));
+            let Err(help) = Cli::try_parse_from(words) else {
+                panic!("`{typed}` is no help")
+            };
+            assert!(help.to_string().contains(expected), "{help}");
+        }
     }
 }

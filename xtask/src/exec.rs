@@ -38,24 +38,49 @@ pub(crate) fn redis_cli(project: &Project, args: &[String]) -> Result<()> {
 }
 
 /// What is in the queues: `worker jobs` with these words.
-pub(crate) fn jobs(project: &Project, mut args: Vec<String>) -> Result<()> {
-    if args.is_empty() {
-        args.push("list".to_owned());
-    }
-    args.insert(0, "jobs".to_owned());
-    stack::current(project)?.run_program("worker", &args, "redis")
+pub(crate) fn jobs(project: &Project, args: Vec<String>) -> Result<()> {
+    let words = with_verb("jobs", args);
+    stack::current(project)?.run_program("worker", &words, "redis")
 }
 
 /// Who is an admin: `api admin` with these words.
-pub(crate) fn admin(project: &Project, mut args: Vec<String>) -> Result<()> {
-    if args.is_empty() {
-        args.push("list".to_owned());
-    }
-    args.insert(0, "admin".to_owned());
-    stack::current(project)?.run_program("api", &args, "postgres")
+pub(crate) fn admin(project: &Project, args: Vec<String>) -> Result<()> {
+    let words = with_verb("admin", args);
+    stack::current(project)?.run_program("api", &words, "postgres")
+}
+
+/// The words behind a subcommand of ours, and `list` where they have no verb.
+fn with_verb(subcommand: &str, args: Vec<String>) -> Vec<String> {
+    let is_list = args
+        .first()
+        .is_none_or(|first| first.starts_with('-') && !matches!(first.as_str(), "-h" | "--help"));
+    let list = is_list.then(|| "list".to_owned());
+    let words = [subcommand.to_owned()].into_iter().chain(list);
+    words.chain(args).collect()
 }
 
 /// Demo data: `api seed`.
 pub(crate) fn seed(project: &Project) -> Result<()> {
     stack::current(project)?.run_program("api", &["seed".to_owned()], "postgres")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_alone_are_those_of_list() {
+        for (typed, expected) in [
+            ("", "jobs list"),
+            ("--json", "jobs list --json"),
+            ("--queue mail --json", "jobs list --queue mail --json"),
+            ("show 1 --json", "jobs show 1 --json"),
+            ("--help", "jobs --help"),
+            ("-h", "jobs -h"),
+            ("help list", "jobs help list"),
+        ] {
+            let args = typed.split_whitespace().map(str::to_owned).collect();
+            assert_eq!(with_verb("jobs", args).join(" "), expected);
+        }
+    }
 }

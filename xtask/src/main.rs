@@ -62,14 +62,17 @@ compile_error!("this command needs Unix: on Windows, work inside WSL 2");
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 use crate::cli::{Cli, Verb};
 use crate::project::Project;
 use crate::stack::Mode;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::try_parse().unwrap_or_else(|error| {
+        let typed: Vec<String> = std::env::args().skip(1).collect();
+        nearest::with_verb(error, &Cli::command(), &typed).exit()
+    });
     if cli.verbose {
         verbose::switch_on();
     }

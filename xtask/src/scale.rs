@@ -3,11 +3,23 @@
 use anyhow::{Context, Result, bail};
 use serde_json::{Map, Value, json};
 
+use crate::nearest::unknown_service;
 use crate::project::Project;
 use crate::stack::Mode;
 
 /// The most that is sensible on one machine.
 const MOST: u32 = 64;
+
+/// Services that cannot be more than one.
+const SINGLE: [&str; 7] = [
+    "postgres",
+    "redis",
+    "maildev",
+    "migrate",
+    "builder",
+    "proxy",
+    "prometheus",
+];
 
 /// A number for a service.
 pub(crate) type Scale = (String, u32);
@@ -80,6 +92,7 @@ fn require_scalable(project: &Project, mode: Mode, service: &str) -> Result<()> 
             "they would share one port, and natively no proxy stands before them\n  \
              next: `cargo xtask up --docker` with the profile proxy, or scale the worker"
         ),
+        _ if !SINGLE.contains(&service) => bail!(unknown_service(service, &["api", "worker"])),
         _ => bail!("it keeps data, or is one by its nature\n  next: `--scale worker=3`"),
     }
 }
@@ -115,6 +128,9 @@ mod tests {
         assert_eq!(of(&project), []);
         let refused = remember(&project, Mode::Native, &[("postgres".to_owned(), 2)]);
         assert!(format!("{:#}", refused.unwrap_err()).contains("keeps data"));
+        let unknown = remember(&project, Mode::Native, &[("wroker".to_owned(), 2)]);
+        let said = format!("{:#}", unknown.unwrap_err());
+        assert!(said.contains("did you mean `worker`?"), "{said}");
         std::fs::remove_dir_all(root).unwrap();
     }
 }

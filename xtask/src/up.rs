@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use clap::Args;
+use clap::{Args, value_parser};
 
 use crate::docker;
 use crate::doctor;
@@ -40,7 +40,7 @@ pub(crate) struct Up {
     #[arg(long, value_name = "SERVICE=NUMBER", value_parser = scale::parse)]
     pub(crate) scale: Vec<Scale>,
     /// How long the services may take to become healthy [default: 180]
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = value_parser!(u32).range(1..))]
     pub(crate) wait_timeout: Option<u32>,
 }
 

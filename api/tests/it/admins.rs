@@ -6,7 +6,7 @@ use axum::http::{Method, StatusCode};
 use domain::accounts::{Email, grant_admin, revoke_admin};
 use serde_json::Value;
 
-use crate::app::{Answer, TestApp};
+use crate::app::{Answer, PASSWORD, TestApp};
 
 const ADA: &str = "ada@example.com";
 
@@ -125,6 +125,13 @@ async fn the_command_makes_the_first_admin_and_keeps_the_last() {
     assert!(!log.to_lowercase().contains(ADA), "{log}");
     list(&app, &token, "").await.expect(StatusCode::OK);
 
+    let end = async || {
+        let body = serde_json::json!({ "password": PASSWORD });
+        app.call(Method::POST, "/v1/me/delete", &token, &[], &body)
+            .await
+    };
+    let problem = end().await.problem(StatusCode::CONFLICT);
+    assert_eq!(problem["type"], "urn:problem-type:slipway:last-admin");
     let (done, _, complaint) = admin(&app, &["revoke", ADA]);
     assert!(
         !done && complaint.contains("this is the last admin"),

@@ -23,5 +23,6 @@ mod protocol;
 mod sessions;
 mod socket;
 mod tokens;
+mod traces;
 mod verify_page;
 mod webhooks;

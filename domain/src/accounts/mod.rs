@@ -34,7 +34,7 @@ mod roles;
 mod sign_up;
 mod verification;
 
-pub use deletion::delete;
+pub use deletion::{DeletionError, delete};
 pub use email::{Email, InvalidEmail};
 pub use email_change::{
     EMAIL_CHANGE_HOURS, EmailChange, EmailChangeError, complete_email_change, issue_email_change,

@@ -42,6 +42,16 @@ pub(super) async fn begin(
     account_id: Uuid,
     password: Password,
 ) -> Result<Owner, OwnerError> {
+    let hash = check(pool, account_id, password).await?;
+    hold(pool.begin().await?, account_id, hash).await
+}
+
+/// Checks the password, and gives the hash that it fits.
+pub(super) async fn check(
+    pool: &PgPool,
+    account_id: Uuid,
+    password: Password,
+) -> Result<Option<String>, OwnerError> {
     let hash = sqlx::query_scalar!(
         "SELECT password_hash FROM accounts WHERE id = $1",
         account_id
@@ -52,7 +62,15 @@ pub(super) async fn begin(
     if !password.matches(hash.clone()).await? {
         return Err(OwnerError::WrongPassword);
     }
-    let mut tx = pool.begin().await?;
+    Ok(hash)
+}
+
+/// Takes the account's row, which has still this hash.
+pub(super) async fn hold(
+    mut tx: Transaction<'static, Postgres>,
+    account_id: Uuid,
+    hash: Option<String>,
+) -> Result<Owner, OwnerError> {
     // To check it took a while. A password that was replaced meanwhile opens nothing any more.
     let email = sqlx::query_scalar!(
         "SELECT email FROM accounts WHERE id = $1 AND password_hash = $2 FOR UPDATE",

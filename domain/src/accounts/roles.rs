@@ -1,6 +1,6 @@
 //! Who is an admin.
 
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::{Account, Email, Role};
@@ -56,6 +56,25 @@ pub async fn admins(pool: &PgPool) -> Result<Vec<Account>, Error> {
     .fetch_all(pool)
     .await?;
     Ok(admins)
+}
+
+/// Whether nobody else is an admin. One who asks keeps the others admins until its transaction ends.
+///
+/// All of them are locked, in one order: of two who go at once, one is the last. For a member
+/// nothing is.
+pub(super) async fn is_last_admin(
+    conn: &mut PgConnection,
+    account_id: Uuid,
+) -> Result<bool, sqlx::Error> {
+    let admins = sqlx::query_scalar!(
+        "SELECT id FROM accounts WHERE role = 'admin'
+           AND EXISTS (SELECT FROM accounts WHERE id = $1 AND role = 'admin')
+         ORDER BY id FOR NO KEY UPDATE",
+        account_id,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(admins == [account_id])
 }
 
 /// Makes the verified account with this address an admin; returns whose it is.

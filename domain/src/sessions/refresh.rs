@@ -42,12 +42,13 @@ pub async fn refresh(
 ) -> Result<Issued, RefreshError> {
     let mut tx = pool.begin().await?;
     // With both rows locked, whoever waited for another use or for a log-out sees what it has done.
+    // The session first, as a deletion has it, which takes the tokens along.
     let found = sqlx::query!(
         r#"SELECT session_id, account_id, used_at IS NOT NULL AS "used!",
                   expires_at <= now() AS "expired!", revoked_at IS NOT NULL AS "revoked!"
            FROM refresh_tokens JOIN sessions ON sessions.id = session_id
            WHERE token_hash = $1
-           FOR UPDATE"#,
+           FOR UPDATE OF sessions, refresh_tokens"#,
         &token.hash(),
     )
     .fetch_optional(&mut *tx)

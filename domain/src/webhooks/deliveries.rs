@@ -10,9 +10,13 @@ use uuid::Uuid;
 use crate::Error;
 use crate::jobs::DeliverWebhook;
 
-/// How many deliveries to one endpoint are on their way at once: a receiver that is slow holds up
-/// as many workers and no more.
+/// How many deliveries of one account are on their way at once. Together with those below they are
+/// half of a worker's places, so receivers that hang do not hold up what others are told.
 const AT_ONCE: NonZeroU8 = NonZeroU8::new(4).unwrap();
+
+/// How many of those that are made again, or go to an endpoint that fails: what an endpoint takes at
+/// once does not wait for them.
+const AGAIN_AT_ONCE: NonZeroU8 = NonZeroU8::new(2).unwrap();
 
 /// How far a delivery is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::Type)]
@@ -74,17 +78,27 @@ pub struct Answer {
     pub response_body: Option<String>,
 }
 
-/// The deliveries and jobs of an event that is about to be stored.
+/// Deliveries that are about to be stored, and their jobs.
 pub(super) struct ToMake {
     pub(super) ids: Vec<Uuid>,
     pub(super) endpoints: Vec<Uuid>,
+    /// For the job of each.
+    slots: Vec<KeyLimit>,
 }
 
-/// A delivery to each of these endpoints.
-pub(super) fn to_make(endpoints: Vec<Uuid>) -> ToMake {
+/// A delivery to each of these endpoints of the account; of each, whether it fails.
+pub(super) fn to_make(
+    account_id: Uuid,
+    endpoints: impl IntoIterator<Item = (Uuid, bool)>,
+) -> ToMake {
+    let (endpoints, slots): (_, Vec<_>) = endpoints
+        .into_iter()
+        .map(|(id, fails)| (id, slot(account_id, fails)))
+        .unzip();
     ToMake {
-        ids: endpoints.iter().map(|_| Uuid::now_v7()).collect(),
+        ids: slots.iter().map(|_| Uuid::now_v7()).collect(),
         endpoints,
+        slots,
     }
 }
 
@@ -95,11 +109,7 @@ impl ToMake {
 
     /// Puts a job for each into the outbox, in one statement.
     pub(super) async fn enqueue(self, conn: &mut PgConnection) -> Result<(), Error> {
-        if self.ids.is_empty() {
-            return Ok(());
-        }
-        outbox::enqueue_many_slotted(conn, &self.jobs(), outbox::Options::default()).await?;
-        Ok(())
+        enqueue(conn, &self.jobs()).await
     }
 
     /// The job for each, as rows of the outbox for the statement that makes the deliveries.
@@ -109,15 +119,44 @@ impl ToMake {
     }
 
     fn jobs(&self) -> Vec<(DeliverWebhook, KeyLimit)> {
-        let jobs = self.ids.iter().zip(&self.endpoints);
-        jobs.map(|(id, endpoint)| (DeliverWebhook::new(*id), slot(*endpoint)))
+        let jobs = self.ids.iter().zip(&self.slots);
+        jobs.map(|(id, slot)| (DeliverWebhook::new(*id), slot.clone()))
             .collect()
     }
 }
 
-/// What all jobs for an endpoint share.
-pub(super) fn slot(endpoint_id: Uuid) -> KeyLimit {
-    KeyLimit::new(endpoint_id.to_string(), AT_ONCE)
+/// Puts a job into the outbox for each of these deliveries of the account, which were made before.
+pub(super) async fn enqueue_again(
+    conn: &mut PgConnection,
+    account_id: Uuid,
+    ids: Vec<Uuid>,
+) -> Result<(), Error> {
+    let slot = slot(account_id, true);
+    let jobs = ids.into_iter();
+    let jobs: Vec<_> = jobs
+        .map(|id| (DeliverWebhook::new(id), slot.clone()))
+        .collect();
+    enqueue(conn, &jobs).await
+}
+
+async fn enqueue(
+    conn: &mut PgConnection,
+    jobs: &[(DeliverWebhook, KeyLimit)],
+) -> Result<(), Error> {
+    if !jobs.is_empty() {
+        outbox::enqueue_many_slotted(conn, jobs, outbox::Options::default()).await?;
+    }
+    Ok(())
+}
+
+/// What jobs of an account share: those that deliver again or to an endpoint that fails, and the
+/// others.
+pub(super) fn slot(account_id: Uuid, again: bool) -> KeyLimit {
+    if again {
+        KeyLimit::new(format!("{account_id} again"), AGAIN_AT_ONCE)
+    } else {
+        KeyLimit::new(account_id.to_string(), AT_ONCE)
+    }
 }
 
 /// The delivery with this id to this endpoint of the account.

@@ -198,7 +198,7 @@ pub async fn list_endpoints(
     Ok(endpoints)
 }
 
-/// Changes the endpoint, if it still has an `expected` version.
+/// Changes the endpoint, if it still has an `expected` version; what changes nothing leaves that.
 ///
 /// One that is enabled again, or moved, begins anew: it is not failing until it fails.
 ///
@@ -214,7 +214,7 @@ pub async fn change_endpoint(
     let event_types = change.event_types.map(texts);
     let changed = sqlx::query_as!(
         Endpoint,
-        "UPDATE webhook_endpoints SET
+        "UPDATE webhook_endpoints AS endpoint SET
              url = coalesce($4, url),
              description = coalesce($5, description),
              event_types = coalesce($6, event_types),
@@ -224,11 +224,17 @@ pub async fn change_endpoint(
                                     WHEN NOT $7 THEN coalesce(disabled_reason, 'owner')
                                     ELSE disabled_reason END,
              failing_since = CASE WHEN $7 OR $4 <> url THEN NULL ELSE failing_since END,
-             version = version + 1,
-             updated_at = now()
-         WHERE account_id = $1 AND id = $2 AND ($3::bigint[] IS NULL OR version = ANY ($3))
-         RETURNING id, url, description, event_types, disabled_at, disabled_reason, failing_since,
-                   old_secret_until, version, created_at, updated_at",
+             version = version + differs::int,
+             updated_at = CASE WHEN differs THEN now() ELSE updated_at END
+         FROM (SELECT id, ($4 <> url OR $5 <> description OR $6 <> event_types
+                           OR $7 <> (disabled_at IS NULL)
+                           OR $7 AND failing_since IS NOT NULL) IS TRUE AS differs
+               FROM webhook_endpoints
+               WHERE account_id = $1 AND id = $2 AND ($3::bigint[] IS NULL OR version = ANY ($3))
+               FOR NO KEY UPDATE) AS before
+         WHERE endpoint.id = before.id
+         RETURNING endpoint.id, url, description, event_types, disabled_at, disabled_reason,
+                   failing_since, old_secret_until, version, created_at, updated_at",
         account_id,
         id,
         expected,

@@ -5,6 +5,9 @@ use std::fmt;
 /// The most characters of a type and of a filter.
 const LONGEST: usize = 128;
 
+/// What the types of events begin with that we send ourselves: a receiver may trust them.
+const OURS: &str = "webhook.";
+
 /// The type of an event: `invoice.paid`.
 ///
 /// Words of lower case letters, digits and `_`, joined by dots, as Standard Webhooks recommends.
@@ -18,7 +21,30 @@ pub struct EventType(String);
 )]
 pub struct InvalidEventType;
 
+/// Why a client sends no event of a type. The message may be shown to whoever typed it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotToBeSent {
+    /// It is no type.
+    #[error(transparent)]
+    Invalid(#[from] InvalidEventType),
+    /// It is one of ours, such as that of a test.
+    #[error("must not begin with webhook., as the types of the service itself do")]
+    Ours,
+}
+
 impl EventType {
+    /// Reads the type of an event that a client sends.
+    ///
+    /// # Errors
+    /// When it is none, or one that only we send.
+    pub fn parse_sent(text: &str) -> Result<Self, NotToBeSent> {
+        let kind = Self::parse(text)?;
+        if text.starts_with(OURS) {
+            return Err(NotToBeSent::Ours);
+        }
+        Ok(kind)
+    }
+
     /// Reads one.
     ///
     /// # Errors
@@ -120,6 +146,19 @@ mod tests {
             assert_eq!(EventFilter::parse(bad), Err(InvalidEventFilter), "{bad:?}");
         }
         assert_eq!(EventType::parse("invoice.*"), Err(InvalidEventType));
+    }
+
+    #[test]
+    fn types_of_ours_are_not_sent_by_clients() {
+        for ours in ["webhook.test", "webhook.a.b"] {
+            assert_eq!(EventType::parse_sent(ours), Err(NotToBeSent::Ours));
+            assert!(EventType::parse(ours).is_ok() && EventFilter::parse(ours).is_ok());
+        }
+        for theirs in ["webhook", "webhooks.sent", "a.webhook.test"] {
+            assert_eq!(EventType::parse_sent(theirs).unwrap().as_str(), theirs);
+        }
+        let invalid = NotToBeSent::Invalid(InvalidEventType);
+        assert_eq!(EventType::parse_sent("webhook."), Err(invalid));
     }
 
     #[test]

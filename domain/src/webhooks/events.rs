@@ -119,7 +119,7 @@ pub async fn accept_event(
     let id = Uuid::now_v7();
     let mut tries = 0;
     let (stored, deliveries) = loop {
-        let told = deliveries::to_make(told(pool, account_id, event.kind).await?);
+        let told = deliveries::to_make(account_id, told(pool, account_id, event.kind).await?);
         let stored = store(pool, account_id, key, request_hash, id, &event, &told).await;
         tries += 1;
         match stored {
@@ -146,17 +146,22 @@ pub async fn accept_event(
     })
 }
 
-/// The endpoints that are told of an event of this kind.
-async fn told(pool: &PgPool, account_id: Uuid, kind: &EventType) -> Result<Vec<Uuid>, sqlx::Error> {
-    sqlx::query_scalar!(
-        "SELECT id FROM webhook_endpoints
-         WHERE account_id = $1 AND disabled_at IS NULL
-           AND (event_types = '{}' OR event_types && $2)",
+/// The endpoints that are told of an event of this kind, and of each whether it fails.
+async fn told(
+    pool: &PgPool,
+    account_id: Uuid,
+    kind: &EventType,
+) -> Result<Vec<(Uuid, bool)>, sqlx::Error> {
+    let told = sqlx::query!(
+        r#"SELECT id, failing_since IS NOT NULL AS "fails!" FROM webhook_endpoints
+           WHERE account_id = $1 AND disabled_at IS NULL
+             AND (event_types = '{}' OR event_types && $2)"#,
         account_id,
         &kind.filters(),
     )
     .fetch_all(pool)
-    .await
+    .await?;
+    Ok(told.into_iter().map(|row| (row.id, row.fails)).collect())
 }
 
 /// Stores all of it, and returns when; `None` where the key is used, or in use.

@@ -25,7 +25,7 @@ pub use endpoints::{
     Versions, change_endpoint, create_endpoint, delete_endpoint, find_endpoint, list_endpoints,
     rotate_secret,
 };
-pub use event_type::{EventFilter, EventType, InvalidEventFilter, InvalidEventType};
+pub use event_type::{EventFilter, EventType, InvalidEventFilter, InvalidEventType, NotToBeSent};
 pub use events::{
     AcceptError, Accepted, Event, IDEMPOTENCY_HOURS, IdempotencyKey, InvalidIdempotencyKey,
     NewEvent, accept_event, find_event, list_events,

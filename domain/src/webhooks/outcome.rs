@@ -31,6 +31,8 @@ pub struct Outcome {
     pub response: Option<Response>,
     /// Why there was no answer, or what is wrong with it; for the endpoint's owner.
     pub error: Option<String>,
+    /// The attempt failed by us: it says nothing of the endpoint, and does not count against it.
+    pub by_us: bool,
 }
 
 /// An answer.
@@ -148,8 +150,8 @@ async fn succeeded(
     )
     .execute(&mut *conn)
     .await?;
-    let endpoint_id = attempted(conn, delivery_id, "delivered", None, outcome).await?;
-    Ok(endpoint_id.map_or(Noted::Nothing, |_| Noted::Delivered))
+    let account_id = attempted(conn, delivery_id, "delivered", None, outcome).await?;
+    Ok(account_id.map_or(Noted::Nothing, |_| Noted::Delivered))
 }
 
 async fn failed(
@@ -157,7 +159,8 @@ async fn failed(
     job: &DeliverWebhook,
     outcome: &Outcome,
 ) -> Result<Noted, Error> {
-    // The first failure after a success, and the one that is too many; those between write nothing.
+    // The first failure after a success, and the one that is too many; those between write nothing,
+    // and neither do ours.
     let endpoint = sqlx::query!(
         r#"UPDATE webhook_endpoints AS endpoint SET
              failing_since = coalesce(failing_since, now()),
@@ -173,7 +176,7 @@ async fn failed(
                JOIN webhook_endpoints AS endpoint ON endpoint.id = endpoint_id
                JOIN accounts ON accounts.id = account_id
                WHERE delivery.id = $1 AND state = 'pending' AND disabled_at IS NULL
-                 AND endpoint.url = $4
+                 AND endpoint.url = $4 AND NOT $5
                FOR NO KEY UPDATE OF endpoint) AS ended
          WHERE endpoint.id = ended.id AND (failing_since IS NULL OR ended.reason IS NOT NULL)
          RETURNING endpoint.id, ended.email, disabled_reason IS NOT NULL AS "disabled!""#,
@@ -181,6 +184,7 @@ async fn failed(
         outcome.is_gone(),
         FAILING_DAYS,
         outcome.called,
+        outcome.by_us,
     )
     .fetch_optional(&mut *conn)
     .await?;
@@ -192,11 +196,12 @@ async fn failed(
     let next = wait.map(|wait| SystemTime::now() + wait);
     let state = if wait.is_some() { "pending" } else { "failed" };
 
-    let endpoint_id = attempted(conn, job.delivery_id, state, next, outcome).await?;
-    let Some(endpoint_id) = endpoint_id else {
+    let account_id = attempted(conn, job.delivery_id, state, next, outcome).await?;
+    let Some(account_id) = account_id else {
         return Ok(Noted::Nothing);
     };
     if let Some(endpoint) = disabled {
+        let endpoint_id = endpoint.id;
         let template = Mail::WebhookDisabled { endpoint_id };
         let to = endpoint.email;
         outbox::enqueue(conn, &SendEmail { to, template }).await?;
@@ -211,15 +216,15 @@ async fn failed(
     };
     let options = outbox::Options {
         run_at: next,
-        slot: Some(&slot(endpoint_id)),
+        slot: Some(&slot(account_id, true)),
         ..outbox::Options::default()
     };
     outbox::enqueue_with(conn, &again, options).await?;
     Ok(Noted::Retried(wait))
 }
 
-/// Writes the attempt into its delivery's row and returns the endpoint's id; `None` when the
-/// delivery waits for none.
+/// Writes the attempt into its delivery's row and returns whose it is; `None` when the delivery
+/// waits for none.
 async fn attempted(
     conn: &mut PgConnection,
     delivery_id: Uuid,
@@ -228,12 +233,13 @@ async fn attempted(
     outcome: &Outcome,
 ) -> Result<Option<Uuid>, Error> {
     let response = outcome.response.as_ref();
-    let endpoint_id = sqlx::query_scalar!(
-        "UPDATE webhook_deliveries SET
+    let account_id = sqlx::query_scalar!(
+        "UPDATE webhook_deliveries AS delivery SET
              state = $2, next_attempt_at = $3, attempts = attempts + 1, attempted_at = now(),
              duration_ms = $4, response_status = $5, response_body = $6, error = $7
-         WHERE id = $1 AND state = 'pending'
-         RETURNING endpoint_id",
+         FROM webhook_endpoints AS endpoint
+         WHERE delivery.id = $1 AND state = 'pending' AND endpoint.id = endpoint_id
+         RETURNING account_id",
         delivery_id,
         state,
         next.map(OffsetDateTime::from),
@@ -244,7 +250,7 @@ async fn attempted(
     )
     .fetch_optional(conn)
     .await?;
-    Ok(endpoint_id)
+    Ok(account_id)
 }
 
 /// How long to wait after so many failed attempts and one more; `None`: not again.

@@ -1,18 +1,22 @@
 //! Deliveries once more, and one to try an endpoint.
 
 use sqlx::PgPool;
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use super::DeliveryState;
-use super::deliveries::{ToMake, to_make};
+use super::deliveries::{enqueue_again, to_make};
 use crate::Error;
+use crate::age::first_id_since;
 
 /// The most deliveries that one call of [`replay_failed`] replays.
 pub const MOST_REPLAYED: i64 = 10_000;
 
 /// How many of them are one transaction, which holds their locks.
 const BATCH: i64 = 500;
+
+/// How far the clocks of the database and of those that make ids may be apart.
+const CLOCKS: Duration = Duration::MINUTE;
 
 /// The type of an event that only tries an endpoint.
 const TEST_EVENT: &str = "webhook.test";
@@ -83,11 +87,7 @@ pub async fn replay(
     )
     .execute(&mut *tx)
     .await?;
-    let again = ToMake {
-        ids: vec![id],
-        endpoints: vec![endpoint_id],
-    };
-    again.enqueue(&mut tx).await?;
+    enqueue_again(&mut tx, account_id, vec![id]).await?;
     tx.commit().await?;
     Ok(true)
 }
@@ -112,7 +112,8 @@ pub async fn replay_failed(
         return Err(ResendError::Disabled);
     }
     let mut replayed = 0;
-    let mut last = Uuid::nil();
+    // Not from the oldest that has failed: for all that is older, nothing would be found.
+    let mut last = first_id_since(since.saturating_sub(CLOCKS).into());
     while replayed < MOST_REPLAYED.unsigned_abs() {
         let mut tx = pool.begin().await?;
         // From where the batch before ended: one that fails again meanwhile is not taken twice.
@@ -139,11 +140,7 @@ pub async fn replay_failed(
         };
         last = newest;
         replayed += ids.len() as u64;
-        let again = ToMake {
-            endpoints: vec![endpoint_id; ids.len()],
-            ids,
-        };
-        again.enqueue(&mut tx).await?;
+        enqueue_again(&mut tx, account_id, ids).await?;
         tx.commit().await?;
     }
     Ok(Replayed {
@@ -163,22 +160,22 @@ pub async fn send_test_event(
     endpoint_id: Uuid,
 ) -> Result<(Uuid, Uuid), ResendError> {
     let mut tx = pool.begin().await?;
-    let disabled_at = sqlx::query_scalar!(
+    let endpoint = sqlx::query!(
         // The account before the endpoint, as its deletion has it.
-        "SELECT disabled_at FROM webhook_endpoints
-         WHERE account_id = (SELECT id FROM accounts WHERE id = $1 FOR KEY SHARE) AND id = $2
-         FOR KEY SHARE",
+        r#"SELECT disabled_at, failing_since IS NOT NULL AS "fails!" FROM webhook_endpoints
+           WHERE account_id = (SELECT id FROM accounts WHERE id = $1 FOR KEY SHARE) AND id = $2
+           FOR KEY SHARE"#,
         account_id,
         endpoint_id,
     )
     .fetch_optional(&mut *tx)
     .await?
     .ok_or(ResendError::NotFound)?;
-    if disabled_at.is_some() {
+    if endpoint.disabled_at.is_some() {
         return Err(ResendError::Disabled);
     }
     let event_id = Uuid::now_v7();
-    let made = to_make(vec![endpoint_id]);
+    let made = to_make(account_id, [(endpoint_id, endpoint.fails)]);
     let delivery_id = made.ids[0];
     sqlx::query!(
         "WITH event AS (

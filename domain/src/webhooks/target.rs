@@ -43,8 +43,11 @@ pub enum InvalidTarget {
     /// It has a part that is never sent.
     #[error("must not have a fragment, the part from # on")]
     Fragment,
-    /// Its host has a dot at its end, or its port is 0.
-    #[error("must have a host without a dot at its end, and a port above 0")]
+    /// Its host is no name that could be, or has a dot at its end, or its port is 0.
+    #[error(
+        "must have a host of at most 253 characters, whose parts between dots have 1 to 63, and a \
+         port above 0"
+    )]
     Unusual,
     /// It leads to this host or its network.
     #[error("must lead to a public address; in development, WEBHOOK_ALLOW_PRIVATE=true allows all")]
@@ -104,8 +107,8 @@ impl Target {
             return Err(InvalidTarget::Fragment);
         }
         let host = url.host().ok_or(InvalidTarget::Malformed)?;
-        let dotted = matches!(host, Host::Domain(name) if name.ends_with('.'));
-        if dotted || url.port() == Some(0) {
+        let nowhere = matches!(host, Host::Domain(name) if !is_name(name));
+        if nowhere || url.port() == Some(0) {
             return Err(InvalidTarget::Unusual);
         }
         let allowed = match host {
@@ -158,6 +161,11 @@ impl Target {
     pub fn path(&self) -> &str {
         &self.0[Position::BeforePath..Position::AfterQuery]
     }
+}
+
+/// Whether there could be such a name (RFC 1035, 2.3.4), and it is written without the root's dot.
+fn is_name(name: &str) -> bool {
+    name.len() <= 253 && name.split('.').all(|label| (1..=63).contains(&label.len()))
 }
 
 /// Names that are this host without anybody being asked (RFC 6761, 6.3).
@@ -252,6 +260,8 @@ mod tests {
     fn what_is_no_target_is_refused() {
         let long = format!("https://example.com/{}", "a".repeat(2048));
         let grows = format!("https://example.com/{}", "é".repeat(600));
+        let long_label = format!("https://{}.com/", "a".repeat(64));
+        let long_name = format!("https://{}b.com/", "a.".repeat(125));
         for (text, expected) in [
             ("", Malformed),
             ("example.com", Malformed),
@@ -279,6 +289,10 @@ mod tests {
             ("https://example.com./", Unusual),
             ("https://localhost./", Unusual),
             ("https://example.com:0/", Unusual),
+            ("https://a..b/", Unusual),
+            ("https://.example.com/", Unusual),
+            (&long_label, Unusual),
+            (&long_name, Unusual),
             (&long, TooLong),
             (&grows, TooLong),
         ] {
@@ -287,6 +301,16 @@ mod tests {
                 Err(expected),
                 "{text}"
             );
+        }
+    }
+
+    #[test]
+    fn names_may_be_as_long_as_names_can_be() {
+        let label = format!("https://{}.com/", "a".repeat(63));
+        let name = format!("https://{}bcde/", "a.".repeat(124) + "a");
+        for text in [&label, &name, "https://x/"] {
+            let target = Target::parse(text, Targets::Public);
+            assert!(target.is_ok(), "{text} {target:?}");
         }
     }
 

@@ -1,8 +1,8 @@
 //! The end of an account.
 
 use domain::accounts::{
-    OwnerError, ResetError, VerifyError, complete_password_reset, delete, find, issue_email_change,
-    issue_password_reset, sign_up, verify,
+    DeletionError, ResetError, VerifyError, complete_password_reset, delete, find,
+    issue_email_change, issue_password_reset, sign_up, verify,
 };
 use domain::jobs::Mail;
 use migrations::testing::database;
@@ -33,7 +33,10 @@ async fn it_takes_all_that_belongs_to_the_account_and_nothing_else() {
     forget_mails(pool).await;
 
     let wrong = delete(pool, account, password("not hers")).await;
-    assert!(matches!(wrong, Err(OwnerError::WrongPassword)), "{wrong:?}");
+    assert!(
+        matches!(wrong, Err(DeletionError::WrongPassword)),
+        "{wrong:?}"
+    );
     assert!(find(pool, account).await.unwrap().is_some() && mails(pool).await.is_empty());
 
     delete(pool, account, password(PASSWORD)).await.unwrap();
@@ -63,7 +66,10 @@ async fn it_takes_all_that_belongs_to_the_account_and_nothing_else() {
     );
 
     let gone = delete(pool, account, password(PASSWORD)).await;
-    assert!(matches!(gone, Err(OwnerError::WrongPassword)), "{gone:?}");
+    assert!(
+        matches!(gone, Err(DeletionError::WrongPassword)),
+        "{gone:?}"
+    );
     // The address is free again.
     sign_up(pool, &email(ADA), password("another life"))
         .await

@@ -1,13 +1,14 @@
 //! Who is an admin, and what an admin sees.
 
 use domain::accounts::{
-    Role, RoleError, admins, find_by_email, grant_admin, list, revoke_admin, role,
+    DeletionError, Role, RoleError, admins, delete, find_by_email, grant_admin, list, revoke_admin,
+    role,
 };
 use migrations::testing::database;
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use crate::people::{PASSWORD, count, email, signed_up, verified};
+use crate::people::{PASSWORD, count, email, password, signed_up, verified};
 
 const ADA: &str = "ada@example.com";
 const EVE: &str = "eve@example.com";
@@ -112,6 +113,39 @@ async fn of_two_who_are_revoked_at_once_one_stays() {
         }
     }
     assert_eq!((revoked, admin_ids(pool).await.len()), (1, 1));
+}
+
+#[tokio::test]
+async fn of_two_admins_who_delete_their_accounts_at_once_one_stays() {
+    let database = database().await;
+    let pool = &database.pool;
+    let admins = [verified(pool, ADA).await, verified(pool, EVE).await];
+    for address in [ADA, EVE] {
+        grant_admin(pool, &email(address)).await.unwrap();
+    }
+    let mut held = pool.begin().await.unwrap();
+    sqlx::query("SELECT id FROM accounts FOR UPDATE")
+        .execute(&mut *held)
+        .await
+        .unwrap();
+    let deletions = admins.map(|id| {
+        let pool = pool.clone();
+        tokio::spawn(async move { delete(&pool, id, password(PASSWORD)).await })
+    });
+    let waiting = "SELECT count(*) FROM pg_stat_activity
+                   WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    while count(pool, waiting).await < 2 {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    held.rollback().await.unwrap();
+    let mut deleted = 0;
+    for deletion in deletions {
+        match deletion.await.unwrap() {
+            Ok(()) => deleted += 1,
+            Err(error) => assert!(matches!(error, DeletionError::LastAdmin), "{error:?}"),
+        }
+    }
+    assert_eq!((deleted, admin_ids(pool).await.len()), (1, 1));
 }
 
 #[tokio::test]

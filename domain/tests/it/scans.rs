@@ -11,9 +11,10 @@
 use std::collections::BTreeMap;
 
 use domain::accounts::{self, Email, EmailChange, Name, Password, ProfileChange};
+use domain::jobs::DeliverWebhook;
 use domain::webhooks::{
-    self, Change, DeliveryState, EventType, IdempotencyKey, Keys, NewEndpoint, NewEvent, Target,
-    Targets,
+    self, Change, DeliveryState, EventType, IdempotencyKey, Keys, NewEndpoint, NewEvent, Noted,
+    Outcome, Response, Target, Targets,
 };
 use domain::{Token, sessions};
 use migrations::testing::database;
@@ -324,6 +325,7 @@ async fn told(counted: &mut Counted, pool: &PgPool, owner: Uuid) {
             );
         }
     }
+    attempted(counted, pool).await;
     check!(
         counted,
         webhooks::delete_endpoint(pool, owner, endpoint, None)
@@ -335,6 +337,61 @@ async fn told(counted: &mut Counted, pool: &PgPool, owner: Uuid) {
     outbox::mark_done(&mut conn, job).await.unwrap();
     drop(conn);
     counted.check("outbox::once, mark_done").await;
+}
+
+/// What the worker does with the deliveries that wait.
+async fn attempted(counted: &mut Counted, pool: &PgPool) {
+    let waits = "UPDATE webhook_deliveries SET state = 'pending' WHERE id = $1";
+    let mut jobs = outbox::testing::enqueued::<DeliverWebhook>(pool).await;
+    let DeliverWebhook { delivery_id, .. } = jobs.pop().unwrap().job;
+    counted.check("outbox::testing").await;
+    counted
+        .guilty
+        .pop_if(|call| call.starts_with("outbox::testing"));
+    let answered = |status| Outcome {
+        called: "https://example.com/".to_owned(),
+        duration: std::time::Duration::ZERO,
+        response: Some(Response {
+            status,
+            body: String::new(),
+            retry_after: None,
+        }),
+        error: None,
+        by_us: false,
+    };
+    for status in [500, 200, 410] {
+        sqlx::query(waits)
+            .bind(delivery_id)
+            .execute(pool)
+            .await
+            .unwrap();
+        check!(counted, webhooks::due(pool, delivery_id));
+        let mut conn = pool.acquire().await.unwrap();
+        let id = outbox::enqueue(&mut conn, &DeliverWebhook::new(delivery_id)).await;
+        drop(conn);
+        let job = DeliverWebhook::new(delivery_id);
+        let noted = check!(
+            counted,
+            webhooks::note(pool, id.unwrap(), &job, &answered(status))
+        );
+        assert_ne!(noted, Noted::Nothing);
+    }
+    let endpoint = "SELECT endpoint_id FROM webhook_deliveries WHERE id = $1";
+    let endpoint = sqlx::query_scalar(endpoint).bind(delivery_id);
+    let endpoint = endpoint.fetch_one(pool).await.unwrap();
+    assert!(check!(counted, webhooks::disabled(pool, endpoint)).is_some());
+    sqlx::query(waits)
+        .bind(delivery_id)
+        .execute(pool)
+        .await
+        .unwrap();
+    let mut conn = pool.acquire().await.unwrap();
+    let id = outbox::enqueue(&mut conn, &DeliverWebhook::new(delivery_id)).await;
+    drop(conn);
+    check!(
+        counted,
+        webhooks::give_up(pool, id.unwrap(), delivery_id, "given up")
+    );
 }
 
 /// All that is purged.

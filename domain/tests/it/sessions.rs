@@ -229,6 +229,36 @@ async fn of_uses_at_the_same_moment_one_wins_and_the_session_ends() {
     assert!(listed(pool, account).await.is_empty());
 }
 
+/// A deletion holds the session first and its tokens last; so must a refresh.
+#[tokio::test]
+async fn a_refresh_and_the_deletion_of_its_session_do_not_wait_for_each_other() {
+    let database = database().await;
+    let pool = &database.pool;
+    verified(pool).await;
+    let issued = logged_in(pool).await;
+    let mut deletion = pool.begin().await.unwrap();
+    sqlx::query("SELECT FROM sessions FOR UPDATE")
+        .execute(&mut *deletion)
+        .await
+        .unwrap();
+    let refresh = {
+        let (pool, token) = (pool.clone(), issued.refresh_token.clone());
+        tokio::spawn(async move { next(&pool, &token).await })
+    };
+    let waiting = "SELECT count(*) FROM pg_stat_activity
+                   WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    while count(&database, waiting).await == 0 {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    sqlx::query("DELETE FROM sessions")
+        .execute(&mut *deletion)
+        .await
+        .unwrap();
+    deletion.commit().await.unwrap();
+    let refused = refresh.await.unwrap();
+    assert!(matches!(refused, Err(RefreshError::Refused)), "{refused:?}");
+}
+
 #[tokio::test]
 async fn tokens_that_are_over_are_refused_alike() {
     let database = database().await;

@@ -12,6 +12,7 @@ mod once;
 mod packing;
 mod redis;
 mod relay;
+mod scans;
 mod sweep;
 mod testing;
 

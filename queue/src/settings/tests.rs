@@ -74,6 +74,7 @@ fn a_worker_needs_queues_that_can_run() {
         queues: vec!["a".into(), "a".into(), QueueSettings::limited("B", 0)],
         concurrency: 0,
         drain_timeout: Duration::MAX,
+        on_span: None,
     };
     let Err(Error::Settings(wrong)) = settings.check() else {
         panic!("accepted");

@@ -16,7 +16,7 @@ use std::{
 
 use futures_util::FutureExt;
 use tokio_util::sync::CancellationToken;
-use tracing::Instrument;
+use tracing::{Instrument, field};
 
 use self::{
     conclude::{bury, conclude, ended, park, refuse},
@@ -33,7 +33,7 @@ use super::{
     slots,
 };
 use crate::{
-    Attempt, JobContext, JobError, Observer, Registry, Slot, Unknown, UnpackError,
+    Attempt, Ended, JobContext, JobError, Observer, OnSpan, Registry, Slot, Unknown, UnpackError,
     cancel::Target,
     envelope::Header,
     registry::{Kind, Outcome},
@@ -48,6 +48,7 @@ pub(super) struct Runners<C> {
     pub(super) board: Arc<Board>,
     pub(super) registry: Registry<C>,
     pub(super) app: C,
+    pub(super) on_span: Option<OnSpan>,
     /// Running handlers must end, with [`CANCEL_GRACE`].
     pub(super) hurry: CancellationToken,
     /// Running handlers must end now.
@@ -147,7 +148,11 @@ impl<C: Clone + Send + Sync + 'static> Runners<C> {
             job.attempt = header.attempt,
             queue.name = lane.queue,
             trace.id = header.traceparent.and_then(trace::id),
+            error.type = field::Empty,
         );
+        let own = self
+            .on_span
+            .and_then(|on_span| on_span(&span, header.traceparent));
         let attempt = Attempt {
             queue: &lane.queue,
             kind: kind.name,
@@ -165,7 +170,7 @@ impl<C: Clone + Send + Sync + 'static> Runners<C> {
         };
         // In its place: what goes around it would move it, and it is large.
         let run = pin!(self.attempt(kind, &header, &json, around, started));
-        let run = trace::inherit(header.traceparent, run);
+        let run = trace::inherit(own.as_deref().or(header.traceparent), run);
         let end = run.instrument(span.clone()).await;
         let took = started.elapsed();
         lane.pace.served(took);
@@ -175,6 +180,10 @@ impl<C: Clone + Send + Sync + 'static> Runners<C> {
             settlement = settlement.map(|settlement| settlement.leaving(header.id(), left));
         }
         let how = ended(settlement.as_ref());
+        // The lines of log are written; whoever keeps the span sees how it ended.
+        if matches!(how, Ended::Retried | Ended::Dead) {
+            span.record("error.type", how.name());
+        }
         self.observe(|observer| observer.ended(attempt, how, took));
         #[cfg(feature = "testing")]
         self.tell(&header, settlement.as_ref());

@@ -292,6 +292,7 @@ impl<C: Clone + Send + Sync + 'static> Worker<C> {
             board: Arc::clone(&board),
             registry: self.registry,
             app: self.app,
+            on_span: self.settings.on_span,
             hurry: hurry.clone(),
             abort: abort.clone(),
         });

@@ -168,6 +168,7 @@ pub(crate) fn start_serving(
         queues: vec![served],
         concurrency,
         drain_timeout: Duration::from_secs(5),
+        on_span: None,
     };
     let worker = Worker::new(queue.clone(), registry(), Arc::clone(log), settings);
     Running {

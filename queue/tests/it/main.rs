@@ -41,4 +41,5 @@ mod server;
 mod slots;
 mod spread;
 mod testing;
+mod trace;
 mod unique;

@@ -27,6 +27,7 @@ mod queue;
 mod queues;
 mod reader;
 mod redis;
+mod traces;
 mod variables;
 mod webhooks;
 
@@ -46,6 +47,7 @@ pub use self::{
     queues::{InvalidRate, QueueRate},
     reader::{Reader, SettingsError},
     redis::{Redis, RedisServers, RedisTls},
+    traces::{Sampling, Traces},
     variables::{VARIABLES, Variable},
     webhooks::Webhooks,
 };

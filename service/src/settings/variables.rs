@@ -34,6 +34,28 @@ pub const VARIABLES: &[Variable] = &[
         "how long a stop waits for work in hand",
     ),
     optional(
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "base of a collector that spans are exported to by OTLP over HTTP; none are without it",
+    ),
+    secret(
+        "OTEL_EXPORTER_OTLP_HEADERS",
+        "headers for the collector, as name=value, separated by commas",
+    ),
+    optional(
+        "OTEL_SERVICE_NAME",
+        "what the collector calls the service, if not slipway-api and slipway-worker",
+    ),
+    with_default(
+        "OTEL_TRACES_SAMPLER",
+        "parentbased_always_on",
+        "which traces are exported: always_on, always_off or traceidratio, and with parentbased_ before it callers decide of theirs",
+    ),
+    with_default(
+        "OTEL_TRACES_SAMPLER_ARG",
+        "1",
+        "the part of the traces that traceidratio exports, from 0 to 1",
+    ),
+    optional(
         "METRICS_ADDR",
         "where Prometheus reads the process's metrics; nowhere while unset",
     ),

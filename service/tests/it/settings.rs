@@ -2,6 +2,7 @@
 
 mod queue;
 mod redis;
+mod traces;
 mod webhooks;
 
 use std::{collections::BTreeMap, io::Write, time::Duration};
@@ -9,7 +10,7 @@ use std::{collections::BTreeMap, io::Write, time::Duration};
 use secrecy::ExposeSecret;
 use service::settings::{
     Auth, Database, Environment, Http, LogFormat, Mail, Metrics, Queue, Reader, Redis, Shutdown,
-    Smtp, SmtpTls, Telemetry, VARIABLES, Webhooks, Worker,
+    Smtp, SmtpTls, Telemetry, Traces, VARIABLES, Webhooks, Worker,
 };
 
 const SECRETS: [(&str, &str); 4] = [
@@ -23,6 +24,7 @@ const SECRETS: [(&str, &str); 4] = [
 struct All {
     environment: Environment,
     telemetry: Telemetry,
+    traces: Option<Traces>,
     shutdown: Shutdown,
     metrics: Metrics,
     http: Http,
@@ -50,6 +52,7 @@ fn read_exactly<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Resu
             All {
                 environment,
                 telemetry: Telemetry::read(reader),
+                traces: Traces::read(reader, environment),
                 shutdown: Shutdown::read(reader),
                 metrics: Metrics::read(reader),
                 http: Http::read(reader, environment),

@@ -9,7 +9,7 @@ use queue::{JobContext, JobError};
 use time::OffsetDateTime;
 
 use crate::App;
-use crate::webhook::Headers;
+use crate::webhook::{CallError, Headers};
 
 /// Sends the event, unless that was done before, and notes what came of it.
 ///
@@ -40,7 +40,11 @@ pub(crate) async fn run(job: DeliverWebhook, cx: JobContext<Arc<App>>) -> Result
     cx.app.counts.delivery(&noted);
     let status = outcome.response.as_ref().map(|response| response.status);
     let error = outcome.error.as_deref();
-    tracing::info!(delivery.id = %job.delivery_id, status, error, ?noted, "attempted");
+    if outcome.by_us {
+        tracing::error!(delivery.id = %job.delivery_id, error, ?noted, "could not be attempted");
+    } else {
+        tracing::info!(delivery.id = %job.delivery_id, status, error, ?noted, "attempted");
+    }
     Ok(())
 }
 
@@ -54,6 +58,7 @@ async fn deliver(attempt: Attempt, app: &App) -> Outcome {
             duration: begun.elapsed(),
             response: None,
             error: Some("the endpoint's secret is lost: rotate it".to_owned()),
+            by_us: true,
         };
     };
     let headers = Headers {
@@ -69,12 +74,14 @@ async fn deliver(attempt: Attempt, app: &App) -> Outcome {
             duration,
             error: about(response.status),
             response: Some(response),
+            by_us: false,
         },
         Err(error) => Outcome {
             called: attempt.url,
             duration,
             response: None,
             error: Some(error.to_string()),
+            by_us: error == CallError::Resolver,
         },
     }
 }

@@ -21,9 +21,12 @@ pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
 impl Sender {
-    /// Connects to an address of the target that was checked, and to no other.
-    pub(super) async fn connect(&self, target: &Target) -> Result<Box<dyn Stream>, CallError> {
-        let addresses = self.addresses(target).await?;
+    /// Connects to one of the target's addresses that was checked, and to no other.
+    pub(super) async fn connect(
+        &self,
+        target: &Target,
+        addresses: Vec<IpAddr>,
+    ) -> Result<Box<dyn Stream>, CallError> {
         // All of them, or a public one would let a private one in beside it.
         if !addresses.iter().all(|address| self.targets.allow(*address)) {
             return Err(CallError::Private);
@@ -38,12 +41,16 @@ impl Sender {
         Ok(Box::new(stream))
     }
 
-    async fn addresses(&self, target: &Target) -> Result<Vec<IpAddr>, CallError> {
+    /// The target's addresses, as they come.
+    pub(super) async fn addresses(&self, target: &Target) -> Result<Vec<IpAddr>, CallError> {
         if let Some(address) = target.address() {
             return Ok(vec![address]);
         }
         let found = self.network.resolve(target.host()).await;
-        let found = found.map_err(|_| CallError::Name)?;
+        let found = found.map_err(|error| match error.kind() {
+            io::ErrorKind::TimedOut => CallError::Resolver,
+            _ => CallError::Name,
+        })?;
         if found.is_empty() {
             return Err(CallError::Name);
         }

@@ -51,9 +51,12 @@ pub enum CallError {
     /// The URL is not, or no more, one that may be called.
     #[error("the URL {0}")]
     Target(#[from] InvalidTarget),
-    /// There is no such name, or the resolver is away.
+    /// There is no such name, or none of its addresses is known.
     #[error("the host's name cannot be resolved")]
     Name,
+    /// Nobody could say whether there is such a name: our resolver is away.
+    #[error("our resolver did not answer, which is no fault of the receiver")]
+    Resolver,
     /// One of the name's addresses is private.
     #[error("the host's name leads to an address that is not public")]
     Private,
@@ -110,8 +113,10 @@ impl Sender {
     ) -> Result<Response, CallError> {
         let target = Target::parse(url, self.targets)?;
         let deadline = tokio::time::Instant::now() + TIMEOUT;
+        let addresses = tokio::time::timeout_at(deadline, self.addresses(&target)).await;
+        let addresses = addresses.map_err(|_| CallError::Resolver)??;
         let begun = tokio::time::timeout_at(deadline, async {
-            let stream = self.connect(&target).await?;
+            let stream = self.connect(&target, addresses).await?;
             exchange::begin(stream, &target, headers, body).await
         });
         let answer = begun.await.map_err(|_| CallError::TimedOut)??;

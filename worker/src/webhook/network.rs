@@ -13,7 +13,7 @@ pub type Work<'a, T> = Pin<Box<dyn Future<Output = io::Result<T>> + Send + 'a>>;
 ///
 /// What may be connected to is decided between the two, and not here.
 pub trait Network: Send + Sync + 'static {
-    /// All addresses of the name.
+    /// All addresses of the name; an error is of the kind `TimedOut` where nobody could be asked.
     fn resolve<'a>(&'a self, name: &'a str) -> Work<'a, Vec<IpAddr>>;
 
     /// A connection to exactly this address.
@@ -27,12 +27,46 @@ pub struct System;
 impl Network for System {
     fn resolve<'a>(&'a self, name: &'a str) -> Work<'a, Vec<IpAddr>> {
         Box::pin(async move {
-            let found = tokio::net::lookup_host((name, 0)).await?;
+            let found = tokio::net::lookup_host((name, 0)).await;
+            let found = found.map_err(kind)?;
             Ok(found.map(|address| address.ip()).collect())
         })
     }
 
     fn connect(&self, address: SocketAddr) -> Work<'_, TcpStream> {
         Box::pin(TcpStream::connect(address))
+    }
+}
+
+/// Of what the resolver says, all that can be told apart is its text: EAI_AGAIN has this one in glibc
+/// and on macOS, and that in musl.
+fn kind(error: io::Error) -> io::Error {
+    let text = error.to_string();
+    let temporary = ["Temporary failure in name resolution", "Try again"];
+    if temporary.iter().any(|end| text.ends_with(end)) {
+        io::Error::new(io::ErrorKind::TimedOut, error)
+    } else {
+        error
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_resolver_that_is_away_is_told_from_a_name_that_is_not_there() {
+        for (text, expected) in [
+            (
+                "Temporary failure in name resolution",
+                io::ErrorKind::TimedOut,
+            ),
+            ("Try again", io::ErrorKind::TimedOut),
+            ("Name or service not known", io::ErrorKind::Other),
+            ("No address associated with hostname", io::ErrorKind::Other),
+        ] {
+            let text = format!("failed to lookup address information: {text}");
+            assert_eq!(kind(io::Error::other(text)).kind(), expected);
+        }
     }
 }

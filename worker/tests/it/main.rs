@@ -11,6 +11,7 @@ mod process;
 mod purge;
 mod send_email;
 mod smtp;
+mod traces;
 
 use std::time::Duration;
 

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, anyhow};
 use super::compose::Compose;
 use super::containers::{self, Container, Details, order};
 use super::start::Crash;
+use crate::board::LIMIT;
 use crate::diagnosis;
 use crate::logs;
 use crate::ports;
@@ -27,7 +28,12 @@ const OUT_OF_MEMORY: &str = "was killed, because it used more than its memory li
 ///
 /// One that was seen to crash comes before all others, then one that never started: Compose gives
 /// up at once, and those that it was still waiting for then look as if they had been too slow.
-pub(super) fn find(compose: &Compose, crash: Option<&Crash>) -> Result<Option<ServiceFailure>> {
+/// `late` is how long it was waited for all of them, where the end of that time was the end.
+pub(super) fn find(
+    compose: &Compose,
+    crash: Option<&Crash>,
+    late: Option<Duration>,
+) -> Result<Option<ServiceFailure>> {
     let (containers, details) = match crash {
         Some(_) => at_once(compose)?,
         None => at_rest(compose)?,
@@ -38,7 +44,7 @@ pub(super) fn find(compose: &Compose, crash: Option<&Crash>) -> Result<Option<Se
         let crashed = crash_of(&container.id).is_some();
         (
             !crashed,
-            details.error.is_empty(),
+            refusal(details).is_none(),
             order(&container.service),
         )
     });
@@ -48,20 +54,18 @@ pub(super) fn find(compose: &Compose, crash: Option<&Crash>) -> Result<Option<Se
         let seen = match crash {
             Some(_) if is_for_memory => Some(OUT_OF_MEMORY.to_owned()),
             Some(crash) => Some(format!("exited with code {} at its start", crash.exit_code)),
-            None => cause(container, details),
+            None => cause(container, details).or_else(|| late.and_then(|_| not_yet(container))),
         };
         let Some(cause) = seen else { continue };
         let last_lines = match crash {
             Some(crash) => last_lines(container, &crash.started, Some(&crash.ended))?,
             None => last_lines(container, &details.started_at, None)?,
         };
-        return Ok(Some(told(
-            container,
-            details,
-            is_for_memory,
-            &cause,
-            &last_lines,
-        )));
+        let mut failure = told(container, details, is_for_memory, &cause, &last_lines);
+        if let Some(limit) = late.filter(|_| is_slow(container, details)) {
+            failure.next_step = format!("{}; {}", wait_longer(limit), failure.next_step);
+        }
+        return Ok(Some(failure));
     }
     Ok(None)
 }
@@ -135,8 +139,8 @@ fn told(
 
 /// What is wrong with it, if anything, as the words after its name.
 fn cause(container: &Container, details: &Details) -> Option<String> {
-    if !details.error.is_empty() {
-        return Some(not_started(&details.error));
+    if let Some(error) = refusal(details) {
+        return Some(not_started(error));
     }
     if details.killed_for_memory {
         return Some(OUT_OF_MEMORY.to_owned());
@@ -163,6 +167,41 @@ fn cause(container: &Container, details: &Details) -> Option<String> {
         ("running", "starting") => Some("did not become healthy in time".to_owned()),
         _ => None,
     }
+}
+
+/// What the engine says about a container that it could not start. That a start of ours was
+/// interrupted tells nothing about the container.
+fn refusal(details: &Details) -> Option<&str> {
+    let error = details.error.as_str();
+    (!error.is_empty() && !error.contains("context canceled")).then_some(error)
+}
+
+/// What is not wrong with a container, and yet not done when the time is over.
+fn not_yet(container: &Container) -> Option<String> {
+    match (container.state.as_str(), container.service.as_str()) {
+        ("created", _) => Some("was not started in time".to_owned()),
+        ("running", "migrate") => Some("was not done in time".to_owned()),
+        _ => None,
+    }
+}
+
+/// Whether more time may be all that it needs.
+fn is_slow(container: &Container, details: &Details) -> bool {
+    let is_starting = container.state == "running" && container.health == "starting";
+    details.restarts == 0 && (is_starting || not_yet(container).is_some())
+}
+
+/// The failure of a start whose time is over although all containers look well, or are not there yet.
+pub(super) fn of_all(limit: Duration) -> anyhow::Error {
+    anyhow!(
+        "the services were not healthy in time\n  next: {}",
+        wait_longer(limit)
+    )
+}
+
+fn wait_longer(limit: Duration) -> String {
+    let longer = limit.as_secs().saturating_mul(2).max(LIMIT.as_secs());
+    format!("`cargo xtask up --wait-timeout {longer}` waits longer")
 }
 
 /// What it said since a start, until its end where that is known: before and after, it said the same.
@@ -316,6 +355,33 @@ mod tests {
             "exited with code 1: it refuses the setting LOG_LEVEL"
         );
         assert!(failure.next_step.contains(".env"), "{}", failure.next_step);
+    }
+
+    #[test]
+    fn what_we_have_interrupted_is_late_and_not_canceled() {
+        let inspected = details(&serde_json::json!({"Error": "context canceled"}), 0);
+        for (state, health, expected) in [
+            ("created", "", Some("was not started in time")),
+            (
+                "running",
+                "starting",
+                Some("did not become healthy in time"),
+            ),
+            ("running", "healthy", None),
+        ] {
+            let one = container(state, health);
+            let cause = cause(&one, &inspected).or_else(|| not_yet(&one));
+            assert_eq!(cause.as_deref(), expected, "{state} {health}");
+            assert_eq!(is_slow(&one, &inspected), expected.is_some());
+        }
+        let refused = details(&serde_json::json!({"Error": "no such device"}), 0);
+        let words = cause(&container("created", ""), &refused);
+        assert_eq!(words.as_deref(), Some("was not started: no such device"));
+        assert_eq!(
+            of_all(Duration::from_secs(300)).to_string(),
+            "the services were not healthy in time\n  \
+             next: `cargo xtask up --wait-timeout 600` waits longer"
+        );
     }
 
     #[test]

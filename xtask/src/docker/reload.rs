@@ -78,7 +78,7 @@ pub(super) fn reload(docker: &Docker, service: &str) -> Result<()> {
         while !is_ready(container, service) {
             // The engine starts it again and again when it ends by itself.
             if is_restarting(container)? || start.elapsed() > READY_WITHIN {
-                return Err(match failure::find(&compose, None)? {
+                return Err(match failure::find(&compose, None, None)? {
                     Some(failure) => failure.into(),
                     None => anyhow!(
                         "{service} does not become ready\n  \

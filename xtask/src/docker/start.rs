@@ -79,15 +79,20 @@ pub(super) fn watched(
         }
         end
     })?;
-    let crash = match end {
+    let (crash, late) = match end {
         End::Ended(true) => return Ok(()),
-        End::Ended(false) | End::TooLate => None,
-        End::Crashed(crash) => Some(crash),
+        End::Ended(false) => (None, None),
+        End::TooLate => (None, Some(limit)),
+        End::Crashed(crash) => (Some(crash), None),
     };
-    match failure::find(compose, crash.as_ref())? {
-        Some(failure) => Err(failure.into()),
-        None => Err(failure::of_compose(&words.join(" "), &said.lines())),
-    }
+    Err(
+        match (failure::find(compose, crash.as_ref(), late)?, late) {
+            (Some(failure), _) => failure.into(),
+            // What we have interrupted has nothing to say but that.
+            (None, Some(limit)) => failure::of_all(limit),
+            (None, None) => failure::of_compose(&words.join(" "), &said.lines()),
+        },
+    )
 }
 
 /// How a watched call came to its end.
@@ -120,7 +125,13 @@ fn follow(
             }
         }
         if let Some(status) = status {
-            return Ok(End::Ended(status.success()));
+            // Compose has the same limit, and may be the first to see it.
+            let is_late = !status.success() && begun.elapsed() >= limit;
+            return Ok(if is_late {
+                End::TooLate
+            } else {
+                End::Ended(status.success())
+            });
         }
         let pulling = said.pulling();
         if pulling.is_some() {

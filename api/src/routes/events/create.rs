@@ -31,7 +31,7 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
     reason = "the data is taken from the text of the body, to the last digit"
 )]
 pub(super) struct NewEvent {
-    #[schema(schema_with = schema::event_type)]
+    #[schema(schema_with = schema::event_type_to_send)]
     r#type: EventType,
     /// Any object; it is passed on as it is sent, to the last digit.
     #[schema(schema_with = schema::event_data)]
@@ -40,7 +40,7 @@ pub(super) struct NewEvent {
 
 impl FromFields for NewEvent {
     fn read(fields: &mut Fields) -> Option<Self> {
-        let kind = fields.required("type", text(EventType::parse));
+        let kind = fields.required("type", text(EventType::parse_sent));
         let data = fields.required("data", |value| match value {
             Value::Object(_) => Ok(()),
             _ => Err(Fault::new("must be an object")),

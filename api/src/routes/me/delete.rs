@@ -1,5 +1,5 @@
 use axum::{extract::State, http::StatusCode};
-use domain::accounts::{self, OwnerError, Password};
+use domain::accounts::{self, DeletionError, Password};
 use utoipa::ToSchema;
 
 use crate::{
@@ -8,8 +8,13 @@ use crate::{
     caller::LiveCaller,
     client::Client,
     fields::{Fields, FromFields, text},
-    problem::Problem,
+    problem::{Kind, Problem},
     schema,
+};
+
+const LAST_ADMIN: Kind = Kind {
+    name: "last-admin",
+    title: "The account is the last admin's",
 };
 
 #[derive(ToSchema)]
@@ -36,6 +41,7 @@ impl FromFields for Deletion {
     responses(
         (status = 204, description = "It is gone, and cannot be brought back."),
         (status = 403, description = "`password` is not the account's."),
+        (status = 409, description = "The account is the only admin's: another has to be made one first."),
         (status = 429),
     ),
 )]
@@ -51,7 +57,17 @@ pub(super) async fn delete(
             tracing::info!(account.id = %caller.account_id, "account deleted");
             Ok(StatusCode::NO_CONTENT)
         }
-        Err(OwnerError::WrongPassword) => Err(Problem::wrong_password("/password")),
-        Err(OwnerError::Internal(error)) => Err(error.into()),
+        Err(DeletionError::WrongPassword) => Err(Problem::wrong_password("/password")),
+        Err(DeletionError::LastAdmin) => Err(last_admin()),
+        Err(DeletionError::Internal(error)) => Err(error.into()),
     }
+}
+
+/// 409: without this account nobody would be an admin.
+fn last_admin() -> Problem {
+    Problem::of_kind(
+        StatusCode::CONFLICT,
+        &LAST_ADMIN,
+        "This account is the only admin's. Have another account made an admin first.",
+    )
 }

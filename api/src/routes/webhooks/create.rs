@@ -11,6 +11,7 @@ use crate::{
     App,
     body::Body,
     caller::LiveCaller,
+    etag::ETag,
     fields::{Fields, FromFields, text, texts},
     problem::Problem,
     schema,
@@ -59,6 +60,7 @@ pub(super) async fn create(
 ) -> Result<
     (
         StatusCode,
+        ETag,
         [(HeaderName, String); 1],
         Json<WebhookWithSecret>,
     ),
@@ -78,6 +80,7 @@ pub(super) async fn create(
         CreateError::Internal(error) => error.into(),
     })?;
     let location = [(header::LOCATION, format!("/v1/webhooks/{}", made.0.id))];
+    let tag = ETag(made.0.version);
     let answer = Json(WebhookWithSecret::new(made));
-    Ok((StatusCode::CREATED, location, answer))
+    Ok((StatusCode::CREATED, tag, location, answer))
 }

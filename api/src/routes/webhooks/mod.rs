@@ -88,7 +88,10 @@ pub(super) struct WebhookWithSecret {
     #[serde(flatten)]
     endpoint: Webhook,
     /// What deliveries are signed with, as Standard Webhooks has it.
-    #[schema(pattern = "^whsec_[A-Za-z0-9+/]{43}=$")]
+    #[schema(
+        pattern = "^whsec_[A-Za-z0-9+/]{43}=$",
+        example = "whsec_QW4gZXhhbXBsZSwgYW5kIG5vdGhpbmcgYnV0IHRoYXQ="
+    )]
     secret: String,
 }
 

@@ -1,7 +1,7 @@
 use axum::{Json, extract::State, http::StatusCode};
 use domain::webhooks;
 use serde::Serialize;
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use time::{OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -22,13 +22,16 @@ pub(super) struct ReplaySince {
 
 impl FromFields for ReplaySince {
     fn read(fields: &mut Fields) -> Option<Self> {
-        let parse = |text: &str| {
-            OffsetDateTime::parse(text, &Rfc3339)
-                .map_err(|_| "must be a time like 2026-11-30T12:00:00Z")
-        };
-        let since = fields.required("since", text(parse));
+        let since = fields.required("since", text(parse_time));
         Some(Self { since: since? })
     }
+}
+
+/// A time that is one in UTC too, as the database has it: by its offset it may leave the last year.
+fn parse_time(text: &str) -> Result<OffsetDateTime, &'static str> {
+    let time = OffsetDateTime::parse(text, &Rfc3339).ok();
+    time.and_then(|time| time.checked_to_offset(UtcOffset::UTC))
+        .ok_or("must be a time like 2026-11-30T12:00:00Z")
 }
 
 #[derive(Serialize, ToSchema)]

@@ -98,12 +98,24 @@ async fn all_that_failed_is_replayed_and_a_disabled_endpoint_is_told_of_nothing(
         let expected = json!({ "deliveries": expected, "more": false });
         assert_eq!(replayed.expect(StatusCode::ACCEPTED).json(), expected);
     }
-    for wrong in ["yesterday", "2026-01-01", "2026-02-30T00:00:00Z"] {
+    for wrong in [
+        "yesterday",
+        "2026-01-01",
+        "2026-02-30T00:00:00Z",
+        // Beyond the last year that there is, in UTC.
+        "9999-12-31T23:59:59-00:01",
+        "9999-12-31T12:00:00-23:59",
+    ] {
         let problem = ada.post(&replay, &json!({ "since": wrong })).await;
         let problem = problem.problem(StatusCode::UNPROCESSABLE_ENTITY);
         assert_eq!(problem["errors"][0]["pointer"], "/since");
     }
-    for odd in ["0000-01-01T00:00:00Z", "9999-12-31T23:59:59.999999999Z"] {
+    for odd in [
+        "0000-01-01T00:00:00Z",
+        "0000-01-01T00:00:00+23:59",
+        "9999-12-31T23:59:59.999999999Z",
+        "9999-12-31T23:59:59+23:59",
+    ] {
         let replayed = ada.post(&replay, &json!({ "since": odd })).await;
         replayed.expect(StatusCode::ACCEPTED);
     }

@@ -19,6 +19,7 @@ async fn a_secret_is_shown_once_and_rotated() {
         .expect(StatusCode::CREATED)
         .header("location")
         .to_owned();
+    assert_eq!(made.header("etag"), "\"1\"");
     let made = made.json();
     assert_eq!(
         path,
@@ -81,6 +82,15 @@ async fn a_change_needs_the_present_version_where_it_names_one() {
     assert_eq!(changed.expect(StatusCode::OK).header("etag"), "\"3\"");
     assert_eq!(changed.json()["disabled_at"], Value::Null);
 
+    // What changes nothing is no new version.
+    let before = changed.json();
+    let same = json!({ "description": "Bills", "enabled": true, "url": before["url"] });
+    for nothing in [json!({}), same] {
+        let unchanged = ada.patch(&path, &nothing).await;
+        assert_eq!(unchanged.expect(StatusCode::OK).header("etag"), "\"3\"");
+        assert_eq!(unchanged.json(), before);
+    }
+
     let request = ada
         .request(Method::DELETE, &path)
         .header("if-match", "\"3\"");
@@ -120,6 +130,7 @@ async fn what_is_wrong_is_told_by_field() {
         "https://127.0.0.1/",
         "https://[::1]/",
         "https://a:b@c.de/",
+        "https://a..b/",
     ] {
         for answer in [
             ada.post("/v1/webhooks", &json!({ "url": url })).await,

@@ -72,6 +72,18 @@ async fn twenty_at_once_are_one_event() {
 }
 
 #[tokio::test]
+async fn what_only_the_service_sends_is_refused() {
+    let app = TestApp::new().await;
+    let ada = Owner::new(&app, "ada@example.com").await;
+    let ours = ada.event("a", r#"{"type":"webhook.test","data":{}}"#).await;
+    let problem = ours.problem(StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(problem["errors"][0]["pointer"], "/type");
+    // They are listed like any other.
+    let listed = ada.get("/v1/events?type=webhook.test").await;
+    assert!(ids(&listed).is_empty());
+}
+
+#[tokio::test]
 async fn a_key_has_a_form_and_comes_once() {
     let app = TestApp::new().await;
     let ada = Owner::new(&app, "ada@example.com").await;

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use domain::jobs::DeliverWebhook;
-use domain::webhooks::{AcceptError, Accepted, find_event};
+use domain::webhooks::{AcceptError, Accepted, find_event, replay_failed};
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{Fixture, accept, account};
@@ -30,12 +31,51 @@ async fn an_event_is_stored_with_its_deliveries_and_their_jobs() {
     let mut endpoints: Vec<Uuid> = told.iter().map(|(_, endpoint)| *endpoint).collect();
     endpoints.sort_unstable();
     assert_eq!(endpoints, [one, two]);
-    let slots: Vec<_> = jobs.iter().map(|job| job.envelope.slot.unwrap()).collect();
-    assert_ne!(
-        slots[0].key, slots[1].key,
-        "each endpoint has a slot of its own"
-    );
-    assert_eq!(slots[0].limit.get(), 4);
+}
+
+#[tokio::test]
+async fn an_accounts_jobs_share_slots_and_those_of_what_fails_have_others() {
+    let fixture = Fixture::new().await;
+    let endpoints = [fixture.endpoint().await.id, fixture.endpoint().await.id];
+    // The slots of the jobs for the latest event, in the order of the endpoints.
+    let slots = async || {
+        let jobs = outbox::testing::enqueued::<DeliverWebhook>(fixture.pool()).await;
+        let mut slots = Vec::new();
+        for endpoint in endpoints {
+            let id = sqlx::query_scalar(
+                "SELECT id FROM webhook_deliveries WHERE endpoint_id = $1 ORDER BY id DESC LIMIT 1",
+            );
+            let id: Uuid = id.bind(endpoint).fetch_one(fixture.pool()).await.unwrap();
+            let job = jobs.iter().find(|job| job.job.delivery_id == id);
+            slots.push(job.unwrap().envelope.slot.unwrap());
+        }
+        slots
+    };
+    fixture.accept("a", "invoice.paid").await.unwrap();
+    let fine = slots().await;
+    assert_eq!(fine[0], fine[1]);
+    assert_eq!(fine[0].limit.get(), 4);
+
+    let failing = "UPDATE webhook_endpoints SET failing_since = now() WHERE id = $1";
+    let failing = sqlx::query(failing).bind(endpoints[1]);
+    failing.execute(fixture.pool()).await.unwrap();
+    fixture.accept("b", "invoice.paid").await.unwrap();
+    let mixed = slots().await;
+    assert_eq!(mixed[0], fine[0]);
+    assert_ne!(mixed[1].key, fine[1].key);
+    assert_eq!(mixed[1].limit.get(), 2);
+
+    // What is made again waits with what fails, whichever endpoint it is for.
+    fixture
+        .run("UPDATE webhook_deliveries SET state = 'failed'")
+        .await;
+    fixture.run("DELETE FROM job_outbox").await;
+    for endpoint in endpoints {
+        let since = OffsetDateTime::now_utc() - time::Duration::HOUR;
+        let replayed = replay_failed(fixture.pool(), fixture.account, endpoint, since).await;
+        assert_eq!(replayed.unwrap().deliveries, 2);
+    }
+    assert_eq!(slots().await, [mixed[1], mixed[1]]);
 }
 
 #[tokio::test]

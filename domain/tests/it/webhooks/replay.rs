@@ -1,9 +1,12 @@
 //! Deliveries once more.
 
+use std::ops::RangeInclusive;
+
 use domain::webhooks::{
     DeliveryState, Replayed, ResendError, find_delivery, find_event, replay, replay_failed,
     send_test_event,
 };
+use sqlx::postgres::PgPoolOptions;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
@@ -84,28 +87,67 @@ async fn nothing_is_sent_to_an_endpoint_that_is_disabled_or_somebody_elses() {
     assert_eq!(fixture.stored().await, [1, 1, 0, 1]);
 }
 
+/// Events of that age, each with a delivery: of ten one is delivered, and the others have failed.
+async fn make(fixture: &Fixture, endpoint: Uuid, numbers: RangeInclusive<i32>, age: Duration) {
+    sqlx::query(
+        "WITH made AS (
+           SELECT n, now() - make_interval(secs => $5) AS at FROM generate_series($3, $4) AS n
+         ), named AS (
+           -- As version 7 has it, the time first.
+           SELECT n, at, (lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0')
+                          || substr(md5(n::text), 13))::uuid AS id FROM made
+         ), event AS (
+           INSERT INTO events (id, account_id, type, data)
+           SELECT id, $1, 'invoice.paid', '{}' FROM named
+         )
+         INSERT INTO webhook_deliveries (id, event_id, endpoint_id, state, created_at)
+         SELECT id, id, $2, CASE WHEN n % 10 = 0 THEN 'delivered' ELSE 'failed' END, at FROM named",
+    )
+    .bind(fixture.account)
+    .bind(endpoint)
+    .bind(numbers.start())
+    .bind(numbers.end())
+    .bind(age.as_seconds_f64())
+    .execute(fixture.pool())
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn what_failed_before_the_time_is_not_walked_through() {
+    let fixture = Fixture::new().await;
+    let endpoint = fixture.endpoint().await.id;
+    make(&fixture, endpoint, 1..=20_000, Duration::days(2)).await;
+    make(&fixture, endpoint, 20_001..=20_009, Duration::hours(1)).await;
+    fixture.run("ANALYZE").await;
+    // On one connection, which tells what it has read before it is asked.
+    let options = fixture.database.options.clone();
+    let pool = PgPoolOptions::new()
+        .max_connections(1)
+        .connect_lazy_with(options);
+    let read = async || {
+        let statement = "SELECT pg_stat_force_next_flush()";
+        sqlx::query(statement).execute(&pool).await.unwrap();
+        let read = "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_user_tables
+                    WHERE relname = 'webhook_deliveries'";
+        let read = sqlx::query_scalar::<_, i64>(read).fetch_one(&pool);
+        read.await.unwrap()
+    };
+    let before = read().await;
+    let since = OffsetDateTime::now_utc() - Duration::days(1);
+    let replayed = replay_failed(&pool, fixture.account, endpoint, since).await;
+    assert_eq!(replayed.unwrap().deliveries, 9);
+    let rows = read().await - before;
+    assert!(rows < 1_000, "{rows} rows were read");
+}
+
 #[tokio::test]
 async fn all_that_failed_since_a_time_is_replayed_in_batches() {
     let fixture = Fixture::new().await;
     let (endpoint, other) = (fixture.endpoint().await.id, fixture.endpoint().await.id);
     // More than two batches, one delivery of each ten delivered, the first hundred too old.
-    sqlx::query(
-        "WITH event AS (
-           INSERT INTO events (id, account_id, type, data)
-           SELECT gen_random_uuid(), $1, 'invoice.paid', '{}' FROM generate_series(1, 1300)
-           RETURNING id)
-         INSERT INTO webhook_deliveries (id, event_id, endpoint_id, state, created_at)
-         SELECT gen_random_uuid(), id, endpoint_id,
-                CASE WHEN row_number() OVER () % 10 = 0 THEN 'delivered' ELSE 'failed' END,
-                now() - CASE WHEN row_number() OVER () <= 100 THEN interval '2 days'
-                             ELSE interval '1 hour' END
-         FROM event, (VALUES ($2)) AS endpoint (endpoint_id)",
-    )
-    .bind(fixture.account)
-    .bind(endpoint)
-    .execute(fixture.pool())
-    .await
-    .unwrap();
+    make(&fixture, endpoint, 1..=100, Duration::days(2)).await;
+    make(&fixture, endpoint, 101..=1300, Duration::hours(1)).await;
     let (pool, owner) = (fixture.pool(), fixture.account);
     let since = OffsetDateTime::now_utc() - Duration::days(1);
     let replayed = replay_failed(pool, owner, endpoint, since).await.unwrap();

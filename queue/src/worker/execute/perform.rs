@@ -40,6 +40,7 @@ where
         board: Arc::new(Board::new(&[], 1)),
         registry: Registry::new(),
         app,
+        on_span: None,
         hurry: CancellationToken::new(),
         abort: CancellationToken::new(),
     };

@@ -5,6 +5,7 @@ mod endings;
 mod kills;
 mod receiver;
 mod targets;
+mod turns;
 
 use std::sync::Arc;
 
@@ -268,4 +269,13 @@ async fn a_secret_whose_key_is_gone_signs_nothing() {
     let error = made.delivery.error.unwrap();
     assert_eq!(error, "the endpoint's secret is lost: rotate it");
     assert_eq!(made.delivery.state, DeliveryState::Pending);
+
+    // That we lost it is not held against the endpoint, however long it has failed before.
+    assert_eq!(fixture.endpoint().await.failing_since, None);
+    fixture
+        .run("UPDATE webhook_endpoints SET failing_since = now() - interval '6 days'")
+        .await;
+    let again = fixture.attempt().await.delivery;
+    assert_eq!((again.attempts, again.state), (2, DeliveryState::Pending));
+    assert!(fixture.endpoint().await.disabled_at.is_none());
 }

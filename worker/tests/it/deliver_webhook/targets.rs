@@ -56,6 +56,40 @@ impl Network for Net {
     }
 }
 
+/// A network whose resolver is away: it says so, or nothing.
+struct Unnamed {
+    silent: bool,
+}
+
+impl Network for Unnamed {
+    fn resolve<'a>(&'a self, _name: &'a str) -> Work<'a, Vec<IpAddr>> {
+        if self.silent {
+            Box::pin(std::future::pending())
+        } else {
+            Box::pin(async { Err(io::ErrorKind::TimedOut.into()) })
+        }
+    }
+
+    fn connect(&self, address: SocketAddr) -> Work<'_, TcpStream> {
+        panic!("nobody has named {address}")
+    }
+}
+
+#[tokio::test]
+async fn that_our_resolver_is_away_is_not_held_against_an_endpoint() {
+    let attempts = [false, true].map(|silent| async move {
+        let sender = Sender::new(Targets::Public, Unnamed { silent });
+        let fixture = Fixture::with("https://hooks.example.com/", sender).await;
+        fixture.event("{}").await;
+        let made = fixture.attempt().await.delivery;
+        assert_eq!(made.state, DeliveryState::Pending);
+        let error = made.error.unwrap();
+        assert!(error.starts_with("our resolver did not answer"), "{error}");
+        assert_eq!(fixture.endpoint().await.failing_since, None);
+    });
+    futures_util::future::join_all(attempts).await;
+}
+
 async fn receiver() -> (Receiver, RootCertStore) {
     Receiver::start_tls("hooks.example.com", status(200)).await
 }

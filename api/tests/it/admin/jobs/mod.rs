@@ -100,6 +100,7 @@ impl Fixture {
             queues: vec![QueueSettings::from(Task::QUEUE)],
             concurrency: 4,
             drain_timeout: Duration::ZERO,
+            on_span: None,
         };
         let worker = Worker::new(self.queue.clone(), registry, (), settings);
         let abort = CancellationToken::new();

@@ -17,6 +17,7 @@ use crate::{
     App,
     body::Body,
     caller::LiveCaller,
+    etag::ETag,
     fields::{Fields, FromFields, READERS},
     problem::Problem,
 };
@@ -51,7 +52,7 @@ pub(super) async fn create(
     State(app): State<App>,
     LiveCaller(caller): LiveCaller,
     Body(sent): Body<NewWidget>,
-) -> Result<(StatusCode, [(HeaderName, String); 1], Json<Widget>), Problem> {
+) -> Result<(StatusCode, ETag, [(HeaderName, String); 1], Json<Widget>), Problem> {
     let new = widgets::NewWidget {
         //# each
         FIELD: sent.FIELD,
@@ -60,5 +61,5 @@ pub(super) async fn create(
     let made = widgets::create(&app.pool, caller.account_id, &new).await?;
     let made = made.ok_or_else(Problem::unauthorized)?;
     let location = [(header::LOCATION, format!("/v1/widgets/{}", made.id))];
-    Ok((StatusCode::CREATED, location, Json(made.into())))
+    Ok((StatusCode::CREATED, ETag(made.version), location, Json(made.into())))
 }

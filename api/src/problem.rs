@@ -5,7 +5,7 @@ mod document;
 use std::{fmt::Display, time::Duration};
 
 use axum::{
-    http::{HeaderName, HeaderValue, StatusCode, header},
+    http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
@@ -25,8 +25,9 @@ pub struct Problem {
     kind: Option<&'static Kind>,
     detail: String,
     errors: Vec<FieldError>,
-    /// What the answer says beside it.
-    header: Option<(HeaderName, HeaderValue)>,
+    retry_after: Option<HeaderValue>,
+    /// Whether the `Content-Encoding` is what is wrong.
+    encoded: bool,
 }
 
 /// What is wrong with one field of a request's body, or one parameter of its query.
@@ -106,8 +107,8 @@ impl Problem {
             kind: None,
             detail: detail.into(),
             errors: Vec::new(),
-            header: (status == StatusCode::SERVICE_UNAVAILABLE)
-                .then_some((header::RETRY_AFTER, RETRY_AFTER)),
+            retry_after: (status == StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY_AFTER),
+            encoded: false,
         }
     }
 
@@ -251,9 +252,8 @@ impl Problem {
     ///
     /// `Accept-Encoding` tells it from a body of the wrong type (RFC 9110, section 15.5.16).
     pub(crate) fn encoded() -> Self {
-        let identity = HeaderValue::from_static("identity");
         Self {
-            header: Some((header::ACCEPT_ENCODING, identity)),
+            encoded: true,
             ..Self::new(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "Send the body as it is, without a `Content-Encoding`.",
@@ -271,7 +271,7 @@ impl Problem {
         let detail = format!("Wait for {seconds} s before you try this again.");
         let seconds = u64::try_from(seconds).unwrap_or(u64::MAX);
         Self {
-            header: Some((header::RETRY_AFTER, HeaderValue::from(seconds))),
+            retry_after: Some(HeaderValue::from(seconds)),
             ..Self::of_kind(StatusCode::TOO_MANY_REQUESTS, &QUOTA_EXCEEDED, detail)
         }
     }
@@ -332,8 +332,12 @@ impl IntoResponse for Problem {
             let challenge = HeaderValue::from_static("Bearer realm=\"slipway\"");
             headers.insert(header::WWW_AUTHENTICATE, challenge);
         }
-        if let Some((name, value)) = self.header.clone() {
-            headers.insert(name, value);
+        if let Some(time) = self.retry_after.clone() {
+            headers.insert(header::RETRY_AFTER, time);
+        }
+        if self.encoded {
+            let identity = HeaderValue::from_static("identity");
+            headers.insert(header::ACCEPT_ENCODING, identity);
         }
         response.extensions_mut().insert(self);
         response

@@ -38,14 +38,14 @@ pub struct Page {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Listed<T> {
     /// The items, newest first.
-    data: Vec<T>,
+    pub(crate) data: Vec<T>,
     /// The `cursor` of the next page; null on the last one.
     #[schema(
         required,
         pattern = "^[A-Za-z0-9_-]{21}[AQgw]$",
         example = "AZLTpXweezqfUjxdjmobBA"
     )]
-    next_cursor: Option<String>,
+    pub(crate) next_cursor: Option<String>,
 }
 
 impl Page {

@@ -99,6 +99,16 @@ const QUOTA_EXCEEDED: Kind = Kind {
     title: "There were too many such requests",
 };
 
+impl Place {
+    /// What the client calls it.
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Pointer(pointer) => pointer.trim_start_matches('/'),
+            Self::Parameter(name) => name,
+        }
+    }
+}
+
 impl Problem {
     /// A problem that its status says enough about.
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {

@@ -8,6 +8,7 @@
 
 pub mod accounts;
 mod age;
+pub mod audit;
 pub mod jobs;
 pub mod seed;
 pub mod sessions;

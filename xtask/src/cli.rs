@@ -28,7 +28,7 @@ Run it
 Look at it
   ps         Which services run, their health and addresses (--json)
   wait       Until all services, or those named, are healthy: wait api --timeout 60
-  open       Show in the browser: open docs | api | mail | ...
+  open       Show in the browser: open docs | jobs | mail | ...
   logs       What they say: logs -f, logs -f worker, logs --since 10m --level warn
   exec       Run a command in a service's surroundings: exec worker worker --help
   psql       The database's prompt

@@ -14,9 +14,10 @@ use crate::terminal;
 const USUAL: &str = "docs";
 
 /// All that may be named, in one mode or the other.
-pub(crate) const WORDS: [&str; 10] = [
+pub(crate) const WORDS: [&str; 11] = [
     "api",
     "docs",
+    "jobs",
     "proxy",
     "mail",
     "postgres",
@@ -104,10 +105,14 @@ mod tests {
             find(&links, "docs").unwrap().address,
             "http://127.0.0.1:8001/docs"
         );
+        assert_eq!(
+            find(&links, "jobs").unwrap().address,
+            "http://127.0.0.1:8001/admin"
+        );
         let error = find(&links, "dosc").unwrap_err().to_string();
         assert_eq!(
             error,
-            "no address for `dosc`; did you mean `docs`?\n  next: name one of api, docs"
+            "no address for `dosc`; did you mean `docs`?\n  next: name one of api, docs, jobs"
         );
     }
 

@@ -149,7 +149,11 @@ impl Link {
             label,
             address: format!("{url}{path}"),
         };
-        vec![link("api", "API", ""), link("docs", "Documents", "/docs")]
+        vec![
+            link("api", "API", ""),
+            link("docs", "Documents", "/docs"),
+            link("jobs", "Jobs page", "/admin"),
+        ]
     }
 }
 

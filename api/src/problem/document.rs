@@ -55,7 +55,13 @@ pub(crate) fn document(about: &About, mut response: Response) -> Response {
     let id = about.id.as_ref().map(ToString::to_string);
     let id = id.unwrap_or_default();
     let written = if admin::has(about.uri.path()) {
-        admin::failure(&about.uri, problem.status, &problem.detail, &id)
+        admin::failure(
+            &about.uri,
+            problem.status,
+            &problem.detail,
+            &problem.errors,
+            &id,
+        )
     } else {
         described(&problem, about, id)
     };

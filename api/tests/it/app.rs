@@ -15,7 +15,10 @@ use serde_json::{Value, json};
 use service::{database::Returns, metrics::Metrics, settings::Reader};
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
-use tracing::subscriber::{DefaultGuard, set_default};
+use tracing::{
+    Dispatch,
+    subscriber::{DefaultGuard, NoSubscriber, set_default},
+};
 use uuid::Uuid;
 
 /// A password that is good enough.
@@ -219,10 +222,14 @@ pub(crate) fn request(method: Method, path: &str) -> request::Builder {
 pub(crate) struct Log {
     buffer: Arc<Mutex<Vec<u8>>>,
     _while_it_lives: DefaultGuard,
+    _beside_it: Dispatch,
 }
 
 impl Log {
     pub(crate) fn capture(level: tracing::Level) -> Self {
+        // With a single subscriber in the process, `tracing` asks the thread that comes by a line
+        // first whether anybody wants it: a test on another thread, which has none, says no for all.
+        let beside_it = Dispatch::new(NoSubscriber::new());
         let buffer = Arc::new(Mutex::new(Vec::new()));
         let writer = Arc::clone(&buffer);
         let subscriber = tracing_subscriber::fmt()
@@ -233,6 +240,7 @@ impl Log {
         Self {
             buffer,
             _while_it_lives: set_default(subscriber),
+            _beside_it: beside_it,
         }
     }
 

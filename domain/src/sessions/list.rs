@@ -13,7 +13,7 @@ pub struct Session {
     pub id: Uuid,
     /// When somebody logged in.
     pub created_at: OffsetDateTime,
-    /// When it was last refreshed, or its cookie used; or else the log-in.
+    /// When it was last refreshed or, in a browser, used; or else the log-in.
     pub last_used_at: OffsetDateTime,
     /// What the program that did so calls itself; empty when it does not say.
     pub user_agent: String,

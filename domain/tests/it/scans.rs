@@ -16,7 +16,7 @@ use domain::webhooks::{
     self, Change, DeliveryState, EventType, IdempotencyKey, Keys, NewEndpoint, NewEvent, Noted,
     Outcome, Response, Target, Targets,
 };
-use domain::{Token, sessions};
+use domain::{Token, audit, sessions};
 use migrations::testing::database;
 use queue::JobId;
 use serde_json::value::RawValue;
@@ -71,6 +71,8 @@ const ROWS: &str = "
     INSERT INTO job_outbox (id, queue, envelope, once)
       SELECT id('job', n), 'default', '', true FROM generate_series(0, 99999) AS n;
     INSERT INTO job_done (id) SELECT id('job', n) FROM generate_series(0, 99999) AS n;
+    INSERT INTO admin_actions (id, account_id, action, request_id)
+      SELECT id('action', n), id('account', n % 1000), 'retry', '' FROM generate_series(0, 99999) AS n;
     ANALYZE";
 
 /// A pool of one connection, and what was counted on it so far.
@@ -199,6 +201,14 @@ async fn people(counted: &mut Counted, pool: &PgPool) -> Uuid {
     let (_, cookie) = check!(counted, sessions::sign_in(pool, &email, horse, ""));
     let signed_in = check!(counted, sessions::find_by_cookie(pool, &cookie)).unwrap();
     check!(counted, sessions::prolong(pool, signed_in.session_id));
+    let action = audit::Action {
+        name: "retry",
+        queue: None,
+        target: None,
+    };
+    check!(counted, audit::record(pool, owner, "", &action));
+    check!(counted, audit::list(pool, None, 21));
+    check!(counted, audit::list(pool, Some(owner), 21));
     let new = password("a new horse");
     check!(
         counted,
@@ -406,4 +416,5 @@ async fn purged(counted: &mut Counted, pool: &PgPool) {
     check!(counted, webhooks::purge_idempotency_keys(pool, 10));
     check!(counted, webhooks::fail_lost_deliveries(pool, 10));
     check!(counted, webhooks::purge_events(pool, 10));
+    check!(counted, audit::purge(pool, 10));
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use domain::jobs::Purge;
-use domain::{accounts, sessions, webhooks};
+use domain::{accounts, audit, sessions, webhooks};
 use queue::{JobContext, JobError};
 use sqlx::PgPool;
 
@@ -38,6 +38,7 @@ pub(crate) async fn run(_: Purge, cx: JobContext<Arc<App>>) -> Result<(), JobErr
     batches(&cx, "idempotency keys", webhooks::purge_idempotency_keys).await?;
     batches(&cx, "lost deliveries", webhooks::fail_lost_deliveries).await?;
     batches(&cx, "events", webhooks::purge_events).await?;
+    batches(&cx, "actions of admins", audit::purge).await?;
     Ok(())
 }
 

@@ -51,6 +51,17 @@ const ROWS: &str = "
                    ('left', '32 days', true), ('left', '31 days', false),
                    ('used', '40 days', true), ('used', '20 days', true), ('used', '1 day', false))
         AS token (name, age, spent) ON name = user_agent;
+    -- Of browsers: one whose cookie has expired, one in use.
+    INSERT INTO sessions (id, account_id, user_agent)
+      SELECT id_of('1 day'), id, agent FROM accounts, (VALUES ('asleep'), ('awake')) AS browser (agent)
+      WHERE verified_at IS NOT NULL;
+    INSERT INTO session_cookies (token_hash, session_id, created_at, expires_at)
+      SELECT sha256(user_agent::bytea), id, now() - interval '1 day',
+             now() + CASE user_agent WHEN 'awake' THEN interval '1 minute' ELSE '-1 minute' END
+      FROM sessions WHERE user_agent IN ('asleep', 'awake');
+    INSERT INTO admin_actions (id, account_id, action, request_id)
+      SELECT id_of(age), gen_random_uuid(), 'retry', ''
+      FROM (VALUES (interval '364 days'), ('366 days')) AS action (age);
     INSERT INTO idempotency_keys (account_id, key, request_hash, event_id, deliveries, created_at)
       SELECT id, age::text, sha256(''), id, 0, now() - age
       FROM accounts, (VALUES (interval '25 hours'), ('23 hours')) AS key (age)
@@ -90,15 +101,16 @@ async fn what_has_ended_is_forgotten_and_nothing_else() {
     let sign_ups = texts(pool, sign_ups).await;
     assert_eq!(sign_ups, ["again@example.com", "new@example.com"]);
     let sessions = texts(pool, "SELECT user_agent FROM sessions ORDER BY 1").await;
-    assert_eq!(sessions, ["ending", "used"]);
+    assert_eq!(sessions, ["awake", "ending", "used"]);
     let tokens = "SELECT user_agent FROM refresh_tokens JOIN sessions ON sessions.id = session_id
                   ORDER BY 1";
     assert_eq!(texts(pool, tokens).await, ["ending", "used", "used"]);
     let counts = "SELECT concat_ws(' ', (SELECT count(*) FROM verification_tokens),
                     (SELECT count(*) FROM password_reset_tokens),
                     (SELECT count(*) FROM email_changes), (SELECT count(*) FROM idempotency_keys),
-                    (SELECT count(*) FROM events), (SELECT count(*) FROM webhook_deliveries))";
-    assert_eq!(texts(pool, counts).await, ["1 1 1 1 3 3"]);
+                    (SELECT count(*) FROM events), (SELECT count(*) FROM webhook_deliveries),
+                    (SELECT count(*) FROM admin_actions))";
+    assert_eq!(texts(pool, counts).await, ["1 1 1 1 3 3 1"]);
     let states = texts(pool, "SELECT DISTINCT state FROM webhook_deliveries").await;
     assert_eq!(states, ["failed"], "their jobs never came");
     fixture.end().await;

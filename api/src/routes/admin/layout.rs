@@ -7,7 +7,7 @@ use axum::{
 };
 
 use super::{asset::STYLE_LINK, signed_in::SignedIn};
-use crate::problem::Problem;
+use crate::problem::{FieldError, Problem};
 
 /// Our own style, scripts, data and forms; nothing inline, no frame, no other host.
 ///
@@ -22,10 +22,11 @@ const POLICY: HeaderValue = HeaderValue::from_static(
 const REFERRER: HeaderValue = HeaderValue::from_static("same-origin");
 
 /// The sections: where each is, and what it is called.
-const SECTIONS: [(&str, &str); 3] = [
+const SECTIONS: [(&str, &str); 4] = [
     ("/admin", "Queues"),
     ("/admin/workers", "Workers"),
     ("/admin/schedules", "Schedules"),
+    ("/admin/actions", "Actions"),
 ];
 
 /// What `layout.html` needs: a page that extends it has one as its field `layout`.
@@ -72,6 +73,7 @@ struct Failure<'a> {
     layout: Layout<'a>,
     title: &'a str,
     detail: &'a str,
+    errors: &'a [FieldError],
     request_id: &'a str,
 }
 
@@ -87,12 +89,19 @@ pub(super) fn page(status: StatusCode, template: &impl Template) -> Response {
 }
 
 /// The page that shows an error of the service, instead of a problem document.
-pub(crate) fn failure(uri: &Uri, status: StatusCode, detail: &str, request_id: &str) -> Response {
+pub(crate) fn failure(
+    uri: &Uri,
+    status: StatusCode,
+    detail: &str,
+    errors: &[FieldError],
+    request_id: &str,
+) -> Response {
     let base = base(uri);
     let template = Failure {
         layout: Layout::bare(&base),
         title: status.canonical_reason().unwrap_or("Error"),
         detail,
+        errors,
         request_id,
     };
     match template.render() {

@@ -3,7 +3,7 @@ use axum::{
     http::header,
     response::{IntoResponse, Redirect, Response},
 };
-use domain::sessions;
+use domain::{audit::Action, sessions};
 use serde::Deserialize;
 
 use super::{cookie, signed_in::Confirmed};
@@ -18,6 +18,12 @@ pub(super) async fn sign_out(
     State(app): State<App>,
     Confirmed(admin, Nothing {}): Confirmed<Nothing>,
 ) -> Result<Response, Problem> {
+    let action = Action {
+        name: "sign_out",
+        queue: None,
+        target: None,
+    };
+    admin.record(&app, &action).await?;
     let mut conn = app.pool.acquire().await.map_err(domain::Error::from)?;
     let caller = admin.caller;
     sessions::revoke(&mut conn, caller.account_id, caller.session_id).await?;

@@ -10,6 +10,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use domain::{
     Token,
     accounts::Role,
+    audit::{self, Action},
     sessions::{self, CookieSession},
 };
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -17,7 +18,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use sha2::Sha256;
 
 use super::{cookie, layout, next};
-use crate::{App, caller::Caller, form::Form, problem::Problem};
+use crate::{App, caller::Caller, form::Form, problem::Problem, request::RequestId};
 
 const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 
@@ -35,6 +36,7 @@ pub(super) struct SignedIn {
     pub(super) csrf: String,
     /// What leads from this page to where all are: `{base}/admin/...` is a link.
     pub(super) base: String,
+    request_id: Option<RequestId>,
     token: Token,
 }
 
@@ -71,6 +73,7 @@ impl FromRequestParts<App> for SignedIn {
             email: session.email,
             csrf: URL_SAFE_NO_PAD.encode(mac),
             base: layout::base(&parts.uri),
+            request_id: parts.extensions.get().cloned(),
             token,
         })
     }
@@ -101,11 +104,40 @@ impl<T: DeserializeOwned> FromRequest<App> for Confirmed<T> {
 }
 
 impl SignedIn {
+    /// Writes down and logs what this admin is about to do. Nothing is done that is not recorded.
+    ///
+    /// # Errors
+    /// When it cannot be written down.
+    pub(super) async fn record(&self, app: &App, action: &Action<'_>) -> Result<(), Problem> {
+        let id = self.request_id.as_ref();
+        let id = id.map(ToString::to_string).unwrap_or_default();
+        record(app, self.caller, &id, action).await
+    }
+
     /// Whether this came from a form of this session; compared in constant time.
     fn is_token(&self, given: &str) -> bool {
         let given = URL_SAFE_NO_PAD.decode(given);
         given.is_ok_and(|mac| csrf(&self.token).verify_slice(&mac).is_ok())
     }
+}
+
+/// The same for somebody who is not known by a cookie yet.
+pub(super) async fn record(
+    app: &App,
+    caller: Caller,
+    request_id: &str,
+    action: &Action<'_>,
+) -> Result<(), Problem> {
+    audit::record(&app.pool, caller.account_id, request_id, action).await?;
+    tracing::info!(
+        account.id = %caller.account_id,
+        session.id = %caller.session_id,
+        action.name,
+        action.queue,
+        action.target,
+        "an admin acts"
+    );
+    Ok(())
 }
 
 /// The session that a request's cookie stands for.

@@ -19,7 +19,7 @@ pub(super) struct Session {
     /// When somebody logged in.
     #[serde(with = "time::serde::rfc3339")]
     created_at: OffsetDateTime,
-    /// When it was last refreshed, or else the log-in.
+    /// When it was last refreshed or, in a browser, used; or else the log-in.
     #[serde(with = "time::serde::rfc3339")]
     last_used_at: OffsetDateTime,
     /// The `User-Agent` of that request, or its beginning; empty without one.
@@ -34,7 +34,7 @@ pub(super) struct Session {
 
 /// List your sessions
 ///
-/// Those that go on: neither ended nor left alone until the refresh token expired.
+/// Those that go on: neither ended nor left alone until the refresh token, or a browser's cookie, expired.
 #[utoipa::path(get, path = "/v1/sessions", tag = "sessions", params(Page),
     security(("access_token" = [])),
     responses((status = 200, description = "A page of sessions.", body = Listed<Session>)),

@@ -251,11 +251,8 @@ async fn neither_the_password_nor_the_cookie_is_in_a_log() {
     .get("/admin")
     .await;
     let lines = log.lines();
-    assert!(
-        lines
-            .iter()
-            .any(|line| line.contains("an admin has signed in"))
-    );
+    let acts = |line: &String| line.contains("an admin acts");
+    assert!(lines.iter().any(acts), "{lines:#?}");
     for line in lines {
         for secret in [PASSWORD, token, ADA] {
             assert!(!line.contains(secret), "{line}");
@@ -273,4 +270,32 @@ async fn without_postgres_it_is_a_page_too() {
     let answer = Browser { app: &app, cookie }.get("/admin").await;
     failure(&answer, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(answer.header("retry-after"), "2");
+}
+
+#[tokio::test]
+async fn actions_are_recorded_and_shown() {
+    let app = TestApp::new().await;
+    let browser = Browser::of_admin(&app, ADA).await;
+    browser.post("/admin/sign-out", "").await;
+    let browser = Browser::signed_in(&app, ADA).await;
+    let page = browser.get("/admin/actions?limit=2").await;
+    let html = page.expect(StatusCode::OK).text();
+    let found = ["<td>sign_in</td>", "<td>sign_out</td>", "?cursor="].map(|text| html.find(text));
+    assert!(found.is_sorted() && found[0].is_some(), "{html}");
+    assert!(html.contains(&format!("<td>{ADA}</td>")), "{html}");
+    let (_, cursor) = html.split_once("?cursor=").unwrap();
+    let path = format!("/admin/actions?cursor={}", &cursor[..22]);
+    let older = browser.get(&path).await;
+    let html = older.expect(StatusCode::OK).text();
+    assert!(html.contains("<td>sign_in</td>") && !html.contains("sign_out</td>"));
+    assert!(!html.contains("?cursor="), "{html}");
+    let odd = browser.get("/admin/actions?cursor=x").await;
+    assert!(failure(&odd, StatusCode::UNPROCESSABLE_ENTITY).contains("<p>cursor must be"));
+    is_sent_away(&app.get("/admin/actions").await);
+    // The lines of an account that is gone stay, and do not say whose it was.
+    let eve = Browser::of_admin(&app, "eve@example.com").await;
+    change(&app, "DELETE FROM accounts WHERE email = 'ada@example.com'").await;
+    let page = eve.get("/admin/actions").await;
+    let html = page.expect(StatusCode::OK).text();
+    assert!(html.contains("a deleted account") && !html.contains(ADA));
 }

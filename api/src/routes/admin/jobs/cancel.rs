@@ -2,6 +2,7 @@ use axum::{
     extract::State,
     response::{IntoResponse, Redirect, Response},
 };
+use domain::audit::Action;
 use queue::Cancelled;
 
 use super::{
@@ -15,7 +16,6 @@ use crate::{
     path::Path,
     problem::Problem,
     routes::admin::{
-        audit::{self, Action},
         sign_out::Nothing,
         signed_in::{Confirmed, SignedIn},
     },
@@ -61,7 +61,7 @@ pub(in crate::routes::admin) async fn cancel(
         queue: Some(&queue),
         target: Some(&id.to_string()),
     };
-    audit::record(&admin, &action);
+    admin.record(&app, &action).await?;
     let place = match app.queue.cancel(&queue, id).await? {
         Cancelled::Removed => format!("ready?done={}", Done::Cancelled),
         Cancelled::Asked => format!("in-hand?done={}", Done::AskedToEnd),

@@ -2,6 +2,7 @@ use axum::{
     extract::State,
     response::{IntoResponse, Redirect, Response},
 };
+use domain::audit::Action;
 use queue::inspect::Deletion;
 
 use super::{
@@ -16,7 +17,6 @@ use crate::{
     path::Path,
     problem::Problem,
     routes::admin::{
-        audit::{self, Action},
         sign_out::Nothing,
         signed_in::{Confirmed, SignedIn},
     },
@@ -59,7 +59,7 @@ pub(in crate::routes::admin) async fn delete(
         queue: Some(&queue),
         target: Some(&id.to_string()),
     };
-    audit::record(&admin, &action);
+    admin.record(&app, &action).await?;
     match app.queue.delete(&queue, id).await? {
         Deletion::Deleted => {
             let place = format!("queues/{queue}/{state}?done={}", Done::Deleted);

@@ -2,17 +2,14 @@ use axum::{
     extract::State,
     response::{IntoResponse, Redirect, Response},
 };
+use domain::audit::Action;
 
 use super::{check_queue, done::Done};
 use crate::{
     App,
     path::Path,
     problem::Problem,
-    routes::admin::{
-        audit::{self, Action},
-        sign_out::Nothing,
-        signed_in::Confirmed,
-    },
+    routes::admin::{sign_out::Nothing, signed_in::Confirmed},
 };
 
 /// `POST /admin/queues/{queue}/pause`: lets no worker start a job of the queue.
@@ -27,7 +24,7 @@ pub(in crate::routes::admin) async fn pause(
         queue: Some(&queue),
         target: None,
     };
-    audit::record(&admin, &action);
+    admin.record(&app, &action).await?;
     app.queue.pause(&queue).await?;
     let place = format!("{}/admin?done={}", admin.base, Done::Paused);
     Ok(Redirect::to(&place).into_response())
@@ -45,7 +42,7 @@ pub(in crate::routes::admin) async fn resume(
         queue: Some(&queue),
         target: None,
     };
-    audit::record(&admin, &action);
+    admin.record(&app, &action).await?;
     app.queue.resume(&queue).await?;
     let place = format!("{}/admin?done={}", admin.base, Done::Resumed);
     Ok(Redirect::to(&place).into_response())

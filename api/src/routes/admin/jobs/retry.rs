@@ -2,6 +2,7 @@ use axum::{
     extract::State,
     response::{IntoResponse, Redirect, Response},
 };
+use domain::audit::Action;
 use queue::{EntryId, Replay};
 
 use super::{check_queue, done::Done, gone, stays};
@@ -9,11 +10,7 @@ use crate::{
     App,
     path::Path,
     problem::Problem,
-    routes::admin::{
-        audit::{self, Action},
-        sign_out::Nothing,
-        signed_in::Confirmed,
-    },
+    routes::admin::{sign_out::Nothing, signed_in::Confirmed},
 };
 
 /// `POST /admin/queues/{queue}/letters/{letter}/retry`: makes a dead letter a job again.
@@ -31,7 +28,7 @@ pub(in crate::routes::admin) async fn retry(
         queue: Some(&queue),
         target: Some(&letter.to_string()),
     };
-    audit::record(&admin, &action);
+    admin.record(&app, &action).await?;
     match app.queue.replay(&queue, letter).await {
         Ok(Replay::Replayed(_)) => {
             // The list is of all partitions of the queue.

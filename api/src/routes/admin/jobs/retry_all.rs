@@ -2,6 +2,7 @@ use axum::{
     extract::State,
     response::{IntoResponse, Redirect, Response},
 };
+use domain::audit::Action;
 
 use super::{
     ask::{Question, ask as question},
@@ -13,7 +14,6 @@ use crate::{
     path::Path,
     problem::Problem,
     routes::admin::{
-        audit::{self, Action},
         sign_out::Nothing,
         signed_in::{Confirmed, SignedIn},
     },
@@ -58,7 +58,7 @@ pub(in crate::routes::admin) async fn retry_all(
         queue: Some(&queue),
         target: None,
     };
-    audit::record(&admin, &action);
+    admin.record(&app, &action).await?;
     app.queue.replay_all(&queue).await?;
     let place = format!("queues/{queue}/dead?done={}", Done::RetriedAll);
     Ok(Redirect::to(&format!("{}/admin/{place}", admin.base)).into_response())

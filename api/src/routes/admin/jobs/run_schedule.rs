@@ -2,17 +2,14 @@ use axum::{
     extract::State,
     response::{IntoResponse, Redirect, Response},
 };
+use domain::audit::Action;
 
 use super::{check_queue, done::Done, gone};
 use crate::{
     App,
     path::Path,
     problem::Problem,
-    routes::admin::{
-        audit::{self, Action},
-        sign_out::Nothing,
-        signed_in::Confirmed,
-    },
+    routes::admin::{sign_out::Nothing, signed_in::Confirmed},
 };
 
 /// `POST /admin/queues/{queue}/schedules/{name}/run`: asks for a job of a schedule now.
@@ -27,7 +24,7 @@ pub(in crate::routes::admin) async fn run_schedule(
         queue: Some(&queue),
         target: Some(&name),
     };
-    audit::record(&admin, &action);
+    admin.record(&app, &action).await?;
     match app.queue.run_schedule(&queue, &name).await {
         Ok(_) => {
             let place = format!("{}/admin/schedules?done={}", admin.base, Done::AskedFor);

@@ -1,10 +1,12 @@
 use axum::{
+    Extension,
     extract::State,
     http::{HeaderMap, Uri, header},
     response::{IntoResponse, Redirect, Response},
 };
 use domain::{
     accounts::{Email, Password},
+    audit::Action,
     sessions::{self, LogInError},
 };
 use secrecy::SecretString;
@@ -13,11 +15,13 @@ use serde::Deserialize;
 use super::form;
 use crate::{
     App,
+    caller::Caller,
     client::Client,
     form::Form,
     problem::Problem,
+    request::RequestId,
     routes::{
-        admin::{cookie, layout, next},
+        admin::{cookie, layout, next, signed_in},
         sessions::user_agent,
     },
 };
@@ -39,6 +43,7 @@ pub(in crate::routes::admin) async fn submit(
     client: Client,
     uri: Uri,
     headers: HeaderMap,
+    Extension(id): Extension<RequestId>,
     Form(typed): Form<Typed>,
 ) -> Result<Response, Problem> {
     let next = next::checked(&typed.next);
@@ -48,17 +53,23 @@ pub(in crate::routes::admin) async fn submit(
         return refused();
     };
     app.limits.log_in(&client, &email).await?;
-    let signed_in = sessions::sign_in(&app.pool, &email, password, &user_agent(&headers)).await;
-    let (opened, token) = match signed_in {
-        Ok(signed_in) => signed_in,
+    let answer = sessions::sign_in(&app.pool, &email, password, &user_agent(&headers)).await;
+    let (opened, token) = match answer {
+        Ok(opened) => opened,
         Err(LogInError::InvalidCredentials) => return refused(),
         Err(LogInError::Internal(error)) => return Err(error.into()),
     };
-    tracing::info!(
-        account.id = %opened.account_id,
-        session.id = %opened.session_id,
-        "an admin has signed in"
-    );
+    let caller = Caller {
+        account_id: opened.account_id,
+        session_id: opened.session_id,
+    };
+    let action = Action {
+        name: "sign_in",
+        queue: None,
+        target: None,
+    };
+    // The session is open, but nobody has its cookie yet.
+    signed_in::record(&app, caller, &id.to_string(), &action).await?;
     let place = format!("{}{next}", layout::base(&uri));
     let mut response = Redirect::to(&place).into_response();
     if let Some(cookie) = cookie::set(&app, &token) {

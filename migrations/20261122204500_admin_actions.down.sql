@@ -1,0 +1,2 @@
+-- Forgets who has done what; the log still has its lines.
+DROP TABLE admin_actions;

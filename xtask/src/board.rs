@@ -51,6 +51,8 @@ struct Row {
     name: String,
     step: Step,
     since: Instant,
+    /// Whether it is at something else than when it came onto the board.
+    has_moved: bool,
 }
 
 impl Board {
@@ -73,7 +75,12 @@ impl Board {
         if self.row(name).is_none() {
             let since = Instant::now();
             let name = name.to_owned();
-            self.rows.push(Row { name, step, since });
+            self.rows.push(Row {
+                name,
+                step,
+                since,
+                has_moved: false,
+            });
             self.rows.sort_by_key(|row| (self.order)(&row.name));
         }
     }
@@ -88,6 +95,7 @@ impl Board {
             row.since = Instant::now();
         }
         let is_news = step.is_over() && !row.step.is_over();
+        row.has_moved |= row.step != step;
         row.step = step;
         if is_news && !terminal::is_live() {
             terminal::note(&self.line(&self.rows[at]));
@@ -107,13 +115,17 @@ impl Board {
         self.live.show(&lines);
     }
 
-    /// Leaves what it shows on the terminal, for a verb that prints no table afterwards.
+    /// Leaves on the terminal what has happened, for a verb that prints no table afterwards.
     pub(crate) fn keep(self) {
         if terminal::is_live() {
-            for row in &self.rows {
-                terminal::note(&self.line(row));
-            }
+            self.moved().for_each(|line| terminal::note(&line));
         }
+    }
+
+    /// The lines of services that were touched: the others are as they were before.
+    fn moved(&self) -> impl Iterator<Item = String> {
+        let rows = self.rows.iter().filter(|row| row.has_moved);
+        rows.map(|row| self.line(row))
     }
 
     fn row(&self, name: &str) -> Option<usize> {
@@ -173,5 +185,11 @@ mod tests {
         board.begin("api", Step::Waits);
         assert_eq!(board.rows[0].step, Step::Healthy(None));
         assert_eq!(board.rows.len(), 1);
+        board.set("api", Step::Healthy(None));
+        assert_eq!(board.moved().count(), 0);
+        board.set("worker", Step::Starts);
+        board.set("worker", Step::Healthy(Some(1.0)));
+        let moved: Vec<String> = board.moved().collect();
+        assert_eq!(moved, ["  worker     healthy    1.0 s"]);
     }
 }

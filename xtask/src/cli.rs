@@ -86,7 +86,7 @@ Options:
 )]
 pub(crate) struct Cli {
     /// Show each command that is run, as a line to paste (on standard error; never a secret)
-    #[arg(long, global = true)]
+    #[arg(long, global = true, display_order = 900)]
     pub(crate) verbose: bool,
     #[command(subcommand)]
     pub(crate) verb: Verb,
@@ -145,7 +145,7 @@ pub(crate) enum Verb {
     /// environment: `exec api env`, `exec api cargo run -p api -- serve`. Its exit code is ours.
     #[command(trailing_var_arg = true)]
     Exec {
-        /// api, worker, postgres, redis, ...
+        /// api or worker; in Docker also postgres, redis, ...
         service: String,
         /// The command and its arguments
         #[arg(required = true, allow_hyphen_values = true)]

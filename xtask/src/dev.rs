@@ -17,7 +17,7 @@ use crate::ps;
 use crate::stack::{self, Mode, Stack, UpOptions};
 use crate::terminal::{self, BOLD, DIM, GREEN, RED};
 use crate::up;
-use crate::watch::{Save, Watch};
+use crate::watch::{SETTINGS, Save, Watch};
 
 /// The services that are built here, in the order in which they are replaced.
 const SERVICES: [&str; 2] = ["api", "worker"];
@@ -122,6 +122,12 @@ impl Loop<'_> {
                 terminal::mark(DIM, "saved"),
                 listed(&save)
             ));
+            if save.files.iter().any(|file| file == Path::new(SETTINGS)) {
+                terminal::note("settings are read at a start: `cargo xtask up`");
+                if save.files.len() == 1 {
+                    continue;
+                }
+            }
             if let Err(error) = self.answer(&save, &moments) {
                 self.still_up()?;
                 terminal::error(&format!("{error:#}"));

@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::Args;
 
 use crate::docker;
-use crate::permission::{Removal, permit_removal};
+use crate::permission::{Removal, permit_removal, refuse_protected};
 use crate::project::Project;
 use crate::stack::{self, Mode};
 use crate::terminal;
@@ -23,6 +23,13 @@ pub(crate) struct Down {
 /// Stops the stack that runs.
 pub(crate) fn run(project: &Project, args: &Down) -> Result<()> {
     if args.volumes {
+        refuse_protected(project)?;
+        docker::require_own(project)?;
+        let is_virgin = project.mode().is_none() && !project.state_dir().join("data").exists();
+        if is_virgin && !stack::has_data(project)? {
+            terminal::note("nothing runs, and there is no data");
+            return Ok(());
+        }
         let removal = Removal {
             what: "removes the database, the queue and all mails of this project (not its backups)",
             command: "cargo xtask down --volumes --yes",
@@ -52,7 +59,6 @@ pub(crate) fn run(project: &Project, args: &Down) -> Result<()> {
 /// Stops the stack and removes the data of both modes: the one before this `up` may have been in
 /// the other.
 fn remove_all(project: &Project) -> Result<()> {
-    docker::require_own(project)?;
     if project.mode() == Some(Mode::Docker) {
         stack::of(Mode::Docker, project)?.down(true)?;
         return stack::of(Mode::Native, project)?.down(true);

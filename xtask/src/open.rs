@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 use crate::nearest::unknown;
 use crate::project::Project;
@@ -34,7 +34,7 @@ pub(crate) const WORDS: [&str; 11] = [
 /// When nothing runs, or nothing is known by that word; the sentence lists what is.
 pub(crate) fn run(project: &Project, word: Option<&str>) -> Result<()> {
     let word = word.unwrap_or(USUAL);
-    let links = stack::current(project)?.links()?;
+    let links = stack::running(project)?.links()?;
     let link = find(&links, word)?;
     terminal::print(&link.address);
     if is_for_a_browser(&link.address) && std::io::stdout().is_terminal() {
@@ -44,9 +44,6 @@ pub(crate) fn run(project: &Project, word: Option<&str>) -> Result<()> {
 }
 
 fn find<'a>(links: &'a [Link], word: &str) -> Result<&'a Link> {
-    if links.is_empty() {
-        bail!("nothing runs here that has an address\n  next: start it with `cargo xtask up`");
-    }
     links
         .iter()
         .find(|link| link.word == word)

@@ -9,18 +9,25 @@ use crate::terminal::{self, GREEN, RED, Style, YELLOW};
 
 /// Prints the services as a table or as JSON.
 pub(crate) fn run(project: &Project, as_json: bool) -> Result<()> {
-    let stack = stack::current(project)?;
-    let services = stack.ps()?;
+    let mode = project.mode();
+    let services = match mode {
+        Some(mode) => stack::of(mode, project)?.ps()?,
+        None => Vec::new(),
+    };
     if as_json {
-        terminal::print(&document(stack.mode(), &services));
-    } else {
-        terminal::print(&table(&services, false));
+        // A machine asks what runs, and nothing is an answer.
+        terminal::print(&document(mode, &services));
+        return Ok(());
     }
+    if services.is_empty() {
+        return Err(stack::nothing_runs());
+    }
+    terminal::print(&table(&services, false));
     Ok(())
 }
 
 /// The document of `ps --json`, its fields in this order.
-fn document(mode: Mode, services: &[ServiceState]) -> String {
+fn document(mode: Option<Mode>, services: &[ServiceState]) -> String {
     let services: Vec<String> = services
         .iter()
         .map(|service| {
@@ -38,7 +45,7 @@ fn document(mode: Mode, services: &[ServiceState]) -> String {
         .collect();
     format!(
         r#"{{"mode":{},"services":[{}]}}"#,
-        json!(mode.name()),
+        json!(mode.map(Mode::name)),
         services.join(",")
     )
 }
@@ -96,8 +103,9 @@ mod tests {
             seconds: Some(1.5),
         };
         assert_eq!(
-            document(Mode::Native, &[api]),
+            document(Some(Mode::Native), &[api]),
             r#"{"mode":"native","services":[{"name":"api","state":"running","health":"healthy","address":"127.0.0.1:8000"}]}"#
         );
+        assert_eq!(document(None, &[]), r#"{"mode":null,"services":[]}"#);
     }
 }

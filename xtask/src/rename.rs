@@ -13,11 +13,14 @@ use clap::Args;
 
 use crate::generate::is_reserved;
 use crate::project::Project;
-use crate::stack::{self, Mode};
-use crate::{cargo, docker, terminal};
+use crate::stack;
+use crate::{cargo, terminal};
 
 /// What the product is called. A rename changes this line like any other.
 const NAME: &str = "slipway";
+
+/// The name that documents and `--help` rename to: where it stands, it may be taken along.
+const EXAMPLE: &str = "harbour";
 
 /// Files that keep the name: they say whose work this was made from.
 const KEPT: [&str; 2] = ["LICENSE-APACHE", "LICENSE-MIT"];
@@ -53,9 +56,11 @@ struct Change {
 /// Renames everything, or says why not.
 pub(crate) fn run(project: &Project, args: &Rename) -> Result<()> {
     check_name(project, &args.name)?;
-    no_data(project)?;
-    if !args.dry_run && !args.force {
-        nothing_uncommitted(project)?;
+    if !args.dry_run {
+        no_data(project)?;
+        if !args.force {
+            nothing_uncommitted(project)?;
+        }
     }
     let files = files(project)?;
     let changes = changes(project, &files, &args.name)?;
@@ -64,7 +69,7 @@ pub(crate) fn run(project: &Project, args: &Rename) -> Result<()> {
     }
     terminal::print(&summary(&changes, args));
     let before = occurrences(project, &files, &args.name);
-    if before > 0 {
+    if before > 0 && args.name != EXAMPLE {
         terminal::warn(&format!(
             "`{}` stands in {before} places already; another rename would take these along",
             args.name
@@ -139,9 +144,8 @@ fn check_name(project: &Project, name: &str) -> Result<()> {
 /// A stack's data is in a database of the old name, with roles of the old name: the renamed stack
 /// would not find it, and could not restore a backup of it.
 fn no_data(project: &Project) -> Result<()> {
-    let is_in_docker = docker::has_volumes(project).unwrap_or_else(|_| docker::was_used(project));
     let mode = project.mode();
-    if mode.is_none() && !is_in_docker && !stack::of(Mode::Native, project)?.has_data()? {
+    if mode.is_none() && !stack::has_data(project)? {
         return Ok(());
     }
     let services = mode.map(|mode| stack::of(mode, project)?.ps());

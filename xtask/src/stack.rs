@@ -10,9 +10,10 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 
 use crate::clock::Nanos;
+use crate::docker;
 use crate::interrupt;
 use crate::logs::View;
 use crate::logs::line::Level;
@@ -295,10 +296,39 @@ pub(crate) fn of(mode: Mode, project: &Project) -> Result<Box<dyn Stack + '_>> {
 /// The stack that `up` started last.
 ///
 /// # Errors
-/// When `up` has never run here, or `down` was the last that did: the sentence names `up`.
+/// When `up` has never run here, or its data were removed: the sentence names `up`.
 pub(crate) fn current(project: &Project) -> Result<Box<dyn Stack + '_>> {
     match project.mode() {
         Some(mode) => of(mode, project),
-        None => bail!("nothing runs here yet\n  next: `cargo xtask up` starts it"),
+        None => Err(nothing_runs()),
     }
+}
+
+/// The stack that `up` started last, of which at least one service runs.
+///
+/// # Errors
+/// As [`current`], and when all of it was stopped.
+pub(crate) fn running(project: &Project) -> Result<Box<dyn Stack + '_>> {
+    let stack = current(project)?;
+    match stack.ps()?.iter().any(|service| service.state != "exited") {
+        true => Ok(stack),
+        false => Err(nothing_runs()),
+    }
+}
+
+/// What a verb says that needs what is not there, in either mode.
+pub(crate) fn nothing_runs() -> anyhow::Error {
+    anyhow!("nothing runs here\n  next: `cargo xtask up` starts it")
+}
+
+/// The same of one service, beside others that may run.
+pub(crate) fn does_not_run(service: &str) -> anyhow::Error {
+    anyhow!("{service} does not run\n  next: `cargo xtask up` starts it")
+}
+
+/// Whether an `up` in either mode has left data. An engine that cannot be asked may have some, when
+/// an `up` was there.
+pub(crate) fn has_data(project: &Project) -> Result<bool> {
+    let is_in_docker = docker::has_volumes(project).unwrap_or_else(|_| docker::was_used(project));
+    Ok(is_in_docker || of(Mode::Native, project)?.has_data()?)
 }

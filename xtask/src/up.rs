@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use clap::{Args, value_parser};
+use clap::{Args, ValueHint, value_parser};
 
 use crate::docker;
 use crate::doctor;
@@ -38,6 +38,7 @@ pub(crate) struct Up {
     pub(crate) services: Vec<String>,
     /// How many of a service: --scale worker=3. Remembered until another number is given
     #[arg(long, value_name = "SERVICE=NUMBER", value_parser = scale::parse)]
+    #[arg(value_hint = ValueHint::Other)]
     pub(crate) scale: Vec<Scale>,
     /// How long the services may take to become healthy [default: 180]
     #[arg(long, value_name = "SECONDS", value_parser = value_parser!(u32).range(1..))]
@@ -87,6 +88,10 @@ pub(crate) fn start<'a>(
         terminal::note("made .env from .env.example");
     }
     let mode = choose(project, forced)?;
+    if mode == Mode::Docker {
+        // Before a word about data that may be another checkout's, and before anything is made.
+        docker::require_own(project)?;
+    }
     make_secrets(project, mode, options.yes)?;
     doctor::before_up(project, mode)?;
     scale::remember(project, mode, &options.scale)?;
@@ -167,6 +172,10 @@ pub(crate) fn choose(project: &Project, forced: Option<Mode>) -> Result<Mode> {
             "as last time; `--docker` changes that".to_owned(),
         ),
         None => match docker::usable(project) {
+            Ok(()) if project.mode() == Some(Mode::Docker) => (
+                Mode::Docker,
+                "as last time; `--native` changes that".to_owned(),
+            ),
             Ok(()) => (
                 Mode::Docker,
                 "its engine answers and has the images, or can get them".to_owned(),

@@ -67,7 +67,7 @@ fn look(stack: &dyn Stack, wanted: &[String], board: &mut Board) -> Result<Vec<S
 fn chosen<'a>(services: &'a [ServiceState], wanted: &[String]) -> Result<Vec<&'a ServiceState>> {
     // Nobody starts them again: those that crashed are `restarting`.
     if services.iter().all(|service| service.state == "exited") {
-        bail!("no service runs here\n  next: start them with `cargo xtask up`");
+        return Err(stack::nothing_runs());
     }
     let mut chosen = Vec::new();
     for name in wanted {

@@ -36,6 +36,9 @@ const AT_THE_TOP: [&str; 4] = [
     "rust-toolchain.toml",
 ];
 
+/// Read at a start, and by no build; whoever saves it wants to know that.
+pub(crate) const SETTINGS: &str = ".env";
+
 /// Folders of a member that no binary is built from.
 const NO_SOURCE: [&str; 4] = ["benches", "examples", "target", "tests"];
 
@@ -127,10 +130,10 @@ fn changed(before: &Times, now: &Times) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Every file that the services are built from.
+/// Every file that the services are built from, and their settings.
 fn times(root: &Path) -> Times {
     let mut found = Times::new();
-    for file in AT_THE_TOP {
+    for file in AT_THE_TOP.into_iter().chain([SETTINGS]) {
         note(root.join(file), &mut found);
     }
     let mut folders = vec![root.join(".sqlx")];
@@ -230,6 +233,7 @@ mod tests {
             "migrations/Cargo.toml",
             ".sqlx/query-1.json",
             "Cargo.lock",
+            ".env",
         ] {
             checkout.write(file, "ab");
             assert_eq!(Checkout::look(&mut watch), [file]);

@@ -335,7 +335,7 @@ async fn told(counted: &mut Counted, pool: &PgPool, owner: Uuid) {
             );
         }
     }
-    attempted(counted, pool).await;
+    attempted(counted, pool, endpoint, sent.1).await;
     check!(
         counted,
         webhooks::delete_endpoint(pool, owner, endpoint, None)
@@ -349,59 +349,38 @@ async fn told(counted: &mut Counted, pool: &PgPool, owner: Uuid) {
     counted.check("outbox::once, mark_done").await;
 }
 
-/// What the worker does with the deliveries that wait.
-async fn attempted(counted: &mut Counted, pool: &PgPool) {
-    let waits = "UPDATE webhook_deliveries SET state = 'pending' WHERE id = $1";
-    let mut jobs = outbox::testing::enqueued::<DeliverWebhook>(pool).await;
-    let DeliverWebhook { delivery_id, .. } = jobs.pop().unwrap().job;
-    counted.check("outbox::testing").await;
-    counted
-        .guilty
-        .pop_if(|call| call.starts_with("outbox::testing"));
-    let answered = |status| Outcome {
-        called: "https://example.com/".to_owned(),
-        duration: std::time::Duration::ZERO,
-        response: Some(Response {
-            status,
-            body: String::new(),
-            retry_after: None,
-        }),
-        error: None,
-        by_us: false,
-    };
-    for status in [500, 200, 410] {
-        sqlx::query(waits)
-            .bind(delivery_id)
+/// What the worker does with a delivery to this endpoint.
+async fn attempted(counted: &mut Counted, pool: &PgPool, endpoint: Uuid, id: Uuid) {
+    let job = DeliverWebhook::new(id);
+    let waiting = async || {
+        sqlx::query("UPDATE webhook_deliveries SET state = 'pending' WHERE id = $1")
+            .bind(id)
             .execute(pool)
             .await
             .unwrap();
-        check!(counted, webhooks::due(pool, delivery_id));
         let mut conn = pool.acquire().await.unwrap();
-        let id = outbox::enqueue(&mut conn, &DeliverWebhook::new(delivery_id)).await;
-        drop(conn);
-        let job = DeliverWebhook::new(delivery_id);
-        let noted = check!(
-            counted,
-            webhooks::note(pool, id.unwrap(), &job, &answered(status))
-        );
+        outbox::enqueue(&mut conn, &job).await.unwrap()
+    };
+    for status in [500, 200, 410] {
+        let outcome = Outcome {
+            called: "https://example.com/".to_owned(),
+            duration: std::time::Duration::ZERO,
+            response: Some(Response {
+                status,
+                body: String::new(),
+                retry_after: None,
+            }),
+            error: None,
+            by_us: false,
+        };
+        let job_id = waiting().await;
+        check!(counted, webhooks::due(pool, id));
+        let noted = check!(counted, webhooks::note(pool, job_id, &job, &outcome));
         assert_ne!(noted, Noted::Nothing);
     }
-    let endpoint = "SELECT endpoint_id FROM webhook_deliveries WHERE id = $1";
-    let endpoint = sqlx::query_scalar(endpoint).bind(delivery_id);
-    let endpoint = endpoint.fetch_one(pool).await.unwrap();
     assert!(check!(counted, webhooks::disabled(pool, endpoint)).is_some());
-    sqlx::query(waits)
-        .bind(delivery_id)
-        .execute(pool)
-        .await
-        .unwrap();
-    let mut conn = pool.acquire().await.unwrap();
-    let id = outbox::enqueue(&mut conn, &DeliverWebhook::new(delivery_id)).await;
-    drop(conn);
-    check!(
-        counted,
-        webhooks::give_up(pool, id.unwrap(), delivery_id, "given up")
-    );
+    let job_id = waiting().await;
+    check!(counted, webhooks::give_up(pool, job_id, id, "given up"));
 }
 
 /// All that is purged.

@@ -18,7 +18,8 @@ mod send_email;
 /// process, however many of the others there are.
 pub fn queues() -> Vec<QueueSettings> {
     let settings = |name| match name {
-        // Each may wait for a receiver for 10 s: some of a worker's 16 places are for the others.
+        // Each may wait for a receiver for 10 s: some of a worker's 16 places are for the others, and
+        // one account's take six of these at most.
         DeliverWebhook::QUEUE => QueueSettings::limited(name, 12),
         name => name.into(),
     };

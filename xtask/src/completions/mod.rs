@@ -18,7 +18,7 @@ use crate::project::Project;
 use crate::terminal;
 
 /// Shells that there is a script for.
-#[derive(Clone, Copy, ValueEnum)]
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
 pub(crate) enum Shell {
     Bash,
     Zsh,
@@ -53,6 +53,22 @@ const OF_SERVICES: [(&str, &str); 5] = [
     ("exec", "service"),
 ];
 
+/// The verbs of `worker jobs` and `api admin`, which this command hands its words to.
+const JOBS: [&str; 11] = [
+    "list",
+    "show",
+    "retry",
+    "delete",
+    "cancel",
+    "pause",
+    "resume",
+    "run",
+    "schedules",
+    "workers",
+    "load",
+];
+const ADMIN: [&str; 3] = ["list", "grant", "revoke"];
+
 /// Prints the script.
 pub(crate) fn run(project: &Project, shell: Shell) -> Result<()> {
     terminal::print(script(project.root(), shell).trim_end());
@@ -68,21 +84,15 @@ fn script(root: &Path, shell: Shell) -> String {
 
 /// The command line, with the names of services, and of addresses, where they are wanted.
 fn verbs(services: &[String]) -> Command {
-    // Anew, because the generators offer hidden verbs too.
-    let all = Cli::command();
-    let shown = all.get_subcommands().filter(|verb| !verb.is_hide_set());
-    let mut verbs = Command::new("xtask")
-        .disable_help_subcommand(true)
-        .args(all.get_arguments().cloned())
-        .subcommands(shown.cloned());
+    let mut verbs = shown(&Cli::command()).name("xtask");
     // clap wants names that stay; the process ends soon.
     let names: Vec<&'static str> = services.iter().map(|name| &*name.clone().leak()).collect();
     let of_services = OF_SERVICES.map(|(verb, argument)| (verb, argument, &names[..]));
-    for (verb, argument, names) in
-        of_services
-            .into_iter()
-            .chain([("open", "word", &open::WORDS[..])])
-    {
+    for (verb, argument, names) in of_services.into_iter().chain([
+        ("open", "word", &open::WORDS[..]),
+        ("jobs", "args", &JOBS[..]),
+        ("admin", "args", &ADMIN[..]),
+    ]) {
         let names = PossibleValuesParser::new(names.to_vec());
         // `mut_arg` would make it the last.
         let named = |wanted: clap::Arg| {
@@ -95,6 +105,21 @@ fn verbs(services: &[String]) -> Command {
         verbs = verbs.mut_subcommand(verb, |verb| verb.mut_args(named));
     }
     verbs
+}
+
+/// The command without its hidden verbs, which the generators would offer.
+fn shown(command: &Command) -> Command {
+    let verbs = command.get_subcommands().filter(|verb| !verb.is_hide_set());
+    let verbs: Vec<Command> = verbs.map(shown).collect();
+    if verbs.is_empty() {
+        return command.clone();
+    }
+    let about = command.get_about().cloned().unwrap_or_default();
+    Command::new(&*command.get_name().to_owned().leak())
+        .about(about)
+        .disable_help_subcommand(true)
+        .args(command.get_arguments().cloned())
+        .subcommands(verbs)
 }
 
 /// The keys below `services:` in the Compose file; native mode has no others.
@@ -143,6 +168,9 @@ mod tests {
         for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
             let script = script(&root(), shell);
             assert!(script.contains("restart") && !script.contains("supervise"));
+            assert!(script.contains("rotate-password") && !script.contains("discard"));
+            // For fish, the generator completes no words that are no options.
+            assert!(shell == Shell::Fish || script.contains("schedules"));
         }
     }
 }

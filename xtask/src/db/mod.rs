@@ -93,12 +93,15 @@ fn running(project: &Project) -> Result<Box<dyn Stack + '_>> {
         docker::require_own(project)?;
     }
     let services = stack.ps()?;
+    if services.iter().all(|service| service.state == "exited") {
+        return Err(stack::nothing_runs());
+    }
     let is_up = |name: &str| {
         let mut named = services.iter().filter(|service| service.name == name);
         named.any(|service| service.state == "running")
     };
     if !is_up("postgres") {
-        bail!("postgres does not run\n  next: `cargo xtask up` starts it");
+        return Err(stack::does_not_run("postgres"));
     }
     Ok(stack)
 }

@@ -10,7 +10,7 @@ use super::{Docker, build, containers, infra, reload};
 use crate::interrupt::{self, Guard};
 use crate::nearest::unknown_service;
 use crate::secrets;
-use crate::stack::Mode;
+use crate::stack::{self, Mode, Stack as _};
 use crate::verbose::Shown as _;
 
 impl Docker<'_> {
@@ -72,7 +72,11 @@ impl Docker<'_> {
         let known = self.known()?;
         let known: Vec<&str> = known.iter().map(String::as_str).collect();
         if known.contains(&service) {
-            bail!("{service} does not run\n  next: `cargo xtask up` starts it");
+            // One sentence in both modes.
+            return Err(match self.ps()?.iter().all(|one| one.state == "exited") {
+                true => stack::nothing_runs(),
+                false => stack::does_not_run(service),
+            });
         }
         bail!(unknown_service(service, &known))
     }

@@ -36,6 +36,7 @@ pub(super) fn all(project: &Project) -> Vec<Finding> {
     if let (Ok(engine), Ok(_)) = (&engine, &compose) {
         findings.extend(of_images(images, severity));
         findings.extend(of_engine(project, engine));
+        findings.extend(name(project));
     }
     findings
 }

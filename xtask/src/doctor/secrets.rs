@@ -43,6 +43,14 @@ fn missing(project: &Project) -> Option<Finding> {
     let names = || WORDS.into_iter().chain([REDIS_USERS]);
     let missing: Vec<&str> = names().filter(|name| !folder.join(name).exists()).collect();
     if missing.len() == names().count() {
+        // Of what cannot be asked, the worse is assumed.
+        if stack::has_data(project).unwrap_or(true) {
+            let finding = "secrets/ is gone, and the data here has its passwords and keys";
+            let remedy = "put it back from where it was kept; or `cargo xtask up` makes new ones, which \
+                          loses no data, but ends what the old keys have signed; or `cargo xtask down \
+                          --volumes` begins with empty data";
+            return Some(warn("secrets", finding, remedy));
+        }
         let finding = "not there yet: `up` makes them";
         return Some(ok("secrets", finding).fixed_by(Fix::Secrets));
     }

@@ -50,7 +50,7 @@ pub(super) fn migrations(run: &Run) -> Result<String> {
     let page = run.command(&["migrate", "status"])?;
     ensure!(page.lines().count() == lines.len() + 1, "{page}");
     let checked = run.command(&["migrate", "check"])?;
-    ensure!(checked.contains("migrations, by their files"), "{checked}");
+    ensure!(checked.contains("migrations checked"), "{checked}");
     Ok(format!("{} migrations", lines.len()))
 }
 

@@ -85,6 +85,24 @@ fn named(word: &str) -> Option<Level> {
     })
 }
 
+/// How bad words sound that do not tell their level.
+pub(crate) fn spoken(text: &str) -> Level {
+    const BAD: [&str; 7] = [
+        "error", "fatal", "panic", "failed", "cannot", "can't", "killed",
+    ];
+    let text = text.to_lowercase();
+    let mut level = Level::Info;
+    for word in text.split(|c: char| !c.is_alphanumeric() && c != '\'') {
+        if BAD.contains(&word) {
+            return Level::Error;
+        }
+        if matches!(word, "warn" | "warning") {
+            level = Level::Warn;
+        }
+    }
+    level
+}
+
 type Found = Option<(Option<Nanos>, Option<Level>)>;
 
 /// `2026-11-22T15:35:04.123456Z  INFO api::serve: listening`: with LOG_FORMAT=pretty.
@@ -139,7 +157,7 @@ fn of_redis(text: &str) -> Found {
         "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
     ];
     let words: Vec<&str> = text.splitn(7, ' ').collect();
-    let [who, day, month, year, time, sign, _] = words[..] else {
+    let [who, day, month, year, time, sign, rest] = words[..] else {
         return None;
     };
     let (pid, role) = who.split_once(':')?;
@@ -151,7 +169,8 @@ fn of_redis(text: &str) -> Found {
     let level = match sign {
         "." | "-" => Level::Debug,
         "*" => Level::Info,
-        "#" => Level::Warn,
+        // Greetings and farewells have this sign too.
+        "#" => spoken(rest).min(Level::Warn),
         _ => return None,
     };
     Some((Some(at), Some(level)))
@@ -200,6 +219,11 @@ mod tests {
             ("12:M 22 Nov 2026 15:35:04.123 * Ready", Level::Info),
             ("12:M 22 Nov 2026 15:35:04.123 # Warning: no", Level::Warn),
             ("12:C 22 Nov 2026 15:35:04.123 - verbose", Level::Debug),
+            ("12:C 22 Nov 2026 15:35:04.123 # oO0OoO0 Redis", Level::Info),
+            (
+                "12:M 22 Nov 2026 15:35:04.123 # Can't save: no",
+                Level::Warn,
+            ),
             ("2026/11/22 15:35:04.123 [emerg] 1#1: no", Level::Error),
         ];
         for (line, expected) in cases {

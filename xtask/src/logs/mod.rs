@@ -33,7 +33,7 @@ pub(crate) struct Logs {
     /// Nothing older: 10m, 2h, 1d, or a time (UTC unless it says otherwise): 2026-11-22T15:00
     #[arg(long, value_name = "WHEN", value_parser = since)]
     since: Option<Nanos>,
-    /// This level and above; lines that do not tell theirs are kept
+    /// This level and above; lines of api and worker that do not tell theirs are kept
     #[arg(long, value_enum)]
     level: Option<Level>,
     /// As they were written, without the service's name: JSON for machines, as in `logs api --raw | jq`

@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use super::line::{Body, Level, Line};
+use super::line::{Body, Level, Line, spoken};
 use super::pretty::{self, Paint};
 use crate::clock::{self, Nanos};
-use crate::stack::LogOptions;
+use crate::stack::{LogOptions, service_of};
 use crate::terminal::{PREFIXES, RED, Style, YELLOW};
+
+/// Services that say much without a level while they start: what does not sound bad is not.
+const CHATTY: [&str; 4] = ["migrate", "maildev", "postgres", "redis"];
 
 /// A line of a service's log.
 #[derive(Debug, Clone, PartialEq)]
@@ -101,6 +104,10 @@ impl<W: Write> View<W> {
         let Some(least) = self.level else {
             return true;
         };
+        let text = String::from_utf8_lossy(&entry.bytes);
+        if text.trim().is_empty() {
+            return false;
+        }
         self.expect([entry.source.as_str()]);
         let line = Line::parse(&entry.bytes);
         let Some(source) = self.sources.get_mut(&entry.source) else {
@@ -110,7 +117,7 @@ impl<W: Write> View<W> {
             (Some(level), _) => level >= least,
             // It goes the way of what it belongs to.
             (None, Body::More(_)) => source.is_shown,
-            (None, _) => true,
+            (None, _) => !CHATTY.contains(&service_of(&entry.source)) || spoken(&text) >= least,
         };
         source.is_shown
     }
@@ -200,6 +207,28 @@ mod tests {
             shown(&options, vec![log]),
             "2026-11-22T15:35:04Z  WARN api: second\n   0: of the second\nwho knows\n"
         );
+    }
+
+    #[test]
+    fn chatter_is_no_warning() {
+        let chatter = [
+            "",
+            "CREATE ROLE",
+            "initdb: fixing permissions on existing directory ... ok",
+            "initdb: warning: enabling \"trust\" authentication",
+            "initdb: error: could not write",
+        ];
+        let entries = |source| chatter.map(|text| entry(source, 1, text)).to_vec();
+        let options = LogOptions {
+            level: Some(Level::Warn),
+            ..LogOptions::default()
+        };
+        assert_eq!(
+            shown(&options, vec![entries("postgres")]).lines().count(),
+            2
+        );
+        // A panic of ours tells no level.
+        assert_eq!(shown(&options, vec![entries("api")]).lines().count(), 4);
     }
 
     #[test]

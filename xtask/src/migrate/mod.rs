@@ -37,7 +37,7 @@ pub(crate) enum Migrate {
         #[arg(long)]
         json: bool,
     },
-    /// Take back the last one; says what is lost, and asks (not where APP_ENV is no development)
+    /// Take back the last one; says what is lost, and asks (refused where APP_ENV is staging or production)
     Revert {
         /// Do not ask
         #[arg(long, short)]
@@ -145,14 +145,14 @@ fn revert(project: &Project, yes: bool) -> Result<()> {
 
 fn check(project: &Project) -> Result<()> {
     let count = check_files(project)?;
-    terminal::print(&format!(
-        "{} {count} migrations, by their files",
-        terminal::paint(GREEN, "ok")
-    ));
-    let stack = stack::current(project);
-    match stack {
+    match stack::current(project) {
+        // Its last line is about all of them, too.
         Ok(stack) if has_database(stack.as_ref()) => stack.migrate(&["check".to_owned()]),
         _ => {
+            terminal::print(&format!(
+                "{} {count} migrations, by their files",
+                terminal::paint(GREEN, "ok")
+            ));
             terminal::note(
                 "not checked: whether an applied file was edited, for the database is not up\n  \
                  next: `cargo xtask up`, then this again",

@@ -50,7 +50,9 @@ use crate::migrate;
 use crate::nearest::unknown_service;
 use crate::project::Project;
 use crate::secrets::{self, Role};
-use crate::stack::{Fault, Link, LogOptions, Mode, ServiceState, Stack, UpOptions, service_of};
+use crate::stack::{
+    self, Fault, Link, LogOptions, Mode, ServiceState, Stack, UpOptions, service_of,
+};
 use crate::verbose::Shown as _;
 
 /// The services, in the order of their start.
@@ -109,7 +111,7 @@ impl<'a> Native<'a> {
     }
 
     fn status(&self) -> Result<Vec<control::Status>> {
-        control::status(&self.place)?.context("nothing runs: start it with `cargo xtask up`")
+        control::status(&self.place)?.ok_or_else(stack::nothing_runs)
     }
 
     fn port(&self, service: &str) -> Result<u16> {
@@ -131,7 +133,7 @@ impl<'a> Native<'a> {
     fn ask(&self, what: &str, service: &str) -> Result<()> {
         let request = json!({ "do": what, "service": service });
         control::ask(&self.place, &request)?
-            .context("nothing runs: start it with `cargo xtask up`")
+            .ok_or_else(stack::nothing_runs)
             .map(drop)
     }
 
@@ -141,7 +143,7 @@ impl<'a> Native<'a> {
         if self.status()?.iter().any(is_running) {
             return Ok(());
         }
-        bail!("{service} does not run: start it with `cargo xtask up`")
+        Err(stack::does_not_run(service))
     }
 
     /// The services named, or all that the supervisor has, in the order of their start; `worker` means
@@ -210,16 +212,8 @@ impl Stack for Native<'_> {
     }
 
     fn ps(&self) -> Result<Vec<ServiceState>> {
-        let Some(services) = control::status(&self.place)? else {
-            let exited = |name: &str| ServiceState {
-                name: name.to_owned(),
-                state: "exited".to_owned(),
-                health: "none".to_owned(),
-                address: None,
-                seconds: None,
-            };
-            return Ok(SERVICES.iter().map(|name| exited(name)).collect());
-        };
+        // Without a supervisor there are none, as there are no containers after `down`.
+        let services = control::status(&self.place)?.unwrap_or_default();
         let shown = |status: control::Status| ServiceState {
             address: Some(status.address).filter(|_| status.state == "running"),
             name: status.name,

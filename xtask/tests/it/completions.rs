@@ -47,7 +47,11 @@ fn bash_completes_what_stands_behind_cargo_xtask() {
         (&["cargo", "xtask", "logs", "--level", "wa"], &["warn"]),
         (&["cargo", "xtask", "completions", "f"], &["fish"]),
         (&["cargo", "xtask", "up", "--nat"], &["--native"]),
+        (&["cargo", "xtask", "jobs", "sched"], &["schedules"]),
+        (&["cargo", "xtask", "admin", "gr"], &["grant"]),
+        (&["cargo", "xtask", "db", "bac"], &["backup", "backups"]),
         (&["cargo", "xtask", "supervi"], &[""]),
+        (&["cargo", "xtask", "db", "disc"], &[""]),
         // All else is cargo's, and `xtask` itself where nobody else knows it.
         (&["cargo", "te"], &["of-cargo"]),
         (&["cargo", "xta"], &["of-cargo"]),

@@ -39,9 +39,25 @@ fn servers_come_up_healthy_and_leave_nothing_behind() {
 
     checkout.ok(&["down"]);
     eventually("all processes are gone", || checkout.processes().is_empty());
-    assert_eq!(checkout.service("postgres")["state"], "exited");
-    let said = checkout.refused(&["wait", "--timeout", "1"]);
-    assert!(said.contains("no service runs here"), "{said}");
+    assert_eq!(
+        checkout.ok(&["ps", "--json"]),
+        "{\"mode\":\"native\",\"services\":[]}\n"
+    );
+    for words in [
+        &["ps"][..],
+        &["wait"],
+        &["open"],
+        &["psql"],
+        &["redis-cli"],
+        &["restart"],
+        &["migrate", "status"],
+        &["db", "backup"],
+        &["jobs"],
+    ] {
+        let said = checkout.refused(words);
+        let expected = "error: nothing runs here\n  next: `cargo xtask up` starts it";
+        assert!(said.contains(expected), "{words:?}: {said}");
+    }
     let never = checkout.run(&["wait", "--timeout", "18446744073709551615"]);
     assert_eq!(never.status.code(), Some(2));
 }

@@ -117,6 +117,7 @@ fn a_rename_that_could_lose_something_is_refused() {
         assert!(said.contains("a database called `slipway`"), "{said}");
         assert!(said.contains("down --volumes"), "{said}");
     }
+    checkout.ok(&["rename", "zzboat", "--dry-run"]);
     assert_eq!(git(&checkout, &["status", "--porcelain"]), "");
 }
 

@@ -64,8 +64,8 @@ fn a_copy_acts_on_nothing_of_the_original() {
     let secret =
         |checkout: &Checkout| fs::read_to_string(checkout.root.join("secrets/jwt_secret")).unwrap();
     assert_eq!(secret(&copy), secret(&original));
-    assert!(copy.refused(&["ps"]).contains("nothing runs here yet"));
-    assert!(copy.refused(&["psql"]).contains("nothing runs here yet"));
+    assert!(copy.refused(&["ps"]).contains("nothing runs here"));
+    assert!(copy.refused(&["psql"]).contains("nothing runs here"));
     copy.ok(&["down", "--volumes", "--yes"]);
     assert_eq!(servers(&original), before);
     assert_eq!(marks(&original), "of_the_original\n");

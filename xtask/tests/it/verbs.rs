@@ -10,6 +10,10 @@ use crate::checkout::{Checkout, text};
 #[test]
 fn a_verb_before_the_first_up_says_what_to_do() {
     let checkout = Checkout::new();
+    assert_eq!(
+        checkout.ok(&["ps", "--json"]),
+        "{\"mode\":null,\"services\":[]}\n"
+    );
     for words in [
         &["ps"][..],
         &["logs"],
@@ -63,6 +67,10 @@ fn what_removes_data_names_the_call_that_does_not_ask() {
     let checkout = Checkout::new();
     let said = checkout.refused(&["db", "restore", "latest"]);
     assert!(said.contains("next: `cargo xtask db backup`"), "{said}");
+    // Where there is nothing, there is nothing to be asked.
+    let nothing = text(&checkout.run(&["down", "--volumes"]).stderr);
+    assert!(nothing.contains("there is no data"), "{nothing}");
+    fs::create_dir_all(checkout.root.join(".slipway/data")).unwrap();
     fs::write(checkout.root.join("some.dump"), "a dump").unwrap();
     for words in [
         &["down", "--volumes"][..],

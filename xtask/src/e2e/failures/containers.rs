@@ -106,7 +106,7 @@ pub(super) fn two_checkouts(run: &Run) -> Result<String> {
     mark(&two, "of_two")?;
 
     let copy = one.copy()?;
-    copy.say(&["ps"])?.failed(&["nothing runs here yet"])?;
+    copy.say(&["ps"])?.failed(&["nothing runs here"])?;
     copy.say(&["down", "--volumes", "--yes"])?.succeeded(&[])?;
     ensure!(
         tables(&one, "of_one")? == "1",

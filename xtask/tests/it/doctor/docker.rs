@@ -144,4 +144,11 @@ fn two_checkouts_with_one_name_are_kept_apart() {
             "{said}"
         );
     }
+    assert!(
+        !patient.checkout.root.join("secrets").exists(),
+        "made by an `up` that was refused"
+    );
+    patient
+        .check("name")
+        .says("fail", "belong to the checkout at", "COMPOSE_PROJECT_NAME");
 }

@@ -5,6 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
+use serde_json::json;
+
 use super::{check, fix};
 use crate::checkout::{Checkout, text};
 
@@ -53,6 +55,21 @@ fn lines_of_env_that_mean_nothing_are_told_with_what_was_meant() {
         fs::read_to_string(&env).unwrap(),
         "LOG_LEVEL=info\n# kept\n"
     );
+}
+
+#[test]
+fn secrets_that_are_gone_beside_data_are_told_and_not_made() {
+    let checkout = Checkout::new();
+    let data = checkout.root.join(".slipway/data/postgres");
+    fs::create_dir_all(&data).unwrap();
+    fs::write(data.join("PG_VERSION"), "17\n").unwrap();
+    let state = json!({ "root": checkout.root, "postgres_data": data });
+    fs::write(checkout.root.join(".slipway/state.json"), state.to_string()).unwrap();
+    for remedy in ["put it back", "cargo xtask up", "down --volumes"] {
+        check(&checkout, "secrets").says("warn", "secrets/ is gone", remedy);
+    }
+    fix(&checkout);
+    assert!(!checkout.root.join("secrets").exists());
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! `cargo xtask up`: from a clone to a running stack.
 
 use std::fmt::Write;
-use std::fs::{self, File};
+use std::fs::{File, TryLockError};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -10,7 +11,7 @@ use clap::{Args, ValueHint, value_parser};
 use crate::docker;
 use crate::doctor;
 use crate::interrupt::{self, Guard};
-use crate::project::Project;
+use crate::project::{Project, no_access};
 use crate::ps;
 use crate::scale::{self, Scale};
 use crate::secrets;
@@ -67,7 +68,10 @@ pub(crate) fn run(project: &Project, args: &Up) -> Result<()> {
     for Link { label, address, .. } in &links {
         terminal::print(&format!("  {label:<10} {}", terminal::paint(BOLD, address)));
     }
-    terminal::print(&format!("\n{}", next_steps(&links, args.infra)));
+    terminal::print(&format!(
+        "\n{}",
+        next_steps(&links, args.infra, terminal::room())
+    ));
     Ok(())
 }
 
@@ -112,10 +116,21 @@ pub(crate) fn start<'a>(
     Ok((stack, services))
 }
 
+/// Whether an `up` of this checkout works now.
+pub(crate) fn is_under_way(project: &Project) -> bool {
+    let lock = File::open(lock_file(project));
+    lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
+}
+
+fn lock_file(project: &Project) -> PathBuf {
+    project.state_dir().join("up.lock")
+}
+
 /// Waits until no other `up` of this checkout works; none does as long as the file is open.
-fn one_at_a_time(project: &Project) -> Result<File> {
-    fs::create_dir_all(project.state_dir())?;
-    let lock = File::create(project.state_dir().join("up.lock"))?;
+pub(crate) fn one_at_a_time(project: &Project) -> Result<File> {
+    project.make_state_dir()?;
+    let path = lock_file(project);
+    let lock = File::create(&path).map_err(|error| no_access(&path, &error))?;
     if lock.try_lock().is_err() {
         terminal::note("another `up` works in this checkout: this one begins when it is done");
         let _progress = Progress::start("waiting for the other `up`");
@@ -214,8 +229,9 @@ fn leave_other_mode(project: &Project, mode: Mode) -> Result<()> {
     Ok(())
 }
 
-/// Three things to try, as they may be typed, each with what it does.
-fn next_steps(links: &[Link], infra: bool) -> String {
+/// Three things to try, as they may be typed, each with what it does: beside it, or below where so
+/// many columns have no room for both.
+fn next_steps(links: &[Link], infra: bool, room: Option<usize>) -> String {
     let api = links.iter().find(|link| link.word == "api");
     let curl = api.map(|api| format!("curl {}/readyz", api.address));
     let steps = match curl {
@@ -243,11 +259,18 @@ fn next_steps(links: &[Link], infra: bool) -> String {
         .map(|(words, _)| words.len())
         .max()
         .unwrap_or(0);
+    let longest = steps.iter().map(|(_, meaning)| meaning.len()).max();
+    let is_narrow = room.is_some_and(|room| width + 5 + longest.unwrap_or(0) > room);
     let mut text = "Next".to_owned();
     for (words, meaning) in steps {
         let meaning = terminal::paint(DIM, meaning);
+        let (width, gap) = if is_narrow {
+            (0, "\n     ")
+        } else {
+            (width, "   ")
+        };
         // A string takes all that is written to it.
-        let _ = write!(text, "\n  {words:<width$}   {meaning}");
+        let _ = write!(text, "\n  {words:<width$}{gap}{meaning}");
     }
     text
 }
@@ -258,12 +281,15 @@ mod tests {
 
     #[test]
     fn the_next_steps_have_the_real_port() {
-        let steps = next_steps(&Link::of_api("http://127.0.0.1:8004"), false);
+        let steps = next_steps(&Link::of_api("http://127.0.0.1:8004"), false, Some(100));
         assert!(
             steps.contains("curl http://127.0.0.1:8004/readyz  "),
             "{steps}"
         );
-        assert!(!next_steps(&[], false).contains("curl"));
-        assert!(next_steps(&[], true).contains("migrate run"));
+        assert!(!next_steps(&[], false, None).contains("curl"));
+        assert!(next_steps(&[], true, None).contains("migrate run"));
+        let narrow = next_steps(&[], true, Some(60));
+        assert!(narrow.lines().all(|line| line.len() <= 60), "{narrow}");
+        assert_eq!(narrow.lines().count(), 7);
     }
 }

@@ -174,8 +174,23 @@ pub(crate) fn ask(prompt: &str) -> Result<String> {
     Ok(answer.trim().to_owned())
 }
 
-/// Rows under a heading, columns as wide as their longest cell, a style per cell where given.
+/// Rows under a heading, columns as wide as their longest cell, a style per cell where given. On a
+/// narrow terminal a row ends at its edge: one that goes on below is no row any more.
 pub(crate) fn table(heading: &[&str], rows: &[Vec<(String, Option<Style>)>]) -> String {
+    let lines = lines_of_table(heading, rows);
+    let fitted = lines.iter().map(|line| match room() {
+        Some(room) => live::fit(line, room + 1),
+        None => line.clone(),
+    });
+    fitted.collect::<Vec<_>>().join("\n")
+}
+
+/// Columns of standard output, where that is a terminal.
+pub(crate) fn room() -> Option<usize> {
+    io::stdout().is_terminal().then(live::width)
+}
+
+fn lines_of_table(heading: &[&str], rows: &[Vec<(String, Option<Style>)>]) -> Vec<String> {
     let width = |column: usize| {
         let cells = rows
             .iter()
@@ -200,7 +215,7 @@ pub(crate) fn table(heading: &[&str], rows: &[Vec<(String, Option<Style>)>]) -> 
         &mut heading.iter().map(|text| ((*text).to_owned(), Some(DIM))),
     )];
     lines.extend(rows.iter().map(|row| line(&mut row.iter().cloned())));
-    lines.join("\n")
+    lines
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Stdio};
 use std::thread;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, anyhow, bail};
 
 use crate::interrupt;
 use crate::project::Project;
@@ -84,7 +84,7 @@ pub(crate) fn compile(mut cargo: Command, mut take: impl FnMut(&str)) -> Result<
         .stderr(Stdio::piped())
         .shown()
         .spawn()
-        .context("cargo cannot be started")?;
+        .map_err(|error| not_started(&error))?;
     let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
         bail!("cargo's output cannot be read")
     };
@@ -104,6 +104,16 @@ pub(crate) fn compile(mut cargo: Command, mut take: impl FnMut(&str)) -> Result<
         bail!("the build failed; the compiler says why above");
     }
     Ok(seconds)
+}
+
+fn not_started(error: &std::io::Error) -> anyhow::Error {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => anyhow!(
+            "cargo cannot be started: it is in no folder of PATH\n  \
+             next: install Rust from https://rustup.rs, and open a new shell"
+        ),
+        _ => anyhow!("cargo cannot be started: {error}\n  next: `cargo xtask doctor`"),
+    }
 }
 
 /// Reads cargo's standard error to its end: its progress into the line, all else above it.
@@ -166,6 +176,17 @@ fn hear(piece: &str) -> Heard<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_machine_without_rust_is_told_where_to_get_it() {
+        let error = compile(Command::new("/nowhere/cargo"), |_| {}).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .contains("next: install Rust from https://rustup.rs"),
+            "{error}"
+        );
+    }
 
     #[test]
     fn cargos_progress_becomes_our_line() {

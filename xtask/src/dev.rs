@@ -1,6 +1,6 @@
 //! `cargo xtask dev`: the stack, and what was edited in place of what was there within seconds.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
@@ -78,7 +78,7 @@ pub(crate) fn run(project: &Project, args: &Dev) -> Result<()> {
 
 /// Two would build the same and replace each other's.
 fn only_one(project: &Project) -> Result<File> {
-    fs::create_dir_all(project.state_dir())?;
+    project.make_state_dir()?;
     let lock = File::create(project.state_dir().join("dev.lock"))?;
     if lock.try_lock().is_err() {
         bail!(

@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use serde_json::{Value, json};
 
 use crate::settings::Settings;
@@ -67,6 +67,13 @@ impl Project {
         self.root.join(".slipway")
     }
 
+    /// As [`Project::state_dir`], made where it is not there yet.
+    pub(crate) fn make_state_dir(&self) -> Result<PathBuf> {
+        let folder = self.state_dir();
+        fs::create_dir_all(&folder).map_err(|error| no_access(&folder, &error))?;
+        Ok(folder)
+    }
+
     /// `secrets/`: one file per secret.
     pub(crate) fn secrets_dir(&self) -> PathBuf {
         self.root.join("secrets")
@@ -128,7 +135,7 @@ impl Project {
         if self.state().get(key) == Some(&value) {
             return Ok(());
         }
-        fs::create_dir_all(self.state_dir())?;
+        self.make_state_dir()?;
         // Another command may be writing another value.
         let lock = File::create(self.state_dir().join("state.lock"))?;
         lock.lock()?;
@@ -191,6 +198,22 @@ impl Project {
     }
 }
 
+/// What to say where the checkout itself cannot be written to.
+pub(crate) fn no_access(path: &Path, error: &std::io::Error) -> anyhow::Error {
+    let next = match error.kind() {
+        std::io::ErrorKind::PermissionDenied => "`sudo chown -R \"$(id -u)\" .`, in the checkout",
+        std::io::ErrorKind::ReadOnlyFilesystem => {
+            "clone the project to a disk that can be written to"
+        }
+        std::io::ErrorKind::StorageFull => "make room: `df -h .` says how full the disk is",
+        _ => "`cargo xtask doctor` looks for the cause",
+    };
+    anyhow!(
+        "{} cannot be written: {error}\n  next: {next}",
+        path.display()
+    )
+}
+
 /// Replaces a file in one step, so that a reader never sees half of it.
 pub(crate) fn write_whole(path: &Path, text: &str) -> Result<()> {
     let fresh = path.with_extension(format!("{}.new", std::process::id()));
@@ -240,6 +263,16 @@ mod tests {
         );
         assert_ne!(one, name_of(Path::new("/home/bob/My Shop")));
         assert!(name_of(Path::new("/")).starts_with("project-"));
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_written_is_named_with_the_next_step() {
+        let denied = std::io::Error::from(std::io::ErrorKind::PermissionDenied);
+        assert_eq!(
+            no_access(Path::new("/shop/.slipway"), &denied).to_string(),
+            "/shop/.slipway cannot be written: permission denied\n  \
+             next: `sudo chown -R \"$(id -u)\" .`, in the checkout"
+        );
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! sentences, and in variables. All are replaced, wherever they are whole words; nothing has to
 //! know which place means what.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -79,6 +79,11 @@ pub(crate) fn run(project: &Project, args: &Rename) -> Result<()> {
         terminal::note("nothing was renamed: this was a dry run");
         return Ok(());
     }
+    // All of them before the first: half a rename is no rename.
+    all_writable(
+        project.root(),
+        changes.iter().map(|change| change.path.as_str()),
+    )?;
     for change in &changes {
         // In place, so that the file keeps its mode. What it was is in git.
         fs::write(project.root().join(&change.path), &change.text)
@@ -264,6 +269,19 @@ fn changes(project: &Project, files: &[String], name: &str) -> Result<Vec<Change
     Ok(changes)
 }
 
+fn all_writable<'a>(root: &Path, paths: impl Iterator<Item = &'a str>) -> Result<()> {
+    for path in paths {
+        // Opened, and left as it is.
+        if let Err(error) = File::options().append(true).open(root.join(path)) {
+            bail!(
+                "{path} cannot be written: {error}; nothing was renamed\n  \
+                 next: `sudo chown -R \"$(id -u)\" . && chmod u+w {path}`"
+            );
+        }
+    }
+    Ok(())
+}
+
 fn occurrences(project: &Project, files: &[String], name: &str) -> usize {
     let texts = files.iter().filter_map(|file| text(project, file));
     texts.map(|text| renamed(&text, name, name).1).sum()
@@ -340,6 +358,19 @@ fn summary(changes: &[Change], args: &Rename) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_that_cannot_be_written_is_found_before_any_is_changed() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        all_writable(root, ["Cargo.toml"].into_iter()).unwrap();
+        // Not even root writes into a folder as if it was a file.
+        let error = all_writable(root, ["Cargo.toml", "src"].into_iter()).unwrap_err();
+        let said = error.to_string();
+        assert!(
+            said.starts_with("src cannot be written: ") && said.contains("nothing was renamed"),
+            "{said}"
+        );
+    }
 
     #[test]
     fn whole_words_are_renamed_in_every_case() {

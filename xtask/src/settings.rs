@@ -7,10 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
 use crate::dotenv::{self, Problem};
-use crate::project::Project;
+use crate::project::{Project, no_access};
 
 /// The one environment whose data may go.
 const PLAYGROUND: &str = "development";
@@ -112,7 +112,7 @@ pub(crate) fn ensure_file(project: &Project) -> Result<bool> {
     if path.exists() || !example.exists() {
         return Ok(false);
     }
-    fs::copy(&example, &path).with_context(|| format!("{} cannot be written", path.display()))?;
+    fs::copy(&example, &path).map_err(|error| no_access(&path, &error))?;
     Ok(true)
 }
 

@@ -206,6 +206,9 @@ pub(crate) trait Stack {
     /// Restarts these services (all long-running ones when empty) and waits until they are healthy.
     fn restart(&self, services: &[String]) -> Result<()>;
 
+    /// Why a service that has ended has ended, with its last lines.
+    fn ending(&self, service: &str) -> Result<ServiceFailure>;
+
     /// The services that exist, running or not; empty when nothing was started.
     fn ps(&self) -> Result<Vec<ServiceState>>;
 

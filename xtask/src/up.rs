@@ -1,7 +1,8 @@
 //! `cargo xtask up`: from a clone to a running stack.
 
 use std::fmt::Write;
-use std::fs::{self, File};
+use std::fs::{File, TryLockError};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -10,7 +11,7 @@ use clap::{Args, ValueHint, value_parser};
 use crate::docker;
 use crate::doctor;
 use crate::interrupt::{self, Guard};
-use crate::project::Project;
+use crate::project::{Project, no_access};
 use crate::ps;
 use crate::scale::{self, Scale};
 use crate::secrets;
@@ -115,10 +116,21 @@ pub(crate) fn start<'a>(
     Ok((stack, services))
 }
 
+/// Whether an `up` of this checkout works now.
+pub(crate) fn is_under_way(project: &Project) -> bool {
+    let lock = File::open(lock_file(project));
+    lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
+}
+
+fn lock_file(project: &Project) -> PathBuf {
+    project.state_dir().join("up.lock")
+}
+
 /// Waits until no other `up` of this checkout works; none does as long as the file is open.
-fn one_at_a_time(project: &Project) -> Result<File> {
-    fs::create_dir_all(project.state_dir())?;
-    let lock = File::create(project.state_dir().join("up.lock"))?;
+pub(crate) fn one_at_a_time(project: &Project) -> Result<File> {
+    project.make_state_dir()?;
+    let path = lock_file(project);
+    let lock = File::create(&path).map_err(|error| no_access(&path, &error))?;
     if lock.try_lock().is_err() {
         terminal::note("another `up` works in this checkout: this one begins when it is done");
         let _progress = Progress::start("waiting for the other `up`");

@@ -8,10 +8,14 @@ use clap::Args;
 use crate::board::{Board, Step};
 use crate::nearest::unknown_service;
 use crate::project::Project;
-use crate::stack::{self, ServiceState, Stack};
+use crate::stack::{self, ServiceState};
+use crate::up;
 
 /// From one look at the services to the next.
 const POLL: Duration = Duration::from_millis(200);
+
+/// So long a service must have been ended to be given up: one that is reloaded is for a moment.
+const AT_REST: Duration = Duration::from_secs(1);
 
 /// Options of `wait`.
 #[derive(Args)]
@@ -26,23 +30,49 @@ pub(crate) struct Wait {
 /// Returns when these services, or all, are healthy.
 ///
 /// # Errors
-/// When they are not within the time, naming them; at once when nothing runs at all, and for one that
-/// does not exist.
+/// When they are not within the time, naming them; at once when nothing runs at all, for one that does
+/// not exist, and for one that has ended while nobody is about to start it.
 pub(crate) fn run(project: &Project, args: &Wait) -> Result<()> {
     let stack = stack::current(project)?;
     let began = Instant::now();
     let limit = Duration::from_secs(args.timeout.into());
     let mut board = Board::new();
+    let mut ended_since = None;
     loop {
-        let late = look(stack.as_ref(), &args.services, &mut board)?;
+        let services = stack.ps()?;
+        let is_under_way = up::is_under_way(project);
+        let is_up = services.iter().any(|service| service.state != "exited");
+        if !is_up && !is_under_way {
+            return Err(stack::nothing_runs());
+        }
+        // Of an `up` that has just begun, nothing may be there yet.
+        let late = match services.is_empty() {
+            true => args.services.clone(),
+            false => {
+                let wanted = chosen(&services, &args.services)?;
+                let late = look(&wanted, &mut board);
+                match first_ended(&wanted).filter(|_| !is_under_way) {
+                    Some(name) => {
+                        let since = *ended_since.get_or_insert_with(Instant::now);
+                        if since.elapsed() >= AT_REST {
+                            board.keep();
+                            return Err(stack.ending(name)?.into());
+                        }
+                    }
+                    None => ended_since = None,
+                }
+                late
+            }
+        };
         board.draw(None);
-        if late.is_empty() {
+        if late.is_empty() && !services.is_empty() {
             board.keep();
             return Ok(());
         }
         if began.elapsed() >= limit {
             board.keep();
-            let (names, first) = (late.join(", "), &late[0]);
+            let names = late.join(", ");
+            let first = late.first().map_or("", String::as_str);
             bail!(
                 "not healthy after {} s: {names}\n  next: `cargo xtask logs {first}` says why",
                 args.timeout
@@ -52,23 +82,23 @@ pub(crate) fn run(project: &Project, args: &Wait) -> Result<()> {
     }
 }
 
-/// Looks once; returns the names of those that are not healthy yet.
-fn look(stack: &dyn Stack, wanted: &[String], board: &mut Board) -> Result<Vec<String>> {
-    let services = stack.ps()?;
-    let wanted = chosen(&services, wanted)?;
-    for service in &wanted {
+/// Shows them; returns the names of those that are not healthy yet.
+fn look(wanted: &[&ServiceState], board: &mut Board) -> Vec<String> {
+    for service in wanted {
         board.set(&service.name, step(service));
     }
-    let late = wanted.into_iter().filter(|service| !is_well(service));
-    Ok(late.map(|service| service.name.clone()).collect())
+    let late = wanted.iter().filter(|service| !is_well(service));
+    late.map(|service| service.name.clone()).collect()
+}
+
+/// One that nobody starts again by itself: those that crashed are `restarting`.
+fn first_ended<'a>(wanted: &[&'a ServiceState]) -> Option<&'a str> {
+    let mut ended = wanted.iter().filter(|service| service.state == "exited");
+    ended.next().map(|service| service.name.as_str())
 }
 
 /// Those that are meant: `worker` means all of `worker-1`, `worker-2`, ...
 fn chosen<'a>(services: &'a [ServiceState], wanted: &[String]) -> Result<Vec<&'a ServiceState>> {
-    // Nobody starts them again: those that crashed are `restarting`.
-    if services.iter().all(|service| service.state == "exited") {
-        return Err(stack::nothing_runs());
-    }
     let mut chosen = Vec::new();
     for name in wanted {
         let found = services.iter().filter(|service| service.is_called(name));
@@ -139,6 +169,19 @@ mod tests {
             error.to_string(),
             "no service `apis`; did you mean `api`?\n  next: name one of api, worker-1, worker-2"
         );
+    }
+
+    #[test]
+    fn one_that_has_ended_is_told_from_one_that_is_started_again() {
+        let api = service("api", "running", "starting");
+        for (state, expected) in [
+            ("exited", Some("worker")),
+            ("restarting", None),
+            ("starting", None),
+        ] {
+            let worker = service("worker", state, "none");
+            assert_eq!(first_ended(&[&api, &worker]), expected, "{state}");
+        }
     }
 
     #[test]

@@ -3,10 +3,10 @@
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 
 use super::census::{Census, Session};
@@ -34,6 +34,12 @@ pub(crate) struct Backup {
 
 /// Writes it, and prints where it is.
 pub(super) fn run(project: &Project, args: &Backup) -> Result<()> {
+    if let Some(folder) = args.file.as_deref().and_then(missing_folder) {
+        bail!(
+            "there is no folder {folder} to write to\n  next: `mkdir -p {folder}`, or give another name",
+            folder = folder.display()
+        );
+    }
     let stack = running(project)?;
     let session = Session::open(stack.as_ref(), DATABASE)?;
     let path = match &args.file {
@@ -53,7 +59,12 @@ pub(super) fn run(project: &Project, args: &Backup) -> Result<()> {
         .create_new(true)
         .mode(0o600)
         .open(&partial)
-        .with_context(|| format!("{} cannot be written", partial.display()))?;
+        .map_err(|error| {
+            anyhow!(
+                "{} cannot be written: {error}\n  next: give another name",
+                path.display()
+            )
+        })?;
     let discard = Discard::file(project, &partial)?;
     let bytes = dump(stack.as_ref(), &session, file, &progress)?;
     let census = session.close()?;
@@ -76,6 +87,13 @@ pub(super) fn run(project: &Project, args: &Backup) -> Result<()> {
     terminal::print(&path.display().to_string());
     terminal::note("next: `cargo xtask db verify` restores it beside, and compares");
     Ok(())
+}
+
+/// The folder of this file, when it is not there.
+fn missing_folder(file: &Path) -> Option<PathBuf> {
+    let path = std::path::absolute(file).ok()?;
+    let folder = path.parent()?;
+    (!folder.is_dir()).then(|| folder.to_path_buf())
 }
 
 /// `.slipway/backups/NAME-YYYYMMDD-HHMMSS.dump`, in UTC.

@@ -36,7 +36,7 @@ use clap::Subcommand;
 use crate::docker;
 use crate::exec;
 use crate::interrupt;
-use crate::project::Project;
+use crate::project::{Project, no_access};
 use crate::stack::{self, Mode, Stack};
 use crate::verbose::Shown as _;
 
@@ -108,8 +108,8 @@ fn running(project: &Project) -> Result<Box<dyn Stack + '_>> {
 
 /// Held while a verb makes and drops databases: two at once would take each other's away.
 fn lock(project: &Project) -> Result<File> {
-    fs::create_dir_all(project.state_dir())?;
-    let lock = File::create(project.state_dir().join("db.lock"))?;
+    let lock = project.make_state_dir()?.join("db.lock");
+    let lock = File::create(&lock).map_err(|error| no_access(&lock, &error))?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
         Err(fs::TryLockError::WouldBlock) => {

@@ -70,6 +70,18 @@ pub(super) fn find(
     Ok(None)
 }
 
+/// Why this one has ended.
+pub(super) fn of_service(compose: &Compose, name: &str) -> Result<ServiceFailure> {
+    let (containers, details) = at_once(compose)?;
+    let mut both = containers.iter().zip(&details);
+    let found = both.find(|(container, _)| container.name == name);
+    let (container, details) = found.context("it is not there any more")?;
+    let cause = cause(container, details).unwrap_or_else(|| "is being started again".to_owned());
+    let last_lines = last_lines(container, &details.started_at, None)?;
+    let is_for_memory = details.killed_for_memory;
+    Ok(told(container, details, is_for_memory, &cause, &last_lines))
+}
+
 fn at_once(compose: &Compose) -> Result<(Vec<Container>, Vec<Details>)> {
     let containers = containers::list(compose)?;
     let details = containers::details(&containers)?;

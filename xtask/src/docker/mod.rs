@@ -36,7 +36,7 @@ use crate::migrate;
 use crate::project::Project;
 use crate::scale;
 use crate::secrets::{self, Role};
-use crate::stack::{Fault, Link, LogOptions, Mode, ServiceState, Stack, UpOptions};
+use crate::stack::{Fault, Link, LogOptions, Mode, ServiceFailure, ServiceState, Stack, UpOptions};
 use crate::terminal::Progress;
 
 pub(crate) use self::engine::{Engine, Reason, compose_version, describe};
@@ -245,6 +245,10 @@ impl Stack for Docker<'_> {
         compose.quietly(&words)?;
         drop(progress);
         self.wait(&names)
+    }
+
+    fn ending(&self, service: &str) -> Result<ServiceFailure> {
+        failure::of_service(&self.compose()?, service)
     }
 
     fn ps(&self) -> Result<Vec<ServiceState>> {

@@ -80,6 +80,14 @@ pub(super) fn failure(place: &Place, status: &Status) -> Result<ServiceFailure> 
     Ok(told(&status.name, &cause, &last_lines))
 }
 
+/// How a service that had come up has ended.
+pub(super) fn ending_of(place: &Place, status: &Status) -> Result<ServiceFailure> {
+    let cause = status.last_exit.as_deref().unwrap_or("was stopped");
+    let (last_lines, _) =
+        logs::last_lines(&place.log(&status.name), LAST_LINES, status.log_offset)?;
+    Ok(told(&status.name, cause, &last_lines))
+}
+
 /// The failure of a service, with what is known of its last lines.
 pub(super) fn told(name: &str, cause: &str, last_lines: &[String]) -> ServiceFailure {
     let known = diagnosis::of(Mode::Native, last_lines);

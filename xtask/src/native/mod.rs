@@ -53,7 +53,7 @@ use crate::nearest::unknown_service;
 use crate::project::Project;
 use crate::secrets::{self, Role};
 use crate::stack::{
-    self, Fault, Link, LogOptions, Mode, ServiceState, Stack, UpOptions, service_of,
+    self, Fault, Link, LogOptions, Mode, ServiceFailure, ServiceState, Stack, UpOptions, service_of,
 };
 use crate::verbose::Shown as _;
 
@@ -211,6 +211,12 @@ impl Stack for Native<'_> {
         }
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         health::wait_until_healthy(&self.place, &names)
+    }
+
+    fn ending(&self, service: &str) -> Result<ServiceFailure> {
+        let services = self.status()?;
+        let status = services.iter().find(|status| status.name == service);
+        health::ending_of(&self.place, status.context("it is not there any more")?)
     }
 
     fn ps(&self) -> Result<Vec<ServiceState>> {

@@ -33,6 +33,27 @@ fn a_verb_before_the_first_up_says_what_to_do() {
 }
 
 #[test]
+fn a_checkout_that_cannot_be_written_to_is_named() {
+    let checkout = Checkout::new();
+    // Not even root makes a folder in the place of a file.
+    fs::write(checkout.root.join(".slipway"), "").unwrap();
+    let said = checkout.refused(&["up", "--native", "--infra"]);
+    let path = checkout.root.join(".slipway").display().to_string();
+    assert!(
+        said.contains(&format!("{path} cannot be written")),
+        "{said}"
+    );
+    assert!(said.contains("\n  next: "), "{said}");
+    fs::remove_file(checkout.root.join(".slipway")).unwrap();
+}
+
+#[test]
+fn migrate_is_nothing_to_restart() {
+    let said = Checkout::new().refused(&["restart", "migrate"]);
+    assert!(said.contains("next: `cargo xtask migrate run`"), "{said}");
+}
+
+#[test]
 fn data_of_a_protected_stack_is_never_removed() {
     let checkout = Checkout::new();
     for (line, name) in [
@@ -67,6 +88,11 @@ fn what_removes_data_names_the_call_that_does_not_ask() {
     let checkout = Checkout::new();
     let said = checkout.refused(&["db", "restore", "latest"]);
     assert!(said.contains("next: `cargo xtask db backup`"), "{said}");
+    let said = checkout.refused(&["db", "backup", "nowhere/x.dump"]);
+    assert!(
+        said.contains("there is no folder ") && said.contains("mkdir -p"),
+        "{said}"
+    );
     // Where there is nothing, there is nothing to be asked.
     let nothing = text(&checkout.run(&["down", "--volumes"]).stderr);
     assert!(nothing.contains("there is no data"), "{nothing}");

@@ -10,6 +10,7 @@ use serde_json::{Value, value::RawValue};
 use crate::{
     fields::{Fields, FromFields, Source, type_of},
     json::Unambiguous,
+    message,
     problem::{FieldError, Place, Problem},
 };
 
@@ -21,6 +22,7 @@ impl<S: Send + Sync, T: FromFields> FromRequest<S> for Body<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        message::plain(request.headers())?;
         match Json::from_request(request, state).await {
             Ok(Json(Unambiguous(value))) => object(value)?.read().map(Self),
             Err(rejection) => Err(refusal(&rejection)),
@@ -41,6 +43,7 @@ impl<S: Send + Sync, T: FromFields> FromRequest<S> for Verbatim<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        message::plain(request.headers())?;
         let text = Json::<Box<RawValue>>::from_request(request, state).await;
         let Json(text) = text.map_err(|rejection| refusal(&rejection))?;
         // Read once more, which also refuses what not everybody could read: endless nesting, numbers

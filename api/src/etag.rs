@@ -51,19 +51,35 @@ impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        Ok(Self(if_match(&parts.headers, |tag| tag.parse().ok())))
+        Ok(Self(if_match(&parts.headers, |tag| {
+            // As text: `"07"` and `"+7"` are other tags than `"7"`.
+            tag.parse()
+                .ok()
+                .filter(|version: &i64| version.to_string() == tag)
+        })))
     }
 }
 
 /// What the tags of `If-Match` say, as far as they are ours; `None` where there are none, or `*`.
 fn if_match<T>(headers: &HeaderMap, read: impl Fn(&str) -> Option<T>) -> Option<Vec<T>> {
-    let tags = list(headers, &header::IF_MATCH).filter(|tags| tags.trim() != "*")?;
-    // Weak tags stay out by their `W/`: this comparison is the strong one.
-    let tags = tags.split(',').filter_map(|tag| {
-        let tag = tag.trim().strip_prefix('"')?.strip_suffix('"')?;
-        read(tag)
-    });
-    Some(tags.collect())
+    let list = list(headers, &header::IF_MATCH).filter(|list| list.trim() != "*")?;
+    // This comparison is the strong one: a weak tag matches nothing.
+    let strong = tags(&list).filter(|(weak, _)| !weak);
+    Some(strong.filter_map(|(_, tag)| read(tag)).collect())
+}
+
+/// The tags of a list, each with whether it is weak (RFC 9110, section 8.8.3). It ends at the first
+/// thing that is none, and what is in quotes may have commas.
+fn tags(list: &str) -> impl Iterator<Item = (bool, &str)> {
+    let mut rest = list;
+    std::iter::from_fn(move || {
+        rest = rest.trim_start_matches([' ', '\t', ',']);
+        let weak = rest.starts_with("W/");
+        let quoted = rest.strip_prefix("W/").unwrap_or(rest).strip_prefix('"')?;
+        let (tag, behind) = quoted.split_once('"')?;
+        rest = behind;
+        Some((weak, tag))
+    })
 }
 
 /// For the document: that `GET` sends an [`ETag`] and answers 304 to `If-None-Match`.
@@ -84,9 +100,8 @@ pub(crate) fn not_modified(known: Option<String>, response: Response) -> Respons
         return response;
     };
     // The weak comparison: what is known may be older than a compression of the body.
-    let strong = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
-    let current = strong(tag.to_str().unwrap_or_default());
-    let same = known.trim() == "*" || known.split(',').any(|tag| strong(tag) == current);
+    let current = tag.to_str().unwrap_or_default().trim_matches('"');
+    let same = known.trim() == "*" || tags(&known).any(|(_, tag)| tag == current);
     if response.status() != StatusCode::OK || !same {
         return response;
     }
@@ -156,7 +171,25 @@ mod tests {
             if_match(&["\"7\", \"8\"", "\"9\""]).await,
             Some(vec![7, 8, 9])
         );
-        for tag in ["", "7", "W/\"7\"", "\"seven\"", "\"7", "\u{fc}"] {
+        let mixed = [",W/\"6\", \"a,\" ,\t\"7\",,", " \"8\" "];
+        assert_eq!(if_match(&mixed).await, Some(vec![7, 8]));
+        for tag in [
+            "",
+            "7",
+            "W/\"7\"",
+            "\"seven\"",
+            "\"7",
+            "\u{fc}",
+            "\"07\"",
+            "\"+7\"",
+            "\"-0\"",
+            "\" 7\"",
+            "\"1,7\"",
+            "\"7\u{a0}\"",
+            "\"99999999999999999999\"",
+            "w/\"7\"",
+            "*, *",
+        ] {
             assert_eq!(if_match(&[tag]).await, Some(vec![]), "{tag}");
         }
     }
@@ -188,6 +221,9 @@ mod tests {
         for (method, known) in [
             (Method::GET, "\"6\""),
             (Method::GET, "7"),
+            (Method::GET, "W/W/\"7\""),
+            (Method::GET, "\"07\""),
+            (Method::GET, "\"6,\"7\""),
             (Method::POST, "\"7\""),
         ] {
             assert_eq!(ask(method, known).await.status(), StatusCode::OK);

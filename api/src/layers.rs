@@ -1,12 +1,14 @@
 //! What every request passes on its way to its route, and every answer on its way back.
 
+mod arriving;
+
 use std::{convert::Infallible, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use axum::{
     BoxError, Router,
     body::{Body, Bytes, HttpBody},
     extract::{DefaultBodyLimit, Request},
-    http::{HeaderName, HeaderValue, Method, StatusCode, header},
+    http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
 use futures_util::{FutureExt as _, future::BoxFuture};
@@ -18,10 +20,11 @@ use tower_http::{
     cors::{AllowOrigin, CorsLayer},
 };
 
+use self::arriving::Awaited;
 use crate::{
     by_route::ByRoute,
     client::{self, Client},
-    etag,
+    etag, message,
     metrics::Requests,
     problem::{self, Problem},
     request::{self, Identity},
@@ -63,7 +66,7 @@ impl Api {
     pub(crate) fn around(routes: Router, http: &Http, requests: Requests) -> Self {
         let requests = Arc::new(requests);
         let routes = routes
-            .fallback(async || StatusCode::NOT_FOUND)
+            .fallback(elsewhere)
             .method_not_allowed_fallback(other_method)
             // The request's body is limited below, for handlers that do not read it as well.
             .layer(DefaultBodyLimit::disable())
@@ -178,7 +181,10 @@ impl Layers {
         let known = etag::known(&request);
         let head = request.method() == Method::HEAD;
         request.extensions_mut().insert(client.clone());
-        let response = self.in_time(request).await;
+        let response = match message::host(&request) {
+            Ok(()) => self.in_time(request).await,
+            Err(problem) => problem.into_response(),
+        };
         let response = problem::document(&about, response);
         let mut response = etag::not_modified(known, response);
         client.announce_in(&mut response);
@@ -190,11 +196,19 @@ impl Layers {
 
     /// Ends what takes too long or panics. The panic itself is in the log: the hook of
     /// [`service::telemetry`] wrote it there.
+    ///
+    /// Where the client is what takes so long, it hears so, and its connection ends: what is left
+    /// of its body would be taken for the next request.
     async fn in_time(&self, request: Request) -> Response {
+        let (awaited, request) = Awaited::watch(request);
         let answer = AssertUnwindSafe(self.limited(request)).catch_unwind();
         match tokio::time::timeout(self.request_timeout, answer).await {
             Ok(Ok(response)) => response,
             Ok(Err(_)) => Problem::internal().into_response(),
+            Err(_) if awaited.now() => {
+                let close = [(header::CONNECTION, HeaderValue::from_static("close"))];
+                (StatusCode::REQUEST_TIMEOUT, close).into_response()
+            }
             Err(_) => StatusCode::SERVICE_UNAVAILABLE.into_response(),
         }
     }
@@ -294,6 +308,15 @@ fn cors(origins: &[String]) -> CorsLayer {
         .max_age(CORS_MAX_AGE)
 }
 
+/// A path that does not exist; `*` is the service as a whole, which OPTIONS may ask (RFC 9110, 9.3.7).
+async fn elsewhere(method: Method, uri: Uri) -> StatusCode {
+    if method == Method::OPTIONS && uri.path() == "*" {
+        StatusCode::NO_CONTENT
+    } else {
+        StatusCode::NOT_FOUND
+    }
+}
+
 /// A path that exists, by a method that it does not have. The router adds `Allow`.
 async fn other_method(method: Method) -> StatusCode {
     if method == Method::OPTIONS {
@@ -310,7 +333,37 @@ mod tests {
         body::{Body, to_bytes},
         routing::get,
     };
+    use futures_util::{StreamExt as _, stream};
     use service::settings::Environment;
+
+    async fn ask(api: &Api, body: Body) -> Response {
+        let request = Request::builder().uri("/").header(header::HOST, "test");
+        api.answer(request.body(body).unwrap()).await
+    }
+
+    #[tokio::test]
+    async fn whoever_is_late_is_named() {
+        let mut http = service::settings::Reader::from_pairs([("", "")])
+            .read(|reader| Http::read(reader, Environment::Development))
+            .unwrap();
+        http.request_timeout = Duration::from_millis(50);
+        let never = async |_: Bytes| std::future::pending::<StatusCode>().await;
+        let requests = Requests::new(&service::metrics::Metrics::new("api", "1"));
+        let api = Api::around(Router::new().route("/", get(never)), &http, requests);
+
+        let body = stream::once(async { Ok::<_, Infallible>("the beginning") });
+        let body = Body::from_stream(body.chain(stream::pending()));
+        let late_client = ask(&api, body).await;
+        assert_eq!(late_client.status(), StatusCode::REQUEST_TIMEOUT);
+        assert_eq!(late_client.headers()["connection"], "close");
+        assert!(!late_client.headers().contains_key(header::RETRY_AFTER));
+
+        for body in [Body::from("all of it"), Body::empty()] {
+            let late_handler = ask(&api, body).await;
+            assert_eq!(late_handler.status(), StatusCode::SERVICE_UNAVAILABLE);
+            assert_eq!(late_handler.headers()["retry-after"], "2");
+        }
+    }
 
     #[tokio::test]
     async fn a_panic_is_an_opaque_500() {
@@ -320,8 +373,7 @@ mod tests {
         let panics = async || -> StatusCode { panic!("the secret reason") };
         let requests = Requests::new(&service::metrics::Metrics::new("api", "1"));
         let api = Api::around(Router::new().route("/", get(panics)), &http, requests);
-        let request = Request::builder().uri("/").body(Body::empty()).unwrap();
-        let response = api.answer(request).await;
+        let response = ask(&api, Body::empty()).await;
         assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
         assert_eq!(response.headers()["content-type"], problem::MEDIA_TYPE);
         let id = response.headers()[request::HEADER]

@@ -8,7 +8,7 @@
 //! 4. test it in `tests/it/<resource>.rs`, through the whole router;
 //! 5. run `cargo xtask openapi`, which writes `openapi.json` anew.
 //!
-//! A handler takes a JSON body with [`body::Body`], a query with [`query::Query`], ids with
+//! A handler takes a JSON body with [`body::Body`], a form with [`form::Form`], a query with [`query::Query`], ids with
 //! [`path::Path`], the account of its caller with [`caller::Caller`], and fails with a
 //! [`problem::Problem`]. Lists are a [`page::Page`] at a time; what can be changed has an
 //! [`etag::ETag`]. It holds no SQL: what the product does is in `domain`.
@@ -22,9 +22,11 @@ pub mod client;
 pub mod etag;
 mod failure;
 pub mod fields;
+pub mod form;
 mod json;
 mod layers;
 pub mod limit;
+mod message;
 mod metrics;
 pub mod openapi;
 pub mod page;

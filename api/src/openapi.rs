@@ -4,9 +4,10 @@
 //! all is well, and the errors that its feature has. What every handler of a kind has is added
 //! here, from `openapi/shared.json`, which is OpenAPI too: an operation
 //!
-//! - can always answer 500 and 503, and always sends `X-Request-Id`;
-//! - with a request body can answer 400, 413, 415 and 422, and takes no fields but its own;
-//! - with `security` can answer 401; with ids in its path, 404; with a query, 400 and 422;
+//! - can always answer 400, 413 (also to a body that it has no use for), 500 and 503, and always
+//!   sends `X-Request-Id`;
+//! - with a request body can answer 408, 415 and 422, and takes no fields but its own;
+//! - with `security` can answer 401; with ids in its path, 404; with a query, 422;
 //! - with [`IfMatch`](crate::etag::IfMatch) among its `params` can answer 412, with
 //!   [`IfNoneMatch`](crate::etag::IfNoneMatch) 304, and with either sends an `ETag`;
 //! - that can answer 201 sends `Location` and `ETag`; one that can answer 429 sends the `RateLimit`
@@ -15,9 +16,13 @@
 //! A response without a description, `(status = 429)`, is the one that `shared.json` has for its
 //! status. One with a description of its own keeps it, and gets headers and the problem's body.
 //!
+//! A field has an example where its type does not say enough; those of whole bodies are made of them.
+//!
 //! Schemas are named for their types, wherever those are: two types of one name would be one schema.
 //!
 //! `cargo xtask openapi` writes the document to `openapi.json`, where a test looks for it.
+
+mod examples;
 
 use std::sync::LazyLock;
 
@@ -63,6 +68,8 @@ fn make() -> Value {
     let schemas = handlers["components"]["schemas"].take();
     extend(&mut document["components"]["schemas"], schemas);
 
+    examples::of_properties(&mut document["components"]["schemas"]);
+
     let mut paths = document["paths"].take();
     for operation in operations(&mut paths) {
         complete(operation, &mut document["components"]);
@@ -80,11 +87,16 @@ fn operations(paths: &mut Value) -> impl Iterator<Item = &mut Value> {
         .filter(|member| member["responses"].is_object())
 }
 
-/// Adds to an operation what its kind has, and to the schema of its body that it is closed.
+/// Adds to an operation what its kind has, to its body an example, and to the schema of that that
+/// it is closed.
 fn complete(operation: &mut Value, components: &mut Value) {
-    let body = &operation["requestBody"]["content"]["application/json"]["schema"]["$ref"];
-    if let Some(schema) = body.as_str().and_then(|path| path.rsplit('/').next()) {
-        components["schemas"][schema]["additionalProperties"] = json!(false);
+    let body = operation.pointer_mut("/requestBody/content/application~1json");
+    if let Some(body) = body {
+        body["example"] = json!(examples::of(&body["schema"], &components["schemas"]));
+        let path = body["schema"]["$ref"].as_str();
+        if let Some(schema) = path.and_then(|path| path.rsplit('/').next()) {
+            components["schemas"][schema]["additionalProperties"] = json!(false);
+        }
     }
     // Handlers are named for their verb; with the tag that is a name of its own.
     if let (Some(tag), Some(verb)) = (
@@ -149,14 +161,11 @@ fn statuses(operation: &Value) -> Vec<&'static str> {
         parameters.any(|parameter| parameter[key] == value)
     };
     let kinds: [(bool, &[&str]); 7] = [
-        (true, &["500", "503"]),
-        (
-            operation["requestBody"].is_object(),
-            &["400", "413", "415", "422"],
-        ),
+        (true, &["400", "413", "500", "503"]),
+        (operation["requestBody"].is_object(), &["408", "415", "422"]),
         (operation["security"].is_array(), &["401"]),
         (has("in", "path"), &["404"]),
-        (has("in", "query"), &["400", "422"]),
+        (has("in", "query"), &["422"]),
         (has("name", "if-match"), &["412"]),
         (has("name", "if-none-match"), &["304"]),
     ];

@@ -29,7 +29,8 @@ pub struct Page {
     #[param(minimum = 1, maximum = 100, default = 20, required = false)]
     limit: u8,
     /// `next_cursor` of the page before; the first page without.
-    #[param(value_type = Option<String>, pattern = "^[A-Za-z0-9_-]{21}[AQgw]$", nullable = false)]
+    #[param(value_type = Option<String>, pattern = "^[A-Za-z0-9_-]{21}[AQgw]$", nullable = false,
+            example = "AZLTpXweezqfUjxdjmobBA")]
     cursor: Option<Uuid>,
 }
 
@@ -39,7 +40,11 @@ pub struct Listed<T> {
     /// The items, newest first.
     pub(crate) data: Vec<T>,
     /// The `cursor` of the next page; null on the last one.
-    #[schema(required, pattern = "^[A-Za-z0-9_-]{21}[AQgw]$")]
+    #[schema(
+        required,
+        pattern = "^[A-Za-z0-9_-]{21}[AQgw]$",
+        example = "AZLTpXweezqfUjxdjmobBA"
+    )]
     pub(crate) next_cursor: Option<String>,
 }
 

@@ -22,10 +22,12 @@ const RETRY_AFTER: HeaderValue = HeaderValue::from_static("2");
 #[derive(Clone, Debug)]
 pub struct Problem {
     status: StatusCode,
-    kind: Option<Kind>,
+    kind: Option<&'static Kind>,
     detail: String,
     errors: Vec<FieldError>,
     retry_after: Option<HeaderValue>,
+    /// Whether the `Content-Encoding` is what is wrong.
+    encoded: bool,
 }
 
 /// What is wrong with one field of a request's body, or one parameter of its query.
@@ -48,64 +50,54 @@ pub enum Place {
     Parameter(String),
 }
 
-/// What clients may want to tell apart beyond the status.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Kind {
-    InvalidFields,
-    InvalidParameters,
-    WrongCredentials,
-    InvalidRefreshToken,
-    InvalidVerificationToken,
-    IdempotencyKey,
-    IdempotencyKeyInFlight,
-    IdempotencyKeyReused,
-    TooManyWebhooks,
-    WebhookDisabled,
-    InvalidResetToken,
-    InvalidEmailChangeToken,
-    WrongPassword,
-    AddressTaken,
-    LastAdmin,
-    QuotaExceeded,
+/// What clients may want to tell apart beyond the status. A feature has its own in its folder.
+#[derive(Debug)]
+pub(crate) struct Kind {
+    /// The last part of the `type`.
+    pub(crate) name: &'static str,
+    pub(crate) title: &'static str,
 }
 
-impl Kind {
-    /// The last part of the `type`, and the `title`.
-    fn names(self) -> (&'static str, &'static str) {
-        match self {
-            Self::InvalidFields => ("invalid-fields", "Some fields are invalid"),
-            Self::InvalidParameters => ("invalid-parameters", "Some parameters are invalid"),
-            Self::WrongCredentials => ("wrong-credentials", "The credentials are wrong"),
-            Self::InvalidRefreshToken => {
-                ("invalid-refresh-token", "The refresh token is not valid")
-            }
-            Self::InvalidVerificationToken => (
-                "invalid-verification-token",
-                "The verification token is not valid",
-            ),
-            Self::IdempotencyKey => ("idempotency-key", "The idempotency key is not valid"),
-            Self::IdempotencyKeyInFlight => (
-                "idempotency-key-in-flight",
-                "The request is being worked on",
-            ),
-            Self::IdempotencyKeyReused => (
-                "idempotency-key-reused",
-                "The idempotency key was used for another request",
-            ),
-            Self::TooManyWebhooks => ("too-many-webhooks", "The account has too many webhooks"),
-            Self::WebhookDisabled => ("webhook-disabled", "The webhook is disabled"),
-            Self::InvalidResetToken => ("invalid-reset-token", "The reset token is not valid"),
-            Self::InvalidEmailChangeToken => (
-                "invalid-email-change-token",
-                "The token of the new address is not valid",
-            ),
-            Self::WrongPassword => ("wrong-password", "The password is wrong"),
-            Self::AddressTaken => ("address-taken", "Another account has this address"),
-            Self::LastAdmin => ("last-admin", "The account is the last admin's"),
-            Self::QuotaExceeded => ("quota-exceeded", "There were too many such requests"),
-        }
-    }
-}
+const INVALID_FIELDS: Kind = Kind {
+    name: "invalid-fields",
+    title: "Some fields are invalid",
+};
+const INVALID_PARAMETERS: Kind = Kind {
+    name: "invalid-parameters",
+    title: "Some parameters are invalid",
+};
+const WRONG_CREDENTIALS: Kind = Kind {
+    name: "wrong-credentials",
+    title: "The credentials are wrong",
+};
+const INVALID_REFRESH_TOKEN: Kind = Kind {
+    name: "invalid-refresh-token",
+    title: "The refresh token is not valid",
+};
+const INVALID_VERIFICATION_TOKEN: Kind = Kind {
+    name: "invalid-verification-token",
+    title: "The verification token is not valid",
+};
+const INVALID_RESET_TOKEN: Kind = Kind {
+    name: "invalid-reset-token",
+    title: "The reset token is not valid",
+};
+const INVALID_EMAIL_CHANGE_TOKEN: Kind = Kind {
+    name: "invalid-email-change-token",
+    title: "The token of the new address is not valid",
+};
+const WRONG_PASSWORD: Kind = Kind {
+    name: "wrong-password",
+    title: "The password is wrong",
+};
+const ADDRESS_TAKEN: Kind = Kind {
+    name: "address-taken",
+    title: "Another account has this address",
+};
+const QUOTA_EXCEEDED: Kind = Kind {
+    name: "quota-exceeded",
+    title: "There were too many such requests",
+};
 
 impl Place {
     /// What the client calls it.
@@ -126,10 +118,15 @@ impl Problem {
             detail: detail.into(),
             errors: Vec::new(),
             retry_after: (status == StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY_AFTER),
+            encoded: false,
         }
     }
 
-    pub(crate) fn of_kind(status: StatusCode, kind: Kind, detail: impl Into<String>) -> Self {
+    pub(crate) fn of_kind(
+        status: StatusCode,
+        kind: &'static Kind,
+        detail: impl Into<String>,
+    ) -> Self {
         Self {
             kind: Some(kind),
             ..Self::new(status, detail)
@@ -141,11 +138,7 @@ impl Problem {
         let detail = "Correct the fields that `errors` names and send the request again.";
         Self {
             errors,
-            ..Self::of_kind(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                Kind::InvalidFields,
-                detail,
-            )
+            ..Self::of_kind(StatusCode::UNPROCESSABLE_ENTITY, &INVALID_FIELDS, detail)
         }
     }
 
@@ -156,7 +149,7 @@ impl Problem {
             errors,
             ..Self::of_kind(
                 StatusCode::UNPROCESSABLE_ENTITY,
-                Kind::InvalidParameters,
+                &INVALID_PARAMETERS,
                 detail,
             )
         }
@@ -183,7 +176,7 @@ impl Problem {
     pub fn invalid_verification_token(reason: impl Display) -> Self {
         Self::of_kind(
             StatusCode::UNPROCESSABLE_ENTITY,
-            Kind::InvalidVerificationToken,
+            &INVALID_VERIFICATION_TOKEN,
             format!("This does not prove an address: {reason}."),
         )
     }
@@ -192,7 +185,7 @@ impl Problem {
     pub fn invalid_reset_token(reason: impl Display) -> Self {
         Self::of_kind(
             StatusCode::UNPROCESSABLE_ENTITY,
-            Kind::InvalidResetToken,
+            &INVALID_RESET_TOKEN,
             format!("This does not reset a password: {reason}."),
         )
     }
@@ -201,7 +194,7 @@ impl Problem {
     pub fn invalid_email_change_token(reason: impl Display) -> Self {
         Self::of_kind(
             StatusCode::UNPROCESSABLE_ENTITY,
-            Kind::InvalidEmailChangeToken,
+            &INVALID_EMAIL_CHANGE_TOKEN,
             format!("This does not change an address: {reason}."),
         )
     }
@@ -212,7 +205,7 @@ impl Problem {
     pub fn address_taken() -> Self {
         Self::of_kind(
             StatusCode::CONFLICT,
-            Kind::AddressTaken,
+            &ADDRESS_TAKEN,
             "Another account has got this address since the mail was sent.",
         )
     }
@@ -228,7 +221,7 @@ impl Problem {
             }],
             ..Self::of_kind(
                 StatusCode::FORBIDDEN,
-                Kind::WrongPassword,
+                &WRONG_PASSWORD,
                 "This needs the password that the account has now.",
             )
         }
@@ -253,7 +246,7 @@ impl Problem {
     pub fn wrong_credentials() -> Self {
         Self::of_kind(
             StatusCode::UNAUTHORIZED,
-            Kind::WrongCredentials,
+            &WRONG_CREDENTIALS,
             "No account has this e-mail address and this password, or the address is not verified \
              yet: then follow the link in the mail that was sent to it, and log in after that.",
         )
@@ -263,6 +256,19 @@ impl Problem {
     pub(crate) fn not_json(error: &dyn Display) -> Self {
         let detail = format!("The body is not well-formed JSON. {error}");
         Self::new(StatusCode::BAD_REQUEST, detail)
+    }
+
+    /// 415: the body is compressed, or encoded in another way.
+    ///
+    /// `Accept-Encoding` tells it from a body of the wrong type (RFC 9110, section 15.5.16).
+    pub(crate) fn encoded() -> Self {
+        Self {
+            encoded: true,
+            ..Self::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "Send the body as it is, without a `Content-Encoding`.",
+            )
+        }
     }
 
     /// 429: a limit is used up, and one request more of it will be free after this time.
@@ -276,7 +282,7 @@ impl Problem {
         let seconds = u64::try_from(seconds).unwrap_or(u64::MAX);
         Self {
             retry_after: Some(HeaderValue::from(seconds)),
-            ..Self::of_kind(StatusCode::TOO_MANY_REQUESTS, Kind::QuotaExceeded, detail)
+            ..Self::of_kind(StatusCode::TOO_MANY_REQUESTS, &QUOTA_EXCEEDED, detail)
         }
     }
 
@@ -284,7 +290,7 @@ impl Problem {
     pub fn invalid_refresh_token() -> Self {
         Self::of_kind(
             StatusCode::UNAUTHORIZED,
-            Kind::InvalidRefreshToken,
+            &INVALID_REFRESH_TOKEN,
             "It was used before, has expired, or its session is over: log in again.",
         )
     }
@@ -319,6 +325,7 @@ impl Problem {
                 "This path does not have this method; the `Allow` header lists what it has."
             }
             StatusCode::PAYLOAD_TOO_LARGE => "The body is larger than this service accepts.",
+            StatusCode::REQUEST_TIMEOUT => "The body of the request did not arrive in time.",
             StatusCode::SERVICE_UNAVAILABLE => "The request took too long and was given up.",
             _ => "The request could not be answered.",
         };
@@ -337,6 +344,10 @@ impl IntoResponse for Problem {
         }
         if let Some(time) = self.retry_after.clone() {
             headers.insert(header::RETRY_AFTER, time);
+        }
+        if self.encoded {
+            let identity = HeaderValue::from_static("identity");
+            headers.insert(header::ACCEPT_ENCODING, identity);
         }
         response.extensions_mut().insert(self);
         response

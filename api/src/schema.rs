@@ -71,6 +71,14 @@ pub(crate) fn event_type() -> Object {
         .build()
 }
 
+/// What an event has to say: any object.
+pub(crate) fn event_data() -> Object {
+    ObjectBuilder::new()
+        .schema_type(Type::Object)
+        .examples([json!({ "invoice": "2026-117", "total": 99.90 })])
+        .build()
+}
+
 /// The same, without those that only the service sends.
 pub(crate) fn event_type_to_send() -> Object {
     ObjectBuilder::from(event_type())
@@ -116,6 +124,7 @@ pub(crate) fn disabled_reason() -> Object {
             json!("failing"),
             Value::Null,
         ]))
+        .examples([Value::Null])
         .description(Some(
             "`owner`: by its owner; `gone`: it answered 410; `failing`: it failed for five days.",
         ))

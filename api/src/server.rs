@@ -299,3 +299,16 @@ impl HttpBody for Held {
         self.body.size_hint()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn some_files_are_left_when_all_connections_are_taken() {
+        assert_eq!(Connections::at_most(7).most, 7);
+        let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        let most = Connections::at_most(usize::MAX).most as u64;
+        assert!(most > 0 && most <= files / 4 * 3, "{most} of {files}");
+    }
+}

@@ -1,11 +1,25 @@
 //! `cargo xtask exec`, `psql`, `redis-cli`, `jobs`, `admin` and `db seed`: a command in a
 //! service's surroundings.
 
+use std::fmt;
+
 use anyhow::Result;
 
 use crate::project::Project;
 use crate::stack;
 use crate::terminal;
+
+/// There is no such program, as the sentence says: shells exit with 127 then, and so does this.
+#[derive(Debug)]
+pub(crate) struct NoProgram(pub(crate) String);
+
+impl fmt::Display for NoProgram {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for NoProgram {}
 
 /// Any command.
 pub(crate) fn run(project: &Project, service: &str, command: &[String]) -> Result<()> {

@@ -82,6 +82,9 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             terminal::error(&format!("{error:#}"));
+            if error.is::<exec::NoProgram>() {
+                return ExitCode::from(127);
+            }
             ExitCode::FAILURE
         }
     }

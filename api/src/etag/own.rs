@@ -21,8 +21,13 @@ impl IntoResponseParts for OwnETag {
 
     fn into_response_parts(self, parts: ResponseParts) -> Result<ResponseParts, Infallible> {
         let Self(account, version) = self;
-        super::tagged(parts, &format!("{}-{version}", account.simple()))
+        super::tagged(parts, &text(account, version))
     }
+}
+
+/// The tag without its quotes.
+fn text(account: Uuid, version: i64) -> String {
+    format!("{}-{version}", account.simple())
 }
 
 /// The versions of one's own that a change may be made to, as [`IfMatch`](super::IfMatch).
@@ -44,7 +49,8 @@ impl<S: Send + Sync> FromRequestParts<S> for OwnIfMatch {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
         let tags = super::if_match(&parts.headers, |tag| {
             let (whose, version) = tag.split_once('-')?;
-            Some((whose.parse().ok()?, version.parse().ok()?))
+            let own = (whose.parse().ok()?, version.parse().ok()?);
+            (text(own.0, own.1) == tag).then_some(own)
         });
         Ok(Self(tags))
     }

@@ -85,8 +85,8 @@ fn described(problem: &Problem, about: &About, request_id: String) -> Response {
             ("about:blank".to_owned(), title)
         },
         |kind| {
-            let (name, title) = kind.names();
-            (format!("urn:problem-type:slipway:{name}"), title)
+            let r#type = format!("urn:problem-type:slipway:{}", kind.name);
+            (r#type, kind.title)
         },
     );
     let body = Document {

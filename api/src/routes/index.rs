@@ -13,6 +13,7 @@ pub(super) struct Index {
     #[schema(example = "0.1.0")]
     version: &'static str,
     /// Where more is written than in the list below.
+    #[schema(example = "/docs and /openapi.json here")]
     documentation: &'static str,
     endpoints: &'static [Operation],
 }

@@ -212,7 +212,10 @@ impl Answer {
 }
 
 pub(crate) fn request(method: Method, path: &str) -> request::Builder {
-    Request::builder().method(method).uri(path)
+    Request::builder()
+        .method(method)
+        .uri(path)
+        .header(header::HOST, "127.0.0.1:8000")
 }
 
 /// Keeps what is logged on this thread while it lives, from `level` up.

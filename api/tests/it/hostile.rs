@@ -275,8 +275,11 @@ async fn a_body_that_drips_is_given_up_when_its_time_is_over() {
         .await
         .unwrap();
     let answer = String::from_utf8(answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
-    assert!(answer.contains("retry-after: 2"), "{answer}");
+    // Nothing of ours is away, so that nobody is told to come again soon.
+    assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+    assert!(answer.contains("application/problem+json"), "{answer}");
+    assert!(answer.contains("connection: close"), "{answer}");
+    assert!(!answer.contains("retry-after"), "{answer}");
     drip.abort();
     running.stop().await;
 }
@@ -311,6 +314,35 @@ async fn heads_that_are_too_large_or_no_http_end_the_connection() {
         let answer = exchange(running.addr, &[sent]).await;
         assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{status}: {answer}");
     }
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_request_names_one_host() {
+    let running = run_with(|_| {}).await;
+    let rest = "connection: close\r\n\r\n";
+    for (head, status) in [
+        ("HTTP/1.1\r\n", "400"),
+        ("HTTP/1.1\r\nhost: a\r\nhost: b\r\n", "400"),
+        ("HTTP/1.1\r\nhost: a\r\nhost: a\r\n", "400"),
+        ("HTTP/1.1\r\nhost: a b\r\n", "400"),
+        ("HTTP/1.1\r\nhost: a/b\r\n", "400"),
+        ("HTTP/1.0\r\nhost: a\r\nhost: b\r\n", "400"),
+        ("HTTP/1.1\r\nhost: [::1]:8000\r\n", "200"),
+        ("HTTP/1.1\r\nhost:\r\n", "200"),
+        ("HTTP/1.0\r\n", "200"),
+    ] {
+        let request = format!("GET /livez {head}{rest}");
+        let answer = exchange(running.addr, &[request.as_bytes()]).await;
+        let is = answer.split(' ').nth(1).unwrap();
+        assert_eq!(is, status, "{head:?}: {answer}");
+        let problem = answer.contains("application/problem+json");
+        assert_eq!(problem, status == "400", "{answer}");
+    }
+    // The service as a whole has no path.
+    let request = format!("OPTIONS * HTTP/1.1\r\nhost: a\r\n{rest}");
+    let answer = exchange(running.addr, &[request.as_bytes()]).await;
+    assert!(answer.starts_with("HTTP/1.1 204"), "{answer}");
     running.stop().await;
 }
 

@@ -9,6 +9,7 @@ mod app;
 mod binary;
 mod docs_page;
 mod enumeration;
+mod examples;
 mod hostile;
 mod limits;
 mod me;

@@ -8,12 +8,15 @@ use std::{
 
 use axum::{
     body::Body,
-    http::{Method, Request, StatusCode},
+    http::{Method, StatusCode},
 };
 use service::{metrics, settings};
 use uuid::Uuid;
 
-use super::{app::TestApp, binary::Server};
+use super::{
+    app::{TestApp, request},
+    binary::Server,
+};
 
 /// Asks over a connection of its own; returns the whole answer.
 fn get(addr: &str, path: &str) -> String {
@@ -163,7 +166,7 @@ async fn what_strangers_think_of_makes_no_series() {
     let app = TestApp::new().await;
     let ask = async |method: &str, path: &str| {
         let method = Method::from_bytes(method.as_bytes()).unwrap();
-        let request = Request::builder().method(method).uri(path);
+        let request = request(method, path);
         app.send(request.body(Body::empty()).unwrap()).await
     };
     for method in ["GET", "BREW"] {

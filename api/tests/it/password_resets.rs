@@ -163,6 +163,31 @@ async fn the_page_asks_for_the_password_and_changes_it() {
 }
 
 #[tokio::test]
+async fn the_page_takes_no_password_that_log_in_would_not() {
+    let app = TestApp::new().await;
+    app.verified(ADA).await;
+    let token = app.reset_token(ADA).await;
+    let null = app.type_in(&token, "battery%00staple").await;
+    null.expect(StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(
+        null.text()
+            .contains("must not contain the character U+0000")
+    );
+    for no_text in ["battery%ffstaple", "battery%ed%a0%80staple", "battery%c3"] {
+        let answer = app.type_in(&token, no_text).await;
+        answer.problem(StatusCode::BAD_REQUEST);
+    }
+    app.log_in(ADA, PASSWORD).await.expect(StatusCode::OK);
+    let text = app
+        .type_in(&token, "b%C3%A4ttery%20st%F0%9F%90%8Eple+%")
+        .await;
+    text.expect(StatusCode::OK);
+    app.log_in(ADA, "bättery st🐎ple %")
+        .await
+        .expect(StatusCode::OK);
+}
+
+#[tokio::test]
 async fn the_pages_show_nothing_that_is_no_token() {
     let app = TestApp::new().await;
     for page in ["/reset", "/email"] {

@@ -103,6 +103,28 @@ async fn a_body_above_the_limit_is_413_whether_its_length_is_told_or_not() {
 }
 
 #[tokio::test]
+async fn a_body_that_is_encoded_is_415_and_says_so() {
+    let app = TestApp::new().await;
+    let form = "application/x-www-form-urlencoded";
+    for (path, content_type) in [("/v1/accounts", "application/json"), ("/reset", form)] {
+        let ask = async |codings: &[&str]| {
+            let mut request = request(Method::POST, path).header("content-type", content_type);
+            for coding in codings {
+                request = request.header("content-encoding", *coding);
+            }
+            app.send(request.body("{}".into()).unwrap()).await
+        };
+        for codings in [&["gzip"][..], &["br"], &["identity", "gzip"]] {
+            let answer = ask(codings).await;
+            answer.problem(StatusCode::UNSUPPORTED_MEDIA_TYPE);
+            assert_eq!(answer.header("accept-encoding"), "identity");
+        }
+        let answer = ask(&["Identity"]).await;
+        answer.problem(StatusCode::UNPROCESSABLE_ENTITY);
+    }
+}
+
+#[tokio::test]
 async fn another_media_type_is_415() {
     let app = TestApp::new().await;
     for media_type in ["text/plain", "application/x-www-form-urlencoded", "json"] {
@@ -114,14 +136,14 @@ async fn another_media_type_is_415() {
 }
 
 #[tokio::test]
-async fn a_request_that_takes_too_long_is_503() {
+async fn a_body_that_does_not_arrive_is_408() {
     let timeout = Duration::from_millis(100);
     let app = TestApp::with(|settings| settings.http.request_timeout = timeout).await;
     let never = futures_util::stream::pending::<Result<Bytes, std::io::Error>>();
     let answer = post(&app, "application/json", Body::from_stream(never)).await;
-    let problem = answer.problem(StatusCode::SERVICE_UNAVAILABLE);
-    assert!(problem["detail"].as_str().unwrap().contains("too long"));
-    assert_eq!(answer.header("retry-after"), "2");
+    let problem = answer.problem(StatusCode::REQUEST_TIMEOUT);
+    assert!(problem["detail"].as_str().unwrap().contains("in time"));
+    assert_eq!(answer.header("connection"), "close");
 }
 
 #[tokio::test]

@@ -35,15 +35,21 @@ pub enum InvalidPassword {
     /// More than anybody types; hashing has to be bounded.
     #[error("must be at most 256 characters long")]
     TooLong,
+    /// U+0000, which no text of ours has: log-in would refuse it before it is compared.
+    #[error("must not contain the character U+0000")]
+    Null,
 }
 
 impl Password {
-    /// Takes a password of 8 to 256 characters. Every character is allowed.
+    /// Takes a password of 8 to 256 characters. Every character but U+0000 is allowed.
     ///
     /// # Errors
-    /// When it is shorter or longer.
+    /// When it is shorter or longer, or has that one.
     pub fn parse(text: impl Into<SecretString>) -> Result<Self, InvalidPassword> {
         let secret = text.into();
+        if secret.expose_secret().contains('\0') {
+            return Err(InvalidPassword::Null);
+        }
         match secret.expose_secret().chars().take(257).count() {
             0..8 => Err(InvalidPassword::TooShort),
             8..=256 => Ok(Self(secret)),
@@ -115,6 +121,10 @@ mod tests {
             InvalidPassword::TooShort
         );
         assert!(Password::parse("12345678").is_ok());
+        assert_eq!(
+            Password::parse("1234567\08").unwrap_err(),
+            InvalidPassword::Null
+        );
         assert!(Password::parse("ü".repeat(256)).is_ok());
         assert_eq!(
             Password::parse("ü".repeat(257)).unwrap_err(),

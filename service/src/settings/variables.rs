@@ -72,7 +72,7 @@ pub const VARIABLES: &[Variable] = &[
     with_default(
         "REQUEST_TIMEOUT_SECONDS",
         "10",
-        "when a request is given up with a 503",
+        "when a request is given up",
     ),
     with_default(
         "BODY_LIMIT_BYTES",

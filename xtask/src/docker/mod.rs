@@ -30,6 +30,7 @@ use self::containers::order;
 use self::ports::PORTS;
 use self::programs::{cargo_run, lacks, replace};
 use crate::board::{Board, LIMIT};
+use crate::exec::NoProgram;
 use crate::logs::View;
 use crate::migrate;
 use crate::project::Project;
@@ -280,10 +281,11 @@ impl Stack for Docker<'_> {
             return replace(infra::command(self.project, service, command)?);
         }
         if !self.was("dev") && lacks(service, command) {
-            bail!(
+            let said = format!(
                 "the image of {service} has neither a shell nor tools, only api, worker and migrate\n  \
                  next: `cargo xtask exec {service} api --help`, or `docker inspect` for its environment"
             );
+            return Err(NoProgram(said).into());
         }
         let mut words = vec![service];
         words.extend(command.iter().map(String::as_str));

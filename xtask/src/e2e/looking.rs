@@ -66,6 +66,8 @@ pub(super) fn prompts(run: &Run) -> Result<String> {
     ensure!(code == Some(1), "an error of Redis exits with {code:?}");
     let (code, _) = piped(run, &["jobs", "list", "no-such-state"], "")?;
     ensure!(code == Some(2), "a usage error of jobs exits with {code:?}");
+    let (code, _) = piped(run, &["exec", "api", "no-such-program"], "")?;
+    ensure!(code == Some(127), "a missing program exits with {code:?}");
     Ok(String::new())
 }
 

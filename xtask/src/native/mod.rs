@@ -34,6 +34,7 @@ mod supervisor;
 pub(crate) mod throw_away;
 
 use std::collections::BTreeMap;
+use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -45,6 +46,7 @@ use serde_json::json;
 use self::control::Place;
 use self::environment::Ports;
 pub(crate) use self::{binaries::build, environment::inherited};
+use crate::exec::NoProgram;
 use crate::logs::View;
 use crate::migrate;
 use crate::nearest::unknown_service;
@@ -289,8 +291,12 @@ impl Stack for Native<'_> {
         for name in env.keys().filter_map(|name| name.strip_suffix("_FILE")) {
             command.env_remove(name);
         }
-        Err(command.args(args).envs(env).shown().exec())
-            .with_context(|| format!("`{program}` cannot be run"))
+        let error = command.args(args).envs(env).shown().exec();
+        let said = format!("`{program}` cannot be run");
+        if error.kind() == io::ErrorKind::NotFound {
+            return Err(NoProgram(format!("{said}: {error}")).into());
+        }
+        Err(error).context(said)
     }
 
     fn psql(&self, args: &[String]) -> Result<()> {

@@ -1,7 +1,6 @@
 //! Who looks at a page, and whether a form came from one.
 
 use axum::{
-    Form,
     body::{Body, Bytes},
     extract::{FromRequest, FromRequestParts, Request},
     http::{HeaderName, Method, StatusCode, request::Parts},
@@ -19,7 +18,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use sha2::Sha256;
 
 use super::{cookie, layout, next};
-use crate::{App, caller::Caller, problem::Problem, request::RequestId};
+use crate::{App, caller::Caller, form::Form, problem::Problem, request::RequestId};
 
 const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 

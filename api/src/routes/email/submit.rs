@@ -1,5 +1,4 @@
 use axum::{
-    Form,
     extract::State,
     response::{IntoResponse, Response},
 };
@@ -11,6 +10,7 @@ use domain::{
 use crate::{
     App,
     client::Client,
+    form::Form,
     problem::Problem,
     routes::link_page::{Click, LinkPage},
 };

@@ -34,7 +34,7 @@ pub(super) struct NewEvent {
     #[schema(schema_with = schema::event_type_to_send)]
     r#type: EventType,
     /// Any object; it is passed on as it is sent, to the last digit.
-    #[schema(value_type = Object, example = json!({ "invoice": "2026-117", "total": 99.90 }))]
+    #[schema(schema_with = schema::event_data)]
     data: (),
 }
 
@@ -68,7 +68,7 @@ pub(super) struct AcceptedEvent {
     #[serde(with = "time::serde::rfc3339")]
     created_at: OffsetDateTime,
     /// How many endpoints are told.
-    #[schema(minimum = 0)]
+    #[schema(minimum = 0, example = 2)]
     deliveries: i32,
 }
 

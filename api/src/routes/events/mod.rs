@@ -28,7 +28,7 @@ struct Event {
     #[schema(schema_with = schema::event_type)]
     r#type: String,
     /// As it was sent, to the last digit.
-    #[schema(value_type = Object, example = json!({ "invoice": "2026-117", "total": 99.90 }))]
+    #[schema(schema_with = schema::event_data)]
     data: Box<RawValue>,
     #[serde(with = "time::serde::rfc3339")]
     created_at: OffsetDateTime,

@@ -6,12 +6,25 @@ use axum::http::StatusCode;
 
 use crate::problem::{Kind, Problem};
 
+const IDEMPOTENCY_KEY: Kind = Kind {
+    name: "idempotency-key",
+    title: "The idempotency key is not valid",
+};
+const IDEMPOTENCY_KEY_IN_FLIGHT: Kind = Kind {
+    name: "idempotency-key-in-flight",
+    title: "The request is being worked on",
+};
+const IDEMPOTENCY_KEY_REUSED: Kind = Kind {
+    name: "idempotency-key-reused",
+    title: "The idempotency key was used for another request",
+};
+
 impl Problem {
     /// 400: the request needs an `Idempotency-Key`, and has none that is one.
     pub(super) fn idempotency_key(reason: impl Display) -> Self {
         Self::of_kind(
             StatusCode::BAD_REQUEST,
-            Kind::IdempotencyKey,
+            &IDEMPOTENCY_KEY,
             format!("The header `Idempotency-Key` {reason}."),
         )
     }
@@ -20,7 +33,7 @@ impl Problem {
     pub(super) fn idempotency_key_in_flight() -> Self {
         Self::of_kind(
             StatusCode::CONFLICT,
-            Kind::IdempotencyKeyInFlight,
+            &IDEMPOTENCY_KEY_IN_FLIGHT,
             "A request with this `Idempotency-Key` is being worked on. Send it again in a moment.",
         )
     }
@@ -29,7 +42,7 @@ impl Problem {
     pub(super) fn idempotency_key_reused() -> Self {
         Self::of_kind(
             StatusCode::UNPROCESSABLE_ENTITY,
-            Kind::IdempotencyKeyReused,
+            &IDEMPOTENCY_KEY_REUSED,
             "This `Idempotency-Key` was used for another request. Give each request its own.",
         )
     }

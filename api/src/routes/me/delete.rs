@@ -12,6 +12,11 @@ use crate::{
     schema,
 };
 
+const LAST_ADMIN: Kind = Kind {
+    name: "last-admin",
+    title: "The account is the last admin's",
+};
+
 #[derive(ToSchema)]
 pub(super) struct Deletion {
     #[schema(schema_with = schema::password)]
@@ -62,7 +67,7 @@ pub(super) async fn delete(
 fn last_admin() -> Problem {
     Problem::of_kind(
         StatusCode::CONFLICT,
-        Kind::LastAdmin,
+        &LAST_ADMIN,
         "This account is the only admin's. Have another account made an admin first.",
     )
 }

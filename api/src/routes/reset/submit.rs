@@ -1,5 +1,4 @@
 use axum::{
-    Form,
     extract::State,
     response::{IntoResponse, Response},
 };
@@ -11,7 +10,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 
 use super::{TITLE, form};
-use crate::{App, client::Client, problem::Problem, routes::link_page::LinkPage};
+use crate::{App, client::Client, form::Form, problem::Problem, routes::link_page::LinkPage};
 
 #[derive(Deserialize)]
 pub(super) struct Typed {

@@ -34,6 +34,9 @@ pub(super) fn router() -> OpenApiRouter<App> {
 #[derive(Serialize, ToSchema)]
 pub(super) struct Tokens {
     /// For `Authorization: Bearer`.
+    #[schema(
+        example = "eyJhbGciOiJIUzI1NiIsImtpZCI6IjVmMGQ4YzIxIiwidHlwIjoiSldUIn0.eyJzdWIiOiIuLi4ifQ.c2lnbmF0dXJl"
+    )]
     access_token: String,
     /// Buys the next access token, once.
     #[schema(schema_with = schema::token)]

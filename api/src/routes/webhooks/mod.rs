@@ -46,17 +46,17 @@ pub(super) struct Webhook {
     enabled: bool,
     /// Since when it is told of nothing.
     #[serde(with = "time::serde::rfc3339::option")]
-    #[schema(required)]
+    #[schema(required, example = json!(null))]
     disabled_at: Option<OffsetDateTime>,
     #[schema(required, schema_with = schema::disabled_reason)]
     disabled_reason: Option<String>,
     /// Since when every attempt has failed.
     #[serde(with = "time::serde::rfc3339::option")]
-    #[schema(required)]
+    #[schema(required, example = json!(null))]
     failing_since: Option<OffsetDateTime>,
     /// Until when the secret before the last rotation signs as well.
     #[serde(with = "time::serde::rfc3339::option")]
-    #[schema(required)]
+    #[schema(required, example = json!(null))]
     old_secret_until: Option<OffsetDateTime>,
     #[serde(with = "time::serde::rfc3339")]
     created_at: OffsetDateTime,
@@ -88,7 +88,10 @@ pub(super) struct WebhookWithSecret {
     #[serde(flatten)]
     endpoint: Webhook,
     /// What deliveries are signed with, as Standard Webhooks has it.
-    #[schema(pattern = "^whsec_[A-Za-z0-9+/]{43}=$")]
+    #[schema(
+        pattern = "^whsec_[A-Za-z0-9+/]{43}=$",
+        example = "whsec_QW4gZXhhbXBsZSwgYW5kIG5vdGhpbmcgYnV0IHRoYXQ="
+    )]
     secret: String,
 }
 

@@ -5,12 +5,21 @@ use domain::webhooks::MOST_ENDPOINTS;
 
 use crate::problem::{Kind, Problem};
 
+const TOO_MANY_WEBHOOKS: Kind = Kind {
+    name: "too-many-webhooks",
+    title: "The account has too many webhooks",
+};
+const WEBHOOK_DISABLED: Kind = Kind {
+    name: "webhook-disabled",
+    title: "The webhook is disabled",
+};
+
 impl Problem {
     /// 409: the account has as many webhooks as it may have.
     pub(super) fn too_many_webhooks() -> Self {
         Self::of_kind(
             StatusCode::CONFLICT,
-            Kind::TooManyWebhooks,
+            &TOO_MANY_WEBHOOKS,
             format!("An account has at most {MOST_ENDPOINTS}. Delete one that is not needed."),
         )
     }
@@ -19,7 +28,7 @@ impl Problem {
     pub(super) fn webhook_disabled() -> Self {
         Self::of_kind(
             StatusCode::CONFLICT,
-            Kind::WebhookDisabled,
+            &WEBHOOK_DISABLED,
             "Enable it first: `PATCH` with `{\"enabled\": true}`.",
         )
     }

@@ -37,9 +37,10 @@ fn parse_time(text: &str) -> Result<OffsetDateTime, &'static str> {
 #[derive(Serialize, ToSchema)]
 pub(super) struct Replayed {
     /// How many deliveries are pending again.
-    #[schema(maximum = 10_000)]
+    #[schema(maximum = 10_000, example = 12)]
     deliveries: u64,
     /// There are more: repeat the request.
+    #[schema(example = false)]
     more: bool,
 }
 

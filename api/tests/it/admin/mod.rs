@@ -99,7 +99,6 @@ pub(crate) async fn sign_in(app: &TestApp, email: &str, password: &str, next: &s
 
 pub(crate) async fn sign_in_from(app: &TestApp, headers: &[(&str, &str)], form: &str) -> Answer {
     let mut request = request(Method::POST, "/admin/sign-in")
-        .header("host", "127.0.0.1:8000")
         .header("content-type", "application/x-www-form-urlencoded");
     for (name, value) in headers {
         request = request.header(*name, *value);

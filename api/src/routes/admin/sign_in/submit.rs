@@ -1,5 +1,5 @@
 use axum::{
-    Extension, Form,
+    Extension,
     extract::State,
     http::{HeaderMap, Uri, header},
     response::{IntoResponse, Redirect, Response},
@@ -17,6 +17,7 @@ use crate::{
     App,
     caller::Caller,
     client::Client,
+    form::Form,
     problem::Problem,
     request::RequestId,
     routes::{

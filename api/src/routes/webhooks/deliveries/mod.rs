@@ -26,19 +26,19 @@ struct Delivery {
     #[schema(schema_with = schema::delivery_state)]
     state: &'static str,
     /// How often it was tried.
-    #[schema(minimum = 0)]
+    #[schema(minimum = 0, example = 3)]
     attempts: i32,
     #[serde(with = "time::serde::rfc3339::option")]
     #[schema(required)]
     attempted_at: Option<OffsetDateTime>,
     /// How long the last attempt took, in milliseconds.
-    #[schema(required)]
+    #[schema(required, example = 87)]
     duration_ms: Option<i32>,
     /// The status of the last answer; null where there was none.
-    #[schema(required)]
+    #[schema(required, example = 503)]
     response_status: Option<i16>,
     /// Why the last attempt failed.
-    #[schema(required)]
+    #[schema(required, example = "it answered 503")]
     error: Option<String>,
     /// About when the next attempt is made, while it is pending.
     #[serde(with = "time::serde::rfc3339::option")]

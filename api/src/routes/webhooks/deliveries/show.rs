@@ -13,7 +13,7 @@ pub(super) struct DeliveryWithAnswer {
     #[serde(flatten)]
     delivery: Delivery,
     /// The beginning of the answer's body, as text.
-    #[schema(required)]
+    #[schema(required, example = "Try again later.")]
     response_body: Option<String>,
 }
 

@@ -160,9 +160,14 @@ impl Fixture {
     }
 
     /// Ends the worker, which hands back what hangs.
-    pub(super) async fn end(self) {
+    pub(super) async fn end(mut self) {
+        self.stop().await;
+    }
+
+    /// Ends the worker: what is ready stays so.
+    pub(super) async fn stop(&mut self) {
         self.shutdown.cancel();
-        if let Some(worker) = self.worker {
+        if let Some(worker) = self.worker.take() {
             let ended = tokio::time::timeout(PATIENCE, worker).await;
             ended.unwrap().unwrap().unwrap();
         }

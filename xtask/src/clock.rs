@@ -3,7 +3,7 @@
 //! Days become dates and back by Howard Hinnant's algorithms
 //! (<https://howardhinnant.github.io/date_algorithms.html>).
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 /// Nanoseconds since 1970, UTC. Good until 2262.
 pub(crate) type Nanos = i64;
@@ -20,6 +20,15 @@ pub(crate) fn now() -> Nanos {
     since.map_or(0, |since| {
         Nanos::try_from(since.as_nanos()).unwrap_or(Nanos::MAX)
     })
+}
+
+/// Lets time pass.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the command has no executor whose thread could be blocked"
+)]
+pub(crate) fn pause(time: Duration) {
+    std::thread::sleep(time);
 }
 
 /// Year, month and day.

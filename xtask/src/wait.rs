@@ -6,6 +6,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 
 use crate::board::{Board, Step};
+use crate::clock;
 use crate::nearest::unknown_service;
 use crate::project::Project;
 use crate::stack::{self, ServiceState};
@@ -78,7 +79,7 @@ pub(crate) fn run(project: &Project, args: &Wait) -> Result<()> {
                 args.timeout
             );
         }
-        pause();
+        clock::pause(POLL);
     }
 }
 
@@ -126,14 +127,6 @@ fn step(service: &ServiceState) -> Step {
         ("exited", false) => Step::Waits,
         _ => Step::Starts,
     }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the command has no executor to block"
-)]
-fn pause() {
-    std::thread::sleep(POLL);
 }
 
 #[cfg(test)]

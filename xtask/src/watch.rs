@@ -79,7 +79,7 @@ impl Watch {
             if let Some(save) = self.look() {
                 return save;
             }
-            pause((began.elapsed() * SHARE).clamp(POLL, LONGEST_POLL));
+            crate::clock::pause((began.elapsed() * SHARE).clamp(POLL, LONGEST_POLL));
         }
     }
 
@@ -91,7 +91,7 @@ impl Watch {
             return None;
         }
         loop {
-            pause(SETTLE);
+            crate::clock::pause(SETTLE);
             let again = SystemTime::now();
             let settled = times(&self.root);
             if settled == found {
@@ -174,14 +174,6 @@ fn note(path: PathBuf, found: &mut Times) {
     {
         found.insert(path, (changed, meta.len()));
     }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the command has no executor to block"
-)]
-fn pause(time: Duration) {
-    std::thread::sleep(time);
 }
 
 #[cfg(test)]

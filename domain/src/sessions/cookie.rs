@@ -31,7 +31,7 @@ pub struct CookieSession {
 /// Opens a session for an admin who knows the password, and gives what stands for it in a cookie.
 ///
 /// # Errors
-/// As [`log_in`](super::log_in); somebody who is no admin is refused alike, after the same work.
+/// As [`log_in`](super::log_in()); somebody who is no admin is refused alike, after the same work.
 pub async fn sign_in(
     pool: &PgPool,
     email: &Email,

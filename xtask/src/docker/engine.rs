@@ -228,7 +228,7 @@ pub(super) fn output_within(mut command: Command, time: Duration) -> Outcome {
     let end = Instant::now() + time;
     while Instant::now() < end {
         match child.try_wait() {
-            Ok(None) => super::pause(Duration::from_millis(5)),
+            Ok(None) => clock::pause(Duration::from_millis(5)),
             Ok(Some(_)) | Err(_) => {
                 let output = child.wait_with_output();
                 return output.map_or(Outcome::NotFound, |output| ended(&output));

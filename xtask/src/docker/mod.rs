@@ -20,7 +20,6 @@ mod up;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::Duration;
 
 use anyhow::{Result, bail};
 use serde_json::Value;
@@ -379,14 +378,6 @@ impl Stack for Docker<'_> {
         }));
         Ok(links)
     }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the command has no executor to block"
-)]
-fn pause(time: Duration) {
-    std::thread::sleep(time);
 }
 
 #[cfg(test)]

@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, bail};
 
 use super::compose::Compose;
-use super::{Docker, containers, failure, pause};
+use super::{Docker, containers, failure};
 use crate::cargo;
+use crate::clock;
 
 /// What compiles.
 const BUILDER: &str = "builder";
@@ -86,7 +87,7 @@ pub(super) fn reload(docker: &Docker, service: &str) -> Result<()> {
                     ),
                 });
             }
-            pause(Duration::from_millis(20));
+            clock::pause(Duration::from_millis(20));
         }
     }
     Ok(())

@@ -16,6 +16,7 @@ use super::containers::{self, label, order};
 use super::events::{Event, Events, What};
 use super::failure;
 use crate::board::{Board, LIMIT, Step};
+use crate::clock;
 use crate::interrupt;
 use crate::terminal;
 use crate::verbose::Shown as _;
@@ -142,7 +143,7 @@ fn follow(
             return Ok(End::TooLate);
         }
         board.draw(pulling.as_deref());
-        super::pause(TICK);
+        clock::pause(TICK);
     }
 }
 
@@ -255,7 +256,7 @@ fn stop(child: &mut Child) {
         if !matches!(child.try_wait(), Ok(None)) {
             return;
         }
-        super::pause(TICK);
+        clock::pause(TICK);
     }
     let _ = child.kill();
     let _ = child.wait();

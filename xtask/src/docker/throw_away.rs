@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use super::{Docker, pause};
+use super::Docker;
+use crate::clock;
 use crate::project::Project;
 
 /// How long a server may take until it answers.
@@ -139,7 +140,7 @@ fn wait_for(probe: &[&str]) -> Result<()> {
         if start.elapsed() > START_LIMIT {
             return Err(error.context("a throw-away server did not start"));
         }
-        pause(Duration::from_millis(100));
+        clock::pause(Duration::from_millis(100));
     }
     Ok(())
 }

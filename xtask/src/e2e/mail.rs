@@ -44,7 +44,7 @@ impl Mailbox {
                     within.as_secs()
                 );
             }
-            super::pause(Duration::from_millis(50));
+            crate::clock::pause(Duration::from_millis(50));
         }
     }
 }

@@ -213,15 +213,7 @@ impl Run<'_> {
                 let last = answer.map(|answer| answer.body);
                 anyhow::bail!("not ready after {} s: {last:?}", within.as_secs());
             }
-            pause(Duration::from_millis(100));
+            crate::clock::pause(Duration::from_millis(100));
         }
     }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the command has no executor to block"
-)]
-fn pause(time: Duration) {
-    std::thread::sleep(time);
 }

@@ -158,7 +158,7 @@ impl Run<'_> {
             }
             let seconds = answer.expect_problem(503)?;
             let seconds = seconds.header("retry-after").unwrap_or_default().parse();
-            super::pause(Duration::from_secs(seconds?));
+            crate::clock::pause(Duration::from_secs(seconds?));
         }
         anyhow::bail!("Redis is back for long, and sign-up is still refused")
     }

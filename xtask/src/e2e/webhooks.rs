@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use serde_json::json;
 use std::time::{Duration, Instant};
 
-use super::{Run, pause};
+use super::Run;
 
 /// How long the first attempt of a delivery may take to be made on an idle stack, name look-up
 /// included.
@@ -64,7 +64,7 @@ pub(super) fn deliveries(run: &Run) -> Result<String> {
             break;
         }
         ensure!(start.elapsed() < ATTEMPT, "no attempt was made: {delivery}");
-        pause(Duration::from_millis(100));
+        crate::clock::pause(Duration::from_millis(100));
     }
     let tried = start.elapsed().as_secs_f64();
     client.delete_as(&path, &token)?.expect(204)?;

@@ -8,8 +8,8 @@ use anyhow::{Context, Result, bail};
 
 use super::control::{self, Place, Status};
 use super::logs;
-use super::process;
 use crate::board::{Board, LIMIT, Step};
+use crate::clock;
 use crate::diagnosis;
 use crate::stack::{Mode, ServiceFailure};
 
@@ -64,7 +64,7 @@ pub(super) fn watch(
         if !is_waiting {
             return Ok(());
         }
-        process::pause(POLL);
+        clock::pause(POLL);
     }
 }
 

@@ -10,7 +10,6 @@ use anyhow::{Result, bail};
 
 use super::SERVICES;
 use super::control::{self, Place};
-use super::process;
 use crate::clock::Nanos;
 use crate::logs::View;
 use crate::logs::line::Line;
@@ -67,7 +66,7 @@ pub(super) fn show(
         return Ok(());
     }
     loop {
-        process::pause(POLL);
+        crate::clock::pause(POLL);
         let mut new = folder.read_new()?;
         new.sort_by_key(|entry| entry.at);
         for entry in &new {

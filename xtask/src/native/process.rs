@@ -79,18 +79,9 @@ pub(crate) fn wait_until(limit: Duration, mut condition: impl FnMut() -> bool) -
         if start.elapsed() > limit {
             return false;
         }
-        pause(Duration::from_millis(20));
+        crate::clock::pause(Duration::from_millis(20));
     }
     true
-}
-
-/// Lets time pass.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "there is no executor here whose thread could be blocked"
-)]
-pub(crate) fn pause(time: Duration) {
-    std::thread::sleep(time);
 }
 
 fn as_pid(pid: u32) -> Option<Pid> {

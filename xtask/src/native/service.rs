@@ -16,6 +16,7 @@ use super::control::Place;
 use super::health;
 use super::plan::Spec;
 use super::process;
+use crate::clock;
 use crate::terminal;
 
 /// The wait before the first restart; it doubles with each crash.
@@ -141,7 +142,7 @@ impl Service {
                 shared.is_healthy.store(is_healthy, Ordering::Relaxed);
                 shared.was_healthy.fetch_or(is_healthy, Ordering::Relaxed);
                 // Eager until it is up, so that `up` need not wait for the next round.
-                process::pause(Duration::from_millis(if is_healthy { 2000 } else { 100 }));
+                clock::pause(Duration::from_millis(if is_healthy { 2000 } else { 100 }));
             }
         });
         let identity = process::identity(child.id());

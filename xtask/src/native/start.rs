@@ -23,6 +23,7 @@ use super::servers;
 use super::services::{choose_ports, services, wanted, workers};
 use super::supervisor;
 use crate::board::{Board, LIMIT, Step};
+use crate::clock;
 use crate::project::Project;
 use crate::secrets::fit;
 use crate::stack::{Mode, UpOptions, service_of};
@@ -200,7 +201,7 @@ pub(super) fn replace(
             if status.state != "running" || start.elapsed() > LIMIT {
                 return Err(health::failure(place, status)?.into());
             }
-            process::pause(Duration::from_millis(10));
+            clock::pause(Duration::from_millis(10));
         }
     }
     Ok(())
@@ -260,7 +261,7 @@ fn migrate_on(
         let running = scope.spawn(move || command.output());
         while !running.is_finished() {
             board.draw(None);
-            process::pause(Duration::from_millis(20));
+            clock::pause(Duration::from_millis(20));
         }
         running.join()
     });

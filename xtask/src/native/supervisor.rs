@@ -21,6 +21,7 @@ use super::logs;
 use super::plan::Spec;
 use super::process;
 use super::service::Service;
+use crate::clock;
 use crate::project::write_whole;
 use crate::stack::service_of;
 use crate::terminal;
@@ -148,7 +149,7 @@ impl Supervisor<'_> {
                     let _ = reply.send(answer);
                     if ends {
                         // The connection's thread has yet to write it.
-                        process::pause(TICK);
+                        clock::pause(TICK);
                         return Ok(());
                     }
                 }

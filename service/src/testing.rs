@@ -54,7 +54,7 @@ struct Seen {
 /// A span as it came, with ids in hexadecimal digits and all values as texts.
 #[derive(Clone, Debug)]
 pub struct Exported {
-    /// What is exported by.
+    /// Who exported it: `service.name`.
     pub service: String,
     /// Its name.
     pub name: String,

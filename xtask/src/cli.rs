@@ -122,7 +122,7 @@ pub(crate) enum Verb {
     },
     /// Until all services, or those named, are healthy
     ///
-    /// Exits with 1 when they are not in time: `cargo xtask wait api --timeout 60`
+    /// Exits with 1 when they are not in time, or when one has ended and nobody starts it: `cargo xtask wait api --timeout 60`
     Wait(wait::Wait),
     /// Show an address of the stack in the browser, and print it
     ///

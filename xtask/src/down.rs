@@ -31,7 +31,7 @@ pub(crate) fn run(project: &Project, args: &Down) -> Result<()> {
             return Ok(());
         }
         let removal = Removal {
-            what: "removes the database, the queue and all mails of this project (not its backups)",
+            what: "removes the database, the queue, all mails and metrics of this project (not its backups)",
             command: "cargo xtask down --volumes --yes",
             yes: args.yes,
         };

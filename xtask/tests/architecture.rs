@@ -127,6 +127,33 @@ fn the_api_never_runs_a_job_and_never_migrates() {
     }
 }
 
+/// Each handler says its route in its first line; as many post as the routers name.
+#[test]
+fn an_admins_page_knows_its_admin_and_each_act_is_recorded() {
+    let (mut posts, mut routed) = (0, 0);
+    for (path, text) in files("api/src/routes/admin", &["rs"]) {
+        routed += text.matches("post(").count();
+        let is_asset = path.ends_with("asset.rs");
+        if is_asset || path.components().any(|part| part.as_os_str() == "sign_in") {
+            // How one looks is no secret, and who signs in is nobody yet.
+            posts += text.matches("/// `POST ").count();
+            continue;
+        }
+        for handler in text.split("/// `GET ").skip(1) {
+            let its = handler.split("/// `").next().unwrap_or_default();
+            assert!(its.contains(": SignedIn"), "{}: {its}", path.display());
+        }
+        for handler in text.split("/// `POST ").skip(1) {
+            let its = handler.split("/// `").next().unwrap_or_default();
+            let is_recorded = its.contains(".record(") || its.contains(" act(");
+            let is_held = its.contains(": Confirmed<") && is_recorded;
+            assert!(is_held, "{}: {its}", path.display());
+            posts += 1;
+        }
+    }
+    assert!(posts > 5 && posts == routed, "{posts} of {routed}");
+}
+
 /// That the one listener is on loopback is refused or granted by the settings,
 /// and tested with them. The other one is that of `service::metrics`, which answers one path.
 #[test]

@@ -38,7 +38,7 @@ struct Deliveries {
 }
 
 impl Counts {
-    /// All of them at 0, of jobs of these kinds: so that the first is seen as a rise.
+    /// All of them at 0, of the kinds that this worker runs: so that the first is seen as a rise.
     pub fn new(metrics: &Metrics) -> Self {
         let mails = by_outcome(metrics, "mails_total", "Mails by what came of the attempt.");
         let help = "Attempts to deliver an event to a webhook, by what came of them.";

@@ -98,8 +98,17 @@ impl Kind {
     /// What the OpenAPI document says of it beyond its type.
     fn schema(self) -> Option<&'static str> {
         match self {
-            Self::Text => Some(r#"max_length = 256, pattern = "^[^\\u0000]*$""#),
-            Self::Integer => Some("minimum = -2147483648, maximum = 2147483647"),
+            Self::Text => Some(r#"example = "Ada's", max_length = 256, pattern = "^[^\\u0000]*$""#),
+            Self::Integer => Some("example = 1, minimum = -2147483648, maximum = 2147483647"),
+            Self::Boolean | Self::Timestamp | Self::Uuid => None,
+        }
+    }
+
+    /// An example, where the type alone gives none to `api::openapi`.
+    fn example(self) -> Option<&'static str> {
+        match self {
+            Self::Text => Some(r#"#[schema(example = "Ada's")]"#),
+            Self::Integer => Some("#[schema(example = 1)]"),
             Self::Boolean | Self::Timestamp | Self::Uuid => None,
         }
     }
@@ -221,6 +230,7 @@ impl Field {
             ("$CHANGED", format!("${}", index + 4)),
             ("SCHEMA_OF_NEW", schema_of_new.unwrap_or_default()),
             ("SCHEMA_OF_CHANGE", schema_of_change),
+            ("EXAMPLE", kind.example().unwrap_or_default().to_owned()),
             ("SERIALIZED", serialized.to_owned()),
             ("{Its field}", self.sentence()),
             ("FIELD", name.clone()),

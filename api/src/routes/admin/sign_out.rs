@@ -1,17 +1,11 @@
-use axum::{
-    extract::State,
-    http::header,
-    response::{IntoResponse, Redirect, Response},
-};
+use axum::{extract::State, http::header, response::Response};
 use domain::{audit::Action, sessions};
-use serde::Deserialize;
 
-use super::{cookie, signed_in::Confirmed};
+use super::{
+    cookie,
+    signed_in::{Confirmed, Nothing},
+};
 use crate::{App, problem::Problem};
-
-/// A form without fields of its own.
-#[derive(Deserialize)]
-pub(super) struct Nothing {}
 
 /// `POST /admin/sign-out`: ends the session.
 pub(super) async fn sign_out(
@@ -27,7 +21,7 @@ pub(super) async fn sign_out(
     let mut conn = app.pool.acquire().await.map_err(domain::Error::from)?;
     let caller = admin.caller;
     sessions::revoke(&mut conn, caller.account_id, caller.session_id).await?;
-    let mut response = Redirect::to(&format!("{}/admin/sign-in", admin.base)).into_response();
+    let mut response = admin.leads_to("/sign-in");
     if let Some(cookie) = cookie::clear(&app) {
         response.headers_mut().insert(header::SET_COOKIE, cookie);
     }

@@ -44,6 +44,10 @@ pub(super) struct SignedIn {
 #[derive(Debug)]
 pub(super) struct Confirmed<T>(pub(super) SignedIn, pub(super) T);
 
+/// A form without fields of its own.
+#[derive(Deserialize)]
+pub(super) struct Nothing {}
+
 #[derive(Deserialize)]
 struct Csrf {
     #[serde(default)]
@@ -112,6 +116,11 @@ impl SignedIn {
         let id = self.request_id.as_ref();
         let id = id.map(ToString::to_string).unwrap_or_default();
         record(app, self.caller, &id, action).await
+    }
+
+    /// What follows a form: a page, by its path below `/admin`.
+    pub(super) fn leads_to(&self, place: &str) -> Response {
+        Redirect::to(&format!("{}/admin{place}", self.base)).into_response()
     }
 
     /// Whether this came from a form of this session; compared in constant time.

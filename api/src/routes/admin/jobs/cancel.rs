@@ -1,11 +1,8 @@
-use axum::{
-    extract::State,
-    response::{IntoResponse, Redirect, Response},
-};
-use domain::audit::Action;
+use axum::{extract::State, response::Response};
 use queue::Cancelled;
 
 use super::{
+    act,
     ask::{Question, ask as question},
     check_queue,
     done::Done,
@@ -15,10 +12,7 @@ use crate::{
     App,
     path::Path,
     problem::Problem,
-    routes::admin::{
-        sign_out::Nothing,
-        signed_in::{Confirmed, SignedIn},
-    },
+    routes::admin::signed_in::{Confirmed, Nothing, SignedIn},
 };
 
 /// `GET /admin/queues/{queue}/jobs/{id}/cancel`: asks first.
@@ -56,16 +50,11 @@ pub(in crate::routes::admin) async fn cancel(
 ) -> Result<Response, Problem> {
     check_queue(&app, &queue)?;
     let id = job_id(&id)?;
-    let action = Action {
-        name: "cancel",
-        queue: Some(&queue),
-        target: Some(&id.to_string()),
-    };
-    admin.record(&app, &action).await?;
+    act(&app, &admin, "cancel", &queue, Some(&id.to_string())).await?;
     let place = match app.queue.cancel(&queue, id).await? {
         Cancelled::Removed => format!("ready?done={}", Done::Cancelled),
         Cancelled::Asked => format!("in-hand?done={}", Done::AskedToEnd),
         Cancelled::Gone => return Err(no_job()),
     };
-    Ok(Redirect::to(&format!("{}/admin/queues/{queue}/{place}", admin.base)).into_response())
+    Ok(admin.leads_to(&format!("/queues/{queue}/{place}")))
 }

@@ -1,11 +1,8 @@
-use axum::{
-    extract::State,
-    response::{IntoResponse, Redirect, Response},
-};
-use domain::audit::Action;
+use axum::{extract::State, response::Response};
 use queue::inspect::Deletion;
 
 use super::{
+    act,
     ask::{Question, ask as question},
     done::Done,
     find, job_id, no_job,
@@ -16,10 +13,7 @@ use crate::{
     App,
     path::Path,
     problem::Problem,
-    routes::admin::{
-        sign_out::Nothing,
-        signed_in::{Confirmed, SignedIn},
-    },
+    routes::admin::signed_in::{Confirmed, Nothing, SignedIn},
 };
 
 /// `GET /admin/queues/{queue}/jobs/{id}/delete`: asks first.
@@ -54,16 +48,11 @@ pub(in crate::routes::admin) async fn delete(
 ) -> Result<Response, Problem> {
     let state = find(&app, &queue, &id).await?.place.state();
     let id = job_id(&id)?;
-    let action = Action {
-        name: "delete",
-        queue: Some(&queue),
-        target: Some(&id.to_string()),
-    };
-    admin.record(&app, &action).await?;
+    act(&app, &admin, "delete", &queue, Some(&id.to_string())).await?;
     match app.queue.delete(&queue, id).await? {
         Deletion::Deleted => {
-            let place = format!("queues/{queue}/{state}?done={}", Done::Deleted);
-            Ok(Redirect::to(&format!("{}/admin/{place}", admin.base)).into_response())
+            let place = format!("/queues/{queue}/{state}?done={}", Done::Deleted);
+            Ok(admin.leads_to(&place))
         }
         Deletion::Running => Err(stays(
             "The job is not deleted: a worker has it in hand. It can be cancelled.",

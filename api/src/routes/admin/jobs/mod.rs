@@ -30,13 +30,14 @@ use axum::{
     http::StatusCode,
     routing::{get, post},
 };
-use domain::jobs::QUEUES;
+use domain::{audit::Action, jobs::QUEUES};
 use queue::{
     JobId,
     inspect::{Located, Search},
 };
 use utoipa_axum::router::OpenApiRouter;
 
+use super::signed_in::SignedIn;
 use crate::{App, problem::Problem};
 
 pub(super) fn router() -> OpenApiRouter<App> {
@@ -84,6 +85,23 @@ fn check_queue(app: &App, name: &str) -> Result<(), Problem> {
         let all = QUEUES.join(", ");
         Err(gone(format!("There is no such queue; there are {all}.")))
     }
+}
+
+/// Writes down what this admin is about to do with something of a queue, which must be there.
+async fn act(
+    app: &App,
+    admin: &SignedIn,
+    name: &'static str,
+    queue: &str,
+    target: Option<&str>,
+) -> Result<(), Problem> {
+    check_queue(app, queue)?;
+    let action = Action {
+        name,
+        queue: Some(queue),
+        target,
+    };
+    admin.record(app, &action).await
 }
 
 /// A job of this queue, which tells the partition that it is in.

@@ -1,15 +1,11 @@
-use axum::{
-    extract::State,
-    response::{IntoResponse, Redirect, Response},
-};
-use domain::audit::Action;
+use axum::{extract::State, response::Response};
 
-use super::{check_queue, done::Done};
+use super::{act, done::Done};
 use crate::{
     App,
     path::Path,
     problem::Problem,
-    routes::admin::{sign_out::Nothing, signed_in::Confirmed},
+    routes::admin::signed_in::{Confirmed, Nothing},
 };
 
 /// `POST /admin/queues/{queue}/pause`: lets no worker start a job of the queue.
@@ -18,16 +14,9 @@ pub(in crate::routes::admin) async fn pause(
     Path(queue): Path<String>,
     Confirmed(admin, Nothing {}): Confirmed<Nothing>,
 ) -> Result<Response, Problem> {
-    check_queue(&app, &queue)?;
-    let action = Action {
-        name: "pause",
-        queue: Some(&queue),
-        target: None,
-    };
-    admin.record(&app, &action).await?;
+    act(&app, &admin, "pause", &queue, None).await?;
     app.queue.pause(&queue).await?;
-    let place = format!("{}/admin?done={}", admin.base, Done::Paused);
-    Ok(Redirect::to(&place).into_response())
+    Ok(admin.leads_to(&format!("?done={}", Done::Paused)))
 }
 
 /// `POST /admin/queues/{queue}/resume`: lets workers start its jobs again.
@@ -36,14 +25,7 @@ pub(in crate::routes::admin) async fn resume(
     Path(queue): Path<String>,
     Confirmed(admin, Nothing {}): Confirmed<Nothing>,
 ) -> Result<Response, Problem> {
-    check_queue(&app, &queue)?;
-    let action = Action {
-        name: "resume",
-        queue: Some(&queue),
-        target: None,
-    };
-    admin.record(&app, &action).await?;
+    act(&app, &admin, "resume", &queue, None).await?;
     app.queue.resume(&queue).await?;
-    let place = format!("{}/admin?done={}", admin.base, Done::Resumed);
-    Ok(Redirect::to(&place).into_response())
+    Ok(admin.leads_to(&format!("?done={}", Done::Resumed)))
 }

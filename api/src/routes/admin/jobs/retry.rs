@@ -1,16 +1,12 @@
-use axum::{
-    extract::State,
-    response::{IntoResponse, Redirect, Response},
-};
-use domain::audit::Action;
+use axum::{extract::State, response::Response};
 use queue::{EntryId, Replay};
 
-use super::{check_queue, done::Done, gone, stays};
+use super::{act, done::Done, gone, stays};
 use crate::{
     App,
     path::Path,
     problem::Problem,
-    routes::admin::{sign_out::Nothing, signed_in::Confirmed},
+    routes::admin::signed_in::{Confirmed, Nothing},
 };
 
 /// `POST /admin/queues/{queue}/letters/{letter}/retry`: makes a dead letter a job again.
@@ -21,20 +17,14 @@ pub(in crate::routes::admin) async fn retry(
     Path((queue, letter)): Path<(String, String)>,
     Confirmed(admin, Nothing {}): Confirmed<Nothing>,
 ) -> Result<Response, Problem> {
-    check_queue(&app, &queue)?;
     let letter: EntryId = letter.parse().map_err(|_| no_letter())?;
-    let action = Action {
-        name: "retry",
-        queue: Some(&queue),
-        target: Some(&letter.to_string()),
-    };
-    admin.record(&app, &action).await?;
+    act(&app, &admin, "retry", &queue, Some(&letter.to_string())).await?;
     match app.queue.replay(&queue, letter).await {
         Ok(Replay::Replayed(_)) => {
             // The list is of all partitions of the queue.
             let queue = queue.split(':').next().unwrap_or_default();
-            let place = format!("queues/{queue}/dead?done={}", Done::Retried);
-            Ok(Redirect::to(&format!("{}/admin/{place}", admin.base)).into_response())
+            let place = format!("/queues/{queue}/dead?done={}", Done::Retried);
+            Ok(admin.leads_to(&place))
         }
         Ok(Replay::Gone) => Err(no_letter()),
         Ok(Replay::Cancelled) => Err(stays(

@@ -1,10 +1,7 @@
-use axum::{
-    extract::State,
-    response::{IntoResponse, Redirect, Response},
-};
-use domain::audit::Action;
+use axum::{extract::State, response::Response};
 
 use super::{
+    act,
     ask::{Question, ask as question},
     check_queue,
     done::Done,
@@ -13,10 +10,7 @@ use crate::{
     App,
     path::Path,
     problem::Problem,
-    routes::admin::{
-        sign_out::Nothing,
-        signed_in::{Confirmed, SignedIn},
-    },
+    routes::admin::signed_in::{Confirmed, Nothing, SignedIn},
 };
 
 /// `GET /admin/queues/{queue}/retry-all`: asks first. One round trip to Redis.
@@ -52,14 +46,8 @@ pub(in crate::routes::admin) async fn retry_all(
     Path(queue): Path<String>,
     Confirmed(admin, Nothing {}): Confirmed<Nothing>,
 ) -> Result<Response, Problem> {
-    check_queue(&app, &queue)?;
-    let action = Action {
-        name: "retry_all",
-        queue: Some(&queue),
-        target: None,
-    };
-    admin.record(&app, &action).await?;
+    act(&app, &admin, "retry_all", &queue, None).await?;
     app.queue.replay_all(&queue).await?;
-    let place = format!("queues/{queue}/dead?done={}", Done::RetriedAll);
-    Ok(Redirect::to(&format!("{}/admin/{place}", admin.base)).into_response())
+    let place = format!("/queues/{queue}/dead?done={}", Done::RetriedAll);
+    Ok(admin.leads_to(&place))
 }

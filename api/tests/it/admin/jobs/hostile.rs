@@ -34,7 +34,7 @@ async fn pages(fixture: &Fixture, job: &str) -> Vec<String> {
     pages
 }
 
-/// The names of the attributes in a page's tags, and its tags' names.
+/// The tags of a page, without their brackets.
 fn tags(html: &str) -> impl Iterator<Item = &str> {
     let tags = html.split('<').skip(1);
     tags.filter_map(|rest| rest.split_once('>').map(|(tag, _)| tag))

@@ -38,6 +38,7 @@ pub(super) fn router() -> OpenApiRouter<App> {
 pub(super) struct Widget {
     id: Uuid,
     //# each
+    EXAMPLE
     SERIALIZED
     FIELD: RUST_TYPE,
     //# end

@@ -140,6 +140,11 @@ impl Route {
     }
 }
 
+/// A method's name, of which there are few: whoever makes one up may write as much as fits a head.
+pub(crate) fn name(method: &Method) -> &'static str {
+    METHODS[index(method)]
+}
+
 fn index(method: &Method) -> usize {
     match *method {
         Method::GET => 0,

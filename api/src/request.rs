@@ -15,10 +15,14 @@ use service::{telemetry::spans, trace::TraceContext};
 use tracing::{Instrument, Span, field, instrument::Instrumented};
 use uuid::Uuid;
 
-use crate::metrics::{Measured, Requests, Route};
+use crate::metrics::{self, Measured, Requests, Route};
 
 /// The header that carries a request's id, in both directions.
 pub const HEADER: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The most bytes of a `tracestate`, which is as much as everybody has to pass on (W3C Trace Context,
+/// 3.3.1.5); of a longer one, which may fill a head, nothing is kept.
+const LONGEST_TRACESTATE: usize = 512;
 
 /// The most characters of a path that a log line or a problem shows.
 const LONGEST_PATH: usize = 256;
@@ -102,7 +106,7 @@ impl<'a> Identity<'a> {
             "request",
             request.id = id.0.id,
             trace.id = trace.trace_id(),
-            http.method = request.method().as_str(),
+            http.method = metrics::name(request.method()),
             http.route = field::Empty,
         );
         let tracestate = || tracestate_of(request.headers());
@@ -159,7 +163,10 @@ fn caller_of(headers: &HeaderMap) -> Option<TraceContext> {
 fn tracestate_of(headers: &HeaderMap) -> Option<String> {
     let parts = headers.get_all("tracestate").iter();
     let parts: Vec<_> = parts.filter_map(|part| part.to_str().ok()).collect();
-    (!parts.is_empty()).then(|| parts.join(","))
+    let length: usize = parts.iter().map(|part| part.len() + 1).sum();
+    (1..=LONGEST_TRACESTATE)
+        .contains(&length)
+        .then(|| parts.join(","))
 }
 
 /// The path, or its beginning when it is longer than any of ours; never half an escape.

@@ -43,6 +43,10 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
 /// The same once the service stops: enough for a head, or the end of an answer, that is on its way.
 const LAST_HEAD_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// The most bytes of a head, and of an answer that waits to be read: with all connections that may be
+/// open, less than the memory of a container.
+const LONGEST_HEAD: usize = 64 * 1024;
+
 /// How long an answer may take to be read once the time for its request is over.
 const TIME_TO_READ: Duration = Duration::from_secs(2);
 
@@ -221,7 +225,8 @@ impl Connection {
         });
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new())
-            .header_read_timeout(HEAD_TIMEOUT);
+            .header_read_timeout(HEAD_TIMEOUT)
+            .max_buf_size(LONGEST_HEAD);
         // Its clock runs only while nothing can be written.
         let mut stream = TimeoutWriter::new(stream);
         stream.set_timeout(Some(self.write_timeout));

@@ -76,6 +76,19 @@ pub struct Exported {
     pub text: String,
 }
 
+impl Exported {
+    /// Asserts that it has these attributes.
+    ///
+    /// # Panics
+    /// When one is missing, or another value.
+    pub fn assert_has(&self, expected: &[(&str, &str)]) {
+        for (name, value) in expected {
+            let found = self.attributes.get(*name).map(String::as_str);
+            assert_eq!(found, Some(*value), "{name} of {self:#?}");
+        }
+    }
+}
+
 impl Collector {
     /// Starts one.
     ///

@@ -9,6 +9,8 @@
   const part = document.getElementById('live');
   const state = document.getElementById('live-state');
   let timer;
+  // A tab that is hidden and shown while the service is slow has one loop all the same.
+  let isAsking = false;
 
   function say(isLive) {
     const text = isLive ? 'Live' : 'Not live';
@@ -81,6 +83,8 @@
   }
 
   async function follow() {
+    if (isAsking) return;
+    isAsking = true;
     let wait = PERIOD;
     try {
       if (!(await look())) return;
@@ -88,6 +92,8 @@
     } catch {
       say(false);
       wait = AWAY;
+    } finally {
+      isAsking = false;
     }
     if (!document.hidden) timer = setTimeout(follow, wait);
   }

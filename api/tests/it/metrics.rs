@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::TcpStream,
+    time::{Duration, Instant},
 };
 
 use axum::{
@@ -199,8 +200,10 @@ fn metrics_are_told_until_the_last_request_has_its_answer() {
     let held = server.hold();
     server.signal("TERM");
     // Nobody new is let in; it waits for the one.
+    let end = Instant::now() + Duration::from_secs(30);
     while TcpStream::connect(&server.addr).is_ok() {
-        std::thread::yield_now();
+        assert!(Instant::now() < end, "it still lets others in");
+        std::thread::park_timeout(Duration::from_millis(5));
     }
     let series = scrape(&server.metrics);
     assert_eq!(series["http_server_active_requests"].to_string(), "1");

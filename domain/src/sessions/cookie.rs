@@ -83,17 +83,19 @@ pub async fn find_by_cookie(pool: &PgPool, token: &Token) -> Result<Option<Cooki
     Ok(session)
 }
 
-/// Begins the idle time of a cookie's session anew, within its longest time.
+/// Begins the idle time of a cookie's session anew, within its longest time. The session is locked
+/// first, as a deletion has it.
 ///
 /// # Errors
 /// When the machinery fails.
 pub async fn prolong(pool: &PgPool, session_id: Uuid) -> Result<(), Error> {
     sqlx::query!(
-        "WITH used AS (UPDATE sessions SET last_used_at = now() WHERE id = $1)
-         UPDATE session_cookies
+        "WITH used AS (UPDATE sessions SET last_used_at = now() WHERE id = $1 RETURNING id)
+         UPDATE session_cookies AS cookie
          SET expires_at = least(now() + make_interval(mins => $2),
-                                created_at + make_interval(hours => $3))
-         WHERE session_id = $1 AND expires_at > now()",
+                                cookie.created_at + make_interval(hours => $3))
+         FROM used
+         WHERE cookie.session_id = used.id AND cookie.expires_at > now()",
         session_id,
         COOKIE_IDLE_MINUTES,
         COOKIE_HOURS,

@@ -56,8 +56,10 @@ pub async fn purge_ended(pool: &PgPool, limit: i64) -> Result<u64, Error> {
 pub async fn purge_cookies(pool: &PgPool, limit: i64) -> Result<u64, Error> {
     let purged = sqlx::query!(
         "DELETE FROM sessions WHERE id = ANY (ARRAY(
-             SELECT session_id FROM session_cookies WHERE expires_at <= now()
-             ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED))",
+             SELECT cookie.session_id
+             FROM session_cookies AS cookie JOIN sessions ON sessions.id = cookie.session_id
+             WHERE cookie.expires_at <= now()
+             ORDER BY cookie.expires_at LIMIT $1 FOR UPDATE OF sessions SKIP LOCKED))",
         limit,
     )
     .execute(pool)

@@ -1,5 +1,7 @@
 //! Who is an admin, and what an admin sees.
 
+use std::time::Duration;
+
 use domain::accounts::{
     DeletionError, Role, RoleError, admins, delete, find_by_email, grant_admin, list, revoke_admin,
     role,
@@ -99,11 +101,7 @@ async fn of_two_who_are_revoked_at_once_one_stays() {
         let (pool, email) = (pool.clone(), email(address));
         tokio::spawn(async move { revoke_admin(&pool, &email, false).await })
     });
-    let waiting = "SELECT count(*) FROM pg_stat_activity
-                   WHERE datname = current_database() AND wait_event_type = 'Lock'";
-    while count(pool, waiting).await < 2 {
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-    }
+    both_wait(pool).await;
     held.rollback().await.unwrap();
     let mut revoked = 0;
     for revoke in revokes {
@@ -113,6 +111,19 @@ async fn of_two_who_are_revoked_at_once_one_stays() {
         }
     }
     assert_eq!((revoked, admin_ids(pool).await.len()), (1, 1));
+}
+
+/// Waits until two connections wait for a lock.
+async fn both_wait(pool: &PgPool) {
+    let waiting = "SELECT count(*) FROM pg_stat_activity
+                   WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    let both = async {
+        while count(pool, waiting).await < 2 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let both = tokio::time::timeout(Duration::from_secs(30), both).await;
+    both.expect("both wait for a lock");
 }
 
 #[tokio::test]
@@ -132,11 +143,7 @@ async fn of_two_admins_who_delete_their_accounts_at_once_one_stays() {
         let pool = pool.clone();
         tokio::spawn(async move { delete(&pool, id, password(PASSWORD)).await })
     });
-    let waiting = "SELECT count(*) FROM pg_stat_activity
-                   WHERE datname = current_database() AND wait_event_type = 'Lock'";
-    while count(pool, waiting).await < 2 {
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-    }
+    both_wait(pool).await;
     held.rollback().await.unwrap();
     let mut deleted = 0;
     for deletion in deletions {

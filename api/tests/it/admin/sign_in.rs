@@ -64,6 +64,9 @@ async fn the_style_sheet_is_for_anybody_and_keeps() {
     style.expect(StatusCode::OK);
     assert_eq!(style.header("content-type"), "text/css; charset=utf-8");
     assert!(style.header("cache-control").contains("immutable"));
+    // A page of another release asks for its own version, which this is not.
+    let other = app.get("/admin/admin.css?v=00000000").await;
+    assert_eq!(other.header("cache-control"), "no-cache");
     assert!(!style.text().contains("url(") && !style.text().contains("@import"));
 }
 

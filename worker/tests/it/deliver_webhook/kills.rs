@@ -1,5 +1,5 @@
-//! A thousand events over HTTP and two endpoints, while workers and Redis are killed and Redis loses its
-//! data: nothing is lost, and what comes twice is what no worker lived to note.
+//! A thousand events over HTTP and two endpoints, while workers and Redis are killed and Redis loses
+//! its data: nothing is lost, and what comes twice is what no worker lived to note.
 
 use std::collections::HashMap;
 use std::net::{SocketAddr, TcpListener};
@@ -196,8 +196,11 @@ fn send(api: SocketAddr, token: &str, seen: &Seen) -> Vec<String> {
             .with_header("idempotency-key", number.to_string());
         request.with_body(body).with_timeout(30).send()
     };
+    // Redis is away for seconds, and its worker's jobs for a sweep, which may be half a minute away.
+    let end = Instant::now() + Duration::from_secs(240);
     let accepted = |number: usize| {
         loop {
+            assert!(Instant::now() < end, "event {number} is not accepted");
             match send(number) {
                 Ok(answer) if answer.status_code == 202 => break answer,
                 Ok(answer) if answer.status_code != 503 => panic!("{answer:?}"),
@@ -208,6 +211,7 @@ fn send(api: SocketAddr, token: &str, seen: &Seen) -> Vec<String> {
     };
     let ids = (0..EVENTS).map(|number| {
         while number > seen.events() + AHEAD {
+            assert!(Instant::now() < end, "event {number} waits for others");
             std::thread::park_timeout(Duration::from_millis(5));
         }
         let answer: Value = serde_json::from_slice(accepted(number).as_bytes()).unwrap();

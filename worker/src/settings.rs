@@ -57,7 +57,7 @@ impl Settings {
                 worker: Worker::read(reader),
                 mail: Mail::read(reader, environment),
                 webhooks: Webhooks::read(reader, environment),
-                public_url: Http::read(reader, environment).public_url,
+                public_url: Http::public_url(reader, environment),
             }
         })
     }
@@ -143,5 +143,17 @@ mod tests {
             let wrong = read(&[(name, value)]);
             assert!(served_queues(queues(), &wrong).is_err(), "{name}");
         }
+    }
+
+    /// Natively both processes see all of `.env`: of two that refuse it, either would be named.
+    #[test]
+    fn what_the_api_alone_uses_is_not_refused() {
+        let settings = [
+            ("BODY_LIMIT_BYTES", "lots"),
+            ("DATABASE_PASSWORD", "k3Vx8aPq0ZtR5mWy"),
+            ("REDIS_PASSWORD", "Zp7Lw2Qx9Rt4Yb6N"),
+            ("WEBHOOK_SECRET", "hT5nQ8wYc2Vz9KfR4mLx7Bd0Js3GpA6e"),
+        ];
+        Settings::read(Reader::from_pairs(settings)).unwrap();
     }
 }

@@ -222,17 +222,30 @@ impl Shutdown {
 
 impl Http {
     /// Reads `API_ADDR`, `PUBLIC_URL`, `CORS_ORIGINS` and the limits of a request.
-    ///
-    /// Outside of development, links that lead to the service's own host are refused.
     pub fn read(reader: &mut Reader, environment: Environment) -> Self {
         let address = "an address and a port, such as 127.0.0.1:8000";
-        let url = "an http or https address without a query, such as https://app.example.org";
         let origin = "an origin such as https://app.example.org: scheme and host, no path, no *";
         let origins = reader.list("CORS_ORIGINS").into_iter();
         let (cors_origins, wrong): (Vec<_>, Vec<_>) = origins.partition(|part| is_origin(part));
         for part in wrong {
             reader.problem("CORS_ORIGINS", format!("{part:?} is not {origin}"), "");
         }
+        Self {
+            addr: reader.parsed("API_ADDR", address, |text| text.parse().ok()),
+            public_url: Self::public_url(reader, environment),
+            cors_origins,
+            request_timeout: reader.seconds("REQUEST_TIMEOUT_SECONDS", 1..=600),
+            body_limit: reader.number("BODY_LIMIT_BYTES", 1024..=1024 * 1024 * 1024),
+            connections: reader.number("API_CONNECTIONS", 1..=1_000_000),
+            trusted_proxies: reader.number("API_TRUSTED_PROXIES", 0..=16),
+        }
+    }
+
+    /// Reads `PUBLIC_URL` alone, for who serves nothing and writes links.
+    ///
+    /// Outside of development, links that lead to the service's own host are refused.
+    pub fn public_url(reader: &mut Reader, environment: Environment) -> String {
+        let url = "an http or https address without a query, such as https://app.example.org";
         let public_url = reader.parsed("PUBLIC_URL", url, |text| {
             let url = text.trim_end_matches('/');
             is_base_url(url).then(|| url.to_owned())
@@ -242,15 +255,7 @@ impl Http {
             let right = "outside of development, set it to the address that users reach, such as https://app.example.org";
             reader.problem("PUBLIC_URL", wrong, right);
         }
-        Self {
-            addr: reader.parsed("API_ADDR", address, |text| text.parse().ok()),
-            public_url,
-            cors_origins,
-            request_timeout: reader.seconds("REQUEST_TIMEOUT_SECONDS", 1..=600),
-            body_limit: reader.number("BODY_LIMIT_BYTES", 1024..=1024 * 1024 * 1024),
-            connections: reader.number("API_CONNECTIONS", 1..=1_000_000),
-            trusted_proxies: reader.number("API_TRUSTED_PROXIES", 0..=16),
-        }
+        public_url
     }
 }
 

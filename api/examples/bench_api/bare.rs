@@ -106,9 +106,9 @@ fn text(at: OffsetDateTime) -> String {
     at.format(&Rfc3339).unwrap()
 }
 
-/// The rows of an event, its key, its two deliveries and their jobs, in one statement, and nothing
-/// that is asked.
+/// The rows of an event, its key, its two deliveries and their jobs, and nothing that is asked.
 async fn insert(State(bare): State<Bare>, body: Bytes) -> (StatusCode, Json<Value>) {
+    let mut tx = bare.pool.begin().await.unwrap();
     let [event, first, second, job, other] = [(); 5].map(|()| Uuid::now_v7());
     sqlx::query(
         "WITH request AS (
@@ -117,13 +117,10 @@ async fn insert(State(bare): State<Bare>, body: Bytes) -> (StatusCode, Json<Valu
          ), event AS (
            INSERT INTO events (id, account_id, type, data)
            VALUES ($4, $1, 'invoice.paid', $5::text::json)
-         ), delivery AS (
-           INSERT INTO webhook_deliveries (id, event_id, endpoint_id)
-           SELECT made.id, $4, endpoint_id
-           FROM unnest($6::uuid[], $7::uuid[]) AS made (id, endpoint_id)
          )
-         INSERT INTO job_outbox (id, queue, envelope, once)
-         SELECT id, 'webhooks', $9, true FROM unnest($8::uuid[]) AS id",
+         INSERT INTO webhook_deliveries (id, event_id, endpoint_id)
+         SELECT made.id, $4, endpoint_id
+         FROM unnest($6::uuid[], $7::uuid[]) AS made (id, endpoint_id)",
     )
     .bind(bare.account)
     .bind(event.to_string())
@@ -132,12 +129,20 @@ async fn insert(State(bare): State<Bare>, body: Bytes) -> (StatusCode, Json<Valu
     .bind(std::str::from_utf8(&body).unwrap())
     .bind([first, second])
     .bind(&*bare.told)
+    .execute(&mut *tx)
+    .await
+    .unwrap();
+    sqlx::query(
+        "INSERT INTO job_outbox (id, queue, envelope, once)
+         SELECT id, 'webhooks', $2, true FROM unnest($1::uuid[]) AS id",
+    )
     .bind([job, other])
     // As long as the real ones are.
     .bind([7_u8; 72])
-    .execute(&bare.pool)
+    .execute(&mut *tx)
     .await
     .unwrap();
+    tx.commit().await.unwrap();
     let answer = json!({ "id": event, "type": "invoice.paid", "deliveries": 2 });
     (StatusCode::ACCEPTED, Json(answer))
 }

@@ -15,7 +15,7 @@ pub(crate) enum Case {
     Me,
     /// A page of rows.
     Webhooks,
-    /// Six rows in a statement: the key, the event, and two deliveries with their jobs.
+    /// Six rows in a transaction: the key, the event, and two deliveries with their jobs.
     Events,
 }
 

@@ -106,7 +106,9 @@ fn text(at: OffsetDateTime) -> String {
     at.format(&Rfc3339).unwrap()
 }
 
-/// The rows of an event, its key, its two deliveries and their jobs, and nothing that is asked.
+/// The rows of an event, its key, its two deliveries and their jobs, in a transaction as one writes
+/// it, and nothing that is asked. All of them in one statement, which needs neither BEGIN nor COMMIT,
+/// are half as fast again; the real one takes that way, after it has asked whom to tell.
 async fn insert(State(bare): State<Bare>, body: Bytes) -> (StatusCode, Json<Value>) {
     let mut tx = bare.pool.begin().await.unwrap();
     let [event, first, second, job, other] = [(); 5].map(|()| Uuid::now_v7());
